@@ -1,0 +1,134 @@
+"""Which recipe a `datasets` config means, and the identity of what is prepared from it."""
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import unquote
+
+import datasets
+
+from smollm3_mix import __version__
+from smollm3_mix.errors import RecipeError
+from smollm3_mix.recipe import Recipe, Source, read
+from smollm3_mix.register import EXTENSION
+from smollm3_mix.sources import local
+
+_ON_THE_HUB = re.compile(r"hf://datasets/(?P<repository>[^/@]+/[^/@]+)(@(?P<revision>[^/]+))?/(?P<file>.+)")
+
+
+@dataclass
+class SmolLM3MixConfig(datasets.BuilderConfig):  # type: ignore[misc]  # datasets carries no types
+    """One mix: a recipe and what is asked of it. Each field can be given to `load_dataset(...)` as well.
+
+    Attributes:
+        name: name of a shipped stage, of a recipe in the folder that is loaded, or of the file in `recipe`.
+        recipe: path, `hf://datasets/…` URL or name of a recipe, or a `Recipe`; default: the one called `name`.
+        seed: in place of the recipe's seed.
+        lanes: in place of the recipe's number of lanes.
+        max_samples: records of the whole mix, dealt evenly to the lanes; default: no limit.
+        max_tokens: tokens of the whole mix, dealt evenly to the lanes; default: no limit.
+        skip_unreadable: go on without the sources that cannot be read; the log names them.
+    """
+
+    name: str = "default"
+    version: datasets.Version | str | None = datasets.Version(__version__)  # noqa: RUF009 - datasets' own way
+    recipe: str | os.PathLike[str] | Recipe | None = None
+    seed: int | None = None
+    lanes: int | None = None
+    max_samples: int | None = None
+    max_tokens: int | None = None
+    skip_unreadable: bool = False
+
+    def __post_init__(self) -> None:
+        if self.name == "default" and self.recipe is not None:
+            self.name = recipe_name(self.recipe)
+        elif self.name == "default" and len(self.recipe_files) == 1:
+            (self.name,) = self.recipe_files
+        super().__post_init__()
+
+    @property
+    def recipe_files(self) -> dict[str, str]:
+        """Paths or URLs of the recipes among `data_files`, by name; empty where `datasets` has not listed them yet."""
+        if not isinstance(self.data_files, datasets.data_files.DataFilesDict):
+            return {}
+        files = [str(file) for split in self.data_files.values() for file in split]
+        return {recipe_name(file): file for file in files if EXTENSION in PurePosixPath(file).suffixes}
+
+    def one_for_each_recipe(self) -> "list[SmolLM3MixConfig]":
+        """This config, or one for each recipe where `datasets` put the recipes of a whole folder into it."""
+        if self.recipe is not None or self.name in self.recipe_files:
+            return [self]
+        return [type(self)(name=name, recipe=file) for name, file in self.recipe_files.items()] or [self]
+
+    def read(self, token: str | bool | None = None) -> Recipe:
+        """The recipe, with this config's seed and lanes.
+
+        Args:
+            token: for a recipe in a private repository of the Hub.
+
+        Raises:
+            RecipeError: there is no such recipe, or it has faults.
+        """
+        changes = {key: value for key in ("seed", "lanes") if (value := getattr(self, key)) is not None}
+        if isinstance(self.recipe, Recipe):
+            return self.recipe.with_(**changes) if changes else self.recipe
+        return read(local_copy(self._place(), token), **changes)
+
+    def identity(self, recipe: Recipe, features: Any = None) -> str:
+        """Name and 16 hex digits that change with all that decides what is prepared: the cache folder's name.
+
+        In it are the paths, sizes and times of local source files. Not in it: the day's commit of an unpinned source of
+        the Hub (`download_mode="force_redownload"` looks again), and the version of this package, a folder of its own.
+        """
+        files = [seen for source in recipe.active for seen in local_files(recipe, source)]
+        asked = [recipe.fingerprint, files, self.max_samples, self.max_tokens, self.skip_unreadable, repr(features)]
+        return f"{self.name}-{hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]}"
+
+    def _place(self) -> str:
+        """Path, URL or name of the recipe: `recipe`, else the one of `data_files` that is meant, else `name`."""
+        if self.recipe is not None:
+            return os.fspath(self.recipe)  # type: ignore[arg-type]  # a Recipe was dealt with by the caller
+        files = self.recipe_files
+        if len(files) > 1 and self.name not in files:
+            choose = ", ".join(sorted(files))
+            raise RecipeError(self.name, [f"{len(files)} recipes and none of that name; choose one of {choose}"])
+        return files.get(self.name) or next(iter(files.values()), self.name)
+
+
+def recipe_name(recipe: str | os.PathLike[str] | Recipe) -> str:
+    """The file's name without folders and endings, fit to name a folder: `stage1` for `stage1.smollm3_mix.yaml`."""
+    if isinstance(recipe, Recipe):
+        name = recipe.name
+    else:
+        file = PurePosixPath(Path(recipe).as_posix()).name
+        name = file.split(EXTENSION)[0] if EXTENSION in file else file.removesuffix(".yaml").removesuffix(".yml")
+    return re.sub(r"[^\w.-]+", "_", name)
+
+
+def local_files(recipe: Recipe, source: Source) -> Iterator[tuple[str, int, int]]:
+    """Path, bytes and time of change (ns) of each file of a local source; none of any other."""
+    place = None if (source.name or "").startswith(local.EMBEDDED) else local.place(recipe, source)
+    if place is not None:
+        for path in sorted(place.root.rglob("*")) if place.files is None else place.files:
+            if path.is_file():
+                status = path.stat()
+                yield str(path), status.st_size, status.st_mtime_ns
+
+
+def local_copy(place: str, token: str | bool | None) -> str:
+    """`place` itself, or the path of a local copy where it is the URL of a file on the Hub (cached by its commit)."""
+    if "://" not in place:
+        return place
+    from huggingface_hub import hf_hub_download
+
+    found = _ON_THE_HUB.fullmatch(place)
+    if found is None:
+        raise RecipeError(place, ["expected hf://datasets/<owner>/<name>[@<revision>]/<path>, a path, or a name"])
+    repository, revision, file = found["repository"], found["revision"], found["file"]
+    revision = revision and unquote(revision)
+    return hf_hub_download(repository, file, repo_type="dataset", revision=revision, token=token)

@@ -1,0 +1,141 @@
+"""`SmolLM3Mix`, the builder, and `load`.
+
+`datasets` replaces `open`, `os.path` and `Path` in this module by its own, so nothing here touches files.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from os import PathLike
+from typing import Any, ClassVar
+
+import datasets
+from datasets.utils.py_utils import classproperty
+
+from smollm3_mix import __version__
+from smollm3_mix.builder.config import SmolLM3MixConfig
+from smollm3_mix.builder.examples import FEATURES, MixExamples
+from smollm3_mix.mix import Mix, open_mix
+from smollm3_mix.recipe import Recipe, shipped
+
+NAME = "smollm3_mix"
+
+PREPARED_ROWS = 1000
+"""Records in a batch of the Arrow files in the cache: what `datasets` itself writes."""
+
+
+class SmolLM3Mix(datasets.GeneratorBasedBuilder):  # type: ignore[misc]  # datasets carries no types
+    """SmolLM3's pretraining mixture: one config for each shipped stage, and any recipe.
+
+        SmolLM3Mix(config_name="stage2", seed=1).as_streaming_dataset("train")
+        SmolLM3Mix(recipe="mine.yaml", max_tokens=10**9).download_and_prepare(num_proc=4)
+
+    Splits: `train`, and `validation` where the recipe holds out a fraction. Lanes are the shards: `num_proc`,
+    `split_dataset_by_node` and workers of a `DataLoader` get whole ones. Building reads the recipe only; the sources
+    are listed, and their commits pinned, once, when a dataset is asked for.
+
+    Attributes:
+        recipe: what is mixed, with the config's seed and lanes.
+    """
+
+    VERSION = datasets.Version(__version__)
+    BUILDER_CONFIG_CLASS = SmolLM3MixConfig
+    BUILDER_CONFIGS: ClassVar[list[SmolLM3MixConfig]] = [SmolLM3MixConfig(name=name) for name in shipped()]
+
+    recipe: Recipe
+
+    def __init__(self, cache_dir: str | None = None, dataset_name: str | None = None, **kwargs: Any) -> None:
+        super().__init__(cache_dir=cache_dir, dataset_name=dataset_name or NAME, **kwargs)
+
+    @classproperty  # type: ignore[untyped-decorator]
+    @classmethod
+    def builder_configs(cls) -> dict[str, SmolLM3MixConfig]:
+        """The configs by name; every recipe of a folder that `load_dataset` was given is one."""
+        return {each.name: each for config in cls.BUILDER_CONFIGS for each in config.one_for_each_recipe()}
+
+    def _create_builder_config(
+        self, config_name: str | None = None, custom_features: Any = None, **kwargs: Any
+    ) -> tuple[SmolLM3MixConfig, str]:
+        self.BUILDER_CONFIGS = list(self.builder_configs.values())  # type: ignore[misc]  # this instance's only
+        if config_name is None and not kwargs.keys() & {"recipe", "data_files"}:
+            # without other arguments, `datasets` takes the default config, or asks for a name and lists them all
+            config_name = super()._create_builder_config()[0].name
+        config, _ = super()._create_builder_config(config_name, custom_features, **kwargs)
+        self.recipe = config.read(self.token)
+        return config, kwargs.get("config_id") or config.identity(self.recipe, custom_features)
+
+    def _info(self) -> datasets.DatasetInfo:
+        return datasets.DatasetInfo(description=self.recipe.description, features=FEATURES)
+
+    def _split_generators(self, dl_manager: Any) -> list[datasets.SplitGenerator]:  # noqa: ARG002
+        asked = self.config
+        train = open_mix(
+            self.recipe,
+            max_samples=asked.max_samples,
+            max_tokens=asked.max_tokens,
+            skip_unreadable=asked.skip_unreadable,
+            token=self.token,
+        )
+        mixes = [train]
+        if self.recipe.holdout.fraction > 0:
+            mixes.append(replace(train, split="validation"))  # of the same plan: the sources are listed once
+        return [
+            datasets.SplitGenerator(name=mix.split, gen_kwargs={"mix": mix, "lanes": list(range(mix.num_lanes))})
+            for mix in mixes
+        ]
+
+    def _get_examples_iterable_for_split(self, split_generator: datasets.SplitGenerator) -> MixExamples:
+        return MixExamples(**split_generator.gen_kwargs)
+
+    def _generate_examples(self, mix: Mix, lanes: list[int]) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Key and record, lane by lane, so that the order is the same for any number of processes."""
+        for lane in lanes:
+            for number, (_, record) in enumerate(MixExamples(mix, [lane])):
+                yield f"{lane}-{number}", record
+
+    def _generate_tables(self, mix: Mix, lanes: list[int]) -> Iterator[tuple[str, Any]]:
+        """Key and Arrow table, lane by lane."""
+        for lane in lanes:
+            for number, table in MixExamples(mix, [lane], table_rows=PREPARED_ROWS).iter_arrow():
+                yield f"{lane}-{number}", table
+
+    def _prepare_split_single(
+        self, gen_kwargs: dict[str, Any], fpath: str, file_format: str, max_shard_size: int, job_id: int, **_: Any
+    ) -> Iterator[tuple[int, bool, Any]]:
+        """Tables go to the writer as they are; `GeneratorBasedBuilder` would take each record apart."""
+        yield from datasets.ArrowBasedBuilder._prepare_split_single(
+            self, gen_kwargs, fpath, file_format, max_shard_size, job_id
+        )
+
+
+def load(
+    recipe: str | PathLike[str] | Recipe,
+    split: str | None = "train",
+    *,
+    streaming: bool = True,
+    cache_dir: str | None = None,
+    num_proc: int | None = None,
+    token: str | bool | None = None,
+    **fields: Any,
+) -> Any:
+    """The mix as `load_dataset` would give it: an `IterableDataset`, or a `Dataset` where `streaming` is false.
+
+    Args:
+        recipe: name of a shipped stage (`"stage2"`), path or `hf://datasets/…` URL of a recipe, or a `Recipe`.
+        split: `train`, `validation` (where the recipe holds out a fraction), or None for a dict of all.
+        streaming: False prepares the whole mix in the cache first.
+        cache_dir: in place of the cache of `datasets`.
+        num_proc: processes that prepare; lanes are dealt to them, the result is the same.
+        token: of the Hub; default: the one that is logged in.
+        **fields: of `SmolLM3MixConfig`: seed, lanes, max_samples, max_tokens, skip_unreadable.
+
+    Raises:
+        RecipeError: the recipe is missing or has faults.
+        Unreadable: sources cannot be read; the message lists them all.
+    """
+    known = isinstance(recipe, str) and recipe in SmolLM3Mix.builder_configs
+    meant: dict[str, Any] = {"config_name": recipe} if known else {"recipe": recipe}
+    builder = SmolLM3Mix(cache_dir=cache_dir, token=token, **meant, **fields)
+    if streaming:
+        return builder.as_streaming_dataset(split)
+    builder.download_and_prepare(num_proc=num_proc)
+    return builder.as_dataset(split)

@@ -1,0 +1,156 @@
+"""The examples iterable of the streaming dataset: records of some lanes, as dicts or Arrow tables.
+
+`datasets` resumes a stock stream by replaying its shard. This one resumes from the cursor in its state: one opaque
+value under one fixed key, because `IterableDataset` copies and loads states without asking the iterable.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from datasets import Features
+from datasets.iterable_dataset import _BaseExamplesIterable
+
+from smollm3_mix.errors import StateError
+from smollm3_mix.mix import Mix, Stream
+from smollm3_mix.schema import RECORD
+
+FEATURES = Features.from_arrow_schema(RECORD)
+"""The columns of a record, as `datasets` calls them."""
+
+TABLE_ROWS = 256
+"""Records in a table of `iter_arrow`. Bounds the memory of one table (256 documents of 1 MB: 256 MB) and what is read
+again when a state that lies inside a table is resumed; above it, tables are no faster."""
+
+_CURSOR = "smollm3_mix"
+
+
+class MixExamples(_BaseExamplesIterable):  # type: ignore[misc]  # datasets carries no types
+    """Records of some lanes of a mix, one of each lane in turn.
+
+    The recipe's seed decides the order, so `shuffle_data_sources` (and with it `set_epoch`) changes nothing; shards are
+    lanes, dealt to nodes and workers whole. Pickled, it holds the pinned plan: no worker lists a source again.
+
+    Args:
+        mix: the opened mix.
+        lanes: numbers of the lanes to read.
+        table_rows: records in a table of `iter_arrow`, but for the last.
+    """
+
+    _sleep_on_threads_shutdown = False  # read by datasets ≥ 5 when it interleaves
+
+    def __init__(self, mix: Mix, lanes: list[int], table_rows: int = TABLE_ROWS) -> None:
+        super().__init__()
+        self.mix, self.lanes, self.table_rows = mix, lanes, table_rows
+
+    def __iter__(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        with self._stream() as stream:
+            for record in stream:
+                yield record["id"], record
+
+    def _iter_arrow(self) -> Iterator[tuple[str, pa.Table]]:
+        with self._stream() as stream:
+            yield from _tables(stream, self.table_rows)
+
+    @property
+    def iter_arrow(self) -> Any:
+        """The method that gives (key, table) pairs; `datasets` asks for it, then calls it."""
+        return self._iter_arrow
+
+    @property
+    def is_typed(self) -> bool:
+        """True: records have the types of `features`, so `datasets` need not encode each one again."""
+        return True
+
+    @property
+    def features(self) -> Features:
+        """The columns of a record."""
+        return FEATURES
+
+    @property
+    def num_shards(self) -> int:
+        """Number of lanes."""
+        return len(self.lanes)
+
+    def shuffle_data_sources(self, generator: np.random.Generator) -> "MixExamples":  # noqa: ARG002
+        """Itself: the recipe's seed decides the order."""
+        return self
+
+    def reshard_data_sources(self) -> "MixExamples":
+        """Itself: lanes are fixed by the recipe."""
+        return self
+
+    def shard_data_sources(self, num_shards: int, index: int, contiguous: bool = True) -> "MixExamples":
+        """The same mix with the lanes of one node or worker."""
+        mine = self.split_shard_indices_by_worker(num_shards, index, contiguous=contiguous)
+        return MixExamples(self.mix, [self.lanes[lane] for lane in mine], self.table_rows)
+
+    def _init_state_dict(self) -> dict[str, Any]:
+        self._state_dict = _State()
+        return self._state_dict
+
+    @contextmanager
+    def _stream(self) -> Iterator[Stream]:
+        """An open stream at the place of the state that was loaded; the state follows it until it is closed."""
+        state = self._state_dict
+        stream = self.mix.stream(self.lanes)
+        try:
+            if state is not None:
+                if state[_CURSOR] is not None:
+                    stream.load_state_dict(state[_CURSOR])
+                state.live = stream
+            yield stream
+        finally:
+            if state is not None and state.live is stream:
+                state.settle()
+            stream.close()
+
+
+def _tables(stream: Stream, rows: int) -> Iterator[tuple[str, pa.Table]]:
+    """Key and table, each of `rows` records in one chunk, but for the last.
+
+    Fixed sizes, because `datasets` finds its way back into a table by counting chunks.
+    """
+    number = 0
+    while True:
+        batches: list[pa.RecordBatch] = []
+        wanted = rows
+        while wanted and (batch := stream.read(wanted)).num_rows:
+            batches.append(batch)
+            wanted -= batch.num_rows
+        if not batches:
+            return
+        # `datasets` has no columns that must not be null: with its own schema it need not cast each table
+        yield str(number), pa.Table.from_batches(batches).cast(FEATURES.arrow_schema).combine_chunks()
+        number += 1
+
+
+class _State(dict[str, Any]):
+    """State of an iterable: a cursor (None: the start), taken from the running stream when the state is copied.
+
+    `IterableDataset` keeps this object, copies it for `state_dict()`, and writes loaded values into it.
+    """
+
+    def __init__(self) -> None:
+        super().__init__({_CURSOR: None})
+        self.live: Stream | None = None
+
+    def __missing__(self, key: str) -> Any:
+        raise StateError(
+            f"this state belongs to another dataset: it has {key!r} where a mix has {_CURSOR!r}. "
+            "Load a state that this dataset's state_dict() gave, or start without one."
+        )
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> dict[str, Any]:
+        return {_CURSOR: deepcopy(self[_CURSOR], memo) if self.live is None else self.live.state_dict()}
+
+    def __reduce__(self) -> tuple[type[dict[str, Any]], tuple[dict[str, Any]]]:
+        return dict, (deepcopy(self),)
+
+    def settle(self) -> None:
+        """Keeps the cursor of a stream that is about to be closed."""
+        if self.live is not None:
+            self[_CURSOR], self.live = self.live.state_dict(), None

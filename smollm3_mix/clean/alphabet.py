@@ -1,0 +1,134 @@
+"""The characters that cleaning looks at: which, why, and what they become."""
+
+import unicodedata
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from smollm3_mix.clean.rows import Bytes, Flags, Integers
+
+Range = tuple[int, int]
+
+NEWLINES = "\r\x85\u2028\u2029"
+PAGE_BREAKS = "\x0b\x0c"
+SPACES = "\xa0\u202f\u205f" + "".join(map(chr, range(0x2000, 0x200B)))
+SOFT_HYPHEN = "\xad"
+
+CONTROLS: tuple[Range, ...] = ((0x00, 0x08), (0x0B, 0x1F), (0x7F, 0x9F))
+# Byte order mark, word joiner, invisible operators, deprecated format characters, interlinear annotation; and the marks
+# and brackets of bidirectional text: they change how text is shown, not its order in memory, which is what a model reads,
+# and in code they can hide what a program does (Boucher and Anderson 2021, "Trojan Source").
+INVISIBLE: tuple[Range, ...] = (
+    (0x061C, 0x061C),
+    (0x200E, 0x200F),
+    (0x202A, 0x202E),
+    (0x2060, 0x206F),
+    (0xFEFF, 0xFEFF),
+    (0xFFF9, 0xFFFB),
+)
+
+ZERO_WIDTH_SPACE, NON_JOINER, JOINER = 0x200B, 0x200C, 0x200D
+# Scripts without spaces in which a zero-width space marks words: Thai and Lao, Myanmar, Khmer.
+UNSPACED: tuple[Range, ...] = ((0x0E00, 0x0EFF), (0x1000, 0x109F), (0x1780, 0x17FF))
+# What joiners act on: letters of Hebrew to the Indic scripts, symbols and emoji, presentation forms, emoji tags. No NFC
+# mapping leads out of these ranges, hence the gaps at U+2329, U+232A and U+2ADC, and none of them is removed.
+JOINING: tuple[Range, ...] = (
+    (0x0590, 0x061B),
+    (0x061D, 0x1CFF),
+    (0x2190, 0x2328),
+    (0x232B, 0x2ADB),
+    (0x2ADD, 0x2BFF),
+    (0xA800, 0xABFF),
+    (0xFB1D, 0xFDFF),
+    (0xFE00, 0xFE0F),
+    (0xFE70, 0xFEFC),
+    (0x10A00, 0x1FBFF),
+    (0xE0020, 0xE007F),
+)
+
+ODD, NOT_NFC, MARK, COMPOSING, DECOMPOSES, JOINT = 1, 2, 4, 8, 16, 32
+"""Bits of `Alphabet.kinds`: replaced wherever it stands; never in NFC text; moves or composes by what stands before it;
+of these, the second of a pair that composes; may lose or take a mark that follows; kept or not by its neighbours."""
+
+
+@cache
+def replacements(profile: str) -> dict[str, str]:
+    """What becomes of each character that a profile replaces wherever it stands: "", a space or a line feed."""
+    odd = dict.fromkeys(_members(CONTROLS + INVISIBLE), "") | dict.fromkeys(NEWLINES, "\n")
+    if profile != "code":
+        odd |= dict.fromkeys(PAGE_BREAKS, "\n") | dict.fromkeys(SPACES, " ") | {SOFT_HYPHEN: ""}
+    return odd
+
+
+class Alphabet(NamedTuple):
+    """Tables over all code points and over the first bytes of their UTF-8 forms.
+
+    Attributes:
+        kinds: uint8[0x110000], bits by code point.
+        classes: uint8[0x110000], canonical combining class.
+        composites: int64[k], sorted, first << 21 | second of each pair of characters that NFC makes one.
+        leads: bytes[256], 1 for each first byte of a character that has a kind but DECOMPOSES alone.
+        seconds: bool[4096], the same by the low six bits of the first byte and of the second.
+    """
+
+    kinds: Bytes
+    classes: Bytes
+    composites: Integers
+    leads: bytes
+    seconds: Flags
+
+
+@cache
+def alphabet(profile: str) -> Alphabet:
+    """The tables of a profile (not none); made at first use, from the running Python's Unicode data, in about 50 ms."""
+    base, classes, composites = _unicode()
+    kinds = base.copy()
+    kinds[[ord(character) for character in replacements(profile)]] |= ODD
+    kinds[[ZERO_WIDTH_SPACE, NON_JOINER, JOINER]] |= JOINT
+    points = np.flatnonzero(kinds & ~np.uint8(DECOMPOSES))
+    points = points[points >= 0x80]
+    lead = np.select([points < 0x800, points < 0x10000], [0xC0 | points >> 6, 0xE0 | points >> 12], 0xF0 | points >> 18)
+    second = np.select([points < 0x800, points < 0x10000], [points, points >> 6], points >> 12) & 0x3F
+    leads = np.zeros(256, np.uint8)
+    leads[lead] = 1
+    seconds = np.zeros(4096, np.bool_)
+    seconds[(lead & 0x3F) << 6 | second] = True
+    return Alphabet(kinds, classes, composites, leads.tobytes(), seconds)
+
+
+@cache
+def _unicode() -> tuple[Bytes, Bytes, Integers]:
+    """Kinds that concern NFC, combining classes, and composites (as in `Alphabet`), from `unicodedata`."""
+    kinds, classes = np.zeros(0x110000, np.uint8), np.zeros(0x110000, np.uint8)
+    pairs = []
+    for point in range(0x80, 0x30000):  # above it nothing combines or decomposes; a test holds this
+        character = chr(point)
+        if unicodedata.combining(character):
+            classes[point] = unicodedata.combining(character)
+            kinds[point] |= MARK
+        parts = unicodedata.decomposition(character)
+        if parts and parts[0] != "<":  # a decomposition in angle brackets is one of compatibility, not of NFC
+            if unicodedata.normalize("NFC", character) != character:
+                kinds[point] |= NOT_NFC
+            else:
+                first, second = (int(part, 16) for part in parts.split())
+                pairs.append(first << 21 | second)
+                kinds[point] |= DECOMPOSES
+                kinds[second] |= MARK | COMPOSING
+    kinds[0x1161:0x1176] |= MARK | COMPOSING  # vowels and finals of Hangul, which compose by rule with
+    kinds[0x11A8:0x11C3] |= MARK | COMPOSING
+    kinds[0x1100:0x1113] |= DECOMPOSES  # initials
+    kinds[0xAC00:0xD7A4] |= DECOMPOSES  # and syllables: more pairs than compose, but none is missed
+    return kinds, classes, np.sort(np.array(pairs, np.int64))
+
+
+def member(points: npt.NDArray[np.integer], ranges: tuple[Range, ...]) -> Flags:
+    """Whether each code point is in one of the ranges, which are sorted: bool, as many as points."""
+    bounds = [bound for low, high in ranges for bound in (low, high + 1)]
+    return np.searchsorted(bounds, points, side="right") % 2 == 1
+
+
+def _members(ranges: tuple[Range, ...]) -> str:
+    return "".join(chr(point) for low, high in ranges for point in range(low, high + 1) if point not in (0x09, 0x0A))

@@ -1,0 +1,218 @@
+"""Documents in plain characters: NFC, one line feed a line, nothing invisible or uncontrolled."""
+
+import re
+import unicodedata
+from functools import cache
+
+import numpy as np
+import numpy.typing as npt
+
+from smollm3_mix.clean.alphabet import (
+    COMPOSING,
+    DECOMPOSES,
+    JOINER,
+    JOINING,
+    JOINT,
+    MARK,
+    NON_JOINER,
+    NOT_NFC,
+    ODD,
+    UNSPACED,
+    ZERO_WIDTH_SPACE,
+    Alphabet,
+    Range,
+    alphabet,
+    member,
+    replacements,
+)
+from smollm3_mix.clean.rows import Bytes, Flags, Integers, Rows
+
+Points = npt.NDArray[np.int32]
+
+# ECMA-48: control sequences (colours, cursor), operating system commands (titles, links), choice of a character set.
+ESCAPES = re.compile("\x1b(?:\\[[0-?]*[ -/]*[@-~]|\\][^\x07\x1b\n]*(?:\x07|\x1b\\\\)|[()][0-9A-Za-z])")
+
+
+def with_plain_characters(rows: Rows, profile: str) -> Rows:
+    """Documents in plain characters, see `Cleaning`; the very rows given if all of them are.
+
+    Args:
+        rows: the documents.
+        profile: prose, code or math.
+    """
+    positions, points = _odd(rows, alphabet(profile))
+    if not len(positions):
+        return rows
+    # One number for each document and odd character in it: a document is then repaired with few calls of str.replace.
+    found: dict[int, str] = {}
+    for number in np.unique(rows.at(positions) << 21 | points).tolist():
+        found[number >> 21] = found.get(number >> 21, "") + chr(number & 0x1FFFFF)
+    changed: list[int] = []
+    texts: list[bytes] = []
+    for row, odd in found.items():
+        old = rows.data[rows.offsets[row] : rows.offsets[row + 1]].tobytes()
+        new = plain(old.decode(), odd, profile).encode()
+        if new != old:
+            changed.append(row)
+            texts.append(new)
+    return rows.with_rows(np.array(changed, np.int64), texts)
+
+
+def plain(text: str, odd: str, profile: str) -> str:
+    """One document in plain characters.
+
+    Args:
+        text: the document.
+        odd: every character in it that is to be replaced; any other makes it be looked at as a whole.
+        profile: prose, code or math.
+    """
+    becomes = replacements(profile)
+    if "\x1b" in odd:
+        text = ESCAPES.sub("", text)
+    if "\b" in odd and profile != "code":
+        text = overstruck(text)
+    if "\r" in odd:
+        text = text.replace("\r\n", "\n")
+    for character in odd:
+        if character in becomes:
+            text = text.replace(character, becomes[character])
+    # A space or line feed in place of another keeps neighbours apart; only what vanishes can bring marks to new letters.
+    return text if all(map(becomes.get, odd)) else _settled(text)
+
+
+def overstruck(text: str) -> str:
+    """Text as a terminal leaves it on the screen: a backspace takes back the character before it, up to a line's start.
+
+    Old manual pages and fortunes underline in this way.
+    """
+    screen: list[str] = []
+    for character in text:
+        if character != "\b":
+            screen.append(character)
+        elif screen and screen[-1] != "\n":
+            screen.pop()
+    return "".join(screen)
+
+
+def _settled(text: str) -> str:
+    """Text in NFC with joints only where they act; repeated, since either can make work for the other."""
+    while not text.isascii():
+        new = text
+        for joints, misplaced in _misplaced():
+            if any(map(new.__contains__, joints)):
+                new = misplaced.sub("", new)
+        new = unicodedata.normalize("NFC", new)
+        if new == text:
+            break
+        text = new
+    return text
+
+
+@cache
+def _misplaced() -> tuple[tuple[str, re.Pattern[str]], ...]:
+    """Zero-width spaces and joiners with the patterns of those that do nothing; of a run the first can act.
+
+    The patterns begin with what they look for and look back from there, which `re` finds many times faster.
+    """
+    unspaced, joining = _set(UNSPACED), _set(JOINING)
+    return (
+        ("\u200b", re.compile(f"\u200b(?:(?<!{unspaced}.)|(?!\u200b*{unspaced}))")),
+        ("\u200c\u200d", re.compile(f"[\u200c\u200d](?:(?<!{joining}.)|(?<=\u200c)(?![\u200c\u200d]*{joining}))")),
+    )
+
+
+def _set(ranges: tuple[Range, ...]) -> str:
+    return "[" + "".join(f"{chr(low)}-{chr(high)}" for low, high in ranges) + "]"
+
+
+def _odd(rows: Rows, letters: Alphabet) -> tuple[Integers, Points]:
+    """Where documents may not be in plain characters, and which character stands there.
+
+    Nothing is missed. What is found may still be plain: an order of marks that `unicodedata` has to judge.
+
+    Returns:
+        Byte positions, int64[k]; code points, int32[k].
+    """
+    data = rows.data
+    positions = _controls(data)
+    points = data[positions].astype(np.int32)
+    wide = _candidates(data, letters)
+    if not len(wide):
+        return positions, points
+    wide_points = point_at(data, wide)
+    kinds = letters.kinds[wide_points]
+    odd = kinds & (ODD | NOT_NFC) != 0
+    for kind, judge in ((MARK, _misplaced_marks), (JOINT, _misplaced_joints)):
+        which = np.flatnonzero(kinds & kind)
+        if len(which):
+            odd[which] |= judge(rows, letters, wide[which], wide_points[which])
+    return np.concatenate([positions, wide[odd]]), np.concatenate([points, wide_points[odd]])
+
+
+def _controls(data: Bytes) -> Integers:
+    """Positions of ASCII control characters other than tab and line feed."""
+    low, delete = data < 0x20, data == 0x7F
+    plain = np.count_nonzero(data == 0x0A) + np.count_nonzero(data == 0x09)
+    if np.count_nonzero(low) == plain and not delete.any():
+        return np.zeros(0, np.int64)
+    return np.flatnonzero((low | delete) & (data != 0x0A) & (data != 0x09))
+
+
+def _candidates(data: Bytes, letters: Alphabet) -> Integers:
+    """First bytes of all characters beyond ASCII that have a kind, and of some that have none."""
+    high = data >= 0xC2
+    count = np.count_nonzero(high)
+    if not count:
+        return np.zeros(0, np.int64)
+    if count > len(data) // 16:  # dense: a table look-up of every byte is cheaper than the positions of all
+        high = np.frombuffer(data.tobytes().translate(letters.leads), np.bool_)
+    positions = np.flatnonzero(high)
+    keys = (data[positions] & 0x3F).astype(np.uint16) << 6 | data[positions + 1] & 0x3F
+    return positions[letters.seconds[keys]]
+
+
+def point_at(data: Bytes, positions: Integers) -> Points:
+    """Code point of the character that starts at each position: int32, as many as positions."""
+    first, second, third, fourth = (
+        np.take(data, positions + step, mode="clip").astype(np.int32) for step in range(4)
+    )
+    second, third, fourth = second & 0x3F, third & 0x3F, fourth & 0x3F
+    points = np.where(first < 0xE0, (first & 0x1F) << 6 | second, (first & 0x0F) << 12 | second << 6 | third)
+    points = np.where(first < 0xF0, points, (first & 0x07) << 18 | second << 12 | third << 6 | fourth)
+    return np.where(first < 0x80, first, points)
+
+
+def _before(data: Bytes, positions: Integers) -> Points:
+    """Code point of the character before each position; at the block's start, that of the last one."""
+    start = positions - 1
+    for _ in range(3):
+        start = start - (data[start] & 0xC0 == 0x80)
+    return point_at(data, start)
+
+
+def _misplaced_marks(rows: Rows, letters: Alphabet, positions: Integers, points: Points) -> Flags:
+    """Whether each mark may keep its document out of NFC.
+
+    It cannot after a letter that it does not compose with and that has no decomposition, nor, unless it composes with
+    anything, after a mark of no higher class (UAX #15, section 9). A mark that begins a document is judged by the document
+    before: too much may be found, but nothing is missed.
+    """
+    before = _before(rows.data, positions)
+    last, this = letters.classes[before], letters.classes[points]
+    pairs = before.astype(np.int64) << 21 | points
+    nearest = np.searchsorted(letters.composites, pairs).clip(max=len(letters.composites) - 1)
+    composes = letters.composites[nearest] == pairs
+    behind = (this > 0) & ((last > this) | (last > 0) & (letters.kinds[points] & COMPOSING != 0))
+    return composes | behind | (letters.kinds[before] & DECOMPOSES != 0)
+
+
+def _misplaced_joints(rows: Rows, letters: Alphabet, positions: Integers, points: Points) -> Flags:
+    """Whether each zero-width space, joiner or non-joiner stands where it does nothing."""
+    del letters
+    after = positions + 3
+    before_point = np.where(np.isin(positions, rows.offsets), 0, _before(rows.data, positions))
+    after_point = np.where(np.isin(after, rows.offsets), 0, point_at(rows.data, after))
+    space, joiner = points == ZERO_WIDTH_SPACE, points == JOINER
+    marks_words = space & member(before_point, UNSPACED) & member(after_point, UNSPACED)
+    joins = ~space & member(before_point, JOINING) & (joiner | member(after_point, JOINING))
+    return ~(marks_words | joins)

@@ -1,0 +1,31 @@
+"""The command `smollm3-mix`.
+
+Exit codes: 0 done; 1 it could not be done, or `verify` found a fault; 2 the command line cannot be meant; 130 interrupted.
+"""
+
+import logging
+import signal
+import sys
+from collections.abc import Sequence
+
+from smollm3_mix.cli.arguments import parser
+from smollm3_mix.errors import MixError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit code of one command line; messages go to standard error, results to standard output."""
+    options = parser().parse_args(arguments)
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s - %(levelname)s - %(message)s", datefmt="%Y-%m-%d %H:%M:%S", stream=sys.stderr
+    )
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # one line for each request says nothing to a user
+    if hasattr(signal, "SIGPIPE"):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `take … | head` ends quietly
+    try:
+        return int(options.run(options))
+    except MixError as error:
+        sys.stderr.write(f"{type(error).__name__}: {error}\n")
+        return 1
+    except KeyboardInterrupt:
+        sys.stderr.write("Interrupted. What was finished is kept; the same command goes on from there.\n")
+        return 130

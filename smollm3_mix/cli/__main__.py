@@ -1,0 +1,8 @@
+"""`python -m smollm3_mix.cli` is the command `smollm3-mix`."""
+
+import sys
+
+from smollm3_mix.cli import main
+
+if __name__ == "__main__":  # worker processes import this module again
+    sys.exit(main())

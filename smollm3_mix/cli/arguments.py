@@ -1,0 +1,81 @@
+"""What can be typed after `smollm3-mix`."""
+
+import argparse
+from typing import Any
+
+from smollm3_mix import __version__
+from smollm3_mix.cli import verbs
+from smollm3_mix.recipe.values import BAD, Place, read_value
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of the whole command line; `run` of what it gives is the verb's function."""
+    top = argparse.ArgumentParser(
+        prog="smollm3-mix", description="Mix pretraining data by exact token shares: stream it, write it, check it."
+    )
+    top.add_argument("--version", action="version", version=f"smollm3-mix {__version__}")
+    adders = top.add_subparsers(title="verbs", metavar="VERB", required=True)
+    _plan(adders)
+    _take(adders)
+    _write(adders)
+    _verify(adders)
+    return top
+
+
+def count(text: str) -> int:
+    """A whole number above 0, with or without a unit: 500, 10k, 1.5M, 2B, 64MiB."""
+    faults: list[str] = []
+    number = int(text) if text.isdigit() else read_value(int, text, Place(), faults)
+    if number is BAD or number < 1:
+        raise argparse.ArgumentTypeError(f"expected a number above 0 such as 500, 10M or 2B, got {text!r}")
+    return int(number)
+
+
+def _verb(adders: Any, name: str, run: Any, summary: str) -> argparse.ArgumentParser:
+    verb: argparse.ArgumentParser = adders.add_parser(name, help=summary, description=summary)
+    verb.set_defaults(run=run)
+    return verb
+
+
+def _recipe(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("recipe", help="a recipe file, or the name of a shipped one: stage1, stage2, stage3, demo, …")
+    verb.add_argument("--seed", type=int, help="in place of the recipe's seed")
+    verb.add_argument("--lanes", type=count, help="in place of the recipe's number of lanes")
+    verb.add_argument(
+        "--skip-unreadable", action="store_true", help="go on over the sources that can be read, and say which cannot"
+    )
+
+
+def _limits(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--max-samples", type=count, metavar="N", help="records of the whole mix, counted as given out")
+    verb.add_argument("--max-tokens", type=count, metavar="N", help="tokens of the whole mix (10M, 2B, …)")
+    verb.add_argument("--max-bytes", type=count, metavar="N", help="bytes of text of the whole mix (64MiB, 10GB, …)")
+
+
+def _plan(adders: Any) -> None:
+    verb = _verb(adders, "plan", verbs.plan, "Show shares, sizes and passes of a recipe before anything is read.")
+    _recipe(verb)
+    verb.add_argument("--tokens", type=count, metavar="N", help="tokens of the mix that is planned")
+    verb.add_argument("--offline", action="store_true", help="show the recipe alone; look at no source")
+
+
+def _take(adders: Any) -> None:
+    verb = _verb(adders, "take", verbs.take, "Print records of a mix as JSON lines.")
+    _recipe(verb)
+    _limits(verb)
+    verb.add_argument("--split", choices=("train", "validation"), default="train")
+    verb.add_argument("--quiet", action="store_true", help="print the records only, no table")
+
+
+def _write(adders: Any) -> None:
+    verb = _verb(adders, "write", verbs.write, "Write a mix as Parquet that load_dataset opens. Repeated after a stop, it goes on.")
+    _recipe(verb)
+    verb.add_argument("--output-dir", required=True, metavar="DIR", help="new, empty, or of the same unfinished command")
+    _limits(verb)
+    verb.add_argument("--processes", type=count, default=1, metavar="N", help="lanes written at once (default 1)")
+    verb.add_argument("--part-bytes", type=count, metavar="N", help="bytes of text in a file (default 512MiB)")
+
+
+def _verify(adders: Any) -> None:
+    verb = _verb(adders, "verify", verbs.verify, "Recount a written mix from its files alone; exit 1 if anything is off.")
+    verb.add_argument("directory", metavar="DIR", help="a mix that `write` has finished")

@@ -1,0 +1,143 @@
+"""What each verb does. Results go to standard output; progress and tables about them to standard error."""
+
+import argparse
+import json
+import logging
+import sys
+import time
+from pathlib import Path
+from typing import Any, TextIO
+
+from tqdm import tqdm
+
+from smollm3_mix.cli.machine import open_files, peak_memory
+from smollm3_mix.mix import Mix, open_mix
+from smollm3_mix.mix.exhausted import short
+from smollm3_mix.recipe import Recipe, read
+from smollm3_mix.report import drops_table, plain, rows, shares_table
+from smollm3_mix.tally import Tally
+from smollm3_mix.verify import verify as recount
+from smollm3_mix.write import Progress
+from smollm3_mix.write import write as write_mix
+from smollm3_mix.write.run import PART_BYTES
+
+log = logging.getLogger("smollm3_mix")
+
+
+def take(options: argparse.Namespace) -> int:
+    """Print records as JSON lines, and on standard error what they cost."""
+    started = time.perf_counter()
+    mix = _opened(options, split=options.split, **_limits(options))
+    stream = mix.stream()
+    first: dict[str, Any] = {}
+    try:
+        for record in stream:
+            if not first:
+                first = {"seconds": time.perf_counter() - started, "read": stream.tally().total.read_bytes, "files": open_files()}
+            sys.stdout.write(json.dumps(record, ensure_ascii=False) + "\n")
+        sys.stdout.flush()
+        if not options.quiet:
+            _show(mix.plan.recipe, stream.tally(), sys.stderr)
+            if first:
+                sys.stderr.write(
+                    f"First record after {first['seconds']:.1f} s and {short(first['read'])}B of text read. "
+                    f"Peak memory {peak_memory()}, open files {first['files']}, "
+                    f"{len(mix.recipe.active)} sources, {mix.num_lanes} lanes.\n"
+                )
+    finally:
+        stream.close()
+    return 0
+
+
+def write(options: argparse.Namespace) -> int:
+    """Write a mix, with a progress bar, and print the table of what came out."""
+    recipe = _recipe(options)
+    started = time.perf_counter()
+    with _Bar(recipe, options) as bar:
+        tallies = write_mix(
+            recipe,
+            options.output_dir,
+            processes=options.processes,
+            part_bytes=options.part_bytes or PART_BYTES,
+            skip_unreadable=options.skip_unreadable,
+            listener=bar,
+            **_limits(options),
+        )
+    _show(recipe, tallies["train"], sys.stdout)
+    total = tallies["train"].total
+    held = tallies["validation"].total.given if "validation" in tallies else 0
+    sys.stdout.write(
+        f"Wrote {total.given:,} records ({total.given_tokens:,} tokens) and {held:,} of validation to {options.output_dir} "
+        f"in {time.perf_counter() - started:.1f} s.\n"
+        f'Load them: datasets.load_dataset("{options.output_dir}", split="train", streaming=True)\n'
+    )
+    return 0
+
+
+def verify(options: argparse.Namespace) -> int:
+    """Print the recounted table, then every fault; 1 if there is any."""
+    verdict = recount(options.directory)
+    sys.stdout.write(plain(shares_table(verdict.table, verdict.recipe.weigh_by)) + "\n")
+    for fault in verdict.faults:
+        sys.stdout.write(f"FAULT: {fault}\n")
+    files = len(list((Path(options.directory) / "data").iterdir()))
+    sys.stdout.write(f"{'Not as it should be' if verdict.faults else 'All as it should be'}: {files} files recounted.\n")
+    return 1 if verdict.faults else 0
+
+
+def plan(options: argparse.Namespace) -> int:
+    """Print shares, and of each source that can be looked at, files, bytes and passes."""
+    from smollm3_mix.report.plan import plan_table
+
+    recipe = _recipe(options)
+    resolved = {} if options.offline else _opened(options).plan.resolved
+    sys.stdout.write(f"{recipe.name}: {len(recipe.sources)} sources, {len(recipe.active)} of them read. {recipe.description}\n")
+    sys.stdout.write(f"Weights add up to {recipe.raw_sum:.10g} as written; shares are taken of {len(recipe.active)} sources.\n")
+    sys.stdout.write(plain(plan_table(recipe, resolved, options.tokens)) + "\n")
+    for statement in recipe.statements:
+        sys.stdout.write(f"Note: {statement}\n")
+    return 0
+
+
+def _recipe(options: argparse.Namespace) -> Recipe:
+    changes = {key: value for key, value in (("seed", options.seed), ("lanes", options.lanes)) if value is not None}
+    return read(options.recipe, **changes)
+
+
+def _limits(options: argparse.Namespace) -> dict[str, int | None]:
+    return {"max_samples": options.max_samples, "max_tokens": options.max_tokens, "max_bytes": options.max_bytes}
+
+
+def _opened(options: argparse.Namespace, **more: Any) -> Mix:
+    return open_mix(_recipe(options), skip_unreadable=options.skip_unreadable, **more)
+
+
+def _show(recipe: Recipe, tally: Tally, to: TextIO) -> None:
+    kept = [source for source in recipe.active if source.id in tally.sources]
+    if len(kept) == len(recipe.active):
+        to.write(plain(shares_table(rows(recipe, tally), recipe.weigh_by)) + "\n")
+    drops = drops_table(tally)
+    if len(drops) > 1:
+        to.write("\n" + plain(drops) + "\n")
+
+
+class _Bar:
+    """Progress of a write over all lanes: tokens, tokens a second, and the worst debt."""
+
+    def __init__(self, recipe: Recipe, options: argparse.Namespace) -> None:
+        self._tallies: dict[str, Tally] = {}
+        self._bar = tqdm(total=options.max_tokens, unit="tok", unit_scale=True, desc=recipe.name, disable=None)
+
+    def __enter__(self) -> "_Bar":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+
+    def __call__(self, progress: Progress) -> None:
+        before = self._tallies.get(progress.label)
+        self._tallies[progress.label] = progress.tally
+        done = progress.tally.total.given_tokens - (before.total.given_tokens if before else 0)
+        worst = max(counts.worst_debt for counts in progress.tally.sources.values())
+        self._bar.set_postfix_str(f"worst debt {worst:,.0f}", refresh=False)
+        self._bar.update(done)

@@ -1,0 +1,8 @@
+"""Which documents were seen before: byte for byte (`fingerprints`), or nearly (`signatures`), in bounded memory (`Seen`)."""
+
+from smollm3_mix.dedup.fingerprint import fingerprints
+from smollm3_mix.dedup.options import Dedup, Near
+from smollm3_mix.dedup.seen import EXACT, FIRST, NEAR, Seen
+from smollm3_mix.dedup.signature import signatures
+
+__all__ = ["EXACT", "FIRST", "NEAR", "Dedup", "Near", "Seen", "fingerprints", "signatures"]

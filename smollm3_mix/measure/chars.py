@@ -1,0 +1,161 @@
+"""Code points in UTF-8 bytes: how many, which, and whether they are letters or end a sentence; the same for any Python."""
+
+import unicodedata
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+from smollm3_mix.measure.words import Bytes, Ints
+
+Flags = npt.NDArray[np.bool_]
+
+_LONG = 1024  # bytes; a longer word is looked through by itself, so that one line of 50 MB needs no index of 400 MB
+
+# Blocks that hold notation, not letters, though Unicode 3.2 has no category for what was added to them later:
+# punctuation to symbols, presentation and half-width forms, private and unused planes, notation and emoji.
+_NOTATION = ((0x2000, 0x2C00), (0x2E00, 0x2E80), (0xE000, 0xF900), (0xFE10, 0x10000), (0x1D000, 0x20000), (0x30000, 0x40000))
+
+# Sentence_Terminal of Unicode 15.1 (PropList.txt) without U+002E's look-alike U+2024, and with the ideographic half-width
+# full stop U+FF61 and the full-width one U+FF0E.
+_TERMINAL = (
+    "21 2E 3F 589 61D-61F 6D4 700-702 7F9 837 839 83D-83E 964-965 104A-104B 1362 1367-1368 166E 1735-1736 17D4-17D5 "
+    "1803 1809 1944-1945 1AA8-1AAB 1B5A-1B5B 1B5E-1B5F 1B7D-1B7E 1C3B-1C3C 1C7E-1C7F 203C-203D 2047-2049 2E2E 2E3C "
+    "2E53-2E54 3002 A4FF A60E-A60F A6F3 A6F7 A876-A877 A8CE-A8CF A92F A9C8-A9C9 AA5D-AA5F AAF0-AAF1 ABEB FE52 FE56-FE57 "
+    "FF01 FF0E FF1F FF61 10A56-10A57 10F55-10F59 10F86-10F89 11047-11048 110BE-110C1 11141-11143 111C5-111C6 111CD "
+    "111DE-111DF 11238-11239 1123B-1123C 112A9 1144B-1144C 115C2-115C3 115C9-115D7 11641-11642 1173C-1173E 11944 11946 "
+    "11A42-11A43 11A9B-11A9C 11C41-11C42 11EF7-11EF8 11F43-11F44 16A6E-16A6F 16AF5 16B37-16B38 16B44 16E98 1BC9F 1DA88"
+)
+
+
+def continuations_before(data: Bytes) -> Ints | None:
+    """int[bytes + 1]: how many bytes before each place only continue a code point; None where all is ASCII.
+
+    So the code points of data[a:b] are (b - a) - (before[b] - before[a]).
+    """
+    if len(data) == 0 or data.max() < 0x80:
+        return None
+    before = np.zeros(len(data) + 1, dtype=np.int32 if len(data) < 2**31 else np.int64)
+    inner = (data & np.uint8(0xC0)) == 0x80
+    np.cumsum(inner.view(np.uint8), dtype=before.dtype, out=before[1:])
+    return before
+
+
+def code_points(data: Bytes, places: Ints) -> Ints:
+    """int64[places]: the code point whose first byte is at each place of valid UTF-8."""
+    lead = data[places].astype(np.int64)
+    codes = lead.copy()
+    wide = np.flatnonzero(lead >= 0xC0)
+    if len(wide) == 0:
+        return codes
+    lead, places = lead[wide], places[wide]
+    code = lead & np.where(lead < 0xE0, 0x1F, np.where(lead < 0xF0, 0x0F, 0x07))
+    for nth, least in ((1, 0xC0), (2, 0xE0), (3, 0xF0)):
+        more = data.take(places + nth, mode="clip").astype(np.int64) & 0x3F
+        code = np.where(lead >= least, code << 6 | more, code)
+    codes[wide] = code
+    return codes
+
+
+def last_code_points(data: Bytes, ends: Ints) -> Ints:
+    """int64[ends]: the code point that ends before each place (each > 0)."""
+    places = ends - 1
+    for _ in range(3):
+        inner = (data[places] & np.uint8(0xC0)) == 0x80
+        if not inner.any():
+            break
+        places = np.maximum(places - inner, 0)
+    return code_points(data, places)
+
+
+def are_letters(codes: Ints) -> Flags:
+    """bool: which code points are letters or marks, as in Unicode 3.2, or were added since to a block of a script.
+
+    Unicode 3.2 is the one version that every Python knows, so a verdict never depends on the Python that ran it.
+    """
+    return _letters().take(codes, mode="clip")
+
+
+def are_terminal(codes: Ints) -> Flags:
+    """bool: which code points end a sentence, in any script (Unicode's Sentence_Terminal)."""
+    return _terminals().take(codes, mode="clip")
+
+
+def have_letters(data: Bytes, starts: Ints, ends: Ints) -> Flags:
+    """bool[words]: whether data[starts[i]:ends[i]], never empty, holds at least one letter or mark."""
+    found = _ascii_letters().take(data[starts])
+    rest = np.flatnonzero(~found)
+    if len(rest) == 0:
+        return found
+    found[rest] = are_letters(code_points(data, starts[rest]))
+    rest = rest[~found[rest]]
+    for word in rest[ends[rest] - starts[rest] > _LONG]:
+        found[word] = _any_letter(data[starts[word] : ends[word]])
+    rest = rest[ends[rest] - starts[rest] <= _LONG]
+    if len(rest):
+        count = ends[rest] - starts[rest]
+        base = np.cumsum(count) - count
+        places = np.arange(int(count.sum())) + np.repeat(starts[rest] - base, count)
+        found[rest] = np.logical_or.reduceat(_letter_places(data, places), base)
+    return found
+
+
+def alphanumerics(data: Bytes, offsets: Ints) -> Ints:
+    """int64[rows]: letters, marks and ASCII digits in each document."""
+    hits = ((data | np.uint8(0x20)) - np.uint8(0x61)) < 26
+    hits |= (data - np.uint8(0x30)) < 10
+    wide = np.flatnonzero(data >= 0xC0)
+    hits[wide] = are_letters(code_points(data, wide))
+    return sum_rows(hits.view(np.uint8), offsets)
+
+
+def sum_rows(values: npt.NDArray[np.generic], first: Ints) -> Ints:
+    """int64[rows]: sum of values[first[i]:first[i + 1]] (bool or whole numbers), 0 for an empty row."""
+    sums = np.zeros(len(first) - 1, dtype=np.int64)
+    filled = np.flatnonzero(first[1:] > first[:-1])
+    if len(filled):
+        sums[filled] = np.add.reduceat(values, first[filled], dtype=np.int64)  # empty rows between add nothing
+    return sums
+
+
+def _any_letter(data: Bytes) -> bool:
+    if bool((((data | np.uint8(0x20)) - np.uint8(0x61)) < 26).any()):
+        return True
+    return bool(are_letters(code_points(data, np.flatnonzero(data >= 0xC0))).any())
+
+
+def _letter_places(data: Bytes, places: Ints) -> Flags:
+    """bool[places]: whether a letter's first byte is at each place."""
+    byte = data[places]
+    hits = _ascii_letters().take(byte)
+    wide = np.flatnonzero(byte >= 0xC0)
+    if len(wide):
+        hits[wide] = are_letters(code_points(data, places[wide]))
+    return hits
+
+
+@lru_cache(maxsize=1)
+def _ascii_letters() -> Flags:
+    table = np.zeros(256, dtype=np.bool_)
+    table[65:91] = table[97:123] = True
+    return table
+
+
+@lru_cache(maxsize=1)
+def _letters() -> Flags:
+    category = unicodedata.ucd_3_2_0.category
+    kinds = [category(chr(code)) for code in range(0x40000)]
+    table = np.array([kind[0] in "LM" or kind == "Cn" for kind in kinds] + [False])  # what lies above is clipped to it
+    assigned = np.array([kind != "Cn" for kind in kinds] + [True])
+    for begin, end in _NOTATION:
+        table[begin:end] &= assigned[begin:end]
+    return table
+
+
+@lru_cache(maxsize=1)
+def _terminals() -> Flags:
+    table = np.zeros(0x20001, dtype=np.bool_)
+    for part in _TERMINAL.split():
+        begin, _, end = part.partition("-")
+        table[int(begin, 16) : int(end or begin, 16) + 1] = True
+    return table

@@ -1,0 +1,174 @@
+"""Where the words of a block are, and 64-bit hashes of them: one pass that judge and near dedup share."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+Bytes = npt.NDArray[np.uint8]
+Ints = npt.NDArray[np.int64]
+Hashes = npt.NDArray[np.uint64]
+
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio: the increment of splitmix64 (Steele et al. 2014)
+_KEEP = np.array([(1 << 8 * k) - 1 for k in range(9)], dtype=np.uint64)  # mask of the first k bytes of a load
+_LONG = 1024  # bytes; a word longer than this (a base64 blob, a minified file) is hashed by hashlib
+
+
+@dataclass(frozen=True, eq=False)
+class Words:
+    """Places of all words of a block of documents: the maximal runs of characters that `str.split()` keeps.
+
+    Words never reach over the border of two documents. A null document has no words, like an empty one. The same
+    documents have the same words however they are cut into blocks, up to the offsets, which count from the block.
+
+    Attributes:
+        data: uint8[bytes], UTF-8 bytes of the block, read-only, not copied from Arrow.
+        offsets: int64[rows + 1]; document i is data[offsets[i]:offsets[i + 1]].
+        starts: int64[words], offset into `data` of each word's first byte, ascending.
+        ends: int64[words], offset behind each word's last byte.
+        first: int64[rows + 1]; the words of document i are number first[i] to first[i + 1] - 1.
+    """
+
+    data: Bytes
+    offsets: Ints
+    starts: Ints
+    ends: Ints
+    first: Ints
+
+    @cached_property
+    def hashes(self) -> Hashes:
+        """uint64[words]: equal for equal bytes, else different but for 64-bit chance; the same on every machine.
+
+        Computed on first use. Not promised: resistance to someone who looks for two words with one hash.
+        """
+        return hash_runs(self.data, self.starts, self.ends)
+
+
+def words(texts: pa.StringArray) -> Words:
+    """Words of each document; see `Words`.
+
+    Args:
+        texts: string or large_string array of valid UTF-8, sliced or not; null = no words.
+
+    Raises:
+        TypeError: `texts` is no Arrow string array.
+
+    >>> found = words(pa.array(["two words", None, "one"]))
+    >>> found.first.tolist(), found.starts.tolist(), found.ends.tolist()
+    ([0, 2, 2, 3], [0, 4, 9], [3, 9, 12])
+    """
+    data, offsets = text_view(texts)
+    space = _spaces(data)
+    if texts.null_count:
+        for row in np.flatnonzero(texts.is_null().to_numpy(zero_copy_only=False)):
+            space[offsets[row] : offsets[row + 1]] = True  # Arrow lets a null slot hold bytes
+    starts, ends = _runs(space, offsets)
+    return Words(data, offsets, starts, ends, np.searchsorted(starts, offsets).astype(np.int64, copy=False))
+
+
+def text_view(texts: pa.StringArray) -> tuple[Bytes, Ints]:
+    """UTF-8 bytes of a block (uint8, not copied) and where each document starts in them (int64[rows + 1])."""
+    if not isinstance(texts, pa.StringArray | pa.LargeStringArray):
+        raise TypeError(f"expected a pyarrow string array, got {type(texts).__name__}; cast it, or combine its chunks")
+    _, places, buffer = texts.buffers()
+    if len(texts) == 0 or buffer is None:
+        return np.zeros(0, dtype=np.uint8), np.zeros(len(texts) + 1, dtype=np.int64)
+    width = np.dtype(np.int32 if isinstance(texts, pa.StringArray) else np.int64)
+    absolute = np.frombuffer(places, dtype=width, count=len(texts) + 1, offset=texts.offset * width.itemsize)
+    begin, end = int(absolute[0]), int(absolute[-1])
+    return np.frombuffer(buffer, dtype=np.uint8, count=end - begin, offset=begin), absolute.astype(np.int64) - begin
+
+
+def hash_runs(data: Bytes, starts: Ints, ends: Ints) -> Hashes:
+    """uint64[runs]: hash of data[starts[i]:ends[i]], equal for equal bytes.
+
+    Eight bytes are loaded at a time: the first eight of every run, then all further ones of the longer runs at once;
+    each load is mixed with its place in the run, the results added. (A polynomial over prefix sums takes about 4
+    times as long a byte.) Loads are little-endian on every machine.
+    """
+    padded = np.zeros(len(data) + 8, dtype=np.uint8)  # the last load may reach 7 bytes past the end
+    padded[: len(data)] = data
+    loads: Hashes = np.ndarray((len(data) + 1,), dtype="<u8", buffer=padded.data, strides=(1,))
+    length = ends - starts
+    head = loads[starts]
+    head &= _KEEP.take(length, mode="clip")
+    head += length.view(np.uint64) * _GOLDEN
+    hashes = scrambled(head)
+    longer = np.flatnonzero(length > 8)
+    if len(longer):
+        some = longer[length[longer] <= _LONG]
+        hashes[some] = scrambled(hashes[some] + _tails(loads, starts[some] + 8, ends[some]))
+        for run in longer[length[longer] > _LONG]:
+            digest = hashlib.blake2b(data[starts[run] : ends[run]], digest_size=8).digest()
+            hashes[run] = int.from_bytes(digest, "little")
+    return hashes
+
+
+def _tails(loads: Hashes, starts: Ints, ends: Ints) -> Hashes:
+    """Sum of the mixed eight-byte loads of each run (uint64); each at least a byte long."""
+    if not len(starts):
+        return np.zeros(0, dtype=np.uint64)
+    count = (ends - starts + 7) >> 3
+    behind = np.cumsum(count)
+    base = behind - count
+    step = np.arange(int(behind[-1])) - np.repeat(base, count)
+    place = np.repeat(starts, count) + 8 * step
+    load = loads[place] & _KEEP.take(np.repeat(ends, count) - place, mode="clip")
+    sums: Hashes = np.add.reduceat(scrambled(load + (step + 1).astype(np.uint64) * _GOLDEN), base)
+    return sums
+
+
+def scrambled(x: Hashes) -> Hashes:
+    """Finaliser that spreads every bit of x over the result (a bijection; constants of splitmix64)."""
+    x = x ^ (x >> np.uint64(30))
+    x *= np.uint64(0xBF58476D1CE4E5B9)
+    x ^= x >> np.uint64(27)
+    x *= np.uint64(0x94D049BB133111EB)
+    x ^= x >> np.uint64(31)
+    return x
+
+
+def _spaces(data: Bytes) -> npt.NDArray[np.bool_]:
+    """bool[bytes]: True for each byte of a character that `str.isspace` knows."""
+    space = data == 0x20
+    space |= (data - np.uint8(0x09)) < 5  # \t \n \v \f \r
+    space |= (data - np.uint8(0x1C)) < 4  # the four separators
+    if len(data) < 2 or data.max() < 0x80:
+        return space
+    here, after = data[:-1], data[1:]
+    found = np.flatnonzero((here == 0xC2) & ((after == 0x85) | (after == 0xA0)))  # U+0085, U+00A0
+    space[found] = space[found + 1] = True
+    # All others are three bytes: E1 9A 80, E2 80 xx, E2 81 9F, E3 80 80. The first two are compared all over before any
+    # is looked at, since Vietnamese and Japanese are full of E1 and E3.
+    likely = (here == 0xE1) & (after == 0x9A)
+    likely |= (here == 0xE2) & ((after - np.uint8(0x80)) < 2)
+    likely |= (here == 0xE3) & (after == 0x80)
+    found = np.flatnonzero(likely)
+    found = found[found < len(data) - 2]
+    low = (after[found] & np.uint8(0x3F)).astype(np.int64) << 6 | (data[found + 2] & np.uint8(0x3F))
+    code = (data[found] & np.uint8(0x0F)).astype(np.int64) << 12 | low
+    found = found[((code >= 0x2000) & (code <= 0x200A)) | np.isin(code, (0x1680, 0x2028, 0x2029, 0x202F, 0x205F, 0x3000))]
+    space[found] = space[found + 1] = space[found + 2] = True
+    return space
+
+
+def _runs(space: npt.NDArray[np.bool_], offsets: Ints) -> tuple[Ints, Ints]:
+    """Starts and ends (int64) of the runs of False in `space`, cut where a document begins."""
+    size = len(space)
+    if size == 0:
+        return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
+    edge = np.empty(size + 1, dtype=np.bool_)
+    edge[0], edge[size] = not space[0], not space[-1]
+    np.not_equal(space[1:], space[:-1], out=edge[1:size])
+    edges = np.flatnonzero(edge)
+    inner = np.unique(offsets[(offsets > 0) & (offsets < size)])
+    joined = inner[~space[inner] & ~space[inner - 1]]  # a word would run on into the next document
+    if len(joined):
+        twice = np.repeat(joined, 2)
+        edges = np.insert(edges, np.searchsorted(edges, twice), twice)
+    return edges[0::2].astype(np.int64), edges[1::2].astype(np.int64)

@@ -1,0 +1,299 @@
+"""One lane: its own exact mixture over a disjoint part of every source. The same records in the same order, whoever reads it."""
+
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from smollm3_mix import dedup, merge
+from smollm3_mix.mix.chunk import Chunk
+from smollm3_mix.mix.exhausted import exhausted, no_rows, nothing_kept
+from smollm3_mix.mix.line import Line
+from smollm3_mix.mix.prepare import Accepted
+from smollm3_mix.recipe import Recipe
+from smollm3_mix.tally import Counts, Debts, Tally
+
+Ints = npt.NDArray[np.int64]
+
+OPENERS = 16
+"""Threads that open a lane's sources and read their first blocks."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Where a lane ends: after the record that reaches one of the numbers, which it may exceed. None: no limit.
+
+    Attributes:
+        samples: records given by the lane.
+        tokens: tokens given by the lane.
+        bytes: UTF-8 bytes of text given by the lane.
+    """
+
+    samples: int | None = None
+    tokens: int | None = None
+    bytes: int | None = None
+
+    @property
+    def none(self) -> bool:
+        """Whether there is no limit at all."""
+        return self.samples is None and self.tokens is None and self.bytes is None
+
+
+class Lane:
+    """The records of one lane, a stretch at a time, resumable after any record.
+
+    One rule makes everything independent of who reads how much at a time: a block is read only when no record is safe to give,
+    and then exactly one, of the source the order wants next.
+
+    Attributes:
+        number: the lane's number.
+        ended: nothing more will come.
+    """
+
+    def __init__(
+        self, recipe: Recipe, lines: list[Line], number: int, limits: Limits, seen: dedup.Seen | None, order: merge.Order
+    ) -> None:
+        self.number, self.ended = number, False
+        self._recipe, self._lines, self._limits, self._seen = recipe, lines, limits, seen
+        self._order = order
+        shares = recipe.shares
+        self._debts = Debts(np.array([shares.get(line.source.id, 0.0) for line in lines]))
+        self._opened = False
+        self._ready, self._pulled = np.empty(0, np.int64), 0
+        self._given = np.zeros(len(lines), np.int64)  # of each current block, before the pending stretch
+        self._taken = np.zeros(len(lines), np.int64)  # of each current block, after the last record pulled
+        self._order_state = order.state()
+
+    @property
+    def pending(self) -> int:
+        """Records that can be pulled without reading anything."""
+        return len(self._ready) - self._pulled
+
+    def fill(self) -> bool:
+        """Make at least one record pending; False when the lane has ended.
+
+        Raises:
+            SourceExhausted: a source ran out and the recipe does not say how to go on.
+            SourceError: a source cannot be read.
+        """
+        self._open()
+        if self.pending:
+            return True
+        self._settle()
+        while not self.ended:
+            if self._limit_reached():
+                self.ended = True
+                break
+            ready = self._order.ready()
+            if len(ready):
+                self._ready, self._pulled = self._within_limits(ready), 0
+                return True
+            if self._order.ended:
+                self.ended = True
+                break
+            self._refill(self._order.wanting())
+        return False
+
+    def pull(self, rows: int) -> Chunk:
+        """The next records, at most `rows` and at most `pending`."""
+        taken = self._ready[self._pulled : self._pulled + rows]
+        pieces = []
+        counts = np.bincount(taken, minlength=len(self._lines))
+        for number in np.flatnonzero(counts):
+            start, count = int(self._taken[number]), int(counts[number])
+            pieces.append(self._accepted(int(number)).records.slice(start, count))
+        self._taken += counts
+        self._pulled += len(taken)
+        index = np.empty(len(taken), np.int64)
+        index[np.argsort(taken, kind="stable")] = np.arange(len(taken))
+        return Chunk(pieces, index)
+
+    def tally(self, unread: int = 0) -> Tally:
+        """Counts after the last record pulled, less the last `unread` of the pulled ones."""
+        counts, debts = deepcopy([line.counts for line in self._lines]), deepcopy(self._debts)
+        self._count(counts, debts, self._pulled - unread)
+        for number, mine in enumerate(counts):
+            mine.waiting = mine.read - sum(mine.dropped.values()) - mine.given
+            mine.worst_debt = float(debts.worst[number])
+        return Tally({line.source.id: mine for line, mine in zip(self._lines, counts, strict=True)})
+
+    def state_dict(self, unread: int = 0) -> dict[str, Any]:
+        """Where the lane stands after the last record pulled, less `unread`; JSON-able. `logs` has what dedup remembers."""
+        counts = {line.source.id: line.counts for line in self._lines}
+        return {
+            "lane": self.number,
+            "order": self._order_state,
+            "skip": self._pulled - unread,
+            "ended": self.ended,
+            "lines": [line.state_dict(int(self._given[n])) for n, line in enumerate(self._lines)],
+            "counts": Tally(counts).to_dict(),
+            "debts": [self._debts.total, self._debts.given.tolist(), self._debts.worst.tolist()],
+        }
+
+    def load_state_dict(self, state: dict[str, Any], verdicts: dict[str, bytes]) -> None:
+        """Stand where `state_dict` was taken, after `restore_seen`. Reads the current block of each source."""
+        counts = Tally.from_dict(state["counts"])
+        with ThreadPoolExecutor(OPENERS) as pool:
+            saved = zip(self._lines, state["lines"], strict=True)
+            jobs = [
+                pool.submit(line.load_state_dict, at, counts.sources[line.source.id], verdicts.get(line.source.id, b""))
+                for line, at in saved
+            ]
+            for job in jobs:
+                job.result()
+        self._order.restore(state["order"], [(line.units, line.documents) for line in self._lines])
+        total, given, worst = state["debts"]
+        for number, line in enumerate(self._lines):
+            if line.gone:
+                self._leave(number)
+            elif line.accepted is not None:
+                self._order.lay(number, line.accepted.units, last=self._last(line))
+                self._order.skip(number, state["lines"][number]["given"])
+        self._debts.total, self._debts.given, self._debts.worst = total, np.array(given), np.array(worst)
+        self._opened, self.ended = True, state["ended"]
+        self._given = np.array([at["given"] for at in state["lines"]], dtype=np.int64)
+        self._order_state = state["order"]
+        ready = np.empty(0, np.int64) if self._limit_reached() else self._within_limits(self._order.ready())
+        self._ready, self._pulled = ready, state["skip"]
+        self._taken = self._given + np.bincount(ready[: self._pulled], minlength=len(self._lines))
+
+    def logs(self) -> dict[str, bytes]:
+        """Verdicts of the first pass of every source that may be read again, by source id."""
+        return {line.source.id: line.verdicts() for line in self._lines}
+
+    def seen_log(self, since: int = 0) -> tuple[bytes, int]:
+        """What dedup has come to remember since its document number `since`, and how many documents it remembers now."""
+        if self._seen is None:
+            return b"", 0
+        return self._seen.log_since(since).tobytes(), len(self._seen)
+
+    def restore_seen(self, logs: Iterable[bytes]) -> None:
+        """Remember again what `seen_log` gave, in order; before `load_state_dict`."""
+        if self._seen is not None:
+            columns = self._recipe.dedup.exact + (self._recipe.dedup.near.bands if self._recipe.dedup.near else 0)
+            self._seen.restore(np.frombuffer(log, np.uint64).reshape(-1, columns) for log in logs)
+
+    def close(self) -> None:
+        """Close all files."""
+        for line in self._lines:
+            line.close()
+
+    def _open(self) -> None:
+        """Read the first block of every source at once, so that a slow Hub is waited for once and not once a source."""
+        if self._opened:
+            return
+        if not isinstance(self._order, merge.Concatenation):
+            with ThreadPoolExecutor(OPENERS) as pool:
+                for job in [pool.submit(line.read_ahead) for line in self._lines]:
+                    job.result()
+        self._opened = True
+
+    def _accepted(self, number: int) -> Accepted:
+        accepted = self._lines[number].accepted
+        if accepted is None:
+            raise AssertionError(f"lane {self.number}: source {number} has no block although its documents are pending")
+        return accepted
+
+    def _settle(self) -> None:
+        """Count all pulled records as given, and start a new stretch."""
+        self._count([line.counts for line in self._lines], self._debts, self._pulled)
+        self._given = self._taken.copy()
+        self._order_state = self._order.state()
+        self._ready, self._pulled = np.empty(0, np.int64), 0
+
+    def _count(self, counts: list[Counts], debts: Debts, pulled: int) -> None:
+        """Add the first `pulled` records of the current stretch to the counts and debts."""
+        done = self._ready[:pulled]
+        if not len(done):
+            return
+        rows = np.bincount(done, minlength=len(self._lines))
+        for number in np.flatnonzero(rows).tolist():
+            accepted = self._accepted(number)
+            span = slice(int(self._given[number]), int(self._given[number] + rows[number]))
+            mine = counts[number]
+            mine.given += int(rows[number])
+            mine.given_bytes += int(accepted.lengths[span].sum())
+            mine.given_units += int(accepted.units[span].sum())
+            mine.given_tokens += int(accepted.tokens[span].sum())
+        debts.add(done, self._each(done, "units"))
+
+    def _limit_reached(self) -> bool:
+        limits = (self._limits.samples, self._limits.tokens, self._limits.bytes)
+        return any(limit is not None and given >= limit for given, limit in zip(self._totals(), limits, strict=True))
+
+    def _totals(self) -> tuple[int, int, int]:
+        """Records, tokens and bytes given before the pending stretch."""
+        counts = [line.counts for line in self._lines]
+        return sum(c.given for c in counts), sum(c.given_tokens for c in counts), sum(c.given_bytes for c in counts)
+
+    def _within_limits(self, ready: Ints) -> Ints:
+        """The records up to the one that reaches a limit."""
+        given, tokens, size = self._totals()
+        if self._limits.samples is not None:
+            ready = ready[: self._limits.samples - given]
+        if self._limits.tokens is not None:
+            reached = tokens + np.cumsum(self._each(ready, "tokens"))
+            ready = ready[: int(np.searchsorted(reached, self._limits.tokens)) + 1]
+        if self._limits.bytes is not None:
+            reached = size + np.cumsum(self._each(ready, "lengths"))
+            ready = ready[: int(np.searchsorted(reached, self._limits.bytes)) + 1]
+        return ready
+
+    def _each(self, ready: Ints, what: str) -> Ints:
+        """`units`, `tokens` or `lengths` of each record of a stretch that starts at `_given`, int64[len(ready)]."""
+        each = np.empty(len(ready), np.int64)
+        for number in np.unique(ready).tolist():
+            mine = ready == number
+            start = int(self._given[number])
+            each[mine] = getattr(self._accepted(number), what)[start : start + int(mine.sum())]
+        return each
+
+    def _refill(self, number: int) -> None:
+        """Read one block of a source, or settle what its end means."""
+        line = self._lines[number]
+        accepted = line.advance(self._seen)
+        if accepted is not None:
+            self._given[number] = self._taken[number] = 0
+            self._order.lay(number, accepted.units, last=self._last(line))
+            return
+        policy = self._policy
+        if line.barren and policy != "renormalise":
+            raise (nothing_kept if line.counts.read else no_rows)(self._recipe, line, self.number)
+        if line.passes + 1 < line.source.max_passes and not line.barren:
+            line.restart()
+        elif policy == "error":
+            raise exhausted(self._recipe, line, self._limits, self._totals()[1])
+        elif policy == "stop":
+            self.ended = True
+        elif policy == "renormalise" or line.barren:
+            line.gone = True
+            self._leave(number)
+        else:
+            self._repeat(line)
+
+    def _repeat(self, line: Line) -> None:
+        """Start the source again; without a limit the lane ends when every source has been read through once."""
+        others = all(other.passes > 0 for other in self._lines if other is not line)
+        if self._limits.none and others and line.passes == 0:
+            self.ended = True
+            return
+        line.restart()
+
+    def _leave(self, number: int) -> None:
+        self._order.leave(number)
+        self._debts.leave(number)
+
+    @property
+    def _policy(self) -> str:
+        return self._recipe.on_exhausted
+
+    def _last(self, line: Line) -> bool:
+        """Whether the order must know that a pass ends with the current block; only draws need to."""
+        if not isinstance(self._order, merge.Iid):
+            return False
+        ending = line.passes == 0 if self._policy == "repeat" else line.passes + 1 >= line.source.max_passes
+        return ending and line.at_end()

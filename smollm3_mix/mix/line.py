@@ -1,0 +1,204 @@
+"""One source in one lane: where its reader stands, and the accepted documents of its current block."""
+
+import base64
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from smollm3_mix import dedup, merge
+from smollm3_mix.errors import SourceExhausted, StateError
+from smollm3_mix.mix.prepare import Accepted, accept, admit, cleaned, count_reasons, prepare
+from smollm3_mix.recipe import Recipe, Source
+from smollm3_mix.sources import Cursor, RawBlock, Reader
+from smollm3_mix.tally import Counts
+
+Ints = npt.NDArray[np.int64]
+
+FRUITLESS_BLOCKS = 512
+"""Blocks in a row without one accepted document before reading on is given up, with the reasons, in the train split."""
+
+DROPPED_BEFORE = "dropped_before"
+"""Reason, in later passes, for what the first pass dropped: its verdicts are reused, since repeats are meant."""
+
+
+class Line:
+    """The source's side of a lane: reads, cleans, judges and dedups one block at a time.
+
+    A source holds at most one block. The next is read only when every document of it has been given, so a place in the source is
+    the start of the current block, which of its rows were kept, and how many of those have been given.
+
+    Attributes:
+        source: what is read.
+        number: its place among the sources that are read, in recipe order.
+        passes: passes ended.
+        gone: it has ended for good.
+        units: units laid before the current block.
+        documents: documents laid before the current block.
+        accepted: accepted documents of the current block, in the order laid; None before the first and after the last.
+        counts: read, dropped and so on, of this lane.
+    """
+
+    def __init__(self, recipe: Recipe, number: int, source: Source, reader: Reader, lane: int, split: str) -> None:
+        self.source, self.number = source, number
+        self.passes, self.gone = 0, False
+        self.units = self.documents = 0
+        self.accepted: Accepted | None = None
+        self.counts = Counts()
+        self._recipe, self._reader, self._lane, self._split = recipe, reader, lane, split
+        self._repeats = source.max_passes > 1 or recipe.on_exhausted == "repeat"
+        self._verdicts: list[bytes] = []
+        self._block = -1  # number of the current block in this pass
+        self._start: Cursor = reader.cursor
+        self._keep = np.empty(0, bool)
+        self._ahead: RawBlock | None = None
+        self._accepted_in_pass = 0
+
+    def read_ahead(self) -> None:
+        """Read the next raw block now, so that several sources can be opened at once; touches nothing else."""
+        if self._ahead is None and not self.gone:
+            self._ahead = self._reader.read()
+
+    def at_end(self) -> bool:
+        """Whether no raw row is left in this pass; reads one block ahead to know it."""
+        self.read_ahead()
+        return self._ahead is None
+
+    def advance(self, seen: dedup.Seen | None) -> Accepted | None:
+        """The accepted documents of the next block that has any; None at the end of the pass.
+
+        Raises:
+            SourceExhausted: a long stretch of rows gave no document at all.
+        """
+        fruitless = 0
+        while True:
+            self.read_ahead()
+            raw, self._ahead = self._ahead, None
+            if raw is None:
+                return None
+            accepted = self._take(raw, seen)
+            if len(accepted.units):
+                return accepted
+            fruitless += 1
+            if fruitless >= FRUITLESS_BLOCKS and self._split == "train":
+                raise SourceExhausted(
+                    f"{self._recipe.file}: source '{self.source.id}': {fruitless} blocks in a row gave no document "
+                    f"({self.reasons()}). Loosen its `judge`, `where` or `dedup`, or remove it from the recipe."
+                )
+
+    def restart(self) -> None:
+        """Begin the next pass."""
+        self.passes += 1
+        self._block = -1
+        self._accepted_in_pass = 0
+        self._reader.seek(Cursor(0, 0))
+
+    @property
+    def barren(self) -> bool:
+        """Whether this pass has given no document so far."""
+        return self._accepted_in_pass == 0
+
+    def reasons(self) -> str:
+        """What was read and why it was dropped, as words for a message."""
+        dropped = ", ".join(f"{reason} {rows:,}" for reason, rows in sorted(self.counts.dropped.items()))
+        return f"{self.counts.read:,} rows read, dropped: {dropped or 'none'}"
+
+    def _take(self, raw: RawBlock, seen: dedup.Seen | None) -> Accepted:
+        """Judge and dedup the block, make it the current one, and count it."""
+        block = self._block + 1
+        if self.passes == 0:
+            prepared = prepare(raw, self._recipe, self.source, self._split)
+            reasons = admit(prepared, seen)
+            keep = reasons.is_null().to_numpy(zero_copy_only=False)
+            dropped = count_reasons(reasons)
+            if self._repeats:
+                self._verdicts.append(np.packbits(keep).tobytes())
+        else:
+            prepared = cleaned(raw, self.source)
+            keep = _bits(self._verdicts[block], len(raw.rows))
+            dropped = {DROPPED_BEFORE: int((~keep).sum())} if not keep.all() else {}
+        if self.accepted is not None:
+            self.units += int(self.accepted.units.sum())
+            self.documents += len(self.accepted.units)
+        self._block, self._start, self._keep = block, raw.start, keep
+        self.accepted = accept(prepared, self._shuffled(), self._recipe, self.source)
+        self._accepted_in_pass += len(self.accepted.units)
+        self._count(raw, dropped, self.accepted)
+        return self.accepted
+
+    def _count(self, raw: RawBlock, dropped: dict[str, int], accepted: Accepted) -> None:
+        self.counts.read += len(raw.rows)
+        self.counts.read_bytes += raw.bytes
+        self.counts.passes = self.passes + 1
+        for reason, rows in dropped.items():
+            self.counts.drop(reason, rows)
+        if len(accepted.units):
+            self.counts.longest = max(self.counts.longest, int(accepted.units.max()))
+
+    def _shuffled(self) -> Ints:
+        """Kept rows of the current block, in the order in which they are laid."""
+        rows = np.flatnonzero(self._keep).astype(np.int64)
+        if self._recipe.shuffle == "none":
+            return rows
+        key = merge.stream_key("shuffle", self._recipe.seed, self._lane, self.source.id, self.passes, self._block)
+        return rows[merge.permutation(key, len(rows))]
+
+    def state_dict(self, given: int) -> dict[str, Any]:
+        """Place of the source after `given` documents of its current block, JSON-able."""
+        return {
+            "passes": self.passes,
+            "gone": self.gone,
+            "cursor": list(self._start),
+            "block": self._block,
+            "units": self.units,
+            "documents": self.documents,
+            "given": given,
+            "rows": len(self._keep),
+            "keep": base64.b85encode(np.packbits(self._keep).tobytes()).decode(),
+            "accepted_in_pass": self._accepted_in_pass,
+        }
+
+    def load_state_dict(self, state: dict[str, Any], counts: Counts, verdicts: bytes) -> None:
+        """Stand where `state_dict` was taken: only the current block is read again, and not judged again."""
+        self.passes, self.gone, self._block = state["passes"], state["gone"], state["block"]
+        self.units, self.documents, self.counts = state["units"], state["documents"], counts
+        self._accepted_in_pass = state["accepted_in_pass"]
+        self._verdicts = _split_verdicts(verdicts)
+        self._keep = _bits(base64.b85decode(state["keep"]), state["rows"])
+        self._ahead, self.accepted = None, None
+        self._start = Cursor(*state["cursor"])
+        if self.gone:
+            return
+        self._reader.seek(self._start)
+        if self._block < 0:
+            return
+        raw = self._reader.read()
+        if raw is None or len(raw.rows) != state["rows"]:
+            found = "no rows" if raw is None else f"{len(raw.rows)} rows"
+            raise StateError(
+                f"source '{self.source.id}': the block at part {self._start.part}, row {self._start.row} had {state['rows']} rows "
+                f"when the state was saved and has {found} now. The source's files have changed; start afresh."
+            )
+        prepared = cleaned(raw, self.source)
+        self.accepted = accept(prepared, self._shuffled(), self._recipe, self.source)
+
+    def verdicts(self) -> bytes:
+        """Verdicts of the first pass, for `load_state_dict`; empty for a source that is read once."""
+        return b"".join(len(bits).to_bytes(4, "little") + bits for bits in self._verdicts)
+
+    def close(self) -> None:
+        """Close the reader's files."""
+        self._reader.close()
+
+
+def _bits(packed: bytes, rows: int) -> npt.NDArray[np.bool_]:
+    return np.unpackbits(np.frombuffer(packed, np.uint8), count=rows).astype(bool)
+
+
+def _split_verdicts(joined: bytes) -> list[bytes]:
+    blocks, at = [], 0
+    while at < len(joined):
+        size = int.from_bytes(joined[at : at + 4], "little")
+        blocks.append(joined[at + 4 : at + 4 + size])
+        at += 4 + size
+    return blocks

@@ -1,0 +1,137 @@
+"""From a raw block to records that may be given: clean, judge, hold out, fingerprint. Pure, so any thread may run ahead."""
+
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from smollm3_mix import dedup, schema, tokens
+from smollm3_mix.clean import clean
+from smollm3_mix.judge import judge
+from smollm3_mix.recipe import Recipe, Source
+from smollm3_mix.sources import RawBlock
+
+HELD_OUT = {"train": "holdout", "validation": "not_holdout"}
+"""Reason for a document that belongs to the other split."""
+
+DUPLICATES = ("", "duplicate", "near_duplicate")
+"""Reasons by the codes of `dedup.Seen.first`."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A block after cleaning and judging, before dedup.
+
+    Attributes:
+        raw: the block as read.
+        texts: cleaned texts, as many as raw rows.
+        reasons: why each row is dropped, null where it is kept so far.
+        fingerprints: uint64[rows, 2] of the cleaned texts; None where neither dedup nor holdout needs them.
+        signatures: near-duplicate band keys; None where the recipe has no near dedup.
+    """
+
+    raw: RawBlock
+    texts: pa.StringArray
+    reasons: pa.StringArray
+    fingerprints: npt.NDArray[np.uint64] | None
+    signatures: npt.NDArray[np.uint64] | None
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """The accepted documents of a block, in the order in which they are laid on the line.
+
+    Attributes:
+        records: columns of schema.RECORD.
+        units: what each weighs, int64[rows].
+        tokens: tokens of each, int64[rows].
+        lengths: UTF-8 bytes of each text, int64[rows].
+    """
+
+    records: pa.RecordBatch
+    units: npt.NDArray[np.int64]
+    tokens: npt.NDArray[np.int64]
+    lengths: npt.NDArray[np.int64]
+
+
+def prepare(raw: RawBlock, recipe: Recipe, source: Source, split: str) -> Prepared:
+    """The block cleaned and judged; nothing is looked up or remembered.
+
+    The first of these that applies is a row's reason: what the reader found, the judge's, the other split's.
+    """
+    start = cleaned(raw, source)
+    texts, reasons = start.texts, start.reasons
+    kept = reasons.null_count
+    if kept:
+        reasons = pc.coalesce(reasons, judge(texts, source.judge))
+    fingerprints = None
+    if kept and (remembers(recipe) or recipe.holdout.fraction > 0):
+        fingerprints = dedup.fingerprints(texts)
+        reasons = pc.coalesce(reasons, other_split(fingerprints, recipe.holdout.fraction, split))
+    signatures = dedup.signatures(texts, recipe.dedup.near) if kept and recipe.dedup.near is not None else None
+    return Prepared(raw, texts, reasons, fingerprints, signatures)
+
+
+def remembers(recipe: Recipe) -> bool:
+    """Whether the recipe has any dedup."""
+    return recipe.dedup.exact or recipe.dedup.near is not None
+
+
+def cleaned(raw: RawBlock, source: Source) -> Prepared:
+    """The block cleaned and nothing more, for rows whose verdicts are known."""
+    return Prepared(raw, clean(raw.texts, source.clean), raw.reasons, None, None)
+
+
+def other_split(fingerprints: npt.NDArray[np.uint64], fraction: float, split: str) -> pa.StringArray:
+    """Reason for each document that belongs to the other split, null for the rest.
+
+    Membership is a function of the cleaned text alone, so no seed, lane or stage can move a document from one split to the other,
+    and copies of a text are always on the same side.
+    """
+    held = fingerprints[:, 1] < np.uint64(min(int(fraction * 2.0**64), 2**64 - 1))
+    mask = held if split == "train" else ~held
+    return pc.if_else(pa.array(mask), HELD_OUT[split], pa.scalar(None, pa.string()))
+
+
+def admit(prepared: Prepared, seen: dedup.Seen | None) -> pa.StringArray:
+    """Reasons after dedup; what is accepted is remembered in `seen`, in raw order."""
+    if seen is None or prepared.fingerprints is None:
+        return prepared.reasons
+    candidates = prepared.reasons.is_null().to_numpy(zero_copy_only=False)
+    codes = seen.first(prepared.fingerprints, prepared.signatures, candidates)
+    if not codes.any():
+        return prepared.reasons
+    names = pa.array([None, *DUPLICATES[1:]], pa.string()).take(pa.array(codes, pa.int64()))
+    return pc.coalesce(prepared.reasons, names)
+
+
+def accept(prepared: Prepared, rows: npt.NDArray[np.int64], recipe: Recipe, source: Source) -> Accepted:
+    """The records of the given rows of the block, in the given order."""
+    raw = prepared.raw
+    index = pa.array(rows)
+    texts = prepared.texts.take(index)
+    lengths = tokens.byte_lengths(texts)
+    counted = tokens.tokens_per_byte(lengths, source.tokens_per_byte)
+    numbers = pa.array(raw.rows[rows], pa.int64())
+    derived = pc.binary_join_element_wise(pa.scalar(raw.file), numbers.cast(pa.string()), ":")
+    columns = [
+        texts,
+        derived if raw.ids is None else pc.coalesce(raw.ids.take(index), derived),
+        pa.repeat(pa.scalar(source.id, pa.string()), len(rows)),
+        pa.array(counted),
+        pa.repeat(pa.scalar(raw.file, pa.string()), len(rows)),
+        numbers,
+        pa.nulls(len(rows), pa.string()) if raw.meta is None else raw.meta.take(index),
+    ]
+    records = pa.RecordBatch.from_arrays(columns, schema=schema.RECORD)
+    return Accepted(records, tokens.units(recipe.weigh_by, lengths, counted), counted, lengths)
+
+
+def count_reasons(reasons: pa.StringArray) -> dict[str, int]:
+    """Rows by reason, without those that are kept."""
+    if reasons.null_count == len(reasons):
+        return {}
+    return dict(Counter(reasons.drop_null().to_pylist()))

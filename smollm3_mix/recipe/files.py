@@ -1,0 +1,64 @@
+"""Where recipes are: a file of the user's, or one that comes with the package."""
+
+import difflib
+import os
+from pathlib import Path
+
+from smollm3_mix.errors import RecipeError
+
+ENDING = ".smollm3_mix.yaml"
+
+OLD_NAMES = {
+    "smollm3_weighted_config.yaml": "stage1",
+    "smollm3_stage2_config.yaml": "stage2",
+    "smollm3_stage3_config.yaml": "stage3",
+    "datasets_config.yaml": "stage1",
+}
+"""Names of the old tool's files → the shipped recipe they mean where no such file exists."""
+
+UNWEIGHTED = "datasets_config.yaml"
+"""The one old name that means the sources one after another, without weights."""
+
+
+def folder() -> Path:
+    """The folder of the recipes that come with the package, in an installed wheel or in a checkout.
+
+    Raises:
+        RecipeError: if there is none, in an installation that lost its files.
+    """
+    package = Path(__file__).resolve().parents[1]
+    for place in (package / "configs", package.parent / "configs"):
+        if any(place.glob(f"*{ENDING}")):
+            return place
+    raise RecipeError(str(package / "configs"), ["no shipped recipes are here; install the package again"])
+
+
+def shipped() -> list[str]:
+    """Names of the recipes that come with the package, sorted, such as `stage1`."""
+    return sorted(path.name.removesuffix(ENDING) for path in folder().glob(f"*{ENDING}"))
+
+
+def find(name: str | os.PathLike[str]) -> Path:
+    """The recipe file that a path or name means.
+
+    A path that exists comes first; then the name of a shipped recipe (`stage1` or `stage1.smollm3_mix.yaml`); then the
+    old tool's file names (`OLD_NAMES`).
+
+    Raises:
+        RecipeError: if there is none; with the names that exist.
+    """
+    path, text = Path(name).expanduser(), os.fspath(name)
+    if path.is_file():
+        return path
+    if path.is_dir():
+        inside = sorted(entry.name for entry in path.iterdir() if entry.name.endswith((".yaml", ".yml")))
+        there = f"the one you mean, of: {', '.join(inside)}" if inside else "a recipe file; it holds none"
+        raise RecipeError(text, [f"is a folder; name {there}"])
+    names = shipped()
+    # An old name may come with a folder before it; a shipped name with none, or it would hide a wrong path.
+    wanted = OLD_NAMES.get(path.name, text.removesuffix(ENDING))
+    if wanted in names:
+        return folder() / f"{wanted}{ENDING}"
+    near = difflib.get_close_matches(path.name.split(".")[0], names, n=1)
+    hint = f" (did you mean {near[0]!r}?)" if near else ""
+    raise RecipeError(text, [f"no such file, and no shipped recipe of that name{hint}; shipped are {', '.join(names)}"])

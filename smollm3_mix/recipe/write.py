@@ -1,0 +1,73 @@
+"""A recipe written out: as a dict in JSON's types, and as a file to read."""
+
+import dataclasses
+from collections import Counter
+from typing import Any
+
+from smollm3_mix.clean import Cleaning
+from smollm3_mix.judge import Judge
+from smollm3_mix.recipe.model import Recipe, Source
+from smollm3_mix.recipe.syntax import Block, dump
+from smollm3_mix.recipe.values import plain
+
+_TOP = ("description", "seed", "lanes", "weigh_by", "order", "block", "shuffle", "tokens")
+_TOP_AFTER_DEFAULTS = ("dedup", "holdout", "on_exhausted")
+
+
+def default_id(name: str, config: str | None) -> str:
+    """The id of a source that names none: name[/config]."""
+    return f"{name}/{config}" if config is not None else name
+
+
+def to_dict(recipe: Recipe) -> dict[str, Any]:
+    """See `Recipe.to_dict`."""
+    whole: dict[str, Any] = plain(recipe)
+    sources = whole.pop("sources")
+    if not recipe.weighted:
+        for source in sources:
+            del source["weight"]
+    return whole | {"datasets": sources}
+
+
+def to_yaml(recipe: Recipe) -> str:
+    """See `Recipe.to_yaml`."""
+    # The judge that most sources share, but for a language taken from their kind.
+    judge = Counter(_without_language(source) for source in recipe.sources).most_common(1)[0][0]
+    top = Block({key: plain(getattr(recipe, key)) for key in _TOP})
+    top["judge"] = _judge(judge)
+    top |= {key: plain(getattr(recipe, key)) for key in _TOP_AFTER_DEFAULTS}
+    if not recipe.weighted:
+        top["weighted"] = False
+    top["datasets"] = [_source(source, recipe.weighted, judge) for source in recipe.sources]
+    return f"# smollm3_mix recipe; fingerprint {recipe.fingerprint}\n{dump(top)}"
+
+
+def _source(source: Source, weighted: bool, judge: Judge) -> Block:
+    short = plain(source, defaults=False)
+    first = {"name": source.name} if source.name is not None else {}
+    if source.name is None or source.id != default_id(source.name, source.config):
+        first["id"] = source.id
+    written = Block(first)
+    if weighted:
+        written["weight"] = source.weight
+    written |= {k: v for k, v in short.items() if k not in ("name", "id", "weight", "clean", "judge")}
+    if source.clean != source.kind.cleaning:
+        written["clean"] = _clean(source.clean)
+    if source.judge != dataclasses.replace(source, judge=judge).judge:
+        written["judge"] = _judge(source.judge)
+    return written
+
+
+def _without_language(source: Source) -> Judge:
+    own = source.judge.language != source.kind.language
+    return source.judge if own else dataclasses.replace(source.judge, language=None)
+
+
+def _clean(clean: Cleaning) -> Any:
+    short = plain(clean, defaults=False)
+    return clean.profile if short is True or set(short) == {"profile"} else short
+
+
+def _judge(judge: Judge) -> Any:
+    short = plain(judge, defaults=False)
+    return {} if short is True else short

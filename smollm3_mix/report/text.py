@@ -1,0 +1,63 @@
+"""Tables for people."""
+
+from collections.abc import Sequence
+
+from smollm3_mix.report.rows import Row
+from smollm3_mix.tally import Tally
+
+Table = list[list[str]]
+
+
+def shares_table(rows: Sequence[Row], unit: str) -> Table:
+    """Asked, given and worst debt of each source and of the whole; first row the headings."""
+    table = [["source", "asked", "given", "off by", f"{unit} given", "records", "worst debt", "bound", "duplicates", "dropped"]]
+    table += [
+        [
+            row.source,
+            f"{row.asked:.4%}",
+            f"{row.given:.4%}",
+            f"{(row.given - row.asked) * 100:+.4f} pp",
+            f"{row.units:,}",
+            f"{row.records:,}",
+            f"{row.debt:,.0f}",
+            "none" if row.bound is None else f"{row.bound:,.0f}",
+            f"{row.duplicates:,}",
+            f"{row.dropped:,}",
+        ]
+        for row in rows
+    ]
+    total = [sum(getattr(row, name) for row in rows) for name in ("units", "records", "duplicates", "dropped")]
+    table.append(
+        ["total", "", "", "", f"{total[0]:,}", f"{total[1]:,}", "", "", f"{total[2]:,}", f"{total[3]:,}"],
+    )
+    return table
+
+
+def drops_table(tally: Tally) -> Table:
+    """Rows read and dropped by reason, for each source that dropped any; only the headings if none did."""
+    reasons = sorted(tally.total.dropped)
+    table = [["source", "read", *reasons]]
+    table += [
+        [source, f"{mine.read:,}", *(f"{mine.dropped.get(reason, 0):,}" for reason in reasons)]
+        for source, mine in tally.sources.items()
+        if mine.dropped
+    ]
+    return table
+
+
+def plain(table: Table) -> str:
+    """The table for a terminal: columns aligned, names to the left, numbers to the right."""
+    widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
+    lines = []
+    for row in table:
+        cells = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+        lines.append("  ".join(cells).rstrip())
+    lines.insert(1, "  ".join("-" * width for width in widths))
+    return "\n".join(lines)
+
+
+def markdown(table: Table) -> str:
+    """The table in Markdown."""
+    head, *body = [[cell.replace("|", "\\|") for cell in row] for row in table]
+    rule = ["---", *("--:" for _ in head[1:])]
+    return "\n".join("| " + " | ".join(row) + " |" for row in [head, rule, *body])

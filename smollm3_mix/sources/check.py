@@ -1,0 +1,77 @@
+"""Whether a source's files hold what its recipe asks for, by the footer or the first lines of one of them."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from smollm3_mix.sources import lines, parquet, tables
+from smollm3_mix.sources.columns import bind, is_text, leaf, listed, path_of, rows
+from smollm3_mix.sources.files import stream
+from smollm3_mix.sources.plan import Fault, File, Resolved, Token
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from smollm3_mix.recipe import Source
+
+PEEKED = 1 << 16
+"""Bytes of lines looked at, at least one whole line."""
+
+SWH = (
+    "its rows hold Software Heritage ids in `blob_id`, no text, and reading `content: swh` is not there yet; "
+    "name a source with the text inline, or mark it `unavailable:`"
+)
+
+
+def check(source: Source, resolved: Resolved, token: Token = None) -> None:
+    """Reads the schema of the first file that is not empty.
+
+    Raises:
+        Fault: no rows, a column is missing, holds no text, or cannot be compared.
+        OSError, pa.ArrowException and others: the file cannot be read.
+    """
+    file = next((file for file in resolved.files if file.size > 0), None)
+    if file is None:
+        raise Fault(f"its files are empty ({len(resolved.files)} of them)")
+    if resolved.format == "json":
+        _check_lines(source, file, token)
+        return
+    if resolved.format == "csv":
+        bind(source, _known(source, tables.csv_names(file, resolved.delimiter, token)))
+        return
+    if resolved.format == "parquet":
+        metadata = parquet.footer(file, token)
+        schema = metadata.schema.to_arrow_schema()
+        if metadata.num_rows == 0 and len(resolved.files) == 1:
+            raise Fault(f"{file.path} has no rows")
+    else:
+        schema = tables.arrow_schema(file, token)
+    columns = bind(source, _known(source, schema.names))
+    empty = pa.RecordBatch.from_pylist([], schema=schema)
+    for path in columns.texts:
+        kind = leaf(empty, path).type
+        if not is_text(kind):
+            raise Fault(f"column {'.'.join(path)!r} holds {kind}, no text; its columns: {listed(schema.names)}")
+    rows(empty, columns, np.empty(0, dtype=np.int64))
+
+
+def _known(source: Source, names: Sequence[str]) -> Sequence[str]:
+    """The names, unless they show that the texts are elsewhere."""
+    fields = [source.text_field] if isinstance(source.text_field, str) else source.text_field
+    if "blob_id" in names and not any(path_of(field, names)[0] in names for field in fields):
+        raise Fault(SWH)
+    return names
+
+
+def _check_lines(source: Source, file: File, token: Token) -> None:
+    """The same for lines, where a key may be missing from some: the first ones show which there are."""
+    chunk = next(lines.chunks(stream(file, token), PEEKED), b"")
+    names = _known(source, lines.names(chunk))
+    if not names:
+        raise Fault(f"{file.path} has no rows in its first {PEEKED} bytes")
+    lenient = dataclasses.replace(source, keep=())
+    bind(lenient, names)

@@ -1,0 +1,310 @@
+"""From a file's columns to rows: text, id, kept columns and the reason why a row has no text."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from smollm3_mix.sources.plan import Fault
+from smollm3_mix.sources.where import Where, matches
+
+if TYPE_CHECKING:
+    from smollm3_mix.recipe import Source
+
+ROWS = pa.schema(
+    [("text", pa.string()), ("reason", pa.string()), ("id", pa.string()), ("meta", pa.string()), ("row", pa.int64())]
+)
+"""What every format's decoder gives. Where `reason` is not null, text, id and meta are null."""
+
+IDS = ("id", "blob_id")
+"""Columns taken as a row's own id where the recipe names none."""
+
+ALWAYS_KEPT = ("blob_id", "detected_licenses", "license_type")
+"""Columns that go into `meta` wherever they exist: where a file is from, and under which licence (The Stack v2, Stack-Edu)."""
+
+Path = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns of one file that a source needs, as paths into its top-level columns.
+
+    Attributes:
+        texts: paths whose strings are joined to the text.
+        separator: between joined strings.
+        id: path of the id, None if the file has none.
+        where: conditions a row must meet.
+        keep: name in `meta` and path.
+    """
+
+    texts: tuple[Path, ...]
+    separator: str
+    id: Path | None
+    where: tuple[Where, ...]
+    keep: tuple[tuple[str, Path], ...]
+
+    @property
+    def paths(self) -> list[Path]:
+        """Every path needed, each once."""
+        found = [
+            *self.texts,
+            *([self.id] if self.id else []),
+            *(w.path for w in self.where),
+            *(p for _, p in self.keep),
+        ]
+        return list(dict.fromkeys(found))
+
+    @property
+    def top(self) -> list[str]:
+        """Every top-level column needed, each once."""
+        return list(dict.fromkeys(path[0] for path in self.paths))
+
+
+def bind(source: Source, names: Sequence[str], *, strict: bool = True) -> Columns:
+    """What `source` needs of a file whose top-level columns are `names`.
+
+    Args:
+        source: of the recipe.
+        names: top-level columns.
+        strict: False where rows may lack keys (json): columns not seen so far are taken to exist.
+
+    Raises:
+        Fault: a column the recipe names is not there.
+    """
+    fields = (source.text_field,) if isinstance(source.text_field, str) else tuple(source.text_field)
+    named = [*fields, *([source.id_field] if source.id_field else []), *(w[0] for w in source.where), *source.keep]
+    missing = [field for field in dict.fromkeys(named) if path_of(field, names)[0] not in names]
+    if missing and strict:
+        raise Fault(
+            f"no column {', '.join(f'{name!r}{meant(name, names)}' for name in missing)}; its columns: {listed(names)}"
+        )
+    own = source.id_field or next((name for name in IDS if name in names), None)
+    kept = dict.fromkeys([*source.keep, *(name for name in ALWAYS_KEPT if name in names)])
+    return Columns(
+        texts=tuple(path_of(field, names) for field in fields),
+        separator=source.separator,
+        id=path_of(own, names) if own else None,
+        where=tuple(Where(path_of(column, names), op, value) for column, op, value in source.where),
+        keep=tuple((name, path_of(name, names)) for name in kept),
+    )
+
+
+def meant(name: str, names: Sequence[str]) -> str:
+    """` (did you mean …?)` for a name that is nearly one of `names`, else nothing."""
+    folded = {known.lower(): known for known in names}
+    near = difflib.get_close_matches(name.lower(), folded, n=1)
+    return f" (did you mean {folded[near[0]]!r}?)" if near else ""
+
+
+def listed(names: Sequence[str], most: int = 40) -> str:
+    """The names with commas between them, the first `most` of them."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def rows(batch: pa.RecordBatch, columns: Columns, numbers: npt.NDArray[np.int64]) -> pa.RecordBatch:
+    """One row of schema ROWS for each row of a batch that holds (at least) the columns needed.
+
+    Reasons, the first that applies: `where` (a condition is not met), `invalid_utf8`, `not_text` (null, or no string).
+
+    Args:
+        batch: as decoded.
+        columns: bound to the batch's file.
+        numbers: int64[rows], row numbers in the file.
+
+    Raises:
+        Fault: a `where` compares a column with a value of another type.
+    """
+    parts = [_strings(leaf(batch, path), columns.separator) for path in columns.texts]
+    texts = parts[0][0] if len(parts) == 1 else join([part[0] for part in parts], columns.separator)
+    damaged = np.logical_or.reduce([part[1] for part in parts])
+    passed = np.ones(len(batch), dtype=bool)
+    for where in columns.where:
+        passed &= matches(leaf(batch, where.path), where)
+    ids = _readable(leaf(batch, columns.id)) if columns.id else pa.nulls(len(batch), pa.string())
+    meta = _meta(batch, columns) if columns.keep else pa.nulls(len(batch), pa.string())
+    return finish(texts, damaged, passed, ids, meta, numbers)
+
+
+def finish(
+    texts: pa.StringArray,
+    damaged: npt.NDArray[np.bool_],
+    passed: npt.NDArray[np.bool_],
+    ids: pa.StringArray,
+    meta: pa.StringArray,
+    numbers: npt.NDArray[np.int64],
+) -> pa.RecordBatch:
+    """Rows of schema ROWS, with reasons filled in and everything of a row with a reason set to null."""
+    absent = texts.is_null().to_numpy(zero_copy_only=False)
+    reasons = pa.nulls(len(texts), pa.string())
+    bad = damaged | ~passed | absent
+    if bad.any():
+        codes = np.where(~passed, 0, np.where(damaged, 1, 2)).astype(np.int8)
+        names = pa.array(["where", "invalid_utf8", "not_text"])
+        reasons = names.take(pa.array(codes, mask=~bad))
+        mask, none = pa.array(bad), pa.scalar(None, pa.string())
+        texts, ids, meta = (pc.if_else(mask, none, column) for column in (texts, ids, meta))
+    return pa.RecordBatch.from_arrays([texts, reasons, ids, meta, pa.array(numbers)], schema=ROWS)
+
+
+def dropped(numbers: npt.NDArray[np.int64]) -> pa.RecordBatch:
+    """Rows of schema ROWS that are known to fail a `where` without being read."""
+    none = pa.nulls(len(numbers), pa.string())
+    reasons = pa.array(["where"]).take(pa.array(np.zeros(len(numbers), dtype=np.int8)))
+    return pa.RecordBatch.from_arrays([none, reasons, none, none, pa.array(numbers)], schema=ROWS)
+
+
+def join(parts: Sequence[pa.StringArray], separator: str) -> pa.StringArray:
+    """Row by row the strings that are not null, joined; null where all are."""
+    if not any(part.null_count for part in parts):
+        return pc.binary_join_element_wise(*parts, separator)
+    # Arrow's null_handling="skip" gives an array of length 0 where every row is null (pyarrow 26).
+    found = [[text for text in row if text is not None] for row in zip(*(part.to_pylist() for part in parts), strict=True)]
+    return pa.array([separator.join(row) if row else None for row in found], pa.string())
+
+
+def tidy(text: str) -> str:
+    """The string with every lone surrogate (a byte or an escape that is no character) as U+FFFD."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def dumps(row: dict[str, Any]) -> str:
+    """A row's kept columns as one JSON object: characters as they are, NaN as null, anything foreign as its string."""
+    try:
+        return json.dumps(row, ensure_ascii=False, allow_nan=False, default=_plain)
+    except ValueError:
+        return json.dumps(_finite(row), ensure_ascii=False, allow_nan=False, default=_plain)
+
+
+def _plain(value: Any) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+def path_of(name: str, columns: Sequence[str]) -> Path:
+    """A column's name as a path: the name itself where such a column exists, else split at its dots."""
+    return (name,) if name in columns else tuple(name.split("."))
+
+
+def leaf(batch: pa.RecordBatch, path: Path) -> pa.Array:
+    """The values at a path, lists of structs becoming lists of their member; nulls where the path leads nowhere."""
+    array = batch.column(path[0])
+    for name in path[1:]:
+        array = _member(array, name)
+    return array
+
+
+def _member(array: pa.Array, name: str) -> pa.Array:
+    kind = array.type
+    if pa.types.is_struct(kind) and kind.get_field_index(name) >= 0:
+        return pc.struct_field(array, name)
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        values = _member(array.flatten(), name)
+        offsets = np.concatenate([[0], np.cumsum(pc.list_value_length(array).fill_null(0).to_numpy())])
+        mask = array.is_null() if array.null_count else None
+        return pa.LargeListArray.from_arrays(pa.array(offsets, pa.int64()), values, mask=mask)
+    return pa.nulls(len(array))
+
+
+def _strings(array: pa.Array, separator: str) -> tuple[pa.StringArray, npt.NDArray[np.bool_]]:
+    """The values as strings, null where they are none, and which rows hold bytes that are no UTF-8."""
+    kind = array.type
+    if pa.types.is_dictionary(kind):
+        return _strings(array.cast(kind.value_type), separator)
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return _listed(array, separator)
+    if not (_is_string(kind) or _is_binary(kind)):
+        return pa.nulls(len(array), pa.string()), np.zeros(len(array), dtype=bool)
+    raw = array.cast(pa.binary())
+    try:
+        return raw.cast(pa.string()), np.zeros(len(array), dtype=bool)
+    except pa.ArrowInvalid:
+        damaged = np.array([value is not None and not _is_utf8(value) for value in raw.to_pylist()], dtype=bool)
+        return pc.if_else(pa.array(damaged), pa.scalar(None, pa.binary()), raw).cast(pa.string()), damaged
+
+
+def _listed(array: pa.Array, separator: str) -> tuple[pa.StringArray, npt.NDArray[np.bool_]]:
+    """The strings of each list joined, nulls left out; null where there are none."""
+    texts, damaged = _strings(array.flatten(), separator)
+    lengths = pc.list_value_length(array).fill_null(0).to_numpy()
+    ends = np.cumsum(lengths)
+    values = texts.to_pylist()
+    joined, broken = [], np.zeros(len(array), dtype=bool)
+    for row, (start, end) in enumerate(zip(ends - lengths, ends, strict=True)):
+        found = [value for value in values[start:end] if value is not None]
+        joined.append(separator.join(found) if found else None)
+        broken[row] = damaged[start:end].any()
+    return pa.array(joined, pa.string()), broken
+
+
+def _readable(array: pa.Array) -> pa.StringArray:
+    """Any scalar values as strings, damaged bytes as U+FFFD."""
+    kind = array.type
+    if pa.types.is_dictionary(kind):
+        return _readable(array.cast(kind.value_type))
+    if not (_is_string(kind) or _is_binary(kind)):
+        return array.cast(pa.string())
+    texts, damaged = _strings(array, "")
+    if not damaged.any():
+        return texts
+    return pa.array([None if v is None else v.decode("utf-8", "replace") for v in array.cast(pa.binary()).to_pylist()])
+
+
+def _meta(batch: pa.RecordBatch, columns: Columns) -> pa.StringArray:
+    kept = [_values(leaf(batch, path)) for _, path in columns.keep]
+    names = [name for name, _ in columns.keep]
+    return pa.array([dumps(dict(zip(names, row, strict=True))) for row in zip(*kept, strict=True)], pa.string())
+
+
+def _values(array: pa.Array) -> list[Any]:
+    try:
+        return list(array.to_pylist())
+    except UnicodeDecodeError:
+        return list(array.cast(_bytes(array.type)).to_pylist())
+
+
+def _bytes(kind: pa.DataType) -> pa.DataType:
+    """The type with every string in it as bytes."""
+    if pa.types.is_struct(kind):
+        return pa.struct([(field.name, _bytes(field.type)) for field in kind])
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return pa.list_(_bytes(kind.value_type))
+    return pa.binary() if _is_string(kind) else kind
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Whether values of a type can be texts: strings, bytes, or lists of them."""
+    if pa.types.is_dictionary(kind) or pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return is_text(kind.value_type)
+    return _is_string(kind) or _is_binary(kind)
+
+
+def _is_string(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+
+
+def _is_binary(kind: pa.DataType) -> bool:
+    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind)
+
+
+def _is_utf8(value: bytes) -> bool:
+    try:
+        value.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

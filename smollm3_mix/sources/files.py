@@ -1,0 +1,160 @@
+"""Bytes of shards, local or behind fsspec, read by range. Nothing here keeps a file handle open between two reads, so that
+hundreds of idle readers cost no handles, and a forked or resumed process has nothing to reopen.
+"""
+
+from __future__ import annotations
+
+import io
+import lzma
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from smollm3_mix.sources.plan import File, Token
+from smollm3_mix.sources.remote import failures, fetcher
+
+LOCAL_AHEAD = 1 << 18
+"""Bytes read at once from a local sequential file."""
+
+REMOTE_AHEAD = (1 << 18, 1 << 21)
+"""Bytes of the first request for a remote sequential file, and of the largest: it doubles in between, so that the first record
+comes soon and later requests pay for their latency."""
+
+MAGIC = {
+    b"\x1f\x8b": "gzip",
+    b"BZh": "bz2",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"\x04\x22\x4d\x18": "lz4",
+    b"\xfd7zXZ\x00": "xz",
+}
+"""First bytes of compressed files (RFC 1952, bzip2, RFC 8878, LZ4 frame, xz): names can lie, `.json` may well be gzip."""
+
+
+class Ranged(io.RawIOBase):
+    """A shard as a seekable binary file that opens it anew for each read.
+
+    Args:
+        file: the shard; its listed size is taken as true.
+        token: for the Hub; None uses the saved login or `HF_TOKEN`.
+
+    Raises:
+        FileNotFoundError, OSError: from reads, as the file system gives them.
+    """
+
+    def __init__(self, file: File, token: Token = None) -> None:
+        super().__init__()
+        self.size = file.size
+        self._place = 0
+        self._fetch = fetcher(file, token) if "://" in file.url else _local(file.url)
+
+    def readable(self) -> bool:  # noqa: D102
+        return True
+
+    def seekable(self) -> bool:  # noqa: D102
+        return True
+
+    def tell(self) -> int:  # noqa: D102
+        return self._place
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:  # noqa: D102
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._place, io.SEEK_END: self.size}[whence]
+        self._place = base + offset
+        return self._place
+
+    def read(self, size: int = -1) -> bytes:
+        """At most `size` bytes from where it stands, fewer only at the end of the file."""
+        stop = self.size if size < 0 else min(self._place + size, self.size)
+        if stop <= self._place:
+            return b""
+        data = self._fetch(self._place, stop)
+        self._place += len(data)
+        return data
+
+    def readinto(self, buffer: Any) -> int:  # noqa: D102
+        data = self.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+
+class Ahead(io.RawIOBase):
+    """A sequential view of a `Ranged` that reads ahead, in steps that double from `first` to `most` bytes."""
+
+    def __init__(self, ranged: Ranged, first: int, most: int) -> None:
+        super().__init__()
+        self._ranged, self._step, self._most = ranged, first, most
+        self._held = memoryview(b"")
+
+    def readable(self) -> bool:  # noqa: D102
+        return True
+
+    def peek(self, size: int) -> bytes:
+        """The next `size` bytes, fewer at the end, without taking them."""
+        if len(self._held) < size:
+            self._held = memoryview(bytes(self._held) + self._ranged.read(max(size, self._step)))
+        return bytes(self._held[:size])
+
+    def read(self, size: int = -1) -> bytes:
+        """Between 1 and `size` bytes, none only at the end; everything left for a negative size."""
+        if size < 0:
+            return bytes(self._held) + self._ranged.read()
+        if not self._held:
+            self._held = memoryview(self._ranged.read(max(size, self._step)))
+            self._step = min(self._step * 2, self._most)
+        given, self._held = self._held[:size], self._held[size:]
+        return bytes(given)
+
+    def readinto(self, buffer: Any) -> int:  # noqa: D102
+        data = self.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+
+def remote(file: File) -> bool:
+    """Whether each read of the file is a request over the network."""
+    return "://" in file.url and not file.url.startswith("file://")
+
+
+def stream(file: File, token: Token = None) -> io.RawIOBase | pa.NativeFile:
+    """The file's bytes from its beginning, decompressed; gzip, bz2, zstd, lz4 and xz are told by their first bytes.
+
+    Only `read(n)` is promised: between 1 and n bytes, none at the end.
+    """
+    first, most = REMOTE_AHEAD if remote(file) else (LOCAL_AHEAD, LOCAL_AHEAD)
+    ahead = Ahead(Ranged(file, token), first, most)
+    head = ahead.peek(6)
+    codec = next((codec for magic, codec in MAGIC.items() if head.startswith(magic)), None)
+    if codec is None:
+        return ahead
+    if codec == "xz":
+        return lzma.LZMAFile(ahead)  # type: ignore[return-value, arg-type]
+    return pa.CompressedInputStream(pa.PythonFile(ahead, mode="r"), codec)
+
+
+def _local(url: str) -> Callable[[int, int], bytes]:
+    path = Path(url.removeprefix("file://"))
+
+    def fetch(start: int, stop: int) -> bytes:
+        with path.open("rb", buffering=0) as handle:
+            handle.seek(start)
+            return handle.read(stop - start)
+
+    return fetch
+
+
+def broken() -> tuple[type[BaseException], ...]:
+    """What a read raises when a file is damaged, gone or out of reach; for `except`."""
+    return (pa.ArrowException, OSError, EOFError, lzma.LZMAError, *failures())
+
+
+def why(error: BaseException, file: File) -> str:
+    """What such an error says in plain words, and what to do; follows the file's name."""
+    first = str(error).strip().split("\n")[0] or type(error).__name__
+    if isinstance(error, FileNotFoundError):
+        return "is gone since the mix was opened; open the mix again, or put the file back"
+    if isinstance(error, PermissionError):
+        return f"may not be read: {first}"
+    if remote(file):
+        return f"cannot be read ({first}); try again, the mix goes on where it stopped. If it stays so, the file may be damaged"
+    return f"is damaged or not whole ({first}); fetch it again, or leave it out with data_files"

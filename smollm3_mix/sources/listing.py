@@ -1,0 +1,203 @@
+"""What `datasets` finds in a repository or folder: commit, config, split, files; and in plain words what it does not find."""
+
+from __future__ import annotations
+
+import ast
+import posixpath
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from smollm3_mix.sources.columns import listed, meant
+from smollm3_mix.sources.plan import Fault, File, Token
+from smollm3_mix.sources.remote import HUB, failures
+
+if TYPE_CHECKING:
+    from smollm3_mix.recipe import Source
+
+FORMATS = ("parquet", "json", "csv", "arrow")
+
+PATHS = 500
+"""Files asked for at once where a listing has not told their size."""
+
+NO_REPOSITORY = (
+    "no file or folder {name!r} is here, and no such dataset is on the Hub, or it is private; "
+    "mend the name, or log in with `hf auth login` (or set HF_TOKEN) if it is yours"
+)
+
+LISTING = re.compile(r"\[.*?\]", re.DOTALL)
+
+
+class Listing:
+    """A dataset repository, or a local folder, as `datasets` reads it, at one commit.
+
+    Sources that differ in their config alone share what was fetched: the card of a repository with two thousand configs is read once.
+    Belongs to one thread, like the file systems of `huggingface_hub`, whose listings it uses.
+
+    Args:
+        name: what `datasets.load_dataset` takes: `<org>/<name>`, the absolute path of a folder, or json, csv, ….
+        revision: branch, tag or commit; None for the newest commit.
+        token: None uses the saved login or `HF_TOKEN`.
+        hub: whether it is a repository of the Hub.
+
+    Raises:
+        Fault: there is no such repository or revision, or the Hub cannot be reached.
+    """
+
+    def __init__(self, name: str, revision: str | None, token: Token, *, hub: bool) -> None:
+        self._name, self._token = name, token
+        self._builder: Any = None
+        self._gated = False
+        self.commit: str | None = None
+        if hub:
+            self.commit, self._gated = self._info(revision)
+
+    def files(self, source: Source) -> tuple[str, list[str], str]:
+        """Format, paths or URLs of a source's files in listing order, and the delimiter of csv.
+
+        Raises:
+            Fault: config, split or files are not there, or cannot be read.
+        """
+        builder = self._build(source)
+        module = type(builder).__module__
+        found = re.search(r"packaged_modules\.(\w+)", module)
+        form = found[1] if found else module
+        if form == "cache":
+            raise Fault(
+                f"the Hub cannot be reached, and of {self._name} only the cache of `datasets` is here, which is not read"
+            )
+        if form not in FORMATS:
+            raise Fault(f"its files are of the kind {form!r}, which is not read; {', '.join(FORMATS)} are")
+        if getattr(builder.config, "field", None):
+            raise Fault(
+                f"its rows stand under the key {builder.config.field!r} of one JSON object; convert it to one object a line"
+            )
+        splits = {str(split): list(files) for split, files in (builder.config.data_files or {}).items()}
+        if source.split not in splits:
+            raise Fault(
+                f"no split {source.split!r}{meant(source.split, list(splits))}; its splits: {listed(list(splits))}"
+            )
+        return form, splits[source.split], getattr(builder.config, "sep", None) or ","
+
+    def _build(self, source: Source) -> Any:
+        """The builder for a source's config. Anything may go wrong in here, and whatever does is the source's fault."""
+        try:
+            if source.data_dir or source.data_files:
+                return self._load(source)
+            if self._builder is None:
+                self._builder = self._load(source)
+                return self._builder
+            known = self._builder
+            return type(known)(
+                config_name=source.config,
+                base_path=known.base_path,
+                hash=known.hash,
+                repo_id=known.repo_id,
+                dataset_name=known.dataset_name,
+                token=self._token,
+            )
+        except Exception as error:
+            raise Fault(self._plainly(error, source)) from error
+
+    def _load(self, source: Source) -> Any:
+        import datasets
+
+        return datasets.load_dataset_builder(
+            self._name,
+            source.config,
+            data_dir=source.data_dir,
+            data_files=list(source.data_files) if source.data_files else None,
+            revision=self.commit,
+            token=self._token,
+        )
+
+    def _info(self, revision: str | None) -> tuple[str, bool]:
+        from huggingface_hub import HfApi
+        from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
+
+        try:
+            info = HfApi(token=self._token).dataset_info(self._name, revision=revision, expand=["sha", "gated"])
+        except RevisionNotFoundError as error:
+            raise Fault(f"{self._name} has no revision {revision!r} on the Hub") from error
+        except (RepositoryNotFoundError, HFValidationError) as error:
+            raise Fault(NO_REPOSITORY.format(name=self._name)) from error
+        except (OSError, *failures()) as error:
+            raise Fault(unreachable(error)) from error
+        return info.sha or "main", bool(info.gated)
+
+    def _plainly(self, error: Exception, source: Source) -> str:
+        """What an error of `datasets` says, and what to do. Their texts are the same from 3.6 to 5.2."""
+        text = str(error)
+        config, names = source.config, _names(text)
+        if self._gated and ("gated" in text or "cannot be accessed" in text or "401" in text or "403" in text):
+            return gated(self._name)
+        if "Config name is missing" in text:
+            return f"it has several configs and none is named; add one, such as `config: {names[0]}`; its configs: {listed(names)}"
+        if "not found. Available" in text:
+            if names in (["default"], []):
+                return (
+                    f"it has no configs, so no {config!r}; leave `config` out, or name a folder of it with `data_dir`"
+                )
+            return f"no config {config!r}{meant(str(config), names)}; its configs: {listed(names)}"
+        kind = type(error).__name__
+        if kind in {"EmptyDatasetError", "DataFilesNotFoundError", "FileNotFoundError"} or isinstance(
+            error, FileNotFoundError
+        ):
+            asked = source.data_files or source.data_dir
+            below = f" that match {asked!r}" if asked else ""
+            return f"no data files{below} in {self._name}; {', '.join(FORMATS)} are read"
+        if isinstance(error, (OSError, *failures())):
+            return unreachable(error)
+        return f"`datasets` cannot open it: {kind}: {text.splitlines()[0] if text else ''}"
+
+
+def gated(name: str) -> str:
+    """What to do about a gated repository."""
+    from huggingface_hub import constants
+
+    page = f"{constants.ENDPOINT}/datasets/{name}"
+    return f"it is gated: ask for access at {page}, then log in with `hf auth login` or set HF_TOKEN"
+
+
+def unreachable(error: BaseException) -> str:
+    """What to do about a Hub that does not answer, or refuses."""
+    first = (str(error).strip() or type(error).__name__).splitlines()[0]
+    if "401" in first:
+        return f"the Hub refuses the token ({first}); log in again with `hf auth login`, or unset HF_TOKEN"
+    return f"the Hub cannot be reached ({first}); check the network, HF_ENDPOINT and HF_HUB_OFFLINE"
+
+
+def hub_files(urls: Sequence[str], token: Token) -> tuple[File, ...]:
+    """The files at some hf:// URLs of one pinned repository, from the listing this thread has made, else asked for by hundreds."""
+    import datasets
+    from huggingface_hub import HfApi, HfFileSystem
+
+    cache = HfFileSystem(endpoint=datasets.config.HF_ENDPOINT, token=token).dircache
+    found: dict[str, tuple[int, str | None]] = {}
+    folders = {posixpath.dirname(url.removeprefix("hf://")) for url in urls}
+    for entry in (entry for folder in folders for entry in cache.get(folder, ())):
+        found[f"hf://{entry['name']}"] = entry["size"], (entry.get("lfs") or {}).get("sha256")
+    missing = [url for url in urls if url not in found]
+    for start in range(0, len(missing), PATHS):
+        some = {_split(url)[2]: url for url in missing[start : start + PATHS]}
+        repo, revision, _ = _split(missing[start])
+        for info in HfApi(token=token).get_paths_info(repo, list(some), revision=revision, repo_type="dataset"):
+            found[some[info.path]] = info.size, info.lfs.sha256 if info.lfs else None
+    return tuple(File(url.removeprefix("hf://datasets/"), url, *found[url]) for url in urls)
+
+
+def _split(url: str) -> tuple[str, str, str]:
+    """Repository, commit and path of a Hub URL."""
+    found = HUB.fullmatch(url)
+    if found is None:
+        raise Fault(f"{url} is no hf://datasets/<repo>@<commit>/<path>")
+    return found["repo"], found["revision"], found["path"]
+
+
+def _names(text: str) -> list[str]:
+    """The first list of names in an error's text."""
+    found = LISTING.search(text)
+    try:
+        return [str(name) for name in ast.literal_eval(found[0])] if found else []
+    except (ValueError, SyntaxError):
+        return []

@@ -1,0 +1,159 @@
+"""Rows of a Parquet file from any row on: only the needed columns, a part of a row group at a time."""
+
+from __future__ import annotations
+
+import threading
+from bisect import bisect_right
+from collections import OrderedDict
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from smollm3_mix.sources.columns import Columns, bind, dropped, rows
+from smollm3_mix.sources.files import Ranged, remote
+from smollm3_mix.sources.plan import File, Span, Token
+from smollm3_mix.sources.where import possible
+
+LOCAL_BUFFER = 1 << 17
+"""Bytes read at once from each column of a local file; more is no faster, and idle readers hold it."""
+
+REMOTE_BUFFER = 1 << 22
+"""The same for remote files, where a request costs more than the bytes."""
+
+WHOLE = 1 << 23
+"""Row groups with fewer compressed bytes in the needed columns are fetched in one go from remote files (merged requests)."""
+
+STEP = 16
+"""Fewest rows decoded at once, however long."""
+
+FOOTERS = 1 << 24
+"""Bytes of footers kept, as serialised: the lanes that share a file, and readers that come back to it, read it once."""
+
+_footers: OrderedDict[str, Any] = OrderedDict()
+_lock = threading.Lock()
+
+
+def footer(file: File, token: Token = None) -> pq.FileMetaData:
+    """The file's metadata, kept for the next who asks."""
+    with _lock:
+        if file.url in _footers:
+            _footers.move_to_end(file.url)
+            return _footers[file.url]
+    found = pq.ParquetFile(Ranged(file, token)).metadata
+    with _lock:
+        _footers[file.url] = found
+        while len(_footers) > 1 and sum(kept.serialized_size for kept in _footers.values()) > FOOTERS:
+            _footers.popitem(last=False)
+    return found
+
+
+def read(span: Span) -> Iterator[pa.RecordBatch]:
+    """Rows of schema ROWS, those of the part from `row` on, in batches of about the size asked for.
+
+    Raises:
+        Fault: a column is missing or cannot be compared.
+        pa.ArrowException, OSError: the file cannot be read.
+    """
+    file, part = span.file, span.part
+    metadata = footer(file, span.token)
+    columns = bind(span.source, metadata.schema.to_arrow_schema().names)
+    leaves = _leaves(metadata, columns)
+    edges = _edges(metadata)
+    weights = [_weight(metadata.row_group(group), leaves) for group in range(metadata.num_row_groups)]
+    row = max(span.row, cut(edges, weights, part.start, file.size))
+    stop = cut(edges, weights, part.stop, file.size)
+    while row < stop:
+        group = bisect_right(edges, row) - 1
+        end = min(edges[group + 1], stop)
+        if _possible(metadata.row_group(group), leaves, columns):
+            yield from _group(span, metadata, group, columns, range(row - edges[group], end - edges[group]))
+        else:
+            for start in range(row, end, span.rows):
+                yield dropped(np.arange(start, min(start + span.rows, end), dtype=np.int64))
+        row = end
+
+
+def cut(edges: list[int], weights: list[int], place: int, size: int) -> int:
+    """The row that lies at byte `place` of a file of `size` bytes, by the text in its row groups; the same for every caller.
+
+    Args:
+        edges: first row of each row group, and the number of rows.
+        weights: bytes of text in each row group.
+        place: 0 gives row 0, `size` the number of rows.
+        size: bytes of the file.
+    """
+    if place >= size:
+        return edges[-1]
+    left = sum(weights) * place // size
+    for group, weight in enumerate(weights):
+        if left < weight:
+            return edges[group] + (edges[group + 1] - edges[group]) * left // weight
+        left -= weight
+    return edges[-1]
+
+
+def _group(
+    span: Span, metadata: pq.FileMetaData, group: int, columns: Columns, wanted: range
+) -> Iterator[pa.RecordBatch]:
+    """The wanted rows of a row group, counted from its first."""
+    file, info = span.file, metadata.row_group(group)
+    leaves = _leaves(metadata, columns)
+    chunks = [info.column(leaf) for leaf in leaves]
+    whole = remote(file) and sum(chunk.total_compressed_size for chunk in chunks) <= WHOLE
+    opened = pq.ParquetFile(
+        Ranged(file, span.token),
+        metadata=metadata,
+        pre_buffer=whole,
+        buffer_size=0 if whole else REMOTE_BUFFER if remote(file) else LOCAL_BUFFER,
+        page_checksum_verification=True,
+    )
+    each = max(sum(chunk.total_uncompressed_size for chunk in chunks) // info.num_rows, 1)
+    step = min(max(span.bytes // each, STEP), span.rows)
+    first = sum(metadata.row_group(before).num_rows for before in range(group))
+    at = 0
+    for batch in opened.iter_batches(step, row_groups=[group], columns=list(leaves.values()), use_threads=False):
+        low, high = max(wanted.start - at, 0), min(wanted.stop - at, len(batch))
+        if low < high:
+            numbers = np.arange(first + at + low, first + at + high, dtype=np.int64)
+            yield rows(batch.slice(low, high - low), columns, numbers)
+        at += len(batch)
+        if at >= wanted.stop:
+            return
+
+
+def _edges(metadata: pq.FileMetaData) -> list[int]:
+    counts = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
+    return [0, *np.cumsum(counts, dtype=np.int64).tolist()]
+
+
+def _leaves(metadata: pq.FileMetaData, columns: Columns) -> dict[int, str]:
+    """Number and full path of the leaf columns needed: `a.b` also stands for `a.list.element.b`, however lists are spelt."""
+    found = {}
+    for number in range(len(metadata.schema)):
+        full = metadata.schema.column(number).path
+        for path in columns.paths:
+            names = iter(full.removeprefix(path[0]).split("."))
+            if (full == path[0] or full.startswith(path[0] + ".")) and all(name in names for name in path[1:]):
+                found[number] = full
+    return found
+
+
+def _weight(group: pq.RowGroupMetaData, leaves: dict[int, str]) -> int:
+    """Uncompressed bytes of the needed columns, at least 1."""
+    return max(sum(group.column(leaf).total_uncompressed_size for leaf in leaves), 1)
+
+
+def _possible(group: pq.RowGroupMetaData, leaves: dict[int, str], columns: Columns) -> bool:
+    """Whether a row of the group might meet every condition, by the statistics of its plain columns."""
+    numbers = {full: leaf for leaf, full in leaves.items()}
+    for where in columns.where:
+        leaf = numbers.get(".".join(where.path))
+        statistics = None if leaf is None else group.column(leaf).statistics
+        if statistics is None or not statistics.has_min_max:
+            continue
+        if not possible(where, statistics.min, statistics.max):
+            return False
+    return True

@@ -1,0 +1,242 @@
+"""Reads one source in one lane, block by block, from any place."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from smollm3_mix.errors import SourceError, Unreadable
+from smollm3_mix.sources import lines, parquet, tables
+from smollm3_mix.sources.files import broken, why
+from smollm3_mix.sources.plan import Cursor, Fault, Part, Resolved, Span, Token
+
+if TYPE_CHECKING:
+    from smollm3_mix.recipe import Block, Source
+
+Decoder = Callable[[Span], Iterator[pa.RecordBatch]]
+
+DECODERS: dict[str, Decoder] = {
+    "parquet": parquet.read,
+    "json": lines.read,
+    "csv": tables.read_csv,
+    "arrow": tables.read_arrow,
+}
+
+OPEN = 64
+"""Parquet readers that keep what they hold of a row group (1 to 4 MB each) while idle; the rest begin at their cursor again."""
+
+THREADS = 16
+"""First blocks read at once: enough to hide a network's latency, few enough for a Hub's rate limits."""
+
+
+@dataclass(frozen=True)
+class RawBlock:
+    """Consecutive rows of one file in one lane, as they are in the source. n rows, n ≥ 1.
+
+    Attributes:
+        texts: pa.StringArray[n]; null exactly where `reasons` is not.
+        reasons: pa.StringArray[n]: why a row has no text: `where`, `invalid_utf8`, `not_text`; null where it has.
+        ids: pa.StringArray[n], the source's own ids; None if it has none.
+        meta: pa.StringArray[n], the kept columns as JSON objects; None if nothing is kept.
+        file: path of the shard, for the record.
+        rows: int64[n], ascending row numbers in that shard.
+        start: where the block begins.
+        next: where to go on after it.
+        bytes: UTF-8 bytes of all texts.
+    """
+
+    texts: pa.StringArray
+    reasons: pa.StringArray
+    ids: pa.StringArray | None
+    meta: pa.StringArray | None
+    file: str
+    rows: npt.NDArray[np.int64]
+    start: Cursor
+    next: Cursor
+    bytes: int
+
+
+class Reader:
+    """Blocks of one source in one lane. Holds no file open between reads; not for two threads at once.
+
+    A block ends with the row that fills `block.rows` rows or `block.bytes` of text, or with its part. So blocks depend on the
+    source's rows and the place where reading began alone: not on row groups, compression or how much is read at once.
+
+    Args:
+        source: of the recipe.
+        resolved: its files.
+        parts: the lane's share of them, from `deal`.
+        block: the recipe's block rule.
+        token: for the Hub; None uses the saved login or `HF_TOKEN`.
+    """
+
+    def __init__(
+        self, source: Source, resolved: Resolved, parts: tuple[Part, ...], block: Block, token: Token = None
+    ) -> None:
+        self.source, self.resolved, self.parts, self.block = source, resolved, tuple(parts), block
+        self.cursor = Cursor()
+        self._token = token
+        self._decoding: Iterator[pa.RecordBatch] | None = None
+        self._held: list[pa.RecordBatch] = []
+        self._busy = threading.Lock()
+
+    def read(self) -> RawBlock | None:
+        """The next block, None at the end of the lane's parts.
+
+        Raises:
+            SourceError: a file cannot be read; the message names source, file and what to do.
+        """
+        with self._busy:
+            _touch(self)
+            while self.cursor.part < len(self.parts):
+                taken = self._take()
+                if taken:
+                    return self._block(taken)
+                self._drop()
+                self.cursor = Cursor(self.cursor.part + 1, 0)
+            return None
+
+    def seek(self, cursor: Cursor) -> None:
+        """Goes on at a cursor of this lane: `Cursor()`, or a block's `start` or `next`, or any row in between."""
+        with self._busy:
+            self._drop()
+            self.cursor = Cursor(*cursor)
+
+    def close(self) -> None:
+        """Frees what is held; reading goes on at the cursor all the same."""
+        with self._busy:
+            self._drop()
+
+    def rest(self) -> bool:
+        """Frees what is held, unless a read is under way or to come back would be dear: whether it did."""
+        if self.resolved.format != "parquet" or not self._busy.acquire(blocking=False):
+            return False
+        try:
+            self._drop()
+        finally:
+            self._busy.release()
+        return True
+
+    def _drop(self) -> None:
+        self._decoding, self._held = None, []
+
+    def _take(self) -> list[pa.RecordBatch]:
+        """The rows of the next block, none at the end of the part."""
+        taken: list[pa.RecordBatch] = []
+        rows, size = self.block.rows, self.block.bytes
+        while rows > 0 and size > 0:
+            batch = self._held.pop() if self._held else self._decode()
+            if batch is None:
+                break
+            count, bytes_ = _fill(batch, rows, size)
+            if count < len(batch):
+                self._held.append(batch.slice(count))
+            taken.append(batch.slice(0, count))
+            rows, size = rows - count, size - bytes_
+        return taken
+
+    def _decode(self) -> pa.RecordBatch | None:
+        """The next batch (never empty) of the part's rows, None at its end."""
+        part = self.parts[self.cursor.part]
+        file = self.resolved.files[part.file]
+        try:
+            if self._decoding is None:
+                decoder = DECODERS[self.resolved.format]
+                self._decoding = decoder(
+                    Span(
+                        self.source,
+                        self.resolved,
+                        part,
+                        self.cursor.row,
+                        self.block.rows,
+                        self.block.bytes,
+                        self._token,
+                    )
+                )
+            return next(self._decoding, None)
+        except Fault as fault:
+            self._drop()  # a decoder that failed would look as if it had ended
+            raise SourceError(f"source {self.source.id!r}: {file.path}: {fault}") from fault
+        except broken() as error:
+            self._drop()
+            raise SourceError(f"source {self.source.id!r}: {file.path} {why(error, file)}") from error
+
+    def _block(self, taken: list[pa.RecordBatch]) -> RawBlock:
+        start, file = self.cursor, self.resolved.files[self.parts[self.cursor.part].file]
+        batch = taken[0] if len(taken) == 1 else pa.Table.from_batches(taken).combine_chunks().to_batches()[0]
+        texts, reasons, ids, meta, rows = batch.columns
+        numbers = rows.to_numpy()
+        self.cursor = Cursor(start.part, int(numbers[-1]) + 1)
+        return RawBlock(
+            texts=texts,
+            reasons=reasons,
+            ids=ids if ids.null_count < len(ids) else None,
+            meta=meta if meta.null_count < len(meta) else None,
+            file=file.path,
+            rows=numbers,
+            start=start,
+            next=self.cursor,
+            bytes=int(_lengths(texts).sum()),
+        )
+
+
+def open_first(readers: Sequence[Reader], threads: int = THREADS) -> list[RawBlock | None]:
+    """The next block of each reader, in their order, read at once by several threads.
+
+    Raises:
+        Unreadable: lists every reader's error, if any failed; the others keep their place.
+    """
+    starts = [reader.cursor for reader in readers]
+    blocks: list[RawBlock | None] = []
+    faults: list[SourceError] = []
+    with ThreadPoolExecutor(max(1, min(threads, len(readers)))) as pool:
+        for future in [pool.submit(reader.read) for reader in readers]:
+            try:
+                blocks.append(future.result())
+            except SourceError as error:
+                faults.append(error)
+    if faults:
+        for reader, start in zip(readers, starts, strict=True):
+            reader.seek(start)
+        lines_ = list(dict.fromkeys(str(fault) for fault in faults))
+        raise Unreadable("\n  ".join([f"{len(lines_)} sources cannot be read", *lines_])) from faults[0]
+    return blocks
+
+
+_resting: OrderedDict[int, weakref.ref[Reader]] = OrderedDict()
+_lock = threading.Lock()
+
+
+def _touch(reader: Reader) -> None:
+    """Marks a reader as the last used, and lets the one idle for longest rest when too many hold decoded data."""
+    if reader.resolved.format != "parquet":
+        return
+    with _lock:
+        _resting[id(reader)] = weakref.ref(reader)
+        _resting.move_to_end(id(reader))
+        old = [_resting.popitem(last=False)[1]() for _ in range(len(_resting) - OPEN)]
+    for idle in old:
+        if idle is not None and idle is not reader:
+            idle.rest()
+
+
+def _fill(batch: pa.RecordBatch, rows: int, size: int) -> tuple[int, int]:
+    """How many rows of the batch go into a block with so much room (rows, bytes), and their bytes of text."""
+    filled = np.cumsum(_lengths(batch.column(0))[:rows])
+    count = min(int(np.searchsorted(filled, size)) + 1, len(filled))
+    return count, int(filled[count - 1])
+
+
+def _lengths(texts: pa.StringArray) -> npt.NDArray[np.int64]:
+    """int64[rows]: bytes of each text, 0 for null."""
+    return np.asarray(pc.binary_length(texts).fill_null(0).to_numpy(zero_copy_only=False), dtype=np.int64)

@@ -1,0 +1,194 @@
+"""Finds all sources of a recipe at once: files, formats, pinned commits; and says of each that cannot be read, why."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from smollm3_mix.errors import Unreadable
+from smollm3_mix.sources import local
+from smollm3_mix.sources.check import SWH, check
+from smollm3_mix.sources.files import broken, why
+from smollm3_mix.sources.listing import FORMATS, Listing, gated, hub_files, unreachable
+from smollm3_mix.sources.plan import Fault, File, Plan, Resolved, Token
+
+if TYPE_CHECKING:
+    from smollm3_mix.recipe import Recipe, Source
+
+THREADS = 16
+"""Sources looked up at once: hides a network's latency and stays far below the Hub's rate limits."""
+
+log = logging.getLogger("smollm3_mix")
+
+
+def resolve(recipe: Recipe, *, skip_unreadable: bool = False, token: Token = None) -> Plan:
+    """The recipe pinned, with the files of every source, found by `datasets` and checked to hold the columns asked for.
+
+    All sources are looked up at once; those of one repository are pinned to one commit. Of the data, only the footer or the first
+    lines of one file of each source are read.
+
+    Args:
+        recipe: its active sources are looked up.
+        skip_unreadable: go on over the sources that can be read; the others are logged and become unavailable.
+        token: for the Hub; None uses the saved login or `HF_TOKEN`.
+
+    Raises:
+        Unreadable: lists every source that cannot be read, with its share and what to do.
+    """
+    found: dict[str, Resolved] = {}
+    faults: dict[str, str] = {}
+    with _quiet(), ThreadPoolExecutor(THREADS) as pool:
+        for answers in pool.map(lambda group: _find(recipe, group, token), _groups(recipe)):
+            for id_, answer in answers.items():
+                if isinstance(answer, Resolved):
+                    found[id_] = answer
+                else:
+                    faults[id_] = answer
+        listed = [source for source in recipe.active if source.id in found]
+        for source, fault in zip(listed, pool.map(lambda s: _check(s, found[s.id], token), listed), strict=True):
+            if fault is not None:
+                faults[source.id] = fault
+    faults = {source.id: faults[source.id] for source in recipe.active if source.id in faults}
+    if faults and (not skip_unreadable or len(faults) == len(recipe.active)):
+        raise Unreadable(_message(recipe, faults))
+    for id_, fault in faults.items():
+        log.warning(
+            "%s: source %r (%s of the weight) is left out: %s", recipe.file, id_, _number(recipe.shares[id_]), fault
+        )
+    resolved = {source.id: found[source.id] for source in recipe.active if source.id not in faults}
+    unread = {s.id: s.unavailable or "its weight is 0" for s in recipe.sources if s not in recipe.active}
+    pinned = (recipe.without(faults) if faults else recipe).pinned({id_: one.revision for id_, one in resolved.items()})
+    return Plan(
+        pinned, resolved, {s.id: (unread | faults)[s.id] for s in recipe.sources if s.id not in resolved}, token
+    )
+
+
+def _groups(recipe: Recipe) -> list[list[Source]]:
+    """Sources that can share a listing together, the largest group first."""
+    groups: dict[tuple[str | None, str | None], list[Source]] = {}
+    for source in recipe.active:
+        groups.setdefault((source.name, source.revision), []).append(source)
+    return sorted(groups.values(), key=len, reverse=True)
+
+
+def _find(recipe: Recipe, group: Sequence[Source], token: Token) -> dict[str, Resolved | str]:
+    """What was found of sources with the same name and revision, or what is wrong, by id."""
+    found: dict[str, Resolved | str] = {}
+    listing: Listing | None = None
+    for source in group:
+        try:
+            if source.content == "swh":
+                raise Fault(SWH)
+            place = local.place(recipe, source)
+            if place is not None and place.files is not None:
+                found[source.id] = _single(source, place)
+                continue
+            hub = place is None and not (source.name in FORMATS and source.data_files)
+            if listing is None:
+                listing = Listing(
+                    str(place.root) if place else source.name or "", source.revision if hub else None, token, hub=hub
+                )
+            found[source.id] = _listed(source, listing, place, token)
+        except Fault as fault:
+            found[source.id] = str(fault)
+    return found
+
+
+def _listed(source: Source, listing: Listing, folder: local.Place | None, token: Token) -> Resolved:
+    """What `datasets` finds: in a folder, a repository, or by `data_files` alone."""
+    form, paths, delimiter = listing.files(source)
+    shown = folder.shown if folder else ""
+    if paths and all(path.startswith("hf://datasets/") for path in paths):
+        files = hub_files(paths, token)
+    elif any("://" in path for path in paths):
+        files = tuple(_elsewhere(path) for path in paths)
+    else:
+        files = local.files(shown, [Path(path) for path in paths], folder.root if folder else Path().resolve())
+    return Resolved(source.id, form, listing.commit or _pin(source, files, shown), files, delimiter)
+
+
+def _single(source: Source, place: local.Place) -> Resolved:
+    """One local file, or those of a glob."""
+    given = {"config": source.config, "data_dir": source.data_dir, "data_files": source.data_files}
+    if senseless := [key for key, value in given.items() if value]:
+        raise Fault(f"{source.name} names files, so {', '.join(senseless)} cannot be used with it; take that out")
+    if source.split != "train":
+        raise Fault(f"no split {source.split!r}; single files are split 'train'")
+    paths = place.files or []
+    form, delimiter = local.form(paths)
+    files = local.files(place.shown, paths, place.root)
+    return Resolved(source.id, form, _pin(source, files, place.shown), files, delimiter)
+
+
+def _elsewhere(url: str) -> File:
+    """A file at a path or URL of any kind."""
+    import fsspec
+
+    try:
+        fs, path = fsspec.core.url_to_fs(url)
+        return File(url, url, int(fs.info(path)["size"]))
+    except (OSError, ImportError, KeyError, TypeError) as error:
+        raise Fault(f"{url} cannot be opened, or does not say its size: {error}") from error
+
+
+def _pin(source: Source, files: Sequence[File], shown: str) -> str:
+    """The revision of local files, which must be the one the recipe names, if it names one."""
+    found = local.revision(files, shown)
+    if source.revision not in {None, found}:
+        raise Fault(
+            f"its files are not those of revision {source.revision}, but of {found}: they have changed since it was pinned; "
+            f"put them back, or take `revision` out"
+        )
+    return found
+
+
+def _check(source: Source, resolved: Resolved, token: Token) -> str | None:
+    """What is wrong inside a source's files, None if nothing is."""
+    from huggingface_hub.errors import GatedRepoError
+
+    file = resolved.files[0] if resolved.files else None
+    try:
+        check(source, resolved, token)
+    except Fault as fault:
+        return str(fault)
+    except GatedRepoError:
+        return gated(source.name or "")
+    except broken() as error:
+        return f"{file.path} {why(error, file)}" if file else unreachable(error)
+    return None
+
+
+def _message(recipe: Recipe, faults: dict[str, str]) -> str:
+    share = sum(recipe.shares[id_] for id_ in faults)
+    head = (
+        f"{recipe.file}: {len(faults)} of {len(recipe.active)} sources ({_number(share)} of the weight) cannot be read"
+    )
+    lines = [f"{id_!r} ({_number(recipe.shares[id_])}): {fault}" for id_, fault in faults.items()]
+    rest = "Mend these; or go on over the other sources, whose shares then grow, with --skip-unreadable (skip_unreadable=True)"
+    if len(faults) == len(recipe.active):
+        rest = "Mend these: there is no other source to go on with"
+    return "\n  ".join([head, *lines]) + f"\n{rest}."
+
+
+def _number(share: float) -> str:
+    return f"{100 * share:.3g} %"
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """No progress bars of `datasets` and `huggingface_hub`: sixteen at once are noise."""
+    import datasets.utils
+    import huggingface_hub.utils
+
+    shown = [room for room in (datasets.utils, huggingface_hub.utils) if not room.are_progress_bars_disabled()]
+    for room in shown:
+        room.disable_progress_bars()
+    try:
+        yield
+    finally:
+        for room in shown:
+            room.enable_progress_bars()

@@ -1,0 +1,206 @@
+"""A written mix recounted from its files alone, against its recipe and its tally."""
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from smollm3_mix import tokens
+from smollm3_mix.dedup import fingerprints
+from smollm3_mix.errors import OutputError
+from smollm3_mix.merge import debt_bound
+from smollm3_mix.recipe import Recipe, read
+from smollm3_mix.report import Row, rows
+from smollm3_mix.schema import RECORD
+from smollm3_mix.tally import Counts, Debts, Tally
+from smollm3_mix.write import layout
+
+Ints = npt.NDArray[np.int64]
+Prints = npt.NDArray[np.uint64]
+
+BATCH = 4096
+"""Records read at once."""
+
+
+@dataclass
+class Verdict:
+    """What recounting found.
+
+    Attributes:
+        recipe: the pinned recipe that lies beside the files.
+        tallies: records, bytes, tokens and debts by split, counted from the files; nothing about what was dropped.
+        faults: one sentence for each thing that is not as it should be; empty: all is well.
+        table: a row for each source of the train split.
+    """
+
+    recipe: Recipe
+    tallies: dict[str, Tally]
+    faults: list[str] = field(default_factory=list)
+
+    @property
+    def table(self) -> list[Row]:
+        """Asked, given and debt of each source in train, as counted."""
+        return rows(self.recipe, self.tallies["train"])
+
+
+def verify(folder: str | os.PathLike[str]) -> Verdict:
+    """What the files of a written mix hold, and every way in which they differ from its recipe and tally.
+
+    Checked: the files are those of the tally; the counts of every source are; tokens follow from the texts; the debt of every
+    source is within its bound after every record of every lane; no text comes twice in a lane, where the recipe drops
+    duplicates and reads sources once; no text of validation is in train.
+
+    Raises:
+        OutputError: the folder holds no finished mix.
+    """
+    place = Path(folder)
+    if not layout.complete(place):
+        missing = next(name for name in layout.RESULT if not (place / name).exists())
+        raise OutputError(f"{place} is no finished mix: it has no {missing}. Run `smollm3-mix write` again to finish it.")
+    recipe = read(place / layout.RECIPE)
+    saved = json.loads((place / layout.TALLY).read_bytes())
+    verdict = Verdict(recipe, {})
+    _check_files(place / layout.DATA, saved["files"], verdict)
+    prints: dict[str, list[Prints]] = {}
+    for split, counts in saved["splits"].items():
+        expected = Tally.from_dict(counts["sources"])
+        lanes: dict[str, list[str]] = {}
+        for name in sorted(saved["files"]):
+            if name.startswith(f"{split}-") and (place / layout.DATA / name).exists():
+                lanes.setdefault(name.rsplit("-", 1)[0], []).append(name)
+        total = Tally.empty(source.id for source in recipe.active)
+        for lane, names in lanes.items():
+            counter = _Lane(recipe, lane, expected)
+            for name in names:
+                counter.add_file(place / layout.DATA / name)
+            verdict.faults += counter.faults()
+            prints.setdefault(split, []).append(counter.prints)
+            total += counter.tally
+        verdict.tallies[split] = total
+        verdict.faults += _against(split, total, expected)
+    verdict.faults += _disjoint(prints)
+    return verdict
+
+
+def _check_files(data: Path, files: dict[str, int], verdict: Verdict) -> None:
+    here = {path.name: path.stat().st_size for path in data.iterdir()}
+    for name, size in files.items():
+        if here.get(name) != size:
+            found = f"has {here[name]:,} bytes" if name in here else "is missing"
+            verdict.faults.append(f"data/{name} {found}; {layout.TALLY} says {size:,} bytes")
+    verdict.faults += [f"data/{name} is not in {layout.TALLY}" for name in sorted(set(here) - set(files))]
+
+
+class _Lane:
+    """Counts of one lane's files, read in order."""
+
+    def __init__(self, recipe: Recipe, label: str, expected: Tally) -> None:
+        self._recipe, self._label = recipe, label
+        self._ids = [source.id for source in recipe.active]
+        self._numbers = {source: number for number, source in enumerate(self._ids)}
+        self._ratios = np.array([source.tokens_per_byte for source in recipe.active])
+        self._expected = expected
+        shares = np.array([recipe.shares[source] for source in self._ids])
+        self._shares, self._debts = shares, Debts(shares)
+        self._faults: list[str] = []
+        self._prints: list[Prints] = []
+        self.tally = Tally.empty(self._ids)
+
+    @property
+    def prints(self) -> Prints:
+        """Fingerprints of all texts, uint64[records, 2]."""
+        return np.concatenate(self._prints) if self._prints else np.empty((0, 2), np.uint64)
+
+    def add_file(self, path: Path) -> None:
+        """Count one file's records."""
+        for batch in _batches(path, self._faults):
+            names = batch["source"].to_pylist()
+            strangers = sorted(set(names) - set(self._ids))
+            if strangers:
+                self._faults.append(f"{path.name}: source {strangers[0]!r} is not in the recipe")
+                return
+            sources = np.array([self._numbers[name] for name in names], dtype=np.int64)
+            lengths = tokens.byte_lengths(batch["text"])
+            counted = np.maximum(1, np.rint(lengths * self._ratios[sources])).astype(np.int64)
+            written = batch["tokens"].to_numpy()
+            wrong = np.flatnonzero(counted != written)
+            if len(wrong):
+                at = int(wrong[0])
+                self._faults.append(
+                    f"{path.name}: record {batch['id'][at].as_py()!r} says {written[at]} tokens; its text gives {counted[at]}"
+                )
+            self._prints.append(fingerprints(batch["text"]))
+            units = tokens.units(self._recipe.weigh_by, lengths, written.astype(np.int64))
+            self._debts.add(sources, units)
+            self._count(sources, lengths, written, units)
+
+    def _count(self, sources: Ints, lengths: Ints, counted: Ints, units: Ints) -> None:
+        for number in np.unique(sources).tolist():
+            mine, counts = sources == number, self.tally.sources[self._ids[number]]
+            counts.given += int(mine.sum())
+            counts.given_bytes += int(lengths[mine].sum())
+            counts.given_tokens += int(counted[mine].sum())
+            counts.given_units += int(units[mine].sum())
+            counts.longest = max(counts.longest, int(units[mine].max()))
+            counts.worst_debt = float(self._debts.worst[number])
+        for number, source in enumerate(self._ids):
+            self.tally.sources[source].worst_debt = float(self._debts.worst[number])
+
+    def faults(self) -> list[str]:
+        """What is wrong with this lane."""
+        expected = [self._expected.sources.get(source, Counts()) for source in self._ids]
+        longest = np.array([float(counts.longest) for counts in expected])
+        bound = debt_bound(self._shares, longest)
+        faults = list(self._faults)
+        if self._recipe.order == "exact" and self._recipe.weighted and self._recipe.on_exhausted != "renormalise":
+            if not self._label.startswith("validation"):
+                faults += [
+                    f"{self._label}: the debt of '{source}' reached {worst:,.0f} {self._recipe.weigh_by}; its bound is {most:,.0f}"
+                    for source, worst, most in zip(self._ids, self._debts.worst, bound, strict=True)
+                    if worst > most * (1 + 1e-9)
+                ]
+        once = all(counts.passes <= 1 for counts in expected)
+        if self._recipe.dedup.exact and once:
+            prints = self.prints
+            twice = len(prints) - len(np.unique(prints, axis=0))
+            if twice:
+                faults.append(f"{self._label}: {twice:,} records repeat an earlier text of the lane")
+        return faults
+
+
+def _batches(path: Path, faults: list[str]) -> Iterator[pa.RecordBatch]:
+    try:
+        with pq.ParquetFile(path) as file:
+            if not file.schema_arrow.equals(RECORD):
+                faults.append(f"{path.name}: columns are {', '.join(file.schema_arrow.names)}; expected {', '.join(RECORD.names)}")
+                return
+            yield from file.iter_batches(BATCH)
+    except (pa.ArrowException, OSError) as error:
+        faults.append(f"{path.name} cannot be read: {error}")
+
+
+def _against(split: str, found: Tally, expected: Tally) -> list[str]:
+    faults = []
+    for source, wanted in expected.sources.items():
+        mine = found.sources.get(source, Counts())
+        for name in ("given", "given_bytes", "given_tokens", "given_units"):
+            if getattr(mine, name) != getattr(wanted, name):
+                faults.append(
+                    f"{split}: '{source}': {name} is {getattr(mine, name):,} in the files and {getattr(wanted, name):,} in {layout.TALLY}"
+                )
+    return faults
+
+
+def _disjoint(prints: dict[str, list[Prints]]) -> list[str]:
+    if "validation" not in prints:
+        return []
+    held = np.unique(np.concatenate(prints["validation"])[:, 0])
+    train = np.concatenate(prints.get("train", [np.empty((0, 2), np.uint64)]))[:, 0]
+    shared = int(np.isin(train, held).sum())
+    return [f"{shared:,} records of train have a text that is in validation"] if shared else []

@@ -1,0 +1,100 @@
+"""What lies where in a written mix.
+
+While it is written, everything is in `.writing`, which `load_dataset` passes over; a finished mix has no such folder:
+
+    README.md     the card, with `configs:`
+    recipe.yaml   the recipe, every source pinned to the revision that was read
+    tally.json    counts by source and split, and the files
+    data/         {split}-{lane}-{part}.parquet
+"""
+
+import json
+import os
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from smollm3_mix.errors import OutputError
+
+WORK = ".writing"
+CARD, RECIPE, TALLY, DATA = "README.md", "recipe.yaml", "tally.json", "data"
+RESULT = (DATA, RECIPE, TALLY, CARD)
+"""What a finished mix consists of, in the order in which it is moved into place."""
+
+
+def part_name(split: str, lane: int, part: int) -> str:
+    """File name of a part; in order of names, the records are in order of lanes."""
+    return f"{split}-{lane:05d}-{part:05d}.parquet"
+
+
+def replace(path: Path, content: bytes) -> None:
+    """The file with this content, never seen half-written: written aside, flushed to disk, renamed."""
+    aside = path.with_name(path.name + ".tmp")
+    with aside.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    aside.replace(path)
+
+
+def replace_json(path: Path, value: Any) -> None:
+    """The file with this value as JSON, never seen half-written."""
+    replace(path, json.dumps(value, ensure_ascii=False, indent=1).encode())
+
+
+def occupant(folder: Path) -> str | None:
+    """What a folder holds that is not ours: the first such name, or None."""
+    if not folder.exists():
+        return None
+    if not folder.is_dir():
+        return folder.name
+    ours = (WORK, *RESULT) if (folder / WORK).exists() or complete(folder) else ()
+    return next((entry.name for entry in sorted(folder.iterdir()) if entry.name not in ours), None)
+
+
+def complete(folder: Path) -> bool:
+    """Whether a folder holds a whole mix; the card is moved into place last."""
+    return all((folder / name).exists() for name in RESULT)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[Path]:
+    """The work folder, held by this process alone until the block ends, however it ends.
+
+    SQLite's file lock is the one in the standard library that works on every platform and dies with its process.
+
+    Raises:
+        OutputError: another writer holds it, or it cannot be made.
+    """
+    work = folder / WORK
+    try:
+        work.mkdir(parents=True, exist_ok=True)
+        lock = sqlite3.connect(work / "lock", timeout=0, isolation_level=None)
+    except (OSError, sqlite3.Error) as error:
+        raise OutputError(f"cannot write in {folder}: {error}. Choose another --output-dir.") from error
+    try:
+        try:
+            lock.execute("BEGIN EXCLUSIVE")
+        except sqlite3.OperationalError as error:
+            raise OutputError(
+                f"{folder} is being written by another process ({error}). Wait for it, or choose another --output-dir."
+            ) from error
+        yield work
+    finally:
+        lock.close()
+
+
+def publish(folder: Path) -> None:
+    """Move a finished result out of the work folder. Repeated after a kill, it goes on."""
+    work = folder / WORK
+    for name in RESULT:
+        if (work / name).exists():
+            os.replace(work / name, folder / name)  # noqa: PTH105 - one call for files and folders
+
+
+def clear(folder: Path) -> None:
+    """Remove the work folder."""
+    shutil.rmtree(folder / WORK)

@@ -1,0 +1,222 @@
+"""One lane written part by part; after a kill it goes on at the end of the last whole part.
+
+A part's end is a record at which the lane's state is saved. The order of the three files makes it safe: first the Parquet file, then what
+dedup remembered since the last part, then the state that counts both. What no state counts is written again.
+"""
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from smollm3_mix.errors import OutputError
+from smollm3_mix.mix import Mix
+from smollm3_mix.mix.lane import Lane
+from smollm3_mix.schema import RECORD
+from smollm3_mix.tally import Tally
+from smollm3_mix.write.layout import DATA, part_name, replace, replace_json
+
+GROUP_BYTES = 16 << 20
+GROUP_ROWS = 16_384
+"""A row group ends at the record that reaches either; small enough to be read by one worker at a time from the Hub."""
+
+PULL = 1024
+"""Records taken from the lane at once; has no effect on what is written."""
+
+Report = Callable[[Tally], None]
+
+
+@dataclass(frozen=True)
+class LaneJob:
+    """One lane of a mix to be written. Picklable.
+
+    Attributes:
+        mix: what is written.
+        lane: which of its lanes.
+        work: the work folder.
+        part_bytes: UTF-8 bytes of text at which a part ends (with the row group that reaches it).
+    """
+
+    mix: Mix
+    lane: int
+    work: str
+    part_bytes: int
+
+    @property
+    def label(self) -> str:
+        """`train-00003`."""
+        return f"{self.mix.split}-{self.lane:05d}"
+
+
+def write_lane(job: LaneJob, report: Report) -> Tally:
+    """Counts of the lane, all of whose parts are now in the work folder.
+
+    Args:
+        job: what is written; parts that are there already are kept.
+        report: called after every row group with the lane's counts so far.
+
+    Raises:
+        OutputError: the folder cannot be written, as when the disk is full; whole parts stay.
+    """
+    work = Path(job.work)
+    saved = read_state(job)
+    if saved is not None and saved["done"]:
+        return Tally.from_dict(saved["tally"])
+    lane = job.mix.lane(job.lane)
+    try:
+        part = 0 if saved is None else saved["parts"]
+        if saved is not None:
+            _restore(job, lane, saved)
+        _forget_unfinished(job, part)
+        groups = _Groups(lane)
+        while True:
+            path = work / DATA / part_name(job.mix.split, job.lane, part)
+            wrote = _write_part(path, groups, job.part_bytes, lambda: report(lane.tally(groups.ahead)))
+            done = not groups.more()
+            if wrote:
+                part += 1
+            tally = lane.tally(groups.ahead)
+            _save(job, lane, groups, part, done, tally)
+            if done:
+                return tally
+    except OSError as error:
+        if isinstance(error, OutputError) or error.filename is None:
+            raise
+        raise OutputError(
+            f"{error.filename}: {error.strerror}. Whole parts are kept: make room and run the same command again to go on."
+        ) from error
+    finally:
+        lane.close()
+
+
+def read_state(job: LaneJob) -> dict[str, Any] | None:
+    """The lane's state after its last whole part, or None before the first."""
+    path = Path(job.work) / f"{job.label}.json"
+    if not path.exists():
+        return None
+    state: dict[str, Any] = json.loads(path.read_bytes())
+    return state
+
+
+class _Groups:
+    """The lane's records cut into row groups, at the same records however they are pulled."""
+
+    def __init__(self, lane: Lane) -> None:
+        self._lane = lane
+        self._rest: pa.RecordBatch | None = None
+
+    @property
+    def ahead(self) -> int:
+        """Records pulled from the lane and not yet in a group."""
+        return 0 if self._rest is None else self._rest.num_rows
+
+    def more(self) -> bool:
+        """Whether any record is left."""
+        return self.ahead > 0 or self._lane.fill()
+
+    def next(self) -> tuple[pa.Table, int] | None:
+        """The next row group and the bytes of its text; None at the end."""
+        batches: list[pa.RecordBatch] = []
+        rows = size = 0
+        while rows < GROUP_ROWS and size < GROUP_BYTES and self.more():
+            batch = self._rest if self._rest is not None else self._lane.pull(PULL).batch()
+            sizes = np.cumsum(pc.binary_length(batch["text"]).to_numpy())
+            full = int(np.searchsorted(sizes, GROUP_BYTES - size)) + 1
+            take = min(full, GROUP_ROWS - rows, batch.num_rows)
+            self._rest = batch.slice(take) if take < batch.num_rows else None
+            batches.append(batch.slice(0, take))
+            rows += take
+            size += int(sizes[take - 1])
+        return (pa.Table.from_batches(batches).combine_chunks(), size) if batches else None
+
+
+def _write_part(path: Path, groups: _Groups, part_bytes: int, after_group: Callable[[], None]) -> bool:
+    """Whether there was anything to write; the part is whole and on disk under its own name."""
+    first = groups.next()
+    if first is None:
+        return False
+    path.parent.mkdir(exist_ok=True)
+    aside = path.with_name(path.name + ".tmp")
+    size = 0
+    with aside.open("wb") as file:
+        with pq.ParquetWriter(file, RECORD, **parquet_options()) as writer:
+            for table, text_bytes in _with(first, groups):
+                writer.write_table(table, row_group_size=table.num_rows)
+                size += text_bytes
+                after_group()
+                if size >= part_bytes:
+                    break
+        file.flush()
+        os.fsync(file.fileno())
+    aside.replace(path)
+    return True
+
+
+def _with(first: tuple[pa.Table, int], groups: _Groups) -> Iterator[tuple[pa.Table, int]]:
+    group: tuple[pa.Table, int] | None = first
+    while group is not None:
+        yield group
+        group = groups.next()
+
+
+def parquet_options() -> dict[str, Any]:
+    """How `datasets` writes Parquet: content-defined chunks, so that the Hub stores equal text once, and a page index.
+
+    pyarrow before 21 has no content-defined chunking; the files then hold the same records in other bytes.
+    """
+    options: dict[str, Any] = {"compression": "zstd", "write_page_index": True}
+    if int(pa.__version__.split(".")[0]) >= 21:
+        # min, max and normalisation as `datasets` 4 and later set them (config.DEFAULT_CDC_OPTIONS)
+        options["use_content_defined_chunking"] = {
+            "min_chunk_size": 256 * 1024,
+            "max_chunk_size": 1024 * 1024,
+            "norm_level": 0,
+        }
+    return options
+
+
+def _save(job: LaneJob, lane: Lane, groups: _Groups, parts: int, done: bool, tally: Tally) -> None:
+    work = Path(job.work)
+    before = read_state(job)
+    logs = [] if before is None else before["seen"]
+    if not done:
+        log, remembered = lane.seen_log(logs[-1] if logs else 0)
+        replace(work / _log(job, "seen", len(logs)), log)
+        logs.append(remembered)
+        for number, verdicts in enumerate(lane.logs().values()):
+            if verdicts:
+                replace(work / _log(job, "verdicts", number), verdicts)
+    state = None if done else lane.state_dict(groups.ahead)
+    replace_json(
+        work / f"{job.label}.json",
+        {"parts": parts, "done": done, "tally": tally.to_dict(), "seen": logs, "state": state},
+    )
+
+
+def _restore(job: LaneJob, lane: Lane, saved: dict[str, Any]) -> None:
+    work = Path(job.work)
+    lane.restore_seen((work / _log(job, "seen", number)).read_bytes() for number in range(len(saved["seen"])))
+    verdicts = {}
+    for number, source in enumerate(job.mix.recipe.active):
+        path = work / _log(job, "verdicts", number)
+        if path.exists():
+            verdicts[source.id] = path.read_bytes()
+    lane.load_state_dict(saved["state"], verdicts)
+
+
+def _log(job: LaneJob, kind: str, number: int) -> str:
+    return f"{job.label}.{kind}-{number:05d}"
+
+
+def _forget_unfinished(job: LaneJob, parts: int) -> None:
+    """Remove parts that no state counts."""
+    for path in (Path(job.work) / DATA).glob(f"{job.label}-*"):
+        if path.name.endswith(".tmp") or int(path.stem.rsplit("-", 1)[1]) >= parts:
+            path.unlink()

@@ -1,0 +1,236 @@
+"""All lanes written, in one process or several, and the result committed in one go."""
+
+import json
+import os
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from queue import Empty
+from typing import Any
+
+from smollm3_mix import __version__
+from smollm3_mix.errors import OutputError
+from smollm3_mix.mix import Mix, open_mix
+from smollm3_mix.recipe import Recipe, read
+from smollm3_mix.tally import Tally
+from smollm3_mix.write import layout
+from smollm3_mix.write.card import card
+from smollm3_mix.write.parts import LaneJob, write_lane
+
+PART_BYTES = 512 << 20
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a running write has done.
+
+    Attributes:
+        label: split and lane, as `train-00003`.
+        tally: counts of that lane so far.
+    """
+
+    label: str
+    tally: Tally
+
+
+Listener = Callable[[Progress], None]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a user asked to be written; two equal requests may share a folder.
+
+    Attributes:
+        fingerprint: of the recipe as asked for, before its sources are pinned.
+        max_samples: records of the whole mix.
+        max_tokens: tokens of the whole mix.
+        max_bytes: UTF-8 bytes of text of the whole mix.
+        skip_unreadable: whether unreadable sources are left out.
+        part_bytes: bytes of text in a part.
+    """
+
+    fingerprint: str
+    max_samples: int | None
+    max_tokens: int | None
+    max_bytes: int | None
+    skip_unreadable: bool
+    part_bytes: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """The request as JSON."""
+        return {**self.__dict__, "version": __version__}
+
+
+def write(
+    recipe: Recipe | str | os.PathLike[str],
+    output_dir: str | os.PathLike[str],
+    *,
+    seed: int | None = None,
+    lanes: int | None = None,
+    max_samples: int | None = None,
+    max_tokens: int | None = None,
+    max_bytes: int | None = None,
+    processes: int = 1,
+    skip_unreadable: bool = False,
+    part_bytes: int = PART_BYTES,
+    token: str | bool | None = None,
+    listener: Listener | None = None,
+) -> dict[str, Tally]:
+    """Counts by split of the mix that now lies in `output_dir` as Parquet, with card, pinned recipe and tally.
+
+    The bytes depend on the recipe, the limits and `part_bytes` alone. After an interruption the same call goes on behind the last
+    whole part of each lane; over a finished result of the same request it returns at once.
+
+    Args:
+        recipe: a `Recipe`, a path, or the name of a shipped stage.
+        output_dir: new, empty, or of the same request.
+        seed: in place of the recipe's.
+        lanes: in place of the recipe's.
+        max_samples: records of the whole mix.
+        max_tokens: tokens of the whole mix.
+        max_bytes: UTF-8 bytes of text of the whole mix.
+        processes: lanes written at once, each in a process of its own if more than one.
+        skip_unreadable: go on over the sources that can be read.
+        part_bytes: bytes of text at which a file ends.
+        token: of the Hub; default: the one that is logged in.
+        listener: called in this process as the work goes on.
+
+    Raises:
+        OutputError: the folder holds something else, is in use, or cannot be written.
+        RecipeError, Unreadable, SourceExhausted, SourceError: as the mix raises them.
+    """
+    asked = recipe if isinstance(recipe, Recipe) else read(recipe)
+    changes = {key: value for key, value in (("seed", seed), ("lanes", lanes)) if value is not None}
+    asked = asked.with_(**changes) if changes else asked
+    request = Request(asked.fingerprint, max_samples, max_tokens, max_bytes, skip_unreadable, part_bytes)
+    folder = Path(output_dir)
+    done = _finished(folder, request)
+    if done is not None:
+        return done
+    with layout.locked(folder) as work:
+        mixes = _opened(asked, work, request, token)
+        jobs = [LaneJob(mix, lane, str(work), part_bytes) for mix in mixes for lane in range(mix.num_lanes)]
+        tallies = _run(jobs, processes, listener or (lambda _: None))
+        by_split = {
+            mix.split: sum((t for job, t in zip(jobs, tallies, strict=True) if job.mix is mix), Tally({}))
+            for mix in mixes
+        }
+        _commit(folder, work, mixes[0], request, by_split)
+    layout.clear(folder)
+    return by_split
+
+
+def _finished(folder: Path, request: Request) -> dict[str, Tally] | None:
+    """The tallies of a whole mix of the same request, None where there is still something to write."""
+    stranger = layout.occupant(folder)
+    if stranger is not None:
+        raise OutputError(
+            f"{folder} holds {stranger!r}, which is no part of a written mix. Choose an empty or new folder with --output-dir."
+        )
+    if not layout.complete(folder):
+        return None
+    saved = json.loads((folder / layout.TALLY).read_bytes())
+    if saved["request"] != request.to_dict():
+        raise OutputError(
+            f"{folder} holds another mix: it was asked for with {_differing(saved['request'], request.to_dict())}. "
+            "Choose another --output-dir, or remove that one."
+        )
+    if (folder / layout.WORK).exists():
+        layout.clear(folder)
+    return {split: Tally.from_dict(counts["sources"]) for split, counts in saved["splits"].items()}
+
+
+def _opened(asked: Recipe, work: Path, request: Request, token: str | bool | None) -> list[Mix]:
+    """The mixes of all splits, train first; on a second run pinned to what the first one found."""
+    note = work / "request.json"
+    recipe = asked
+    if note.exists():
+        saved = json.loads(note.read_bytes())
+        if saved["request"] != request.to_dict():
+            raise OutputError(
+                f"{work.parent} holds the unfinished write of another mix: it was asked for with "
+                f"{_differing(saved['request'], request.to_dict())}. Run that command again to finish it, or remove {work}."
+            )
+        recipe = Recipe.from_dict(saved["recipe"])
+    limits = {name: getattr(request, name) for name in ("max_samples", "max_tokens", "max_bytes")}
+    train = open_mix(recipe, skip_unreadable=request.skip_unreadable, token=token, **limits)
+    if not (work.parent / layout.DATA).exists():  # there if a commit was interrupted
+        (work / layout.DATA).mkdir(exist_ok=True)
+    layout.replace_json(note, {"request": request.to_dict(), "recipe": train.plan.recipe.to_dict()})
+    holdout = recipe.holdout
+    if not holdout.fraction:
+        return [train]
+    held = {key: max(1, round(limit * holdout.fraction)) if limit else None for key, limit in limits.items()}
+    return [train, Mix(train.plan, "validation", **held)]
+
+
+def _differing(was: dict[str, Any], now: dict[str, Any]) -> str:
+    return ", ".join(f"{key}={was.get(key)!r}, not {value!r}" for key, value in now.items() if was.get(key) != value)
+
+
+def _run(jobs: Sequence[LaneJob], processes: int, listener: Listener) -> list[Tally]:
+    if processes < 1:
+        raise ValueError(f"processes must be at least 1, got {processes}")
+    if processes == 1 or len(jobs) == 1:
+        return [write_lane(job, lambda tally, job=job: listener(Progress(job.label, tally))) for job in jobs]  # type: ignore[misc]
+    context = get_context("spawn")  # the same on every platform, and safe beside threads
+    messages, stop = context.Queue(), context.Event()
+    watcher = threading.Thread(target=_forward, args=(messages, listener, stop), daemon=True)
+    watcher.start()
+    pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_start, initargs=(messages, stop))
+    try:
+        return [future.result() for future in [pool.submit(_write_in_worker, job) for job in jobs]]
+    finally:
+        stop.set()  # after a failure the other lanes end with their row group; their parts are safe
+        pool.shutdown(wait=True, cancel_futures=True)
+        watcher.join()
+
+
+_messages: Any = None  # of a worker process: where its progress goes
+_stop: Any = None  # of a worker process: set when another lane has failed
+
+
+class _Stopped(Exception):  # noqa: N818 - ends a worker's lane, never seen by users
+    pass
+
+
+def _start(messages: Any, stop: Any) -> None:
+    global _messages, _stop  # noqa: PLW0603 - how a worker process is handed what it shares
+    _messages, _stop = messages, stop
+
+
+def _write_in_worker(job: LaneJob) -> Tally:
+    def report(tally: Tally) -> None:
+        if _stop.is_set():
+            raise _Stopped
+        _messages.put(Progress(job.label, tally))
+
+    return write_lane(job, report)
+
+
+def _forward(messages: Any, listener: Listener, stop: Any) -> None:
+    while not stop.is_set():
+        try:
+            listener(messages.get(timeout=0.1))
+        except Empty:
+            continue
+
+
+def _commit(folder: Path, work: Path, mix: Mix, request: Request, tallies: dict[str, Tally]) -> None:
+    """Write card, recipe and tally, then move everything into place."""
+    data = folder / layout.DATA if (folder / layout.DATA).exists() else work / layout.DATA
+    files = {path.name: path.stat().st_size for path in sorted(data.glob("*.parquet"))}
+    summary = {
+        "request": request.to_dict(),
+        "recipe": mix.plan.recipe.fingerprint,
+        "skipped": mix.plan.skipped,
+        "files": files,
+        "splits": {split: {"total": tally.total.__dict__, "sources": tally.to_dict()} for split, tally in tallies.items()},
+    }
+    layout.replace(work / layout.RECIPE, mix.plan.recipe.to_yaml().encode())
+    layout.replace(work / layout.CARD, card(mix, tallies, files).encode())
+    layout.replace_json(work / layout.TALLY, summary)
+    layout.publish(folder)

@@ -1,0 +1,106 @@
+"""Small real sources made on the fly, and a guard that keeps the tests off the network."""
+
+import json
+import os
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("project", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+settings.load_profile("project")
+
+WORDS = "the of and to in is that it was for on are as with his they at be this from have or by one had not but what all".split()
+
+
+@pytest.fixture(autouse=True)
+def _off_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection to anything but this machine fails the test."""
+    connect = socket.socket.connect
+
+    def guarded(self: socket.socket, address: Any) -> None:
+        if self.family in (socket.AF_INET, socket.AF_INET6) and address[0] not in ("127.0.0.1", "::1", "localhost"):
+            raise AssertionError(f"a test tried to reach {address}")
+        connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", guarded)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _own_caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Caches of `datasets` and `huggingface_hub` of this run alone."""
+    home = str(tmp_path_factory.mktemp("hf"))
+    before = os.environ.get("HF_HOME")
+    os.environ["HF_HOME"] = home
+    yield
+    if before is None:
+        del os.environ["HF_HOME"]
+    else:
+        os.environ["HF_HOME"] = before
+
+
+def document(source: str, number: int) -> str:
+    """A text of 5 to about 150 words that no other document has."""
+    length = 5 + (number * 7919 + len(source) * 31) % 140
+    return f"{source} {number}: " + " ".join(WORDS[(number * 13 + i * i) % len(WORDS)] for i in range(length))
+
+
+def parquet(folder: Path, texts: list[str], files: int = 2, group: int = 7, **columns: list[Any]) -> Path:
+    """A folder of Parquet files with these texts, dealt to files in order."""
+    folder.mkdir(parents=True, exist_ok=True)
+    table = pa.table({"text": texts, **columns})
+    size = -(-len(texts) // files)
+    for number in range(files):
+        part = table.slice(number * size, size)
+        pq.write_table(part, folder / f"part-{number:02d}.parquet", row_group_size=group)
+    return folder
+
+
+def jsonl(folder: Path, texts: list[str]) -> Path:
+    """A folder with one file of JSON lines."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = "".join(json.dumps({"text": text, "id": f"own-{n}"}, ensure_ascii=False) + "\n" for n, text in enumerate(texts))
+    (folder / "all.jsonl").write_text(lines, encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def recipe_file(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a recipe over sources `a` (Parquet, 400 documents), `b` (JSON lines, 200) and `c` (Parquet, 60), with some duplicates."""
+
+    def make(name: str = "toy", sources: dict[str, Any] | None = None, **top: Any) -> Path:
+        folder = tmp_path / "sources"
+        if not folder.exists():
+            texts = {key: [document(key, n) for n in range(count)] for key, count in (("a", 400), ("b", 200), ("c", 60))}
+            texts["a"][50], texts["b"][10] = texts["a"][3], texts["a"][4]
+            texts["b"][20] = ""
+            parquet(folder / "a", texts["a"], files=5)
+            jsonl(folder / "b", texts["b"])
+            parquet(folder / "c", texts["c"], files=1)
+        weights = {"a": 0.6, "b": 0.3, "c": 0.1}
+        datasets = [
+            {"name": str(folder / key), "id": key}
+            | ({"weight": weight} if top.get("weighted", True) else {})
+            | (sources or {}).get(key, {})
+            for key, weight in weights.items()
+        ]
+        content = {
+            "description": "Three toy sources.",
+            "seed": 7,
+            "lanes": 2,
+            "block": {"rows": 8, "bytes": 4000},
+            "on_exhausted": "stop",
+            **top,
+            "datasets": datasets,
+        }
+        path = tmp_path / f"{name}.yaml"
+        path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+        return path
+
+    return make

@@ -1,0 +1,63 @@
+"""A small mix for the tests of the doors: local sources and a recipe, made on the fly."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import yaml
+
+LANES = 4
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def write_sources(folder: Path, rows: int = 600) -> None:
+    """Three sources of one or two files, all of one word each, so that a record tells where it is from."""
+    for source, files in (("alpha", 1), ("beta", 2), ("gamma", 1)):
+        for number in range(files):
+            path = folder / source / f"{number}.parquet"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            texts = [f"{source} {number} {row} " + "word " * (1 + row % 7) for row in range(rows // files)]
+            pq.write_table(pa.table({"text": texts}), path, row_group_size=50)
+
+
+def write_recipe(path: Path, sources: Path, **changes: Any) -> Path:
+    """A recipe over `write_sources`; it ends when the first source does."""
+    recipe = {
+        "description": "Three local sources.",
+        "seed": 7,
+        "lanes": LANES,
+        "block": {"rows": 16},
+        "judge": {"min_chars": 1},
+        "on_exhausted": "stop",
+        "datasets": [
+            {"id": name, "name": str(sources / name), "weight": weight}
+            for name, weight in (("alpha", 0.5), ("beta", 0.3), ("gamma", 0.2))
+        ],
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(yaml.safe_dump(recipe | changes), encoding="utf-8")
+    return path
+
+
+def run(code: str, home: Path, **arguments: Any) -> dict[str, Any]:
+    """What `code` prints as JSON on its last line, run by a fresh interpreter whose caches are under `home`.
+
+    `arguments` are the variables it starts with.
+    """
+    path = [os.environ.get("PYTHONPATH", ""), str(ROOT)]
+    environment = os.environ | {
+        "HF_HOME": str(home),
+        "HF_HUB_OFFLINE": "1",
+        "PYTHONPATH": os.pathsep.join(filter(None, path)),
+    }
+    script = f"import json\nglobals().update(json.loads({json.dumps(arguments, default=str)!r}))\n{code}"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, env=environment, cwd=home, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])

@@ -1,0 +1,278 @@
+"""The builder: what it streams, what it prepares, and how they are identified. Runs on every supported `datasets`."""
+
+import ast
+import dataclasses
+import multiprocessing
+import pickle
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pytest
+from datasets import load_dataset_builder
+from datasets.distributed import split_dataset_by_node
+from doors import LANES, write_recipe, write_sources
+
+import smollm3_mix
+from smollm3_mix import RECORD, RecipeError, SmolLM3Mix, SmolLM3MixConfig, load, open_mix
+from smollm3_mix.builder import dataset as builder_module
+from smollm3_mix.recipe import read, shipped
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("builder")
+    write_sources(folder / "sources")
+    write_recipe(folder / "mine.yaml", folder / "sources")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def recipe(folder: Path) -> Path:
+    return folder / "mine.yaml"
+
+
+@pytest.fixture(scope="module")
+def records(recipe: Path) -> list[dict[str, Any]]:
+    """What the mix itself gives."""
+    return list(open_mix(recipe).stream())
+
+
+def stream(recipe: Path, **fields: Any) -> Any:
+    return load(recipe, cache_dir=str(recipe.parent / "cache"), **fields)
+
+
+def ids(examples: Any) -> list[str]:
+    return [example["id"] for example in examples]
+
+
+# Streaming
+
+
+def test_streams_the_records_of_the_mix_lanes_in_turn(recipe: Path, records: list[dict[str, Any]]) -> None:
+    assert len(records) > 400
+    assert list(stream(recipe)) == records
+
+
+def test_columns_are_declared_and_lanes_are_shards(recipe: Path) -> None:
+    dataset = stream(recipe)
+    assert dataset.features.arrow_schema.names == RECORD.names
+    assert [field.type for field in dataset.features.arrow_schema] == RECORD.types
+    assert dataset.num_shards == LANES
+
+
+def test_streams_twice_the_same(recipe: Path, records: list[dict[str, Any]]) -> None:
+    dataset = stream(recipe)
+    assert ids(dataset.take(5)) == ids(records[:5])
+    assert ids(dataset) == ids(dataset) == ids(records)
+
+
+@pytest.mark.parametrize("format_type", ["arrow", "numpy"])
+def test_formats_give_the_same_records(recipe: Path, records: list[dict[str, Any]], format_type: str) -> None:
+    batches = list(stream(recipe).with_format(format_type).iter(batch_size=100))
+    found = [
+        str(one) for batch in batches for one in (batch["id"].to_pylist() if format_type == "arrow" else batch["id"])
+    ]
+    assert found == ids(records)
+
+
+def test_batched_map_runs_over_arrow_tables(recipe: Path, records: list[dict[str, Any]]) -> None:
+    arrow = stream(recipe).with_format("arrow")
+    mapped = arrow.map(lambda table: table.select(["id", "tokens"]), batched=True, batch_size=64)
+    assert [one for table in mapped.iter(batch_size=64) for one in table["id"].to_pylist()] == ids(records)
+    lengths = stream(recipe).map(lambda batch: {"length": [len(text) for text in batch["text"]]}, batched=True)
+    assert [one["length"] for one in lengths] == [len(one["text"]) for one in records]
+
+
+def test_an_epoch_and_a_shuffle_leave_the_order_of_the_lanes_alone(recipe: Path, records: list[dict[str, Any]]) -> None:
+    dataset = stream(recipe)
+    dataset.set_epoch(3)
+    assert ids(dataset) == ids(records)
+    assert ids(stream(recipe).shuffle(seed=1, buffer_size=1)) == ids(records)
+
+
+@pytest.mark.parametrize("world", [1, 2, 4])
+def test_nodes_get_whole_lanes(recipe: Path, records: list[dict[str, Any]], world: int) -> None:
+    parts = [ids(split_dataset_by_node(stream(recipe), rank=rank, world_size=world)) for rank in range(world)]
+    assert sorted(one for part in parts for one in part) == sorted(ids(records))
+    mix = open_mix(recipe)
+    assert parts[0] == ids(mix.stream(range(0, LANES, world)))
+
+
+def test_a_world_that_does_not_divide_the_lanes_still_gives_each_record_once(
+    recipe: Path, records: list[dict[str, Any]]
+) -> None:
+    parts = [ids(split_dataset_by_node(stream(recipe), rank=rank, world_size=3)) for rank in range(3)]
+    assert sorted(one for part in parts for one in part) == sorted(ids(records))
+
+
+def test_two_mixes_interleave(recipe: Path, records: list[dict[str, Any]]) -> None:
+    both = datasets.interleave_datasets([stream(recipe), stream(recipe, seed=8)])
+    assert ids(both.take(20))[::2] == ids(records[:10])
+
+
+def _ids_of_shard(pickled: bytes, index: int) -> list[str]:
+    return ids(pickle.loads(pickled).shard(LANES, index))
+
+
+def test_spawned_workers_read_their_lanes_without_listing_anything_again(
+    tmp_path: Path, records: list[dict[str, Any]]
+) -> None:
+    write_sources(tmp_path / "sources")
+    path = write_recipe(tmp_path / "mine.yaml", tmp_path / "sources")
+    dataset = stream(path)
+    path.unlink()  # a worker that read the recipe again would fail
+    (tmp_path / "sources/alpha/1.parquet").write_bytes(b"no parquet: a worker that lists would trip over it")
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        shards = [pool.apply_async(_ids_of_shard, (pickle.dumps(dataset), index)) for index in (1, 3)]
+        assert [shard.get(120) for shard in shards] == [ids(dataset.shard(LANES, index)) for index in (1, 3)]
+
+
+def test_a_held_out_fraction_is_the_validation_split(tmp_path: Path, folder: Path) -> None:
+    path = write_recipe(tmp_path / "held.yaml", folder / "sources", holdout={"fraction": 0.2, "tokens": 500})
+    splits = load(path, split=None, cache_dir=str(tmp_path))
+    assert list(splits) == ["train", "validation"]
+    train, validation = set(ids(splits["train"])), ids(splits["validation"])
+    assert validation
+    assert not train & set(validation)
+
+
+def test_a_split_that_is_not_there_is_named(recipe: Path) -> None:
+    with pytest.raises(ValueError, match=r"Bad split: validation\. Available splits: \['train'\]"):
+        stream(recipe, split="validation")
+
+
+# Configs
+
+
+def test_every_shipped_stage_is_a_config() -> None:
+    assert list(SmolLM3Mix.builder_configs) == shipped()
+
+
+def test_fields_change_the_recipe(recipe: Path, tmp_path: Path) -> None:
+    builder = SmolLM3Mix(recipe=recipe, seed=1, lanes=2, cache_dir=str(tmp_path))
+    assert (builder.recipe.seed, builder.recipe.lanes) == (1, 2)
+    assert builder.config.name == "mine"
+    assert builder.info.description == "Three local sources."
+    dataset = builder.as_streaming_dataset("train")
+    assert dataset.num_shards == 2
+    assert ids(dataset) == ids(open_mix(recipe, seed=1, lanes=2).stream())
+
+
+def test_a_limit_is_for_the_whole_mix(recipe: Path) -> None:
+    assert len(list(stream(recipe, max_samples=10))) == 10
+
+
+def test_a_recipe_object_is_taken_as_it_is(recipe: Path, tmp_path: Path) -> None:
+    made = read(recipe).with_(seed=3)
+    assert ids(load(made, cache_dir=str(tmp_path)).take(9)) == ids(stream(recipe, seed=3).take(9))
+
+
+def test_unknown_names_are_refused(recipe: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"BuilderConfig 'stage9' not found\. Available: \["):
+        SmolLM3Mix(config_name="stage9", cache_dir=str(tmp_path))
+    with pytest.raises(RecipeError, match="stage9"):
+        load("stage9", cache_dir=str(tmp_path))
+    with pytest.raises(TypeError, match="sede"):
+        load(recipe, sede=1, cache_dir=str(tmp_path))
+
+
+# The prepared dataset
+
+
+def test_prepared_lane_by_lane_with_any_number_of_processes(recipe: Path, tmp_path: Path) -> None:
+    mix = open_mix(recipe)
+    by_lane = [record for lane in range(mix.num_lanes) for record in mix.stream([lane])]
+    one = load(recipe, streaming=False, cache_dir=str(tmp_path / "one"))
+    assert one.to_list() == by_lane
+    two = load(recipe, streaming=False, cache_dir=str(tmp_path / "two"), num_proc=2)
+    assert two.to_list() == by_lane
+
+
+def test_prepared_as_parquet(recipe: Path, tmp_path: Path) -> None:
+    builder = SmolLM3Mix(recipe=recipe, cache_dir=str(tmp_path / "cache"))
+    builder.download_and_prepare(str(tmp_path / "out"), file_format="parquet", max_shard_size=20_000)
+    files = sorted(str(file) for file in (tmp_path / "out").glob("*.parquet"))
+    assert len(files) > 1
+    assert ids(datasets.Dataset.from_parquet(files, cache_dir=str(tmp_path / "read"))) == [
+        one for lane in range(LANES) for one in ids(open_mix(recipe).stream([lane]))
+    ]
+
+
+def test_generated_examples_are_the_same_records_under_unique_keys(recipe: Path, tmp_path: Path) -> None:
+    builder = SmolLM3Mix(recipe=recipe, cache_dir=str(tmp_path))
+    (split,) = builder._split_generators(None)
+    keys, examples = zip(*builder._generate_examples(**split.gen_kwargs), strict=True)
+    assert len(set(keys)) == len(keys)
+    assert list(examples) == [
+        example for table in builder._generate_tables(**split.gen_kwargs) for example in table[1].to_pylist()
+    ]
+
+
+def test_an_edited_recipe_does_not_meet_the_old_cache(folder: Path, tmp_path: Path) -> None:
+    path = write_recipe(tmp_path / "edited.yaml", folder / "sources")
+    first = load(path, streaming=False, cache_dir=str(tmp_path / "cache"), max_samples=20)
+    write_recipe(path, folder / "sources", seed=8)
+    second = load(path, streaming=False, cache_dir=str(tmp_path / "cache"), max_samples=20)
+    assert ids(first) != ids(second)
+
+
+def test_what_is_asked_is_part_of_the_cache_identity(recipe: Path, tmp_path: Path) -> None:
+    asked: list[dict[str, Any]] = [
+        {},
+        {"seed": 1},
+        {"lanes": 2},
+        {"max_samples": 5},
+        {"max_tokens": 5},
+        {"skip_unreadable": True},
+    ]
+    found = [SmolLM3Mix(recipe=recipe, cache_dir=str(tmp_path), **fields).cache_dir for fields in asked]
+    assert len(set(found)) == len(asked)
+    assert SmolLM3Mix(recipe=recipe, cache_dir=str(tmp_path)).cache_dir == found[0]
+    assert Path(found[0]).relative_to(tmp_path).parts[0] == "smollm3_mix"
+    assert Path(found[0]).name == smollm3_mix.__version__
+
+
+def test_the_same_words_in_another_folder_are_another_dataset(tmp_path: Path) -> None:
+    places = []
+    for name in ("here", "there"):
+        write_sources(tmp_path / name / "data", rows=40)
+        sources = [{"id": "alpha", "name": "data/alpha", "weight": 1}]
+        path = write_recipe(tmp_path / name / "mine.yaml", tmp_path, datasets=sources)
+        places.append(SmolLM3Mix(recipe=path, cache_dir=str(tmp_path / "cache")).cache_dir)
+    assert places[0] != places[1]
+
+
+def test_an_edited_source_file_does_not_meet_the_old_cache(tmp_path: Path) -> None:
+    write_sources(tmp_path / "sources", rows=40)
+    path = write_recipe(tmp_path / "mine.yaml", tmp_path / "sources")
+    before = SmolLM3Mix(recipe=path, cache_dir=str(tmp_path / "cache")).cache_dir
+    write_sources(tmp_path / "sources", rows=44)
+    assert SmolLM3Mix(recipe=path, cache_dir=str(tmp_path / "cache")).cache_dir != before
+
+
+def test_config_fields_pass_through_a_builder_loaded_by_name(recipe: Path, tmp_path: Path) -> None:
+    path = write_recipe(tmp_path / "a.smollm3_mix.yaml", recipe.parent / "sources")
+    builder = load_dataset_builder("smollm3_mix", data_files=str(path), seed=5, cache_dir=str(tmp_path))
+    assert (builder.config.name, builder.recipe.seed) == ("a", 5)
+
+
+def test_a_missing_name_is_asked_for(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"Config name is missing\.\nPlease pick one among the available configs: \["):
+        SmolLM3Mix(seed=1, cache_dir=str(tmp_path))
+
+
+# Rules of the house
+
+
+def test_the_builders_module_does_no_io_of_its_own() -> None:
+    # `datasets` replaces these names in it by functions that open URLs
+    tree = ast.parse(Path(str(builder_module.__file__)).read_text(encoding="utf-8"))
+    imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    named = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    assert not imported & {"os", "pathlib", "glob", "gzip", "io", "shutil"}
+    assert not named & {"open", "Path", "os"}
+
+
+def test_config_fields_have_defaults_so_that_a_card_can_set_them() -> None:
+    assert all(hasattr(SmolLM3MixConfig, field.name) for field in dataclasses.fields(SmolLM3MixConfig))

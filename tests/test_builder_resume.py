@@ -1,0 +1,190 @@
+"""Resuming the streaming dataset: after any record, without replay. Runs on every supported `datasets`."""
+
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pytest
+from datasets.distributed import split_dataset_by_node
+from doors import write_recipe, write_sources
+
+from smollm3_mix import StateError, load
+from smollm3_mix.builder import examples
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("resume")
+    write_sources(folder / "sources", rows=60)
+    return write_recipe(folder / "mine.yaml", folder / "sources", lanes=3, block={"rows": 8})
+
+
+def stream(recipe: Path, **fields: Any) -> Any:
+    return load(recipe, cache_dir=str(recipe.parent / "cache"), **fields)
+
+
+def ids(examples: Any) -> list[str]:
+    return [example["id"] for example in examples]
+
+
+def table_ids(tables: Any) -> list[str]:
+    return [one for table in tables for one in table["id"].to_pylist()]
+
+
+def test_resumes_after_every_record(recipe: Path) -> None:
+    dataset = stream(recipe)
+    found, states = [], [dataset.state_dict()]
+    for record in dataset:
+        found.append(record["id"])
+        states.append(json.loads(json.dumps(dataset.state_dict())))
+    assert len(found) > 60
+    for position, state in enumerate(states):
+        fresh = stream(recipe)
+        fresh.load_state_dict(state)
+        assert ids(fresh) == found[position:]
+
+
+@pytest.mark.parametrize("batch_size", [1, 5])
+def test_resumes_after_every_arrow_batch(recipe: Path, batch_size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    # several tables, so that states lie in and between them
+    monkeypatch.setattr(examples.MixExamples.__init__, "__defaults__", (16,))
+    dataset = stream(recipe, max_samples=45).with_format("arrow")
+    found, states = [[]], [dataset.state_dict()]
+    for table in dataset.iter(batch_size=batch_size):
+        found.append(table["id"].to_pylist())
+        states.append(json.loads(json.dumps(dataset.state_dict())))
+    for position, state in enumerate(states):
+        fresh = stream(recipe, max_samples=45).with_format("arrow")
+        fresh.load_state_dict(state)
+        rest = [one for batch in found[position + 1 :] for one in batch]
+        assert table_ids(fresh.iter(batch_size=batch_size)) == rest
+
+
+def test_resumes_through_map_and_take(recipe: Path) -> None:
+    def build() -> Any:
+        return stream(recipe).map(lambda record: {"length": len(record["text"])}).take(50)
+
+    dataset, found, states = build(), [], []
+    for record in dataset:
+        found.append(record["id"])
+        states.append(dataset.state_dict())
+    for position in (0, 7, 31, 49):
+        fresh = build()
+        fresh.load_state_dict(states[position])
+        assert ids(fresh) == found[position + 1 :]
+
+
+def test_resumes_an_interleaving_of_two_mixes(recipe: Path) -> None:
+    def build() -> Any:
+        return datasets.interleave_datasets([stream(recipe), stream(recipe, seed=8)])
+
+    dataset, found, states = build(), [], []
+    for record in dataset:
+        found.append(record["id"])
+        states.append(dataset.state_dict())
+    for position in (0, 1, 20, 41):
+        fresh = build()
+        fresh.load_state_dict(states[position])
+        assert ids(fresh) == found[position + 1 :]
+
+
+def test_a_state_asked_for_after_a_break_still_counts(recipe: Path) -> None:
+    whole, dataset = ids(stream(recipe)), stream(recipe)
+    for position, _ in enumerate(dataset, 1):
+        if position == 10:
+            break
+    state = pickle.loads(pickle.dumps(dataset.state_dict()))
+    fresh = stream(recipe)
+    fresh.load_state_dict(state)
+    assert ids(fresh) == whole[10:]
+
+
+def test_a_state_does_not_move_with_the_stream(recipe: Path) -> None:
+    dataset = stream(recipe)
+    iterator = iter(dataset)
+    next(iterator)
+    state = dataset.state_dict()
+    before = json.dumps(state)
+    next(iterator)
+    assert json.dumps(state) == before
+
+
+def test_a_dataset_can_be_pickled_while_it_runs(recipe: Path) -> None:
+    dataset = stream(recipe)
+    iterator = iter(dataset)
+    first = next(iterator)["id"]
+    copy = pickle.loads(pickle.dumps(dataset))
+    assert ids(copy)[0] == first
+    copy.load_state_dict(dataset.state_dict())
+    assert ids(copy) == ids(iterator)
+
+
+def test_a_finished_stream_gives_nothing_more(recipe: Path) -> None:
+    dataset = stream(recipe)
+    assert ids(dataset)
+    fresh = stream(recipe)
+    fresh.load_state_dict(dataset.state_dict())
+    assert ids(fresh) == []
+
+
+def test_each_node_resumes_its_own_lanes(recipe: Path) -> None:
+    for rank in range(3):
+        dataset = split_dataset_by_node(stream(recipe), rank=rank, world_size=3)
+        iterator = iter(dataset)
+        next(iterator)
+        state, rest = dataset.state_dict(), ids(iterator)
+        fresh = split_dataset_by_node(stream(recipe), rank=rank, world_size=3)
+        fresh.load_state_dict(state)
+        assert ids(fresh) == rest
+
+
+def test_reads_on_from_the_cursor_without_replay(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from smollm3_mix.mix import Stream
+
+    dataset = stream(recipe)
+    iterator = iter(dataset)
+    for _ in range(60):
+        next(iterator)
+    given: list[Any] = []
+    original = Stream.__iter__
+    monkeypatch.setattr(Stream, "__iter__", lambda self: (given.append(one) or one for one in original(self)))
+    fresh = stream(recipe)
+    fresh.load_state_dict(dataset.state_dict())
+    next(iter(fresh))
+    assert len(given) == 1
+
+
+def test_a_state_of_another_recipe_is_refused_when_iteration_starts(recipe: Path) -> None:
+    other = stream(recipe, seed=8)
+    next(iter(other))
+    dataset = stream(recipe)
+    dataset.load_state_dict(other.state_dict())
+    with pytest.raises(StateError, match="this state was saved by"):
+        next(iter(dataset))
+
+
+def test_a_state_of_other_lanes_is_refused(recipe: Path) -> None:
+    node = split_dataset_by_node(stream(recipe), rank=0, world_size=3)
+    next(iter(node))
+    dataset = stream(recipe)
+    dataset.load_state_dict(node.state_dict())
+    with pytest.raises(StateError):
+        next(iter(dataset))
+
+
+def test_a_state_of_a_stock_dataset_is_refused(recipe: Path, tmp_path: Path) -> None:
+    datasets.Dataset.from_dict({"id": ["a", "b"]}).to_parquet(tmp_path / "a.parquet")
+    stock = datasets.load_dataset(
+        "parquet", data_files=str(tmp_path / "a.parquet"), split="train", streaming=True, cache_dir=str(tmp_path)
+    ).with_format("arrow")
+    next(iter(stock))
+    dataset = stream(recipe).with_format("arrow")
+    dataset.load_state_dict(stock.state_dict())
+    with pytest.raises(StateError) as refused:
+        next(iter(dataset))
+    assert str(refused.value) == (
+        "this state belongs to another dataset: it has 'shard_idx' where a mix has 'smollm3_mix'. "
+        "Load a state that this dataset's state_dict() gave, or start without one."
+    )

@@ -1,0 +1,157 @@
+"""The order of a mix: stretched lines, draws, and their bounds."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from smollm3_mix.merge import Concatenation, Exact, Iid, debt_bound, permutation, places, stream_key, uniforms
+
+
+def test_uniforms_are_a_row_that_can_be_entered_anywhere():
+    key = stream_key("place", 42, 0, "dclm")
+    whole = uniforms(key, 0, 200)
+    for start in range(0, 50, 7):
+        assert (uniforms(key, start, 100) == whole[start : start + 100]).all()
+    assert ((whole >= 0) & (whole < 1)).all()
+    assert len(np.unique(whole)) == 200
+
+
+def test_uniforms_never_change():
+    """Orders of written mixes depend on these numbers; they may change with a changelog line only."""
+    assert uniforms(stream_key("place", 42, 0, "dclm"), 0, 3).tolist() == pytest.approx(GOLDEN, abs=0)
+
+
+GOLDEN = [0.162646644449722, 0.13611701833385004, 0.21799033754555597]
+
+
+def test_permutation_holds_every_number_once():
+    assert sorted(permutation(stream_key("x"), 1000)) == list(range(1000))
+    assert len(permutation(stream_key("x"), 0)) == 0
+
+
+def test_places_lie_inside_the_stretched_document():
+    units = np.array([5, 1, 1000, 3])
+    at = places(units, before=100, ordinal=9, share=0.25, key=stream_key("y"))
+    starts = (100 + np.cumsum(units) - units) / 0.25
+    assert ((at >= starts) & (at < starts + units / 0.25)).all()
+
+
+@st.composite
+def mixes(draw):
+    """Weights over five decades, and lengths with heavy tails."""
+    count = draw(st.integers(1, 6))
+    weights = np.array(draw(st.lists(st.sampled_from([5e-5, 0.001, 0.03, 0.3, 1.0]), min_size=count, max_size=count)))
+    lengths = [
+        np.array(draw(st.lists(st.sampled_from([1, 2, 7, 40, 300, 9000]), min_size=3, max_size=40)), dtype=np.int64)
+        for _ in range(count)
+    ]
+    return weights / weights.sum(), lengths
+
+
+def drain(order, lengths, block):
+    """Sources and units in the order given, until a source has nothing left to lay."""
+    at, taken = [0] * len(lengths), [0] * len(lengths)
+    sources, units = [], []
+    while True:
+        ready = order.ready()
+        for source in ready.tolist():
+            sources.append(source)
+            units.append(int(lengths[source][taken[source]]))
+            taken[source] += 1
+        if len(ready) == 0:
+            source = order.wanting()
+            new = lengths[source][at[source] : at[source] + block]
+            if len(new) == 0:
+                return np.array(sources, dtype=np.int64), np.array(units, dtype=np.int64)
+            order.lay(source, new, last=False)
+            at[source] += len(new)
+
+
+@given(mixes(), st.integers(0, 2**32))
+def test_debt_is_within_its_bound_at_every_prefix(mix, seed):
+    shares, lengths = mix
+    sources, units = drain(Exact(shares, [stream_key(seed, n) for n in range(len(shares))]), lengths, 5)
+    bound = debt_bound(shares, np.array([line.max() for line in lengths], dtype=float))
+    for source, share in enumerate(shares):
+        debt = share * np.cumsum(units) - np.cumsum(np.where(sources == source, units, 0))
+        assert (np.abs(debt) <= bound[source] * (1 + 1e-9)).all()
+
+
+@given(mixes(), st.integers(1, 7), st.integers(8, 50))
+def test_order_does_not_depend_on_block_sizes(mix, small, large):
+    shares, lengths = mix
+    keys = [stream_key(0, n) for n in range(len(shares))]
+    one = drain(Exact(shares, keys), lengths, small)[0]
+    other = drain(Exact(shares, keys), lengths, large)[0]
+    common = min(len(one), len(other))
+    assert (one[:common] == other[:common]).all()
+
+
+def test_documents_of_one_source_keep_their_order():
+    at = places(np.full(1000, 3), 0, 0, 0.1, stream_key("z"))
+    assert (np.diff(at) > 0).all()
+
+
+def test_a_source_that_leaves_lets_the_others_go_on_in_proportion():
+    order = Exact(np.array([0.5, 0.3, 0.2]), [stream_key(n) for n in range(3)])
+    for source in range(3):
+        order.lay(source, np.ones(6, np.int64), last=False)
+    order.ready()
+    order.leave(order.wanting())
+    for _ in range(200):
+        order.lay(order.wanting(), np.ones(10, np.int64), last=False)
+        order.ready()
+    assert not order.ended
+
+
+@pytest.mark.parametrize("strategy", ["first_exhausted", "all_exhausted"])
+@pytest.mark.parametrize("seed", [0, 7, 2024])
+def test_draws_are_those_of_interleave_datasets(strategy, seed):
+    datasets = pytest.importorskip("datasets")
+    rows, shares = (500, 300, 20), [0.5, 0.45, 0.05]
+    made = [datasets.Dataset.from_dict({"source": [n] * count}).to_iterable_dataset() for n, count in enumerate(rows)]
+    expected = [
+        row["source"]
+        for row in datasets.interleave_datasets(made, probabilities=shares, seed=seed, stopping_strategy=strategy)
+    ]
+    order = Iid(np.array(shares), seed, stop=strategy == "first_exhausted", repeat=strategy == "all_exhausted")
+    found = []
+    for source, count in enumerate(rows):
+        order.lay(source, np.ones(count, np.int64), last=True)
+    while not order.ended:
+        ready = order.ready()
+        found += ready.tolist()
+        if len(ready) == 0 and not order.ended:
+            order.lay(order.wanting(), np.ones(rows[order.wanting()], np.int64), last=True)
+    assert found == expected
+
+
+def test_draws_resume_at_a_saved_state():
+    def laid(state=None):
+        order = Iid(np.array([0.7, 0.3]), 3)
+        if state is not None:
+            order.restore(state, [(0, 0), (0, 0)])
+        for source in range(2):
+            order.lay(source, np.ones(30_000, np.int64), last=False)
+        return order
+
+    first = laid()
+    head = first.ready()
+    rest = first.ready()
+    assert len(head) == 4096
+    second = laid([4096])
+    assert (second.ready() == rest).all()
+
+
+def test_concatenation_gives_one_source_after_the_other():
+    order = Concatenation(2)
+    order.lay(0, np.ones(3, np.int64), last=False)
+    assert order.ready().tolist() == [0, 0, 0]
+    assert order.wanting() == 0
+    order.leave(0)
+    order.lay(1, np.ones(2, np.int64), last=False)
+    assert order.ready().tolist() == [1, 1]
+    order.leave(1)
+    assert order.ended
+    assert order.ready().tolist() == []

@@ -1,0 +1,306 @@
+"""The mix engine on real files: order, shares, ends of sources, holdout, limits."""
+
+import json
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from smollm3_mix.errors import SourceExhausted, StateError
+from smollm3_mix.merge import debt_bound
+from smollm3_mix.mix import open_mix
+from smollm3_mix.schema import RECORD
+from smollm3_mix.tally import Tally
+
+
+def ids(stream):
+    return [record["id"] for record in stream]
+
+
+def read_by(stream, rows):
+    found = []
+    while (batch := stream.read(rows)).num_rows:
+        assert batch.num_rows <= rows
+        assert batch.schema.equals(RECORD)
+        found += batch.to_pylist()
+    return found
+
+
+def test_records_do_not_depend_on_how_they_are_read(recipe_file):
+    mix = open_mix(recipe_file(lanes=3))
+    whole = list(mix.stream())
+    assert len(whole) > 300
+    assert {record["source"] for record in whole} == {"a", "b", "c"}
+    for rows in (1, 7, 64, 1000):
+        assert read_by(mix.stream(), rows) == whole
+
+
+def test_lanes_take_turns_and_are_the_same_alone(recipe_file):
+    mix = open_mix(recipe_file(lanes=3))
+    alone = [ids(mix.stream([lane])) for lane in range(3)]
+    expected = []
+    for place in range(max(map(len, alone))):
+        expected += [lane[place] for lane in alone if place < len(lane)]
+    assert ids(mix.stream()) == expected
+    assert ids(mix.stream([2, 0])) == [
+        lane[place] for place in range(max(len(alone[0]), len(alone[2]))) for lane in (alone[2], alone[0]) if place < len(lane)
+    ]
+
+
+def test_every_record_comes_once_and_says_where_from(recipe_file):
+    path = recipe_file(lanes=1, on_exhausted="renormalise")
+    records = list(open_mix(path).stream())
+    assert max(Counter((r["file"], r["row"]) for r in records).values()) == 1
+    given = Counter(r["source"] for r in records)
+    assert (given["a"] + given["b"], given["c"]) == (600 - 3, 60)  # one empty, one twice in a, one in a and b
+    assert all(r["id"].startswith("own-") for r in records if r["source"] == "b")
+    assert all(r["id"] == f"{r['file']}:{r['row']}" for r in records if r["source"] == "a")
+
+
+@pytest.mark.parametrize("weigh_by", ["tokens", "bytes", "documents"])
+def test_debts_are_within_their_bound_at_every_prefix(recipe_file, weigh_by):
+    mix = open_mix(recipe_file(lanes=1, weigh_by=weigh_by))
+    records = list(mix.stream())
+    unit = {"tokens": lambda r: r["tokens"], "bytes": lambda r: len(r["text"].encode()), "documents": lambda r: 1}[weigh_by]
+    units = np.array([unit(r) for r in records])
+    sources = np.array([r["source"] for r in records])
+    shares = mix.recipe.shares
+    stream = mix.stream()
+    list(stream)
+    tally = stream.tally()
+    bound = debt_bound(np.array(list(shares.values())), np.array([float(tally.sources[s].longest) for s in shares]))
+    for source, most in zip(shares, bound, strict=True):
+        debt = np.abs(shares[source] * np.cumsum(units) - np.cumsum(np.where(sources == source, units, 0)))
+        assert debt.max() <= most
+        assert tally.sources[source].worst_debt == pytest.approx(debt.max())
+
+
+def test_tally_adds_up_and_is_the_sum_of_its_lanes(recipe_file):
+    mix = open_mix(recipe_file(lanes=3))
+    stream = mix.stream()
+    list(stream)
+    whole = stream.tally()
+    for counts in whole.sources.values():
+        assert counts.read == sum(counts.dropped.values()) + counts.waiting + counts.given
+        assert counts.waiting >= 0
+    parts = []
+    for lane in range(3):
+        alone = mix.stream([lane])
+        list(alone)
+        parts.append(alone.tally())
+    assert sum(parts, Tally({})) == whole
+
+
+def test_tally_counts_what_was_given_out_and_no_more(recipe_file):
+    stream = open_mix(recipe_file()).stream()
+    records = iter(stream)
+    for number in range(1, 60):
+        next(records)
+        assert stream.tally().total.given == number
+
+
+@pytest.mark.parametrize(
+    "top",
+    [
+        {"lanes": 1},
+        {"lanes": 3, "shuffle": "none"},
+        {"lanes": 2, "on_exhausted": "renormalise"},
+        {"lanes": 2, "on_exhausted": "repeat"},
+        {"lanes": 1, "order": "iid"},
+        {"lanes": 2, "order": "iid", "on_exhausted": "repeat"},
+        {"lanes": 2, "dedup": {"exact": True, "near": {"bands": 14, "rows": 8, "ngram": 5}}, "holdout": {"fraction": 0.2}},
+        {"lanes": 2, "weighted": False},
+    ],
+    ids=lambda top: "-".join(str(value) for value in top.values() if not isinstance(value, dict)),
+)
+def test_resumes_at_every_position(recipe_file, top):
+    mix = open_mix(recipe_file(**top))
+    whole = list(mix.stream())
+    assert len(whole) > 100
+    stream = mix.stream()
+    records = iter(stream)
+    for position in range(0, len(whole) + 1):
+        state = json.loads(json.dumps(stream.state_dict()))
+        if position % 5 == 0 or position > len(whole) - 3:
+            resumed = mix.stream()
+            resumed.load_state_dict(state)
+            assert resumed.tally() == stream.tally()
+            tail = iter(resumed)
+            here = [next(tail) for _ in range(min(12, len(whole) - position))]
+            assert here == whole[position : position + 12], f"position {position}"
+            if position % 50 == 0:
+                assert here + list(tail) == whole[position:]
+            resumed.close()
+        next(records, None)
+
+
+def test_resumes_with_another_way_of_reading(recipe_file):
+    mix = open_mix(recipe_file(lanes=3))
+    whole = list(mix.stream())
+    stream = mix.stream()
+    given = stream.read(5).num_rows + stream.read(3).num_rows
+    resumed = mix.stream()
+    resumed.load_state_dict(stream.state_dict())
+    assert read_by(resumed, 11) == whole[given:]
+
+
+def test_seeds_differ_and_repeat(recipe_file):
+    one = ids(open_mix(recipe_file()).stream())
+    assert ids(open_mix(recipe_file()).stream()) == one
+    assert ids(open_mix(recipe_file(), seed=8).stream())[:100] != one[:100]
+
+
+def test_limits_end_the_mix(recipe_file):
+    path = recipe_file(lanes=3)
+    assert len(list(open_mix(path, max_samples=100).stream())) == 100
+    assert len(list(open_mix(path, max_samples=2).stream())) == 2
+    for limits, measure in (({"max_tokens": 3000}, lambda r: r["tokens"]), ({"max_bytes": 9000}, lambda r: len(r["text"].encode()))):
+        records = list(open_mix(path, lanes=1, **limits).stream())
+        total = sum(map(measure, records))
+        limit = next(iter(limits.values()))
+        assert total >= limit
+        assert total - measure(records[-1]) < limit
+
+
+def test_a_source_that_ends_is_an_error_with_its_remedies(recipe_file):
+    path = recipe_file(lanes=1, on_exhausted="error")
+    with pytest.raises(SourceExhausted) as caught:
+        list(open_mix(path, max_tokens=100_000).stream())
+    message = str(caught.value)
+    assert "'c' ran out after 1 pass (" in message or "'b' ran out after 1 pass (" in message
+    assert "tokens of the mix need" in message
+    assert "Raise its max_passes to" in message
+
+
+def test_the_remedies_of_a_source_that_ends_work(recipe_file):
+    path = recipe_file(lanes=1, on_exhausted="error")
+    with pytest.raises(SourceExhausted) as caught:
+        list(open_mix(path, max_tokens=90_000).stream())
+    message = str(caught.value)
+    source = message.split("'")[1]
+    passes = int(message.split("max_passes to ")[1].split(",")[0])
+    more = recipe_file("more", sources={key: {"max_passes": passes} for key in "abc"}, lanes=1, on_exhausted="error")
+    assert sum(r["tokens"] for r in open_mix(more, max_tokens=90_000).stream()) >= 90_000
+    weight = float(message.split("weight to ")[1].rstrip("."))
+    assert weight < {"a": 0.6, "b": 0.3, "c": 0.1}[source]
+
+
+def test_repeat_ends_when_every_source_was_read_once(recipe_file):
+    stream = open_mix(recipe_file(lanes=1, on_exhausted="repeat")).stream()
+    given = Counter(record["source"] for record in stream)
+    tally = stream.tally()
+    assert min(counts.passes for counts in tally.sources.values()) == 1
+    assert max(counts.passes for counts in tally.sources.values()) > 1
+    assert given["a"] + given["b"] + given["c"] == tally.total.given
+
+
+def test_repeat_goes_on_to_a_limit(recipe_file):
+    stream = open_mix(recipe_file(lanes=2, on_exhausted="repeat"), max_tokens=80_000).stream()
+    assert sum(record["tokens"] for record in stream) >= 80_000
+    tally = stream.tally()
+    shares = tally.given_shares()
+    assert shares["a"] == pytest.approx(0.6, abs=0.01)
+    assert tally.sources["c"].dropped.get("duplicate", 0) == 0  # repeats on purpose are no duplicates
+
+
+def test_later_passes_come_in_another_order(recipe_file):
+    records = list(open_mix(recipe_file(lanes=1, on_exhausted="repeat"), max_tokens=150_000).stream())
+    rows = [r["row"] for r in records if r["source"] == "c"]
+    assert sorted(rows[:60]) == sorted(rows[60:120]) == list(range(60))
+    assert rows[:60] != rows[60:120]
+
+
+def test_holdout_is_never_in_train_for_any_seed_or_lanes(recipe_file):
+    path = recipe_file(on_exhausted="renormalise", holdout={"fraction": 0.2})
+    held = {r["text"] for r in open_mix(path, split="validation").stream()}
+    assert 60 < len(held) < 200
+    everything = set()
+    for seed, lanes in ((7, 2), (8, 3), (9, 1)):
+        train = {r["text"] for r in open_mix(path, seed=seed, lanes=lanes).stream()}
+        assert not train & held
+        everything |= train | held
+        assert {r["text"] for r in open_mix(path, seed=seed, lanes=lanes, split="validation").stream()} == held
+    assert len(everything) == 657
+
+
+def test_draws_by_document_are_those_of_interleave_datasets(recipe_file, tmp_path):
+    datasets = pytest.importorskip("datasets")
+    path = recipe_file(lanes=1, order="iid", shuffle="none", dedup={"exact": False})
+    mix = open_mix(path)
+    folders = [str(tmp_path / "sources" / key) for key in "abc"]
+    parts = [
+        datasets.load_dataset(folder, split="train", streaming=True)
+        .filter(lambda row: row["text"].strip() != "")
+        .map(lambda row, key: {"source": key}, fn_kwargs={"key": key})
+        for folder, key in zip(folders, "abc", strict=True)
+    ]
+    expected = [
+        row["source"]
+        for row in datasets.interleave_datasets(parts, probabilities=[0.6, 0.3, 0.1], seed=7, stopping_strategy="first_exhausted")
+    ]
+    assert [r["source"] for r in mix.stream()] == expected
+
+
+def test_concatenation_gives_every_source_in_order(recipe_file):
+    records = list(open_mix(recipe_file(lanes=1, weighted=False, on_exhausted="renormalise")).stream())
+    sources = [r["source"] for r in records]
+    assert sources == sorted(sources)
+    assert Counter(sources) == {"a": 399, "b": 198, "c": 60}
+
+
+def test_a_lane_without_rows_of_a_source_is_an_error(recipe_file, tmp_path):
+    path = recipe_file(lanes=1)
+    folder = tmp_path / "sources" / "one"
+    folder.mkdir()
+    (folder / "one.jsonl").write_text('{"text": "the only row of this source"}\n')
+    both = recipe_file("both", sources={"c": {"name": str(folder)}}, lanes=2)
+    with pytest.raises(SourceExhausted, match=r"'c' has no row in lane \d of 2: it is empty or has fewer rows than lanes"):
+        list(open_mix(both).stream())
+    assert len(list(open_mix(both, lanes=1).stream())) > 0
+    assert path.exists()
+
+
+def test_a_source_that_keeps_nothing_is_an_error_with_the_reasons(recipe_file):
+    path = recipe_file(sources={"b": {"judge": {"min_chars": 10_000}}}, lanes=1)
+    with pytest.raises(SourceExhausted, match=r"'b' gave no document in lane 0 of 1 \(200 rows read, dropped: .*too_short 19\d"):
+        list(open_mix(path).stream())
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"seed": 8}, "seed: 7 → 8"),
+        ({"lanes": 3}, "lanes: 2 → 3"),
+    ],
+)
+def test_a_state_of_another_recipe_is_refused_with_the_difference(recipe_file, change, message):
+    path = recipe_file()
+    state = open_mix(path).stream().state_dict()
+    with pytest.raises(StateError) as caught:
+        open_mix(path, **change).stream().load_state_dict(state)
+    assert "this state was saved by recipe toy" in str(caught.value)
+    assert message in str(caught.value)
+
+
+def test_a_state_of_other_lanes_limits_or_nothing_is_refused(recipe_file):
+    mix = open_mix(recipe_file())
+    with pytest.raises(StateError, match=r"this state is of lanes \[0\], but the stream reads lanes \[0, 1\]\."):
+        mix.stream().load_state_dict(mix.stream([0]).state_dict())
+    with pytest.raises(StateError, match="saved with max_samples=None, but the mix has max_samples=5"):
+        open_mix(recipe_file(), max_samples=5).stream().load_state_dict(mix.stream().state_dict())
+    with pytest.raises(StateError, match="this is no state of a mix: it has no 'recipe'"):
+        mix.stream().load_state_dict({})
+
+
+def test_wrong_arguments_are_refused(recipe_file):
+    path = recipe_file()
+    with pytest.raises(ValueError, match="max_samples must be a whole number above 0, or None for no limit; got 0"):
+        open_mix(path, max_samples=0)
+    with pytest.raises(ValueError, match="split 'test' is none of train, validation"):
+        open_mix(path, split="test")
+    with pytest.raises(ValueError, match="holds nothing out, so it has no validation split"):
+        open_mix(path, split="validation")
+    with pytest.raises(ValueError, match="there is no lane 2"):
+        open_mix(path).stream([2])
+    with pytest.raises(ValueError, match="lanes must differ"):
+        open_mix(path).stream([1, 1])

@@ -1,0 +1,286 @@
+"""Laws of recipes: round trips, shares, and what the fingerprint is over."""
+
+import dataclasses
+import json
+import math
+import random
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from smollm3_mix.clean import Cleaning
+from smollm3_mix.dedup import Dedup, Near
+from smollm3_mix.errors import RecipeError
+from smollm3_mix.judge import Judge
+from smollm3_mix.recipe import Block, Holdout, Kind, Recipe, Source, read
+from smollm3_mix.recipe.syntax import dump, load
+
+WORDS = st.one_of(
+    st.sampled_from(
+        ["no", "on", "1e-5", "0x1F", "012", "1:30", "2024-01-01", "null", "~", "true", "=", "<<", "- a", "a: b"]
+    ),
+    st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), min_size=1, max_size=8),
+)
+IDS = WORDS.filter(str.isprintable)
+WEIGHTS = st.floats(0, 1e6, allow_subnormal=False)
+COUNTS = st.integers(1, 2**40)
+JUDGES = st.builds(Judge, min_chars=st.none() | st.integers(0, 10), max_chars=st.none() | st.integers(10, 10**9))
+CLEANINGS = st.builds(Cleaning, profile=st.sampled_from(["prose", "code", "math", "none"]))
+SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**20), 10**20)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | WORDS
+)
+CONDITIONS = st.one_of(
+    st.tuples(WORDS, st.sampled_from(["==", "!=", "<", "<=", ">", ">="]), SCALARS),
+    st.tuples(WORDS, st.sampled_from(["in", "not in"]), st.lists(SCALARS, max_size=3).map(tuple)),
+)
+LISTS = st.lists(WORDS, min_size=1, max_size=3).map(tuple)
+
+
+def sources(source_id):
+    return st.builds(
+        Source,
+        id=st.just(source_id),
+        weight=WEIGHTS,
+        name=WORDS,
+        config=st.none() | WORDS,
+        data_dir=st.none() | WORDS,
+        data_files=st.none() | LISTS,
+        revision=st.none() | WORDS,
+        split=WORDS,
+        text_field=WORDS | LISTS,
+        separator=st.text(st.sampled_from(" \n\t-é\u2028"), max_size=4),
+        id_field=st.none() | WORDS,
+        where=st.lists(CONDITIONS, max_size=2).map(tuple),
+        keep=st.lists(WORDS, max_size=2).map(tuple),
+        kind=st.builds(Kind, type=st.sampled_from(["prose", "code", "math", "no"]), language=st.none() | WORDS),
+        license=st.none() | WORDS,
+        tokens_per_byte=st.floats(1e-6, 10),
+        max_passes=st.integers(1, 99),
+        clean=CLEANINGS,
+        judge=JUDGES,
+        content=st.sampled_from(["inline", "swh"]),
+        gated=st.booleans(),
+        unavailable=st.none() | WORDS,
+        deviation=st.none() | WORDS,
+    )
+
+
+@st.composite
+def recipes(draw):
+    ids = draw(st.lists(IDS, min_size=1, max_size=3, unique=True))
+    first, *rest = [draw(sources(source_id)) for source_id in ids]
+    first = dataclasses.replace(first, weight=first.weight + 1, unavailable=None)
+    near = st.builds(Near, bands=st.integers(1, 20), rows=st.integers(1, 16), ngram=st.integers(1, 9))
+    return Recipe(
+        sources=(first, *rest),
+        file=draw(WORDS),
+        description=draw(WORDS),
+        seed=draw(st.integers(0, 2**63 - 1)),
+        lanes=draw(st.integers(1, 64)),
+        weigh_by=draw(st.sampled_from(["tokens", "bytes", "documents"])),
+        order=draw(st.sampled_from(["exact", "iid"])),
+        block=draw(st.builds(Block, rows=COUNTS, bytes=COUNTS)),
+        shuffle=draw(st.sampled_from(["block", "none"])),
+        dedup=draw(st.builds(Dedup, exact=st.booleans(), near=st.none() | near, memory=COUNTS)),
+        holdout=draw(st.builds(Holdout, fraction=st.floats(0, 0.99), tokens=COUNTS)),
+        on_exhausted=draw(st.sampled_from(["error", "stop", "renormalise", "repeat"])),
+        ignored=draw(st.lists(WORDS, max_size=2).map(tuple)),
+    )
+
+
+@given(recipes())
+@settings(max_examples=25)
+def test_a_recipe_is_the_same_through_json(recipe):
+    again = Recipe.from_dict(json.loads(json.dumps(recipe.to_dict())))
+    assert again == recipe
+    assert again.fingerprint == recipe.fingerprint
+
+
+@given(recipe=recipes())
+@settings(max_examples=25)
+def test_a_written_recipe_reads_back(tmp_path_factory, recipe):
+    file = tmp_path_factory.mktemp("recipes") / "mine.yaml"
+    file.write_text(recipe.to_yaml(), encoding="utf-8")
+    again = read(file)
+    assert recipe.differences(again) == []
+    assert again.fingerprint == recipe.fingerprint
+    assert again.with_(sources=again.sources).sources == recipe.sources
+    weights = [entry["weight"] for entry in yaml.safe_load(file.read_text(encoding="utf-8"))["datasets"]]
+    assert math.fsum(weights) == recipe.raw_sum
+
+
+@given(st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(WORDS, inner), max_leaves=8))
+def test_what_is_written_is_read_by_any_yaml(value):
+    text = dump(value)
+    assert load(text.encode(), []) == value
+    assert yaml.safe_load(text) == value
+
+
+@given(recipes())
+@settings(max_examples=25)
+def test_shares_add_up_to_one_in_proportion_to_the_weights(recipe):
+    shares = recipe.shares
+    assert math.fsum(shares.values()) == pytest.approx(1, abs=1e-12)
+    assert list(shares) == [source.id for source in recipe.active]
+    assert all(0 < share <= 1 for share in shares.values())
+    total = math.fsum(source.weight for source in recipe.active)
+    assert all(shares[source.id] * total == pytest.approx(source.weight) for source in recipe.active)
+
+
+@given(recipes(), st.randoms(use_true_random=False))
+@settings(max_examples=15)
+def test_the_order_of_keys_decides_nothing(recipe, rng: random.Random):
+    def shuffled(value):
+        if isinstance(value, list):
+            return [shuffled(item) for item in value]
+        if not isinstance(value, dict):
+            return value
+        items = [(key, shuffled(item)) for key, item in value.items()]
+        rng.shuffle(items)
+        return dict(items)
+
+    assert Recipe.from_dict(shuffled(recipe.to_dict())).fingerprint == recipe.fingerprint
+
+
+@given(recipes(), recipes())
+@settings(max_examples=15)
+def test_differences_are_shown_if_and_only_if_the_fingerprints_differ(one, two):
+    assert (one.differences(two) == []) == (one.fingerprint == two.fingerprint)
+
+
+BASE = Recipe(
+    sources=(
+        Source(id="a", weight=0.5, name="org/a", text_field=("title", "body")),
+        Source(id="b", weight=0.25, name="org/b"),
+    )
+)
+
+DECIDING = {
+    "seed": 1,
+    "lanes": 2,
+    "weigh_by": "bytes",
+    "order": "iid",
+    "block": Block(rows=7),
+    "shuffle": "none",
+    "dedup": Dedup(near=Near()),
+    "holdout": Holdout(fraction=0.1),
+    "on_exhausted": "repeat",
+    "weighted": False,
+    "sources": BASE.sources[::-1],
+}
+NOT_DECIDING = {"file": "x", "folder": "x", "description": "x", "ignored": ("x",)}
+SOURCE_DECIDING = {
+    "id": "c",
+    "weight": 0.6,
+    "name": "x",
+    "config": "x",
+    "data_dir": "x",
+    "data_files": ("x",),
+    "revision": "x",
+    "split": "x",
+    "text_field": "text",
+    "separator": "",
+    "id_field": "x",
+    "where": (("x", "==", 1),),
+    "keep": ("x",),
+    "tokens_per_byte": 0.2,
+    "max_passes": 2,
+    "clean": Cleaning("code"),
+    "judge": Judge(min_chars=1),
+    "content": "swh",
+    "unavailable": "x",
+}
+SOURCE_NOT_DECIDING = {"kind": Kind("code", "Python"), "license": "x", "gated": True, "deviation": "x"}
+ONE_VALUE_YET = {"tokens"}
+
+
+def test_each_key_is_known_to_decide_or_not():
+    top = {*DECIDING, *NOT_DECIDING, *ONE_VALUE_YET}
+    assert top == {field.name for field in dataclasses.fields(Recipe)}
+    assert {*SOURCE_DECIDING, *SOURCE_NOT_DECIDING} == {field.name for field in dataclasses.fields(Source)}
+
+
+@pytest.mark.parametrize("key", DECIDING)
+def test_the_fingerprint_changes_with(key):
+    changed = dataclasses.replace(BASE, **{key: DECIDING[key]})
+    assert changed.fingerprint != BASE.fingerprint
+    assert changed.differences(BASE)
+
+
+@pytest.mark.parametrize("key", NOT_DECIDING)
+def test_the_fingerprint_does_not_change_with(key):
+    assert dataclasses.replace(BASE, **{key: NOT_DECIDING[key]}).fingerprint == BASE.fingerprint
+
+
+def with_first(**changes):
+    return dataclasses.replace(BASE, sources=(dataclasses.replace(BASE.sources[0], **changes), BASE.sources[1]))
+
+
+@pytest.mark.parametrize("key", SOURCE_DECIDING)
+def test_the_fingerprint_changes_with_a_sources(key):
+    changed = with_first(**{key: SOURCE_DECIDING[key]})
+    assert changed.fingerprint != BASE.fingerprint
+    assert changed.differences(BASE)
+
+
+@pytest.mark.parametrize("key", SOURCE_NOT_DECIDING)
+def test_the_fingerprint_does_not_change_with_a_sources(key):
+    assert with_first(**{key: SOURCE_NOT_DECIDING[key]}).fingerprint == BASE.fingerprint
+
+
+def test_the_reason_why_a_source_is_unavailable_decides_nothing():
+    assert with_first(unavailable="x").fingerprint == with_first(unavailable="y").fingerprint
+
+
+def test_the_way_a_file_is_written_decides_nothing(tmp_path):
+    texts = (
+        "seed: 7\nblock: {bytes: 1MiB}\ndatasets: [{name: a, weight: 1e-5, verified: true}]\n",
+        "# A comment.\ndescription: x\ndatasets:\n- weight: 0.00001\n  name: a\n  note: y\nblock:\n  bytes: 1048576\nseed: 7\n",
+    )
+    prints = set()
+    for text in texts:
+        (tmp_path / "mine.yaml").write_text(text)
+        prints.add(read(tmp_path / "mine.yaml").fingerprint)
+    assert len(prints) == 1
+
+
+@given(st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
+def test_any_bytes_are_a_recipe_or_a_recipe_error(tmp_path_factory, content):
+    file = tmp_path_factory.getbasetemp() / "any.yaml"
+    file.write_bytes(content)
+    with pytest.raises(RecipeError):
+        read(file)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(
+            ["seed", "block", "dedup", "judge", "clean", "datasets", "holdout", "filtering", "weighted", "tokens"]
+        ),
+        st.recursive(
+            SCALARS | st.floats(),
+            lambda inner: (
+                st.lists(inner, max_size=3)
+                | st.dictionaries(
+                    st.sampled_from(["name", "weight", "where", "near", "rows", "kind", "min_length"]), inner
+                )
+            ),
+            max_leaves=6,
+        ),
+    )
+)
+def test_any_values_are_a_recipe_or_a_recipe_error(given_values):
+    try:
+        recipe = Recipe.from_dict(given_values)
+    except RecipeError as error:
+        faults = error.faults
+    else:
+        faults = []
+        assert Recipe.from_dict(recipe.to_dict()) == recipe
+    assert all(isinstance(fault, str) and fault for fault in faults)

@@ -1,0 +1,156 @@
+"""The strict reader: any frozen dataclass is read by its type hints, so that a new threshold needs no change in it."""
+
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar, Literal
+
+import pytest
+
+from smollm3_mix.recipe.values import BAD, Faults, Place, plain, read_dataclass, read_value
+
+
+@dataclass(frozen=True)
+class Inner:
+    share: float = 0.5
+    words: tuple[str, ...] = ("a",)
+
+    def __post_init__(self):
+        if self.share > 1:
+            raise ValueError(f"share: expected at most 1, got {self.share}")
+
+
+@dataclass(frozen=True)
+class Outer:
+    SHORTHAND: ClassVar[str] = "mode"
+    mode: Literal["lines", "words", 3] = "lines"
+    inner: Inner | None = None
+    either: Inner | bool | None = None
+    always: Inner = field(default_factory=Inner)
+    limits: dict[str, int] = field(default_factory=dict)
+    pair: tuple[int, str] = (1, "a")
+    number: Annotated[int | float, "a hint beside the type"] = 0
+    parts: tuple[Inner, ...] = ()
+    made: int = field(default=0, init=False)
+
+    def __post_init__(self):
+        if self.pair[0] < 0:
+            raise Faults("pair: expected a first of 0 or more", "mode: beside it")
+
+
+def outcome(given, hint=Outer):
+    faults = []
+    value = read_value(hint, given, Place("source 'x'", "rules"), faults)
+    assert (value is BAD) == bool(faults)
+    return faults or value
+
+
+@pytest.mark.parametrize(
+    ("given", "value"),
+    [
+        ({}, Outer()),
+        (True, Outer()),
+        ("words", Outer(mode="words")),
+        ({"mode": 3}, Outer(mode=3)),
+        (Outer(mode="words"), Outer(mode="words")),
+        ({"inner": True}, Outer(inner=Inner())),
+        ({"inner": False}, Outer()),
+        ({"inner": None}, Outer()),
+        ({"inner": {"share": 1}}, Outer(inner=Inner(share=1.0))),
+        ({"either": False}, Outer(either=False)),
+        ({"either": True}, Outer(either=Inner())),
+        ({"always": {"words": "one"}}, Outer(always=Inner(words=("one",)))),
+        ({"always": {"words": []}}, Outer(always=Inner(words=()))),
+        ({"limits": {"a": "1k"}}, Outer(limits={"a": 1000})),
+        ({"pair": [2, "b"]}, Outer(pair=(2, "b"))),
+        ({"number": 1.5}, Outer(number=1.5)),
+        ({"parts": [{}, {"share": 0}]}, Outer(parts=(Inner(), Inner(share=0.0)))),
+    ],
+)
+def test_a_value_is_read_by_its_type(given, value):
+    assert outcome(given) == value
+
+
+@pytest.mark.parametrize(
+    ("given", "faults"),
+    [
+        (3, ["expected a mapping (keys: mode, inner, either, always, limits, pair, number, parts), got 3"]),
+        ("letters", [".mode: expected 'lines' or 'words' or 3, got 'letters'"]),
+        ({"mode": True}, [".mode: expected 'lines' or 'words' or 3, got true"]),
+        ({"made": 1}, ["unknown key 'made' (did you mean 'mode'?)"]),
+        ({"inner": {"shares": 1}}, [".inner: unknown key 'shares' (did you mean 'share'?)"]),
+        ({"inner": {"share": 2}}, [".inner.share: expected at most 1, got 2.0"]),
+        ({"either": 3}, [".either: expected a mapping (keys: share, words) or true or false, got 3"]),
+        ({"either": {"share": "x"}}, [".either.share: expected a finite number, got 'x'"]),
+        ({"always": False}, [".always: expected a mapping (keys: share, words), got false"]),
+        ({"limits": {"a": 1, "b": "x"}}, [".limits.b: expected a whole number, got 'x'"]),
+        ({"limits": [1]}, [".limits: expected a mapping, got the list [1]"]),
+        ({"pair": [1]}, [".pair: expected a list of 2 (a whole number, a string), got the list [1]"]),
+        ({"pair": [-1, "a"]}, [".pair: expected a first of 0 or more", ".mode: beside it"]),
+        (
+            {"pair": [-1, "a"], "mode": 4},
+            [".mode: expected 'lines' or 'words' or 3, got 4", ".pair: expected a first of 0 or more"],
+        ),
+        ({"number": "x"}, [".number: expected a whole number or a finite number, got 'x'"]),
+        ({"parts": {}}, [".parts: expected a list of a mapping (keys: share, words), got the mapping {}"]),
+        ({"parts": [{}, 3]}, [".parts[1]: expected a mapping (keys: share, words), got 3"]),
+        ({"always": None}, None),
+    ],
+)
+def test_a_fault_names_its_place(given, faults):
+    if faults is None:
+        faults = [".always: expected a mapping (keys: share, words), got nothing (leave the key out for its default)"]
+    found = outcome(given)
+    assert found == [f"source 'x': rules{'' if fault.startswith('.') else ': '}{fault}" for fault in faults]
+
+
+def test_a_fault_that_names_its_whole_place_is_not_given_it_twice():
+    @dataclass(frozen=True)
+    class Near:
+        bands: int = 1
+
+        def __post_init__(self):
+            raise ValueError(f"dedup.near.bands: expected 1 or more, got {self.bands}")
+
+    faults = []
+    read_dataclass(Near, {"bands": 0}, Place(keys="dedup.near"), faults)
+    assert faults == ["dedup.near.bands: expected 1 or more, got 0"]
+
+
+def test_a_long_value_is_shown_short():
+    faults = outcome({"mode": "x" * 5000, "pair": [[["y" * 500] * 50] * 50] * 50})
+    assert len(faults) == 2
+    assert max(map(len, faults)) < 400
+
+
+def test_a_required_field_that_cannot_be_stood_in_for_is_missed():
+    @dataclass(frozen=True)
+    class Needs:
+        inner: Inner
+        count: int
+
+    assert outcome({"count": 1}, Needs) == ["source 'x': rules: missing key 'inner' (a mapping (keys: share, words))"]
+    assert outcome({"inner": {}}, Needs) == ["source 'x': rules: missing key 'count' (a whole number)"]
+
+
+def test_a_type_that_is_not_known_is_a_fault_of_the_code():
+    with pytest.raises(TypeError, match="no reading of the type <class 'complex'> is known"):
+        read_value(complex, 1, Place(keys="a"), [])
+
+
+def test_any_takes_scalars_and_lists_of_them():
+    faults = []
+    assert read_value(Any, [1, "a", None], Place(), faults) == (1, "a", None)
+    assert faults == []
+    assert read_value(Any, [1, float("nan")], Place(keys="a"), faults) is BAD
+    assert faults == ["a[1]: expected a string, a finite number, true, false, nothing or a list of them, got nan"]
+
+
+def test_plain_values_leave_out_defaults_where_asked():
+    value = Outer(inner=Inner(), either=False, pair=(2, "b"), always=Inner(share=0.1))
+    assert plain(value, defaults=False) == {"inner": True, "either": False, "pair": [2, "b"], "always": {"share": 0.1}}
+    assert outcome(plain(value, defaults=False)) == value
+    assert outcome(plain(value)) == value
+    assert plain(Outer(), defaults=False) is True
+
+
+def test_several_faults_are_one_error():
+    assert str(Faults("a", "b")) == "a; b"

@@ -1,0 +1,178 @@
+"""`load_dataset` of recipe folders, and of every other folder as before. Runs on every supported `datasets`."""
+
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import datasets
+import pytest
+from datasets import get_dataset_config_names, load_dataset
+from doors import run, write_recipe, write_sources
+
+from smollm3_mix import RecipeError, load, register
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A recipe folder without a card: two recipes under configs/."""
+    root = tmp_path_factory.mktemp("register")
+    write_sources(root / "sources")
+    for name, seed in (("one", 1), ("two", 2)):
+        write_recipe(root / f"folder/configs/{name}.smollm3_mix.yaml", root / "sources", seed=seed)
+    return root / "folder"
+
+
+def ids(examples: Any) -> list[str]:
+    return [example["id"] for example in examples]
+
+
+def test_a_recipe_folder_streams_what_load_gives(folder: Path, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        dataset = load_dataset(str(folder), name, split="train", streaming=True, cache_dir=str(tmp_path))
+        direct = load(folder / f"configs/{name}.smollm3_mix.yaml", cache_dir=str(tmp_path))
+        assert list(dataset.take(1000)) == list(direct.take(1000))
+
+
+def test_every_recipe_of_a_folder_is_a_config(folder: Path) -> None:
+    assert get_dataset_config_names(str(folder)) == ["one", "two"]
+
+
+def test_fields_pass_through_load_dataset(folder: Path, tmp_path: Path) -> None:
+    asked = {"seed": 9, "max_samples": 8, "lanes": 2}
+    dataset = load_dataset(str(folder), "two", split="train", streaming=True, cache_dir=str(tmp_path), **asked)
+    assert dataset.num_shards == 2
+    direct = load(folder / "configs/two.smollm3_mix.yaml", cache_dir=str(tmp_path), **asked)
+    assert len(ids(direct)) == 8
+    assert ids(dataset) == ids(direct)
+
+
+def test_prepares_without_streaming_too(folder: Path, tmp_path: Path) -> None:
+    prepared = load_dataset(str(folder), "one", split="train", cache_dir=str(tmp_path), max_samples=20, num_proc=2)
+    direct = load(folder / "configs/one.smollm3_mix.yaml", cache_dir=str(tmp_path), max_samples=20)
+    assert sorted(ids(prepared)) == sorted(ids(direct))
+
+
+def test_a_name_is_asked_for_where_there_are_several(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"Config name is missing\.\nPlease pick one among .*\['one', 'two'\]"):
+        load_dataset(str(folder), streaming=True, cache_dir=str(tmp_path))
+    with pytest.raises(ValueError, match=r"BuilderConfig 'three' not found\. Available: \['one', 'two'\]"):
+        load_dataset(str(folder), "three", streaming=True, cache_dir=str(tmp_path))
+
+
+def test_a_name_is_asked_for_where_fields_are_given_as_well(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"Config name is missing\.\nPlease pick one among .*\['one', 'two'\]"):
+        load_dataset(str(folder), streaming=True, cache_dir=str(tmp_path), seed=3)
+
+
+def test_several_recipes_as_data_files_of_one_config_are_refused(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError) as refused:
+        load_dataset("smollm3_mix", data_files=str(folder / "configs/*"), streaming=True, cache_dir=str(tmp_path))
+    assert str(refused.value) == "default: 2 recipes and none of that name; choose one of one, two"
+
+
+def test_the_only_recipe_needs_no_name(folder: Path, tmp_path: Path) -> None:
+    write_recipe(tmp_path / "only/mine.smollm3_mix.yaml", folder.parent / "sources", seed=1)
+    dataset = load_dataset(str(tmp_path / "only"), split="train", streaming=True, cache_dir=str(tmp_path))
+    assert ids(dataset.take(9)) == ids(load(folder / "configs/one.smollm3_mix.yaml", cache_dir=str(tmp_path)).take(9))
+
+
+def test_a_card_names_the_configs(folder: Path, tmp_path: Path) -> None:
+    card = tmp_path / "carded"
+    for name, seed in (("one", 1), ("two", 2)):
+        write_recipe(card / f"configs/{name}.smollm3_mix.yaml", folder.parent / "sources", seed=seed)
+    (card / "requirements.txt").write_text("smollm3_mix\n")
+    (card / "README.md").write_text(
+        "---\nconfigs:\n"
+        "- {config_name: small, data_files: configs/one.smollm3_mix.yaml, max_samples: 12}\n"
+        "- {config_name: two, data_files: configs/two.smollm3_mix.yaml, default: true}\n---\n# A mix\n"
+    )
+    assert get_dataset_config_names(str(card)) == ["small", "two"]
+    small = load_dataset(str(card), "small", split="train", streaming=True, cache_dir=str(tmp_path))
+    assert len(ids(small)) == 12
+    default = load_dataset(str(card), split="train", streaming=True, cache_dir=str(tmp_path))
+    assert ids(default.take(9)) == ids(load(card / "configs/two.smollm3_mix.yaml", cache_dir=str(tmp_path)).take(9))
+
+
+@pytest.mark.parametrize("where", ["folder", "smollm3_mix"])
+def test_one_recipe_can_be_named_as_a_data_file(folder: Path, tmp_path: Path, where: str) -> None:
+    file = folder / "configs/two.smollm3_mix.yaml"
+    path = str(folder) if where == "folder" else where
+    dataset = load_dataset(path, data_files=str(file), split="train", streaming=True, cache_dir=str(tmp_path))
+    assert ids(dataset.take(9)) == ids(load(file, cache_dir=str(tmp_path)).take(9))
+
+
+STREAM = """
+from datasets import load_dataset
+record = next(iter(load_dataset(folder, "two", split="train", streaming=True)))
+print(json.dumps({"id": record["id"], "early": early}))
+"""
+
+
+def test_the_package_may_be_imported_before_or_after_datasets(folder: Path, tmp_path: Path) -> None:
+    before = run("import smollm3_mix, sys\nearly = 'datasets' in sys.modules\n" + STREAM, tmp_path, folder=folder)
+    after = run("import datasets, smollm3_mix\nearly = None\n" + STREAM, tmp_path, folder=folder)
+    first = next(iter(load(folder / "configs/two.smollm3_mix.yaml", cache_dir=str(tmp_path))))["id"]
+    assert before == {"id": first, "early": False}
+    assert after == {"id": first, "early": None}
+
+
+OTHERS = """
+from datasets.load import dataset_module_factory
+def modules():
+    found = {}
+    for name in names:
+        module = dataset_module_factory(folder + "/" + name)
+        found[name] = [module.module_path, str(module.builder_kwargs), module.hash]
+    return found
+before = modules()
+import smollm3_mix
+print(json.dumps({"before": before, "after": modules()}))
+"""
+
+
+def test_folders_without_recipes_load_as_before(tmp_path: Path) -> None:
+    data = datasets.Dataset.from_dict({"text": ["a", "b"]})
+    files: dict[str, Any] = {
+        "parquet": lambda path: data.to_parquet(path / "a.parquet"),
+        "json": lambda path: data.to_json(path / "a.jsonl"),
+        "csv": lambda path: data.to_csv(path / "a.csv"),
+        "text": lambda path: (path / "a.txt").write_text("a\n"),
+        "imagefolder": lambda path: (path / "a.png").write_bytes(b""),
+        "yaml_beside": lambda path: [(path / "recipe.yaml").write_text("a: 1"), data.to_parquet(path / "a.parquet")],
+        "splits": lambda path: [data.to_parquet(path / f"{split}.parquet") for split in ("train", "test")],
+    }
+    for name, write in files.items():
+        (tmp_path / name).mkdir()
+        write(tmp_path / name)
+    found = run(OTHERS, tmp_path, folder=tmp_path, names=list(files))
+    assert found["before"] == found["after"]
+    assert found["after"]["imagefolder"][0] == "datasets.packaged_modules.imagefolder.imagefolder"
+
+
+def test_installing_twice_changes_nothing() -> None:
+    tables = sys.modules["datasets.packaged_modules"]
+    allowed = getattr(tables, "_ALL_ALLOWED_EXTENSIONS", None) or datasets.load.ALL_ALLOWED_EXTENSIONS
+    register.install()
+    register.install()
+    assert allowed.count(register.EXTENSION) == 1
+    assert sys.meta_path.count(register._FINDER) == 1
+
+
+def test_the_import_hook_leaves_no_trace_in_the_module() -> None:
+    code = """
+import smollm3_mix, datasets.packaged_modules as tables
+print(json.dumps([type(tables.__loader__).__name__, type(tables.__spec__.loader).__name__]))
+"""
+    assert run(code, Path.cwd()) == ["SourceFileLoader", "SourceFileLoader"]
+
+
+def test_moved_tables_are_told_with_what_to_do() -> None:
+    with pytest.warns(RuntimeWarning) as told:
+        register.add_rows(ModuleType("datasets.packaged_modules"))
+    assert str(told[0].message) == (
+        f"datasets {datasets.__version__} has no _PACKAGED_DATASETS_MODULES, _EXTENSION_TO_MODULE, "
+        "_MODULE_TO_EXTENSIONS, _MODULE_TO_METADATA_FILE_NAMES in datasets.packaged_modules, so load_dataset() "
+        "cannot find the recipes of a folder or repository. "
+        'Use smollm3_mix.load("<recipe>") instead, or: pip install "datasets<6"'
+    )

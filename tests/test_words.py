@@ -1,0 +1,91 @@
+"""Words: the same as `str.split`, whatever the text, the slicing and the cutting into blocks."""
+
+import sys
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from smollm3_mix.measure import Words, words
+
+SPACES = [c for c in map(chr, range(sys.maxunicode + 1)) if c.isspace()]
+LOOKALIKES = ["\u200b", "\ufeff", "\u180e", "\u2060", "\u1681", "\u200c", "\u2030", "\u3001", "\u00a1", "\u0084", "\x00"]
+TEXTS = st.text(st.one_of(st.sampled_from(SPACES + LOOKALIKES), st.sampled_from("abcé中ậ𝒳"), st.characters(codec="utf-8")))
+BLOCKS = st.lists(st.one_of(st.none(), TEXTS), max_size=8)
+
+
+def spelled(found: Words) -> list[list[str]]:
+    """Words of each document as str."""
+    data = found.data.tobytes()
+    each = [data[a:b].decode() for a, b in zip(found.starts, found.ends, strict=True)]
+    return [each[a:b] for a, b in zip(found.first[:-1], found.first[1:], strict=True)]
+
+
+@settings(deadline=None)
+@given(BLOCKS)
+def test_words_are_those_of_str_split(texts):
+    assert spelled(words(pa.array(texts, pa.string()))) == [(text or "").split() for text in texts]
+
+
+@pytest.mark.parametrize("space", SPACES, ids=lambda c: f"U+{ord(c):04X}")
+def test_every_unicode_space_separates(space):
+    assert spelled(words(pa.array([f"a{space}b{space}", f"{space}c", space]))) == [["a", "b"], ["c"], []]
+
+
+@settings(deadline=None)
+@given(BLOCKS, st.integers(0, 8), st.integers(0, 8))
+def test_slices_and_large_strings_have_the_words_of_their_rows(texts, start, length):
+    whole, part = pa.array(texts, pa.string()), texts[start : start + length]
+    found = words(whole.slice(min(start, len(texts)), length))
+    assert spelled(found) == [(text or "").split() for text in part]
+    large = words(whole.cast(pa.large_string()).slice(min(start, len(texts)), length))
+    assert large.starts.tolist() == found.starts.tolist()
+    assert large.hashes.tolist() == found.hashes.tolist() == words(pa.array(part, pa.string())).hashes.tolist()
+
+
+@settings(deadline=None)
+@given(st.lists(st.binary(min_size=1, max_size=40).map(lambda b: b.hex()[:-1]), min_size=1))
+def test_hashes_are_equal_exactly_for_equal_words(tokens):
+    hashes = words(pa.array([" ".join(tokens)])).hashes
+    assert len(set(hashes.tolist())) == len(set(tokens))
+    assert {token: int(h) for token, h in zip(tokens, hashes, strict=True)} == {
+        token: int(words(pa.array(["x", token])).hashes[1]) for token in tokens
+    }
+
+
+def test_one_changed_byte_changes_the_hash_at_every_length():
+    lengths = [*range(1, 40), 127, 128, 129, 1023, 1024, 1025, 5000]
+    tokens = ["a" * n for n in lengths]
+    tokens += ["a" * at + "b" + "a" * (n - at - 1) for n in lengths for at in {0, n // 2, n - 1}]
+    found = words(pa.array(tokens))
+    assert len(np.unique(found.hashes)) == len(set(tokens))
+
+
+def test_hashes_are_the_same_on_every_machine():
+    found = words(pa.array(["a mixture of", None, "internationalisation 混合物の言葉", "x" * 2000]))
+    assert [f"{h:016x}" for h in found.hashes.tolist()] == []
+
+
+def test_swapped_parts_and_trailing_nuls_are_other_words():
+    tokens = ["12345678abcdefgh", "abcdefgh12345678", "a", "a\0", "a\0\0", "\0a", "12345678", "12345678\0"]
+    assert len(np.unique(words(pa.array(tokens)).hashes)) == len(tokens)
+
+
+def test_bytes_under_a_null_are_no_words():
+    buffers = pa.array(["one two", "hidden words", "three"]).buffers()
+    validity = pa.py_buffer(bytes([0b101]))
+    texts = pa.StringArray.from_buffers(3, buffers[1], buffers[2], validity, null_count=1)
+    assert spelled(words(texts)) == [["one", "two"], [], ["three"]]
+
+
+def test_a_word_of_fifty_megabytes_is_one_word():
+    found = words(pa.array(["a " + "b" * 50_000_000]))
+    assert found.first.tolist() == [0, 2]
+    assert len(found.hashes) == 2
+
+
+def test_anything_but_a_string_array_is_refused():
+    with pytest.raises(TypeError, match=r"^expected a pyarrow string array, got ChunkedArray; cast it, or combine its chunks$"):
+        words(pa.chunked_array([["a"]]))
