@@ -29,6 +29,7 @@ class Outer:
     pair: tuple[int, str] = (1, "a")
     number: Annotated[int | float, "a hint beside the type"] = 0
     parts: tuple[Inner, ...] = ()
+    marks: tuple[Annotated[float | Literal["all"], "a hint"], ...] = ()
     made: int = field(default=0, init=False)
 
     def __post_init__(self):
@@ -72,7 +73,7 @@ def test_a_value_is_read_by_its_type(given, value):
 @pytest.mark.parametrize(
     ("given", "faults"),
     [
-        (3, ["expected a mapping (keys: mode, inner, either, always, limits, pair, number, parts), got 3"]),
+        (3, ["expected a mapping (keys: mode, inner, either, always, limits, pair, number, parts, marks), got 3"]),
         ("letters", [".mode: expected 'lines' or 'words' or 3, got 'letters'"]),
         ({"mode": True}, [".mode: expected 'lines' or 'words' or 3, got true"]),
         ({"made": 1}, ["unknown key 'made' (did you mean 'mode'?)"]),
@@ -92,6 +93,7 @@ def test_a_value_is_read_by_its_type(given, value):
         ({"number": "x"}, [".number: expected a whole number or a finite number, got 'x'"]),
         ({"parts": {}}, [".parts: expected a list of a mapping (keys: share, words), got the mapping {}"]),
         ({"parts": [{}, 3]}, [".parts[1]: expected a mapping (keys: share, words), got 3"]),
+        ({"marks": 3}, [".marks: expected a list of a finite number or 'all', got 3"]),
         ({"always": None}, None),
     ],
 )

@@ -99,8 +99,8 @@ class MixExamples(_BaseExamplesIterable):  # type: ignore[misc]  # datasets carr
         stream = self.mix.stream(self.lanes)
         try:
             if state is not None:
-                if state[_CURSOR] is not None:
-                    stream.load_state_dict(state[_CURSOR])
+                if state.cursor is not None:
+                    stream.load_state_dict(state.cursor)
                 state.live = stream
             yield stream
         finally:
@@ -131,12 +131,17 @@ def _tables(stream: Stream, rows: int) -> Iterator[tuple[str, pa.Table]]:
 class _State(dict[str, Any]):
     """State of an iterable: a cursor (None: the start), taken from the running stream when the state is copied.
 
-    `IterableDataset` keeps this object, copies it for `state_dict()`, and writes loaded values into it.
+    `IterableDataset` keeps this object and copies it for `state_dict()`. It loads by merging the new value into the one
+    that is there, key by key and item by item; so nothing is ever there, and the new value is taken whole.
     """
 
     def __init__(self) -> None:
         super().__init__({_CURSOR: None})
+        self.cursor: dict[str, Any] | None = None
         self.live: Stream | None = None
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self.cursor = value
 
     def __missing__(self, key: str) -> Any:
         raise StateError(
@@ -145,7 +150,7 @@ class _State(dict[str, Any]):
         )
 
     def __deepcopy__(self, memo: dict[int, Any]) -> dict[str, Any]:
-        return {_CURSOR: deepcopy(self[_CURSOR], memo) if self.live is None else self.live.state_dict()}
+        return {_CURSOR: deepcopy(self.cursor, memo) if self.live is None else self.live.state_dict()}
 
     def __reduce__(self) -> tuple[type[dict[str, Any]], tuple[dict[str, Any]]]:
         return dict, (deepcopy(self),)
@@ -153,4 +158,4 @@ class _State(dict[str, Any]):
     def settle(self) -> None:
         """Keeps the cursor of a stream that is about to be closed."""
         if self.live is not None:
-            self[_CURSOR], self.live = self.live.state_dict(), None
+            self.cursor, self.live = self.live.state_dict(), None

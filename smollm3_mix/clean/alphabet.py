@@ -18,8 +18,8 @@ SOFT_HYPHEN = "\xad"
 
 CONTROLS: tuple[Range, ...] = ((0x00, 0x08), (0x0B, 0x1F), (0x7F, 0x9F))
 # Byte order mark, word joiner, invisible operators, deprecated format characters, interlinear annotation; and the marks
-# and brackets of bidirectional text: they change how text is shown, not its order in memory, which is what a model reads,
-# and in code they can hide what a program does (Boucher and Anderson 2021, "Trojan Source").
+# and brackets of bidirectional text: they change how text is shown, not its order in memory, which is what a model
+# reads, and in code they can hide what a program does (Boucher and Anderson 2021, "Trojan Source").
 INVISIBLE: tuple[Range, ...] = (
     (0x061C, 0x061C),
     (0x200E, 0x200F),

@@ -11,17 +11,17 @@ from smollm3_mix.clean.layout import with_plain_layout
 from smollm3_mix.clean.mojibake import without_mojibake
 from smollm3_mix.clean.rows import Rows, from_arrow, to_arrow
 
-# Bytes worked on at a time. Measured: the temporary arrays of 1 MiB of text go back to the system after each use and cost
-# 2,000 page faults, as much time as the work itself; below 128 KiB the calls of numpy begin to cost.
+# Bytes worked on at a time. Measured: the temporary arrays for 1 MiB of text go back to the system after each use and
+# cost 2,000 page faults, as much time as the work itself; below 128 KiB the calls of numpy begin to cost.
 PART = 2**18
 
 
 def clean(texts: pa.StringArray, cleaning: Cleaning) -> pa.StringArray:
-    """The cleaned text of each row, null where it is null; the very array given, if nothing is to be done.
+    r"""The cleaned text of each row, null where it is null; the very array given, if nothing is to be done.
 
-    A row's text depends on that row alone, and cleaning it again changes nothing. A document that holds nothing but what
-    is removed comes out empty. Work is done where a scan of the block's bytes finds something, so clean text costs one
-    scan. Not promised: the same bytes under a Python whose Unicode data is newer, for characters it adds.
+    A row's text depends on that row alone, and cleaning it again changes nothing. A document that holds nothing but
+    what is removed comes out empty. Only documents in which a scan of the bytes finds something are worked on. Not
+    promised: the same bytes under a Python whose Unicode data is newer, for characters that it adds.
 
     Args:
         texts: pa.StringArray of any length, sliced or not; valid UTF-8.
@@ -34,12 +34,12 @@ def clean(texts: pa.StringArray, cleaning: Cleaning) -> pa.StringArray:
         TypeError: an array of another type.
         MissingExtra: `cleaning.mojibake` is set and ftfy is not installed.
 
-    >>> clean(pa.array(["Two  spaces, \\r\\na zero-width\\u200b space.\\n", None]), Cleaning("prose")).to_pylist()
-    ['Two spaces,\\na zero-width space.', None]
+    >>> clean(pa.array(["Two  spaces, \r\na zero-width\u200b space.\n", None]), Cleaning("prose")).to_pylist()
+    ['Two spaces,\na zero-width space.', None]
     """
     if not isinstance(texts, pa.StringArray):
-        kind = texts.type if isinstance(texts, pa.Array | pa.ChunkedArray) else type(texts).__name__
-        raise TypeError(f"clean takes a pa.StringArray (one chunk of pa.string()), not {kind}: cast or combine it first")
+        kind = f"{type(texts).__name__} of {texts.type}" if hasattr(texts, "type") else type(texts).__name__
+        raise TypeError(f"clean takes a pa.StringArray, not {kind}: cast it to pa.string(), combine its chunks")
     if cleaning.profile == "none" or not len(texts):
         return texts
     step = _repaired if cleaning.mojibake else _cleaned

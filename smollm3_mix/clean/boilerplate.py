@@ -1,10 +1,10 @@
 """Documents without the lines that C4 drops for what they say.
 
 Raffel et al. 2020, "Exploring the Limits of Transfer Learning", section 2.2, and the phrases of its published code
-(`c4_utils.py` in TensorFlow Datasets): lines that hold "javascript" or name terms of use, a privacy or cookie policy, or
-the use of cookies. C4 drops whole pages for "lorem ipsum"; here the line goes. Its other rules judge pages or lines by
-form (curly brackets, line ends, number of words): see `smollm3_mix.judge`. A page about JavaScript loses its sentences that
-name it: this is for pages as crawled, not for documentation.
+(`c4_utils.py` in TensorFlow Datasets): lines that hold "javascript", or name terms of use, a privacy or cookie policy,
+or the use of cookies. C4 drops whole pages for "lorem ipsum"; here the line goes. Its other rules judge pages or lines
+by form (curly brackets, line ends, number of words): see `smollm3_mix.judge`. A page about JavaScript loses the
+paragraphs that name it: this is for pages as crawled, not for documentation.
 """
 
 import re
@@ -25,6 +25,8 @@ PHRASES = (
 )
 # Any number of spaces between words, so that it does not matter whether runs of spaces are collapsed before or after.
 _PHRASE = re.compile("|".join(PHRASES).replace(" ", "[ \t]+").encode(), re.IGNORECASE)
+# "```javascript" begins a block of code, and without it the rest of the page would be taken for one.
+_FENCE = re.compile(rb"[ \t]*```")
 # A word of each phrase that plain text has seldom, to find documents by.
 _ANCHORS = (b"javascript", b"lorem", b"terms", b"policy", b"cookies")
 
@@ -41,7 +43,9 @@ def without_boilerplate(rows: Rows) -> Rows:
         old = rows.data[rows.offsets[row] : rows.offsets[row + 1]].tobytes()
         if _PHRASE.search(old):
             changed.append(row)
-            texts.append(b"\n".join(line for line in old.split(b"\n") if not _PHRASE.search(line)))
+            texts.append(
+                b"\n".join(line for line in old.split(b"\n") if _FENCE.match(line) or not _PHRASE.search(line))
+            )
     return rows.with_rows(np.array(changed, np.int64), texts)
 
 

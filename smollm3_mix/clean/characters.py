@@ -14,7 +14,6 @@ from smollm3_mix.clean.alphabet import (
     JOINING,
     JOINT,
     MARK,
-    NON_JOINER,
     NOT_NFC,
     ODD,
     UNSPACED,
@@ -76,7 +75,7 @@ def plain(text: str, odd: str, profile: str) -> str:
     for character in odd:
         if character in becomes:
             text = text.replace(character, becomes[character])
-    # A space or line feed in place of another keeps neighbours apart; only what vanishes can bring marks to new letters.
+    # A space or line feed in place of another keeps neighbours apart; what vanishes can bring marks to other letters.
     return text if all(map(becomes.get, odd)) else _settled(text)
 
 
@@ -95,16 +94,15 @@ def overstruck(text: str) -> str:
 
 
 def _settled(text: str) -> str:
-    """Text in NFC with joints only where they act; repeated, since either can make work for the other."""
+    """Text in NFC with joints only where they act; repeated, since NFC can bring joints to other neighbours."""
     while not text.isascii():
-        new = text
+        placed = text
         for joints, misplaced in _misplaced():
-            if any(map(new.__contains__, joints)):
-                new = misplaced.sub("", new)
-        new = unicodedata.normalize("NFC", new)
-        if new == text:
+            if any(map(placed.__contains__, joints)):
+                placed = misplaced.sub("", placed)
+        text = unicodedata.normalize("NFC", placed)
+        if text == placed:
             break
-        text = new
     return text
 
 
@@ -168,18 +166,19 @@ def _candidates(data: Bytes, letters: Alphabet) -> Integers:
         high = np.frombuffer(data.tobytes().translate(letters.leads), np.bool_)
     positions = np.flatnonzero(high)
     keys = (data[positions] & 0x3F).astype(np.uint16) << 6 | data[positions + 1] & 0x3F
-    return positions[letters.seconds[keys]]
+    known: Integers = positions[letters.seconds[keys]]
+    return known
 
 
 def point_at(data: Bytes, positions: Integers) -> Points:
-    """Code point of the character that starts at each position: int32, as many as positions."""
-    first, second, third, fourth = (
-        np.take(data, positions + step, mode="clip").astype(np.int32) for step in range(4)
-    )
-    second, third, fourth = second & 0x3F, third & 0x3F, fourth & 0x3F
+    """Code point of the character that starts at each position: int32, as many as positions; past the end, any."""
+    first, second, third = (np.take(data, positions + step, mode="clip").astype(np.int32) for step in range(3))
+    second, third = second & 0x3F, third & 0x3F
     points = np.where(first < 0xE0, (first & 0x1F) << 6 | second, (first & 0x0F) << 12 | second << 6 | third)
-    points = np.where(first < 0xF0, points, (first & 0x07) << 18 | second << 12 | third << 6 | fourth)
-    return np.where(first < 0x80, first, points)
+    ascii_only, long = first < 0x80, np.flatnonzero(first >= 0xF0)
+    points[ascii_only] = first[ascii_only]
+    points[long] = (points[long] & 0x7FFF) << 6 | data[positions[long] + 3] & 0x3F
+    return points
 
 
 def _before(data: Bytes, positions: Integers) -> Points:
@@ -194,8 +193,8 @@ def _misplaced_marks(rows: Rows, letters: Alphabet, positions: Integers, points:
     """Whether each mark may keep its document out of NFC.
 
     It cannot after a letter that it does not compose with and that has no decomposition, nor, unless it composes with
-    anything, after a mark of no higher class (UAX #15, section 9). A mark that begins a document is judged by the document
-    before: too much may be found, but nothing is missed.
+    anything, after a mark of no higher class (UAX #15, section 9). A mark that begins a document is judged by the
+    document before: too much may be found, but nothing is missed.
     """
     before = _before(rows.data, positions)
     last, this = letters.classes[before], letters.classes[points]
@@ -203,7 +202,8 @@ def _misplaced_marks(rows: Rows, letters: Alphabet, positions: Integers, points:
     nearest = np.searchsorted(letters.composites, pairs).clip(max=len(letters.composites) - 1)
     composes = letters.composites[nearest] == pairs
     behind = (this > 0) & ((last > this) | (last > 0) & (letters.kinds[points] & COMPOSING != 0))
-    return composes | behind | (letters.kinds[before] & DECOMPOSES != 0)
+    judged: Flags = composes | behind | (letters.kinds[before] & DECOMPOSES != 0)
+    return judged
 
 
 def _misplaced_joints(rows: Rows, letters: Alphabet, positions: Integers, points: Points) -> Flags:

@@ -17,8 +17,8 @@ class Cleaning:
       the document. Indentation stays, and so do the inner spaces of quoted code: lines that begin with four spaces, a
       tab, `>>>` or `...`, and lines between fences of three backticks.
     * `math` does the same but for runs of spaces, which are the layout of formulas and matrices.
-    * `code` leaves spaces alone, those at line ends too, since they are part of strings, of Markdown (a hard line break),
-      patches and Makefiles; it removes blank lines at both ends of the document and keeps one final line feed.
+    * `code` leaves spaces alone, those at line ends too, since they are part of strings, of Markdown (a hard line
+      break), patches and Makefiles; it removes blank lines at both ends of the document and keeps one final line feed.
     * `none` changes nothing.
 
     Args:

@@ -46,7 +46,7 @@ def _trimmed(rows: Rows, profile: str) -> Rows:
 
 
 def trimmed_code(text: bytes) -> bytes:
-    """Code without blank lines at both ends; the first line keeps its indentation, the last its line feed if it has one."""
+    """Code without blank lines at both ends; the first line keeps its indentation, the last its line feed if any."""
     body = len(text.rstrip(b" \t\n"))
     if not body:
         return b""

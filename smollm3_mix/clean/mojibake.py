@@ -35,7 +35,7 @@ def _ftfy() -> ModuleType:
         import ftfy.badness
     except ImportError as missing:
         raise MissingExtra(
-            "clean: mojibake needs ftfy, which is not installed: pip install 'smollm3_mix[mojibake]', or leave mojibake out"
+            "clean: mojibake needs ftfy, which is missing: pip install 'smollm3_mix[mojibake]', or leave mojibake out"
         ) from missing
     return ftfy
 
@@ -43,10 +43,10 @@ def _ftfy() -> ModuleType:
 def _suspicious(data: Bytes) -> Integers:
     """Positions without which no document is mojibake by `ftfy.badness.is_bad`: few in most scripts' clean text.
 
-    Mojibake sets side by side characters beyond ASCII that do not go together: accented capitals, symbols, punctuation. So:
-    a character of one of the leads below after another beyond ASCII, but for neighbours that go together (two small
-    accented letters, two Greek letters; anything after CJK); a capital A with circumflex or tilde, a C1 control, or
-    a ligature oe before no letter, wherever they are.
+    Mojibake sets side by side characters beyond ASCII that do not go together: accented capitals, symbols, punctuation.
+    So: a character of one of the leads below after another beyond ASCII, but for neighbours that go together (two
+    small accented letters, two Greek letters; anything after CJK); a capital A with circumflex or tilde, a C1 control,
+    or a ligature oe before no letter, wherever they are.
     """
     lead = np.flatnonzero((data >= 0xC2) & (data <= 0xE2))
     lead = lead[(data[lead] <= 0xD0) | (data[lead] == 0xE2)]

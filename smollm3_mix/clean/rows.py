@@ -31,11 +31,14 @@ class Rows(NamedTuple):
         return np.searchsorted(self.offsets, positions, side="right") - 1
 
     def parts(self, size: int) -> "list[Rows]":
-        """The same documents in parts of about `size` bytes, views on the data; a longer document is a part of its own."""
+        """The same documents, cut before each that a multiple of `size` bytes falls in; views on the data."""
         cuts = np.searchsorted(self.offsets, np.arange(size, self.offsets[-1], size), side="right") - 1
         bounds = np.unique(np.concatenate([[0], cuts, [len(self.offsets) - 1]])).tolist()
         return [
-            Rows(self.data[self.offsets[first] : self.offsets[last]], self.offsets[first : last + 1] - self.offsets[first])
+            Rows(
+                self.data[self.offsets[first] : self.offsets[last]],
+                self.offsets[first : last + 1] - self.offsets[first],
+            )
             for first, last in pairwise(bounds)
         ]
 
@@ -88,7 +91,9 @@ def to_arrow(parts: Sequence[Rows], like: pa.StringArray) -> pa.StringArray:
     """
     offsets = offsets_of(np.concatenate([np.diff(part.offsets) for part in parts]))
     if offsets[-1] > INT32_MAX:
-        raise ValueError(f"a cleaned block of {offsets[-1]} bytes, and pa.string() holds {INT32_MAX}: use smaller blocks")
+        raise ValueError(
+            f"a cleaned block of {offsets[-1]} bytes, and pa.string() holds {INT32_MAX}: use smaller blocks"
+        )
     data = b"".join([memoryview(part.data) for part in parts])
     validity = like.is_valid().buffers()[1] if like.null_count else None
     return pa.StringArray.from_buffers(

@@ -67,7 +67,7 @@ def _finished(data: Bytes, starts: Ints, ends: Ints) -> Flags:
 def _end_sentences(words: Words) -> Flags:
     """bool[words]: which end with . ! or ?, closing quotes and brackets left aside.
 
-    A full stop behind a digit or a lone capital ends none: it belongs to a number in a list or to a name.
+    A full stop behind a lone capital ends none: it is an initial.
     """
     data, starts, last = words.data, words.starts, words.ends - 1
     found = _is_any(data[last], b".?!")
@@ -82,7 +82,7 @@ def _end_sentences(words: Words) -> Flags:
     before = data[last[dots] - 1]
     capital = (before - np.uint8(ord("A"))) < 26
     alone = ~((data.take(last[dots] - 2, mode="clip") - np.uint8(ord("A"))) < 26) | (last[dots] - starts[dots] < 2)
-    found[dots[((before - np.uint8(ord("0"))) < 10) | (capital & alone)]] = False
+    found[dots[capital & alone]] = False
     return found
 
 

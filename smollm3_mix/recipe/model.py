@@ -96,8 +96,8 @@ class Source:
         tokens_per_byte: tokens in a byte of UTF-8 text; > 0.
         max_passes: how often the source may be run through; ≥ 1.
         clean: the source's own, else the recipe's, else as its kind has it.
-        judge: the source's own, else the recipe's, never a mixture of both; a preset that goes by kind, and the language
-            that rules go by, are filled in from `kind`.
+        judge: the source's own, else the recipe's, never a mixture of both; a preset that goes by kind and the language
+            of rules are filled in from `kind`.
         content: `inline`, or `swh` where rows hold Software Heritage blob ids in place of text.
         gated: reading it needs the Hub's consent.
         unavailable: why it cannot be read, or None. It keeps its weight and is not read.
@@ -315,8 +315,9 @@ class Recipe:
         missing = sorted(set(values) - {source.id for source in self.sources})
         if missing:
             raise KeyError(f"{self.file} has no source {missing[0]!r}; it has {', '.join(s.id for s in self.sources)}")
-        changed = (dataclasses.replace(s, **{key: values[s.id]}) if s.id in values else s for s in self.sources)  # type: ignore[arg-type]
+        given: dict[str, dict[str, Any]] = {source: {key: value} for source, value in values.items()}
         try:
+            changed = (dataclasses.replace(source, **given.get(source.id, {})) for source in self.sources)
             return dataclasses.replace(self, sources=tuple(changed))
         except Faults as error:
             raise RecipeError(self.file, list(error.args)) from None

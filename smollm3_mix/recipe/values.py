@@ -110,7 +110,7 @@ def read_value(hint: Any, given: Any, place: Place, faults: list[str]) -> Any:
     return _scalar(hint, given, place, faults)
 
 
-def read_dataclass(  # noqa: PLR0912
+def read_dataclass(
     cls: type[Any],
     given: Any,
     place: Place,
@@ -147,32 +147,40 @@ def read_dataclass(  # noqa: PLR0912
     for key, item in given.items():
         if key in fields:
             values[key] = read_value(hints[key], item, place.key(key), faults)
-            if values[key] is BAD and item is None and not _required(fields[key]):
+            if values[key] is BAD and item is None and default_of(fields[key]) is not BAD:
                 faults[-1] += " (leave the key out for its default)"
         elif key not in also:
             faults.append(place.fault(unknown(key, fields, also, synonyms)))
     for name, field in fields.items():
-        if name not in values and _required(field):
+        if name not in values and default_of(field) is BAD:
             faults.append(place.fault(f"missing key {name!r} ({_name(hints[name])})"))
             values[name] = BAD
-    broken = [name for name, item in values.items() if item is BAD]
-    for name, field in fields.items():
-        # A stand-in lets the other fields be judged too; the object is never given out.
-        if values.get(name) is BAD and _required(field):
-            values[name] = _PLACEHOLDERS.get(hints[name], BAD)
-        elif values.get(name) is BAD:
-            del values[name]
+    built = _built(cls, values, place, faults)
+    return built if len(faults) == before else BAD
+
+
+def _built(cls: type[Any], values: dict[str, Any], place: Place, faults: list[str]) -> Any:
+    """An instance, or BAD after the faults that the class finds are added to `faults`.
+
+    Stand-ins for values that are BAD let the class judge the others too; such an instance is never given out.
+    """
+    fields = {field.name: field for field in dataclasses.fields(cls) if field.init}
+    broken = [name for name, value in values.items() if value is BAD]
+    for name in broken:
+        values[name] = default_of(fields[name])
+        if values[name] is BAD:
+            values[name] = _PLACEHOLDERS.get(get_type_hints(cls)[name], BAD)
     if BAD in values.values():
         return BAD
     try:
-        built = cls(**values)
+        return cls(**values)
     except Faults as error:
         said = tuple(start for key in broken for start in (f"{key}:", f"missing key {key!r}"))
         faults.extend(_placed(place, fault, fields) for fault in error.args if not fault.startswith(said))
     except ValueError as error:
         if not broken:  # else it may speak of a stand-in
             faults.append(_placed(place, str(error), fields))
-    return built if len(faults) == before else BAD
+    return BAD
 
 
 def plain(value: Any, *, defaults: bool = True) -> Any:
@@ -206,10 +214,6 @@ def _placed(place: Place, sentence: str, fields: Collection[str]) -> str:
     """The sentence of an object about itself, with its place; `near` and `bands: …` become `near.bands: …`."""
     key = re.match(r"(\w+)[\w.\[\]]*: ", sentence)
     return place.fault(f"{place.keys}.{sentence}" if place.keys and key and key[1] in fields else sentence)
-
-
-def _required(field: "dataclasses.Field[Any]") -> bool:
-    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
 
 
 def _union(args: tuple[Any, ...], given: Any, place: Place, faults: list[str]) -> Any:

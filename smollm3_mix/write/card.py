@@ -12,7 +12,6 @@ from smollm3_mix.recipe import Source
 from smollm3_mix.report import drops_table, markdown, rows, shares_table
 from smollm3_mix.tally import Tally
 
-HOMEPAGE = "https://pypi.org/project/smollm3-mix"
 _SIZES = (("n<1K", 1e3), ("1K<n<10K", 1e4), ("10K<n<100K", 1e5), ("100K<n<1M", 1e6), ("1M<n<10M", 1e7), ("10M<n<100M", 1e8))
 
 
@@ -32,7 +31,6 @@ def card(mix: Mix, tallies: dict[str, Tally], files: dict[str, int]) -> str:
         metadata=yaml.safe_dump(_metadata(mix, tallies, files), sort_keys=False, allow_unicode=True, width=120).rstrip(),
         title=f"{recipe.name}, as mixed",
         description=recipe.description or "A data mixture.",
-        homepage=HOMEPAGE,
         version=__version__,
         fingerprint=recipe.fingerprint,
         repository="path/or/repository",

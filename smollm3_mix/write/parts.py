@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from smollm3_mix.errors import OutputError
+from smollm3_mix.errors import MixError, OutputError
 from smollm3_mix.mix import Mix
 from smollm3_mix.mix.lane import Lane
 from smollm3_mix.schema import RECORD
@@ -87,10 +87,10 @@ def write_lane(job: LaneJob, report: Report) -> Tally:
             if done:
                 return tally
     except OSError as error:
-        if isinstance(error, OutputError) or error.filename is None:
+        if isinstance(error, MixError):  # of a source, say
             raise
         raise OutputError(
-            f"{error.filename}: {error.strerror}. Whole parts are kept: make room and run the same command again to go on."
+            f"{error.filename or work}: {error.strerror or error}. Whole parts are kept: make room and run the same command again to go on."
         ) from error
     finally:
         lane.close()

@@ -1,0 +1,212 @@
+"""Each rule of each profile by example, bad input, and what `Cleaning` refuses."""
+
+import re
+import unicodedata
+
+import pyarrow as pa
+import pytest
+
+from smollm3_mix.clean import PROFILES, Cleaning, clean
+
+CHANGING = [profile for profile in PROFILES if profile != "none"]
+
+
+def one(text, profile="prose", **options):
+    return clean(pa.array([text], pa.string()), Cleaning(profile, **options)).to_pylist()[0]
+
+
+@pytest.mark.parametrize(
+    "dirty, expected",
+    [
+        ("a\x00b\x01\x1f\x7f\x80\x9fc", "abc"),
+        ("\x1b[33;1mred\x1b[m, \x1b]8;;http://x\x07link\x1b]8;;\x1b\\, \x1b(Bplain \x1b", "red, link, plain"),
+        ("\x1b[31", "[31"),
+        ("one\r\ntwo\rthree\x85four\u2028five\u2029six\r\r\n", "one\ntwo\nthree\nfour\nfive\nsix"),
+        ("\ufeffzero\u200bwidth\u2060 \u2061f\u206a \ufff9x\ufffa", "zerowidth f x"),
+        ("\u200eleft\u202e to\u2066 right\u061c", "left to right"),
+        ("cafe\u0301 \u212b \u0958 \u1112\u1161\u11ab", "café Å \u0915\u093c 한"),
+        ("e\u200b\u0301", "é"),
+        ("q\u0323\u0307 q\u0307\u0323", "q\u0323\u0307 q\u0323\u0307"),
+        ("\u00e2\u0323", "\u1ead"),  # â and a dot below: neither is out of NFC alone, nor are they a pair that composes
+        ("か\u3099き", "がき"),
+    ],
+)
+@pytest.mark.parametrize("profile", CHANGING)
+def test_every_profile_takes_out_what_is_not_text(profile, dirty, expected):
+    assert one(dirty, profile).rstrip(" \n") == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "می\u200cخواهم و خانه\u200cها",
+        "क्\u200dष क्\u200cष",
+        "ശ്രീ ന്\u200d",
+        "👩\u200d👩\u200d👧 ❤️\u200d🔥 🏴\U000e0067\U000e0062\U000e007f",
+        "ភាសា\u200bខ្មែរ",
+        "مُحَمَّد",
+        "שָׁלוֹם".replace("\u05c1\u05b8", "\u05b8\u05c1"),
+        "Tiếng Việt",
+        "한국어 ひらがな 漢字\u3000全角",
+        "�",
+        "",
+    ],
+)
+@pytest.mark.parametrize("profile", PROFILES)
+def test_what_scripts_and_emoji_need_stays(profile, text):
+    text = unicodedata.normalize("NFC", text)
+    assert one(text, profile) == text
+
+
+@pytest.mark.parametrize(
+    "dirty, expected",
+    [
+        ("a\u200cb", "ab"),
+        ("é\u200d", "é"),
+        ("\u200dخ", "خ"),
+        ("آن\u200c\u200cها", "آن\u200cها"),
+        ("نسخه\u200c اصلی", "نسخه اصلی"),
+        ("خ\u200d", "خ\u200d"),
+        ("خ\u200c\ufeffه", "خ\u200cه"),
+        ("خ\ufeff\u200cه", "خ\u200cه"),
+        ("ក\u200b\u200bខ\u200b", "ក\u200bខ"),
+        ("中\u200b文", "中文"),
+        ("\u2329\u200d\u232a", "\u3008\u3009"),
+    ],
+)
+def test_joiners_and_zero_width_spaces_stay_only_where_they_act(dirty, expected):
+    assert one(dirty) == expected
+
+
+def test_joiners_do_not_see_the_neighbouring_document():
+    texts = pa.array(["خ", "\u200cه", "ه\u200c", "خ", "e", "\u0301", "ក", "\u200bខ"])
+    assert clean(texts, Cleaning()).to_pylist() == ["خ", "ه", "ه", "خ", "e", "\u0301", "ក", "ខ"]
+
+
+@pytest.mark.parametrize(
+    "dirty, prose, math, code",
+    [
+        ("a  b   c", "a b c", "a  b   c", "a  b   c"),
+        ("a \t b\tc", "a\tb\tc", "a \t b\tc", "a \t b\tc"),
+        ("a\xa0b\u202fc\u2003d", "a b c d", "a b c d", "a\xa0b\u202fc\u2003d"),
+        ("soft\xadhyphen", "softhyphen", "softhyphen", "soft\xadhyphen"),
+        ("a  \nb\t\n", "a\nb", "a\nb", "a  \nb\t\n"),
+        ("a\n\n\n\nb", "a\n\nb", "a\n\nb", "a\n\n\n\nb"),
+        ("a\n \n\t\n\n  b", "a\n\n  b", "a\n\n  b", "a\n \n\t\n\n  b"),
+        ("\n \n  a\n\n \n", "a", "a", "  a\n"),
+        ("  a  ", "a", "a", "  a  "),
+        ("a\x0bb\x0cc", "a\nb\nc", "a\nb\nc", "abc"),
+        ("_\bN _____\b\b\b\b\bnever\n\bx", "N never\nx", "N never\nx", "_N _____never\nx"),
+        ("list:\n  - one  two\n   c  d", "list:\n  - one two\n   c d", *["list:\n  - one  two\n   c  d"] * 2),
+        ("x\n    y  = 1\n\tz  = 2\n>>> u  = 3\n...   v  = 4", *["x\n    y  = 1\n\tz  = 2\n>>> u  = 3\n...   v  = 4"] * 3),
+        ("```py\na  = 1\n```\nb  c", "```py\na  = 1\n```\nb c", *["```py\na  = 1\n```\nb  c"] * 2),
+        ("   ```\na  b\n```` `\nc  d\n~```\ne  f", "```\na  b\n```` `\nc  d\n~```\ne  f", None, None),
+        ("```a``` b  c\nd  e", "```a``` b c\nd e", *["```a``` b  c\nd  e"] * 2),
+        ("all:\n\tcc  -o x\t\n", "all:\n\tcc  -o x", "all:\n\tcc  -o x", "all:\n\tcc  -o x\t\n"),
+        (r"$a \, b \ $" + "\n\\[  x  & y \\\\\n\\]", None, *[r"$a \, b \ $" + "\n\\[  x  & y \\\\\n\\]"] * 2),
+        (" \t\r\n\x00\u200b ", "", "", ""),
+    ],
+)
+def test_spaces_and_lines_by_profile(dirty, prose, math, code):
+    for profile, expected in zip(("prose", "math", "code", "none"), (prose, math, code, dirty), strict=True):
+        if expected is not None:
+            assert one(dirty, profile) == expected, profile
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_a_clean_array_is_returned_as_it_is(profile):
+    texts = pa.array(["Plain text.\n\nAnother “paragraph”, in Ελληνικά and 中文.", "", None, "  x"[2:]])
+    assert clean(texts, Cleaning(profile)) is texts
+    assert clean(texts[1:3], Cleaning(profile)).to_pylist() == ["", None]
+
+
+@pytest.mark.parametrize("texts", [[], [None], [None, None], ["", None, ""]])
+@pytest.mark.parametrize("profile", PROFILES)
+def test_blocks_without_text(profile, texts):
+    assert clean(pa.array(texts, pa.string()), Cleaning(profile)).to_pylist() == texts
+
+
+def test_nulls_with_bytes_under_them():
+    dirty = pa.array(["a  b", "\x00 hidden", "c  d"])
+    texts = pa.StringArray.from_buffers(3, *dirty.buffers()[1:], pa.py_buffer(b"\x05"), 1)
+    assert clean(texts, Cleaning()).to_pylist() == ["a b", None, "c d"]
+
+
+def test_a_line_of_five_megabytes():
+    line = "word  " * 800_000 + "\x00"
+    assert one(line) == "word " * 799_999 + "word"
+    assert one("x" * 5_000_000) == "x" * 5_000_000
+
+
+def test_five_megabytes_of_nothing():
+    for nothing in (" ", "\n", "\x00", "\u200d", "\b", "\x1b[", "\r"):
+        assert re.fullmatch(r"\[*", one(nothing * (5_000_000 // len(nothing.encode()))))
+
+
+def test_many_tiny_documents():
+    texts = pa.array(["a", " ", "\n", "\x00", "", "é"] * 2000)
+    assert clean(texts, Cleaning()).to_pylist() == ["a", "", "", "", "", "é"] * 2000
+
+
+def test_right_to_left_and_stacked_marks():
+    stacked = "a" + "\u0301\u0323" * 1000
+    assert one(stacked) == unicodedata.normalize("NFC", stacked)
+    assert one("\u0301\u0323 ‏שלום‎  عالم‏") == "\u0323\u0301 שלום عالم"
+
+
+def test_a_cleaned_slice_keeps_its_nulls():
+    texts = pa.array(["x  x", None, "a  b", None, "c", "d\x00"])[1:5]
+    assert clean(texts, Cleaning()).to_pylist() == [None, "a b", None, "c"]
+    assert clean(texts, Cleaning()).null_count == 2
+
+
+@pytest.mark.parametrize("line", ["Please enable JavaScript.", "LOREM  ipsum dolor", "We use cookies!", "Terms of\tUse"])
+def test_boilerplate_lines_go(line):
+    text = f"First.\n\n{line}\n\nLast."
+    assert one(text, boilerplate=True) == "First.\n\nLast."
+    assert one(text) == re.sub("[ \t]{2,}", " ", text)
+    assert one(line, boilerplate=True) == ""
+
+
+def test_boilerplate_leaves_fences_and_words_alone():
+    text = "```javascript\nlet a  = 1;\n```\nA cookie jar, a privacy\npolicy"
+    assert one(text, boilerplate=True) == text
+    split = pa.array(["java", "script", "x JAVASCRIPT\ny"])
+    assert clean(split, Cleaning(boilerplate=True)).to_pylist() == ["java", "script", "y"]
+
+
+@pytest.mark.parametrize(
+    "arguments, error, message",
+    [
+        ({"profile": "markup"}, ValueError, "clean: profile is one of prose, code, math, none, not 'markup'"),
+        ({"boilerplate": "yes"}, TypeError, "clean: boilerplate is true or false, not 'yes'"),
+        (
+            {"profile": "code", "boilerplate": True},
+            ValueError,
+            "clean: boilerplate is for profile prose, not code: leave boilerplate out",
+        ),
+        (
+            {"profile": "none", "mojibake": True},
+            ValueError,
+            "clean: mojibake changes text and profile none changes nothing: take another profile",
+        ),
+    ],
+)
+def test_options_that_cannot_be_meant(arguments, error, message):
+    with pytest.raises(error) as caught:
+        Cleaning(**arguments)
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    "texts, kind",
+    [
+        (pa.array(["a"], pa.large_string()), "LargeStringArray of large_string"),
+        (pa.chunked_array([["a"]]), "ChunkedArray of string"),
+        (["a"], "list"),
+    ],
+)
+def test_other_arrays_are_refused(texts, kind):
+    with pytest.raises(TypeError) as caught:
+        clean(texts, Cleaning())
+    assert str(caught.value) == f"clean takes a pa.StringArray, not {kind}: cast it to pa.string(), combine its chunks"

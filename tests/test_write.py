@@ -1,0 +1,278 @@
+"""Written mixes: the same bytes however they come about, resumed after any stop, loadable by anyone, checked by `verify`."""
+
+import json
+import random
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from smollm3_mix.errors import OutputError
+from smollm3_mix.mix import open_mix
+from smollm3_mix.schema import RECORD
+from smollm3_mix.verify import verify
+from smollm3_mix.write import parts, write
+
+PART = 4_000
+
+
+@pytest.fixture(autouse=True)
+def _small_groups(monkeypatch):
+    monkeypatch.setattr(parts, "GROUP_BYTES", 1_500)
+
+
+def content(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(Path(folder).rglob("*")) if path.is_file()}
+
+
+def records(folder, split="train"):
+    return {
+        lane: [row for path in sorted((folder / "data").glob(f"{split}-{lane:05d}-*")) for row in pq.read_table(path).to_pylist()]
+        for lane in range(4)
+    }
+
+
+def test_files_hold_the_records_of_each_lane(recipe_file, tmp_path):
+    path = recipe_file(lanes=3, holdout={"fraction": 0.1, "tokens": 500})
+    tallies = write(path, tmp_path / "out", part_bytes=PART)
+    mix = open_mix(path)
+    for lane in range(3):
+        assert records(tmp_path / "out")[lane] == list(mix.stream([lane]))
+    assert records(tmp_path / "out", "validation")[0] == list(open_mix(path, split="validation").stream())
+    assert tallies["train"].total.given == sum(len(r) for r in records(tmp_path / "out").values())
+    names = [path.name for path in sorted((tmp_path / "out" / "data").iterdir())]
+    assert len([name for name in names if name.startswith("train-00000-")]) > 3
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["README.md", "data", "recipe.yaml", "tally.json"]
+    assert pq.read_schema(tmp_path / "out" / "data" / names[0]).equals(RECORD)
+
+
+def test_the_same_bytes_again_and_with_more_processes(recipe_file, tmp_path):
+    path = recipe_file(lanes=3)
+    write(path, tmp_path / "one", part_bytes=PART)
+    write(path, tmp_path / "two", part_bytes=PART)
+    assert content(tmp_path / "one") == content(tmp_path / "two")
+
+
+def test_worker_processes_write_the_same_bytes(recipe_file, tmp_path, monkeypatch):
+    monkeypatch.undo()  # worker processes have the constants of the package
+    path = recipe_file(lanes=3)
+    heard = []
+    write(path, tmp_path / "one")
+    write(path, tmp_path / "two", processes=2, listener=heard.append)
+    assert content(tmp_path / "one") == content(tmp_path / "two")
+    assert {progress.label for progress in heard} <= {"train-00000", "train-00001", "train-00002"}
+
+
+def test_another_seed_gives_another_order(recipe_file, tmp_path):
+    write(recipe_file(), tmp_path / "one", max_samples=100)
+    write(recipe_file(), tmp_path / "two", max_samples=100, seed=8)
+    assert [r["id"] for r in records(tmp_path / "one")[0]] != [r["id"] for r in records(tmp_path / "two")[0]]
+
+
+def test_a_finished_mix_is_left_alone(recipe_file, tmp_path):
+    path = recipe_file()
+    first = write(path, tmp_path / "out", max_samples=50)
+    before = content(tmp_path / "out")
+    assert write(path, tmp_path / "out", max_samples=50) == first
+    assert content(tmp_path / "out") == before
+    with pytest.raises(OutputError, match=r"holds another mix: it was asked for with max_samples=50, not 60\. Choose another"):
+        write(path, tmp_path / "out", max_samples=60)
+
+
+def test_a_folder_with_other_things_is_refused(recipe_file, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "thesis.tex").write_text("years of work")
+    with pytest.raises(OutputError, match=r"holds 'thesis.tex', which is no part of a written mix\. Choose an empty or new folder"):
+        write(recipe_file(), tmp_path / "out")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["thesis.tex"]
+
+
+class Crash(Exception):
+    pass
+
+
+@pytest.mark.parametrize("after", [1, 2, 5, 9, 14])
+@pytest.mark.parametrize("policy", ["stop", "repeat"])
+def test_goes_on_after_a_crash(recipe_file, tmp_path, after, policy):
+    path = recipe_file(lanes=2, on_exhausted=policy, holdout={"fraction": 0.1, "tokens": 500})
+    write(path, tmp_path / "whole", part_bytes=PART)
+    calls = 0
+
+    def crash(_):
+        nonlocal calls
+        calls += 1
+        if calls == after:
+            raise Crash
+
+    with pytest.raises(Crash):
+        write(path, tmp_path / "out", part_bytes=PART, listener=crash)
+    assert not (tmp_path / "out" / "data").exists()  # nothing half-written can be loaded
+    write(path, tmp_path / "out", part_bytes=PART)
+    assert content(tmp_path / "out") == content(tmp_path / "whole")
+
+
+def test_an_unfinished_write_of_another_mix_is_refused(recipe_file, tmp_path):
+    def crash(_):
+        raise Crash
+
+    with pytest.raises(Crash):
+        write(recipe_file(), tmp_path / "out", listener=crash)
+    with pytest.raises(OutputError, match=r"holds the unfinished write of another mix: it was asked for with fingerprint="):
+        write(recipe_file(), tmp_path / "out", seed=9)
+
+
+@pytest.mark.parametrize("moved", [0, 1, 2, 3, 4])
+def test_a_commit_that_was_cut_off_is_finished(recipe_file, tmp_path, moved, monkeypatch):
+    from smollm3_mix.write import layout
+
+    path = recipe_file()
+    write(path, tmp_path / "whole", part_bytes=PART)
+
+    def cut_off(folder):
+        for name in layout.RESULT[:moved]:
+            (folder / layout.WORK / name).replace(folder / name)
+        raise Crash
+
+    with monkeypatch.context() as patched:
+        patched.setattr(layout, "publish", cut_off)
+        with pytest.raises(Crash):
+            write(path, tmp_path / "out", part_bytes=PART)
+    write(path, tmp_path / "out", part_bytes=PART)
+    assert content(tmp_path / "out") == content(tmp_path / "whole")
+
+
+def test_killed_at_random_moments_it_goes_on(recipe_file, tmp_path, monkeypatch):
+    monkeypatch.undo()  # the killed processes have the constants of the package
+    path = recipe_file(lanes=3, on_exhausted="repeat")
+    write(path, tmp_path / "whole", part_bytes=20_000, max_tokens=60_000)
+    whole = content(tmp_path / "whole")
+    command = [sys.executable, "-m", "smollm3_mix.cli", "write", str(path), "--output-dir", str(tmp_path / "out")]
+    command += ["--max-tokens", "60000", "--part-bytes", "20000"]
+    random.seed(5)
+    for _ in range(4):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        time.sleep(random.uniform(0.5, 3.5))
+        process.kill()
+        process.communicate()
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert content(tmp_path / "out") == whole
+
+
+def test_two_writers_at_once(recipe_file, tmp_path):
+    path = recipe_file()
+
+    def second(_):
+        with pytest.raises(OutputError, match=r"out is being written by another process .* Wait for it, or choose another"):
+            write(path, tmp_path / "out")
+        raise Crash
+
+    with pytest.raises(Crash):
+        write(path, tmp_path / "out", listener=second)
+
+
+def test_a_full_disk_is_said_and_survived(recipe_file, tmp_path):
+    """A file size limit stands in for the disk's end; it needs a process of its own."""
+    pytest.importorskip("resource", reason="no file size limits on this platform")
+    path = recipe_file(lanes=1, on_exhausted="repeat")
+    script = (
+        "import resource, signal, sys\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (9000, 9000))\n"
+        "from smollm3_mix.cli import main\n"
+        "sys.exit(main(sys.argv[1:]))\n"
+    )
+    arguments = ["write", str(path), "--output-dir", str(tmp_path / "out"), "--max-tokens", "200000"]
+    failed = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=False)
+    assert failed.returncode == 1, failed.stderr
+    assert "OutputError" in failed.stderr
+    assert "make room and run the same command again" in failed.stderr
+    write(path, tmp_path / "out", max_tokens=200_000)
+    assert verify(tmp_path / "out").faults == []
+
+
+def test_the_card_loads_and_tells_the_truth(recipe_file, tmp_path):
+    datasets = pytest.importorskip("datasets")
+    path = recipe_file(holdout={"fraction": 0.1, "tokens": 500})
+    tallies = write(path, tmp_path / "out", part_bytes=PART)
+    loaded = datasets.load_dataset(str(tmp_path / "out"), streaming=True)
+    assert set(loaded) == {"train", "validation"}
+    assert [r["id"] for r in loaded["train"]] == [r["id"] for lane in records(tmp_path / "out").values() for r in lane]
+    card = (tmp_path / "out" / "README.md").read_text()
+    front = yaml.safe_load(card.split("---")[1])
+    assert front["configs"][0]["config_name"] == "default"
+    for source, counts in tallies["train"].sources.items():
+        assert f"| {source} |" in card
+        assert f"{counts.given_units:,}" in card
+    assert "$" not in card.split("---", 2)[2]
+
+
+def test_the_pinned_recipe_rebuilds_the_same_files(recipe_file, tmp_path):
+    write(recipe_file(), tmp_path / "one", max_samples=80)
+    write(tmp_path / "one" / "recipe.yaml", tmp_path / "two", max_samples=80)
+    one, two = content(tmp_path / "one"), content(tmp_path / "two")
+    assert {n: c for n, c in one.items() if n.startswith("data")} == {n: c for n, c in two.items() if n.startswith("data")}
+
+
+def test_verify_finds_nothing_where_all_is_well(recipe_file, tmp_path):
+    tallies = write(recipe_file(lanes=3, holdout={"fraction": 0.1, "tokens": 500}), tmp_path / "out", part_bytes=PART)
+    verdict = verify(tmp_path / "out")
+    assert verdict.faults == []
+    for source, counts in tallies["train"].sources.items():
+        found = verdict.tallies["train"].sources[source]
+        assert (found.given, found.given_units) == (counts.given, counts.given_units)
+        assert found.worst_debt == pytest.approx(counts.worst_debt)
+
+
+@pytest.mark.parametrize(
+    "damage, fault",
+    [
+        (lambda d: d["files"][1].unlink(), r"data/train-00000-00001.parquet is missing"),
+        (lambda d: d["files"][1].write_bytes(d["files"][1].read_bytes()[:-9]), r"train-00000-00001.parquet cannot be read"),
+        (lambda d: shutil.copy(d["files"][0], d["files"][0].with_name("train-00009-00000.parquet")), "is not in tally.json"),
+        (lambda d: rewrite(d["files"][0], lambda rows: rows[1:]), r"given is \d+ in the files and \d+ in tally.json"),
+        (lambda d: rewrite(d["files"][0], lambda rows: [rows[0], *rows]), "records repeat an earlier text of the lane"),
+        (lambda d: rewrite(d["files"][0], lambda rows: [{**rows[0], "text": "x"}, *rows[1:]]), r"tokens; its text gives 1"),
+        (lambda d: rewrite(d["files"][0], lambda rows: [{**rows[0], "source": "z"}, *rows[1:]]), "source 'z' is not in the recipe"),
+        (lambda d: d["recipe"].write_text(d["recipe"].read_text().replace("0.6", "0.2")), "the debt of 'a' reached"),
+    ],
+)
+def test_verify_finds_every_damage(recipe_file, tmp_path, damage, fault):
+    folder = tmp_path / "out"
+    write(recipe_file(lanes=1), folder, part_bytes=PART)
+    damage({"files": sorted((folder / "data").iterdir()), "recipe": folder / "recipe.yaml"})
+    import re
+
+    assert any(re.search(fault, found) for found in verify(folder).faults), verify(folder).faults
+
+
+def rewrite(path, change):
+    import pyarrow as pa
+
+    rows = change(pq.read_table(path).to_pylist())
+    pq.write_table(pa.Table.from_pylist(rows, RECORD), path)
+
+
+def test_verify_finds_validation_text_in_train(recipe_file, tmp_path):
+    folder = tmp_path / "out"
+    write(recipe_file(lanes=1, holdout={"fraction": 0.1, "tokens": 500}), folder, part_bytes=PART)
+    held = sorted((folder / "data").glob("validation-*"))[0]
+    train = sorted((folder / "data").glob("train-*"))[0]
+    rewrite(train, lambda rows: [*rows, pq.read_table(held).to_pylist()[0]])
+    assert "1 records of train have a text that is in validation" in verify(folder).faults
+
+
+def test_verify_refuses_what_is_no_finished_mix(tmp_path):
+    with pytest.raises(OutputError, match=r"is no finished mix: it has no data\. Run `smollm3-mix write` again to finish it\."):
+        verify(tmp_path)
+
+
+def test_the_tally_is_json(recipe_file, tmp_path):
+    write(recipe_file(), tmp_path / "out", max_samples=10)
+    saved = json.loads((tmp_path / "out" / "tally.json").read_text())
+    assert saved["splits"]["train"]["total"]["given"] == 10
