@@ -19,10 +19,10 @@ from datatrove.pipeline.filters import fineweb_quality_filter, gopher_quality_fi
 from smollm3_mix.judge import FineWeb, Judge, judge
 
 RULES = {
-    #"Gopher quality": (filters.GopherQualityFilter, Judge(gopher_quality=True, language="en")),
-    #"Gopher repetition": (filters.GopherRepetitionFilter, Judge(gopher_repetition=True)),
+    "Gopher quality": (filters.GopherQualityFilter, Judge(gopher_quality=True, language="en")),
+    "Gopher repetition": (filters.GopherRepetitionFilter, Judge(gopher_repetition=True)),
     "C4": (filters.C4QualityFilter, Judge(c4=True)),
-    #"FineWeb": (lambda: filters.FineWebQualityFilter(char_duplicates_ratio=0.1), Judge(fineweb=FineWeb())),
+    "FineWeb": (lambda: filters.FineWebQualityFilter(char_duplicates_ratio=0.1), Judge(fineweb=FineWeb())),
 }
 
 

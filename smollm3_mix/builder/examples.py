@@ -135,9 +135,9 @@ class _State(dict[str, Any]):
     that is there, key by key and item by item; so nothing is ever there, and the new value is taken whole.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, cursor: dict[str, Any] | None = None) -> None:
         super().__init__({_CURSOR: None})
-        self.cursor: dict[str, Any] | None = None
+        self.cursor = cursor
         self.live: Stream | None = None
 
     def __setitem__(self, key: str, value: Any) -> None:
@@ -152,8 +152,8 @@ class _State(dict[str, Any]):
     def __deepcopy__(self, memo: dict[int, Any]) -> dict[str, Any]:
         return {_CURSOR: deepcopy(self.cursor, memo) if self.live is None else self.live.state_dict()}
 
-    def __reduce__(self) -> tuple[type[dict[str, Any]], tuple[dict[str, Any]]]:
-        return dict, (deepcopy(self),)
+    def __reduce__(self) -> tuple[type["_State"], tuple[dict[str, Any] | None]]:
+        return _State, (deepcopy(self)[_CURSOR],)
 
     def settle(self) -> None:
         """Keeps the cursor of a stream that is about to be closed."""

@@ -1,0 +1,187 @@
+"""Rows in the order in which they are drawn, those that are dropped included: what the old tool calls processed samples.
+
+The mix lays only accepted documents on its line, so that shares hold for what is given out. Here every raw row is laid, and rows are
+deduplicated as they are drawn. So the draws are those of `interleave_datasets` over the raw sources, and a limit counts rows.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from smollm3_mix import dedup, merge
+from smollm3_mix.mix import Mix
+from smollm3_mix.mix.lane import Lane
+from smollm3_mix.mix.line import DROPPED_BEFORE, Line
+from smollm3_mix.mix.prepare import DUPLICATES, Accepted, accept, cleaned, prepare, remembers
+from smollm3_mix.recipe import Source
+from smollm3_mix.sources import RawBlock, Reader, deal
+
+PULL = 1024
+"""Rows taken at once. What comes out does not depend on it."""
+
+REPEAT = "repeat"
+"""In place of a reason: kept in the first pass, so kept in every pass."""
+
+
+@dataclass
+class Outcome:
+    """What became of the rows drawn from one source, or from several.
+
+    Attributes:
+        processed: rows drawn, over all passes.
+        dropped: of these, rows dropped, by reason.
+    """
+
+    processed: int = 0
+    dropped: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def kept(self) -> int:
+        """Rows that were not dropped."""
+        return self.processed - sum(self.dropped.values())
+
+    def __add__(self, other: "Outcome") -> "Outcome":
+        dropped = dict(self.dropped)
+        for reason, rows in other.dropped.items():
+            dropped[reason] = dropped.get(reason, 0) + rows
+        return Outcome(self.processed + other.processed, dropped)
+
+    def __str__(self) -> str:
+        return f"Processed {self.processed}, Kept {self.kept} ({self.kept / max(1, self.processed):.2%})"
+
+
+class Drawn(Line):
+    """A line of every raw row of its source, in the source's order.
+
+    A record's `meta` holds why it is dropped, null if it is not, `REPEAT` if it was kept in an earlier pass; the text of a dropped row
+    is empty.
+
+    Attributes:
+        verdicts: one byte for each row drawn in the first pass, 1 where it was kept; filled in by whoever draws.
+    """
+
+    verdicts: bytearray
+    _row = 0  # of this pass: rows before the next block
+
+    def _take(self, raw: RawBlock, seen: dedup.Seen | None) -> Accepted:  # noqa: ARG002 - duplicates are seen when drawn
+        rows = len(raw.rows)
+        if self.passes == 0:
+            prepared = prepare(raw, self._recipe, self.source, self._split)
+            reasons = prepared.reasons
+        else:
+            prepared = cleaned(raw, self.source)
+            kept = np.frombuffer(bytes(self.verdicts[self._row : self._row + rows]), bool)
+            reasons = pc.if_else(pa.array(kept), REPEAT, DROPPED_BEFORE)
+        self._row += rows
+        dropped = pc.and_not(reasons.is_valid(), pc.equal(reasons, REPEAT).fill_null(False))
+        every = replace(prepared, raw=replace(raw, meta=reasons), texts=pc.if_else(dropped, "", prepared.texts))
+        self.accepted = accept(every, np.arange(rows), self._recipe, self.source)
+        self._accepted_in_pass += rows
+        return self.accepted
+
+    def restart(self) -> None:
+        """Begin the next pass."""
+        super().restart()
+        self._row = 0
+
+
+class Draws:
+    """The kept texts of a mix of one lane, and what became of every row drawn for them.
+
+    Args:
+        mix: of one lane and of a recipe with `shuffle: none`; its `max_samples` counts rows drawn.
+
+    Attributes:
+        outcomes: by source id, as far as rows were drawn.
+        size: UTF-8 bytes of the kept texts.
+    """
+
+    def __init__(self, mix: Mix) -> None:
+        recipe = mix.recipe
+        self.outcomes = {source.id: Outcome() for source in recipe.active}
+        self.size = 0
+        self._mix, self._dedup = mix, recipe.dedup
+        self._seen = dedup.Seen(recipe.dedup, recipe.dedup.memory) if remembers(recipe) else None
+        self._recipe = recipe.with_(dedup=dedup.Dedup(exact=False))  # of the lines: duplicates are seen when drawn
+
+    @property
+    def outcome(self) -> Outcome:
+        """Of all sources together."""
+        return sum(self.outcomes.values(), Outcome())
+
+    def weighted(self) -> Iterator[pa.StringArray]:
+        """Kept texts, some at a time, by draws of all sources: those of `interleave_datasets`.
+
+        A source that ends starts again; the draws end when the last source has been read through once, or at the limit. A repeated row
+        is kept if it was kept the first time.
+
+        Raises:
+            SourceExhausted: a source has no row.
+            SourceError: a source cannot be read.
+        """
+        recipe = self._recipe
+        shares = np.array([recipe.shares[source.id] for source in recipe.active])
+        yield from self._kept(recipe.active, merge.Iid(shares, recipe.seed, repeat=True))
+
+    def one(self, source: Source) -> Iterator[pa.StringArray]:
+        """Kept texts of one source, some at a time, in its order: one pass, or rows up to the limit.
+
+        Raises:
+            SourceError: the source cannot be read.
+        """
+        yield from self._kept([replace(source, max_passes=1)], merge.Concatenation(1))
+
+    def _kept(self, sources: Sequence[Source], order: merge.Order) -> Iterator[pa.StringArray]:
+        lines = [self._line(place, source) for place, source in enumerate(sources)]
+        lane = Lane(self._recipe, lines, 0, self._mix.limits(0), None, order)
+        try:
+            while lane.fill():
+                yield self._dedup_and_count({line.source.id: line for line in lines}, lane.pull(PULL).batch())
+        finally:
+            lane.close()
+
+    def _line(self, place: int, source: Source) -> Drawn:
+        resolved = self._mix.plan.resolved[source.id]
+        parts = deal(resolved, 1, self._recipe.seed, shuffle=False)[0]
+        line = Drawn(
+            self._recipe,
+            place,
+            source,
+            Reader(source, resolved, parts, self._recipe.block, self._mix.plan.token),
+            0,
+            self._mix.split,
+        )
+        line.verdicts = bytearray()
+        return line
+
+    def _dedup_and_count(self, lines: dict[str, Drawn], drawn: pa.RecordBatch) -> pa.StringArray:
+        """The texts to keep of a stretch of drawn rows."""
+        texts, reasons = drawn["text"], drawn["meta"]
+        candidates = reasons.is_null().to_numpy(zero_copy_only=False)
+        if self._seen is not None:
+            near = self._dedup.near
+            signatures = None if near is None else dedup.signatures(texts, near)
+            codes = self._seen.first(dedup.fingerprints(texts), signatures, candidates)
+            names = pa.array([None, *DUPLICATES[1:]], pa.string()).take(pa.array(codes, pa.int64()))
+            reasons = pc.coalesce(reasons, names)
+        reasons = pc.if_else(pc.equal(reasons, REPEAT), None, reasons)
+        kept = reasons.is_null()
+        self._count(drawn["source"], reasons)
+        for source, line in lines.items():
+            if line.passes == 0:
+                mine = pc.filter(kept, pc.equal(drawn["source"], source))
+                line.verdicts += mine.to_numpy(zero_copy_only=False).tobytes()
+        texts = texts.filter(kept)
+        self.size += pc.sum(pc.binary_length(texts)).as_py() or 0
+        return texts
+
+    def _count(self, sources: pa.StringArray, reasons: pa.StringArray) -> None:
+        groups = pa.table({"source": sources, "reason": reasons}).group_by(["source", "reason"])
+        for group in groups.aggregate([([], "count_all")]).to_pylist():
+            outcome, reason = self.outcomes[group["source"]], group["reason"]
+            outcome.processed += group["count_all"]
+            if reason is not None:
+                outcome.dropped[reason] = outcome.dropped.get(reason, 0) + group["count_all"]

@@ -1,0 +1,55 @@
+"""The option `mojibake`: what it repairs, what it leaves, and what it says when ftfy is missing."""
+
+import sys
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from smollm3_mix.clean import Cleaning, clean
+from smollm3_mix.errors import MissingExtra
+
+REPAIR = Cleaning(mojibake=True)
+WORDS = ("déjà vu", "größer", "“quoted” — text", "Việt Nam", "Привет, мир", "Ελληνικά", "中文", "한국어", "हिन्दी", "фарсі ґ")
+
+
+def repaired(texts):
+    pytest.importorskip("ftfy")
+    return clean(pa.array(texts), REPAIR)
+
+
+def test_a_missing_ftfy_is_said_at_the_first_use(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ftfy", None)
+    with pytest.raises(MissingExtra) as caught:
+        clean(pa.array(["plain"]), REPAIR)
+    assert str(caught.value) == (
+        "clean: mojibake needs ftfy, which is missing: pip install 'smollm3_mix[mojibake]', or leave mojibake out"
+    )
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "cp1252", "cp1251"])
+@pytest.mark.parametrize("text", WORDS)
+def test_utf8_read_in_another_encoding_is_repaired(text, encoding):
+    ftfy = pytest.importorskip("ftfy")
+    wrong = text.encode().decode(encoding, errors="replace")
+    expected = clean(pa.array([ftfy.fix_encoding(wrong)]), Cleaning()).to_pylist()
+    assert repaired([wrong]).to_pylist() == expected
+
+
+def test_only_the_lines_that_need_it_are_changed():
+    text = "Ã©tÃ© — caf\x85\nмир “quotes” &amp; ﬁ\nplain  x"
+    assert repaired([text, None]).to_pylist() == ["été — caf…\nмир “quotes” &amp; ﬁ\nplain x", None]
+
+
+def test_clean_text_is_returned_as_it_is():
+    pytest.importorskip("ftfy")
+    texts = pa.array([*WORDS, "l’été à Paris : « oui »", "Ärger über Öl", "", None])
+    assert clean(texts, REPAIR) is texts
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.sampled_from([*"ÃÂâ€™©®\xa0\x85\xad °œ \ta\n\x00", "Ã ", "\u200b", "вЂ", "é", "e\u0301"])).map("".join))
+def test_repair_is_idempotent(text):
+    once = repaired([text])
+    assert clean(once, REPAIR) is once

@@ -1,0 +1,194 @@
+"""Recipe files: where they are found, and those of the old tool."""
+
+import json
+from pathlib import Path
+
+import pytest
+from recipes import LISTS, SMALL, faults_of
+
+from smollm3_mix.dedup import Dedup, Near
+from smollm3_mix.errors import RecipeError
+from smollm3_mix.judge import Judge
+from smollm3_mix.recipe import Recipe, files, find, read, shipped
+from smollm3_mix.recipe.files import OLD_NAMES
+
+
+@pytest.fixture
+def write(tmp_path, monkeypatch):
+    """Writes mine.yaml into the working directory and gives its name."""
+    monkeypatch.chdir(tmp_path)
+
+    def written(text, name="mine.yaml"):
+        Path(name).write_text(text, encoding="utf-8")
+        return name
+
+    return written
+
+
+def test_shipped_recipes_are_found_by_name_and_by_file_name():
+    assert "stage1" in shipped()
+    assert shipped() == sorted(shipped())
+    for name in shipped():
+        assert find(name) == find(f"{name}.smollm3_mix.yaml")
+        recipe = read(name)
+        assert (recipe.name, recipe.file) == (name, f"{name}.smollm3_mix.yaml")
+
+
+def test_old_file_names_mean_shipped_recipes(write):
+    for old, name in OLD_NAMES.items():
+        assert find(old) == find(f"some/folder/{old}") == find(name)
+    mine = write(SMALL, "smollm3_weighted_config.yaml")
+    assert read(mine).shares == {"a/b": 1.0}
+
+
+def test_the_old_default_name_means_stage_1_without_weights(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    recipe, stage1 = read("datasets_config.yaml"), read("stage1")
+    assert not recipe.weighted
+    assert recipe.file == "datasets_config.yaml"
+    assert [source.id for source in recipe.sources] == [source.id for source in stage1.sources]
+    assert {source.weight for source in recipe.sources} == {1.0}
+    with pytest.raises(RecipeError) as error:
+        read("datasets_config.yaml", use_weights=True)
+    assert str(error.value) == (
+        "datasets_config.yaml: has no weights, so they cannot be used; list its sources under `datasets:` with a "
+        f"`weight` each, leave --use-weights out, or take a shipped recipe: {', '.join(shipped())}"
+    )
+
+
+def test_a_name_that_is_nowhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = ", ".join(shipped())
+    for name, hint in {
+        "stagee1.yaml": " (did you mean 'stage1'?)",
+        "configs/stage1": " (did you mean 'stage1'?)",
+        "xyz": "",
+    }.items():
+        with pytest.raises(RecipeError) as error:
+            read(name)
+        assert (
+            str(error.value) == f"{name}: no such file, and no shipped recipe of that name{hint}; shipped are {names}"
+        )
+
+
+def test_a_folder_is_not_a_recipe(tmp_path):
+    with pytest.raises(RecipeError) as error:
+        read(tmp_path)
+    assert str(error.value) == f"{tmp_path}: is a folder; name a recipe file; it holds none"
+    (tmp_path / "b.yaml").touch()
+    (tmp_path / "a.yml").touch()
+    with pytest.raises(RecipeError) as error:
+        read(tmp_path)
+    assert str(error.value) == f"{tmp_path}: is a folder; name the one you mean, of: a.yml, b.yaml"
+
+
+def test_a_local_path_is_tried_beside_the_recipe_and_then_here(tmp_path, monkeypatch):
+    for place in ("recipes/beside", "here", "recipes/both", "both"):
+        (tmp_path / place).mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    names = ["beside", "here", "both", "org/hub", str(tmp_path / "here")]
+    entries = "".join(f"  - {{name: {name!r}, weight: 1}}\n" for name in names)
+    Path("recipes/mine.yaml").write_text(f"datasets:\n{entries}  - {{id: gone, weight: 1, unavailable: Gone.}}\n")
+    recipe = read("recipes/mine.yaml")
+    assert [recipe.path(source) for source in recipe.sources] == [
+        tmp_path / "recipes/beside",
+        Path("here"),
+        tmp_path / "recipes/both",
+        None,
+        tmp_path / "here",
+        None,
+    ]
+    assert [source.name for source in recipe.sources][:3] == ["beside", "here", "both"]
+
+
+def test_the_split_list_form_is_read(write):
+    recipe = read(write(LISTS))
+    assert not recipe.weighted
+    assert [(source.id, source.kind.language) for source in recipe.sources] == [
+        ("HuggingFaceFW/fineweb-2/eng_Latn", "en"),
+        ("a/code", "Python"),
+        ("HuggingFaceFW/fineweb-2/vie_Latn", "vi"),
+    ]
+    assert [source.clean.profile for source in recipe.sources] == ["prose", "code", "prose"]
+    assert {source.judge for source in recipe.sources} == {Judge(min_chars=100, max_chars=1_000_000)}
+    assert recipe.dedup == Dedup(exact=False)
+    assert recipe.statements == (
+        "`output` is not read; what is written is said on the command line, such as --output-dir",
+        "`filtering.deduplication.similarity_threshold` is not read; `dedup: {near: true}` drops near duplicates",
+        "`filtering.keep_keywords` is not read; texts are judged by the rules of `judge`",
+    )
+
+
+def test_weights_cannot_be_used_where_there_are_none():
+    need = "has no weights, so they cannot be used; list its sources under `datasets:` with a `weight` each"
+    assert faults_of(LISTS, use_weights=True) == [
+        f"{need}, leave --use-weights out, or take a shipped recipe: {', '.join(shipped())}"
+    ]
+
+
+def test_weights_need_not_be_used(write):
+    recipe = read(write(SMALL), use_weights=False)
+    assert recipe.weighted
+    assert recipe == read("mine.yaml", use_weights=True)
+
+
+def test_faults_of_the_split_list_form():
+    assert faults_of("english_datasets: [{name: a, weight: 1}]") == [
+        "source 'a': weight: this recipe has no weights; leave it out, or list all under `datasets:`"
+    ]
+    assert faults_of("english_datasets: [{name: a}]\ndatasets: []\n") == [
+        "has both `datasets` and `english_datasets`; put every source under `datasets`, with a weight"
+    ]
+    assert faults_of("english_datasets: [{name: a}]\nweighted: true\n") == [
+        "weighted: english_datasets has no weights; list its sources under `datasets:` with a `weight` each"
+    ]
+    assert faults_of("english_datasets:\nvietnamese_datasets: []\n") == [
+        "datasets: expected at least one source, got an empty list"
+    ]
+    assert faults_of("english_datasets: 3\n") == ["english_datasets: expected a list of sources, got 3"]
+
+
+def test_faults_of_old_settings():
+    text = """
+judge: {min_chars: 5}
+filtering: {min_length: ten, maxlength: 3, deduplication: {enable: true, enabled: 1}}
+datasets: [{name: a, weight: 1}]
+"""
+    assert faults_of(text) == [
+        "filtering: unknown key 'maxlength' (did you mean 'max_length'?)",
+        "filtering.min_length: expected a whole number, got 'ten'",
+        "has both `judge` and `filtering`; write min_length and max_length as min_chars and max_chars of `judge`",
+        "filtering.deduplication: unknown key 'enable' (did you mean 'enabled'?)",
+        "filtering.deduplication.enabled: expected true or false, got 1",
+    ]
+    assert faults_of(f"filtering: 3\n{SMALL}") == ["filtering: expected a mapping, got 3"]
+    assert faults_of(f"filtering: {{deduplication: 3}}\n{SMALL}") == [
+        "filtering.deduplication: expected a mapping, got 3"
+    ]
+
+
+def test_the_hubs_word_for_a_config_is_read(write):
+    source = read(write("datasets: [{name: a/b, subset: pull-requests, weight: 1}]")).sources[0]
+    assert (source.id, source.config) == ("a/b/pull-requests", "pull-requests")
+
+
+def test_a_recipe_without_weights_survives_json(write):
+    recipe = read(write(LISTS + "dedup: {near: true}\n"))
+    given = json.loads(json.dumps(recipe.to_dict()))
+    assert not any("weight" in source for source in given["datasets"])
+    assert Recipe.from_dict(given) == recipe
+    assert recipe.dedup == Dedup(near=Near())
+
+
+def test_recipes_are_found_in_a_wheel_and_in_a_checkout(tmp_path, monkeypatch):
+    package = tmp_path / "smollm3_mix"
+    monkeypatch.setattr(files, "__file__", str(package / "recipe" / "files.py"))
+    with pytest.raises(RecipeError) as error:
+        shipped()
+    place = package.resolve() / "configs"
+    assert str(error.value) == f"{place}: no shipped recipes are here; install the package again"
+    for folder, name in ((tmp_path / "configs", "checkout"), (package / "configs", "wheel")):
+        folder.mkdir(parents=True)
+        (folder / f"{name}.smollm3_mix.yaml").write_text(SMALL)
+        assert shipped() == [name]
+        assert read(name).shares == {"a/b": 1.0}

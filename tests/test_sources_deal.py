@@ -1,0 +1,90 @@
+"""Dealing: lanes are disjoint, together everything, and equal in bytes."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from smollm3_mix.sources import File, Part, Resolved, deal
+from smollm3_mix.sources.deal import stripe
+from smollm3_mix.sources.parquet import cut
+
+
+def made(sizes: list[int]) -> Resolved:
+    return Resolved("web", "parquet", "r", tuple(File(f"f{n}", f"f{n}", size) for n, size in enumerate(sizes)))
+
+
+@given(
+    sizes=st.lists(st.integers(0, 10**9), max_size=60),
+    lanes=st.integers(1, 40),
+    seed=st.integers(0, 2**63 - 1),
+    shuffle=st.booleans(),
+)
+def test_every_byte_is_in_one_lane_and_lanes_are_equal(sizes: list[int], lanes: int, seed: int, shuffle: bool) -> None:
+    dealt = deal(made(sizes), lanes, seed, shuffle)
+    assert len(dealt) == lanes
+    covered: dict[int, list[tuple[int, int]]] = {}
+    for part in (part for lane in dealt for part in lane):
+        assert part.start < part.stop
+        covered.setdefault(part.file, []).append((part.start, part.stop))
+    for number, spans in covered.items():
+        edges = [0, *(edge for span in sorted(spans) for edge in span), sizes[number]]
+        assert edges[::2] == edges[1::2]  # one begins where the last ends
+    assert set(covered) == {number for number, size in enumerate(sizes) if size}
+    fair = sum(sizes) / lanes
+    for lane in dealt:
+        assert abs(sum(part.stop - part.start for part in lane) - fair) <= 0.02 * fair + 1
+
+
+def test_a_seed_fixes_the_order_of_files_and_another_gives_another() -> None:
+    found = made([100] * 50)
+    orders = [[part.file for part in deal(found, 1, seed, True)[0]] for seed in (1, 1, 2)]
+    assert orders[0] == orders[1]
+    assert orders[0] != orders[2]
+    assert sorted(orders[0]) == list(range(50))
+    assert [part.file for part in deal(found, 1, 1, False)[0]] == list(range(50))
+
+
+def test_the_order_of_files_stays_as_published() -> None:
+    found = made([100] * 8)
+    assert [part.file for part in deal(found, 1, 42, True)[0]] == [1, 6, 3, 7, 4, 2, 5, 0]
+
+
+def test_files_are_cut_only_where_they_must_be() -> None:
+    assert deal(made([1000, 1004, 996, 1000]), 4, 0, False) == (
+        (Part(0, 0, 1000),),
+        (Part(1, 0, 1004),),
+        (Part(2, 0, 996),),
+        (Part(3, 0, 1000),),
+    )
+    assert deal(made([100]), 2, 0, True) == ((Part(0, 0, 50),), (Part(0, 50, 100),))
+
+
+def test_a_source_without_bytes_gives_empty_lanes() -> None:
+    assert deal(made([0]), 3, 0, True) == ((), (), ())
+
+
+def test_lanes_below_one_are_refused() -> None:
+    with pytest.raises(ValueError, match="lanes must be at least 1, not 0"):
+        deal(made([1]), 0, 0, True)
+
+
+@given(st.integers(1, 500), st.lists(st.integers(1, 999), max_size=16, unique=True))
+def test_stripes_deal_each_row_once_and_in_proportion(rows: int, cuts: list[int]) -> None:
+    edges = [0, *sorted(cuts), 1000]
+    numbers = np.arange(rows)
+    parts = [Part(0, a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    masks = np.array([stripe(part, 1000, numbers) for part in parts])
+    assert (masks.sum(axis=0) == 1).all()
+    for part, mask in zip(parts, masks, strict=True):
+        assert abs(mask.sum() - rows * (part.stop - part.start) / 1000) < 5  # discrepancy of the golden ratio
+
+
+@given(st.lists(st.tuples(st.integers(0, 50), st.integers(1, 10**6)), max_size=20), st.lists(st.integers(0, 1000)))
+def test_cuts_of_a_parquet_file_ascend_and_reach_its_ends(groups: list[tuple[int, int]], places: list[int]) -> None:
+    edges = [0, *np.cumsum([rows for rows, _ in groups], dtype=int).tolist()]
+    weights = [weight for _, weight in groups]
+    found = [cut(edges, weights, place, 1000) for place in [0, *sorted(places), 1000]]
+    assert found == sorted(found)
+    assert found[0] == 0 or (groups and groups[0][0] == 0)
+    assert found[-1] == edges[-1]
