@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         StateError,
         Unreadable,
     )
+    from smollm3_mix.legacy import DatasetMerger
     from smollm3_mix.mix import Mix, Stream, open_mix
     from smollm3_mix.recipe import Recipe
     from smollm3_mix.schema import RECORD
@@ -42,6 +43,7 @@ _ROOMS = {
         "StateError",
         "Unreadable",
     ),
+    "legacy": ("DatasetMerger",),
     "mix": ("Mix", "Stream", "open_mix"),
     "recipe": ("Recipe",),
     "schema": ("RECORD",),
@@ -49,6 +51,7 @@ _ROOMS = {
 
 __all__ = [
     "RECORD",
+    "DatasetMerger",
     "MissingExtra",
     "Mix",
     "MixError",

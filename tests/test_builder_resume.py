@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from doors import write_recipe, write_sources
 
 from smollm3_mix import StateError, load
 from smollm3_mix.builder import examples
+from smollm3_mix.mix import Stream
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +35,10 @@ def table_ids(tables: Any) -> list[str]:
     return [one for table in tables for one in table["id"].to_pylist()]
 
 
-def test_resumes_after_every_record(recipe: Path) -> None:
+@pytest.mark.parametrize("patience", [0, 10**9])
+def test_resumes_after_every_record(recipe: Path, patience: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    # 0: each state is asked of the stream; 10**9: it rests on the first one that was
+    monkeypatch.setattr(examples, "PATIENCE", patience)
     dataset = stream(recipe, max_samples=80)
     found, states = [], [dataset.state_dict()]
     for record in dataset:
@@ -46,8 +51,11 @@ def test_resumes_after_every_record(recipe: Path) -> None:
         assert ids(fresh) == found[position:]
 
 
-@pytest.mark.parametrize("batch_size", [1, 5])
-def test_resumes_after_every_arrow_batch(recipe: Path, batch_size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("batch_size", "patience"), [(1, 0), (5, 0), (5, 10**9)])
+def test_resumes_after_every_arrow_batch(
+    recipe: Path, batch_size: int, patience: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(examples, "PATIENCE", patience)
     # several tables, so that states lie in and between them
     monkeypatch.setattr(examples.MixExamples.__init__, "__defaults__", (16,))
     dataset = stream(recipe, max_samples=45).with_format("arrow")
@@ -140,20 +148,44 @@ def test_each_node_resumes_its_own_lanes(recipe: Path) -> None:
         assert ids(fresh) == rest
 
 
-def test_reads_on_from_the_cursor_without_replay(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from smollm3_mix.mix import Stream
-
+def test_a_checkpoint_is_read_on_from_without_replay(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset = stream(recipe)
     iterator = iter(dataset)
     for _ in range(60):
         next(iterator)
+    state = dataset.state_dict()
     given: list[Any] = []
     original = Stream.__iter__
     monkeypatch.setattr(Stream, "__iter__", lambda self: (given.append(one) or one for one in original(self)))
+    monkeypatch.setattr(Stream, "read", lambda self, rows: pytest.fail(f"read {rows} records again"))
     fresh = stream(recipe)
-    fresh.load_state_dict(dataset.state_dict())
-    next(iter(fresh))
+    fresh.load_state_dict(state)
+    assert next(iter(fresh)) == next(iterator)
     assert len(given) == 1
+
+
+def test_states_asked_for_at_every_turn_cost_a_fraction_of_the_time(
+    recipe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # as when dedup remembers millions of documents
+    asked: list[float] = []
+    original = Stream.state_dict
+
+    def slow(self: Stream) -> dict[str, Any]:
+        asked.append(time.monotonic())
+        time.sleep(0.05)
+        return original(self)
+
+    monkeypatch.setattr(Stream, "state_dict", slow)
+    dataset, start = stream(recipe), time.monotonic()
+    found = []
+    for record in dataset:
+        found.append(record["id"])
+        state = dataset.state_dict()
+    assert len(asked) <= 2 + (time.monotonic() - start) / (examples.PATIENCE * 0.05)
+    fresh = stream(recipe)
+    fresh.load_state_dict(state)
+    assert ids(fresh) == []
 
 
 def test_a_state_of_another_recipe_is_refused_when_iteration_starts(recipe: Path) -> None:

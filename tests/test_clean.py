@@ -98,7 +98,10 @@ def test_joiners_do_not_see_the_neighbouring_document():
         ("a\x0bb\x0cc", "a\nb\nc", "a\nb\nc", "abc"),
         ("_\bN _____\b\b\b\b\bnever\n\bx", "N never\nx", "N never\nx", "_N _____never\nx"),
         ("list:\n  - one  two\n   c  d", "list:\n  - one two\n   c d", *["list:\n  - one  two\n   c  d"] * 2),
-        ("x\n    y  = 1\n\tz  = 2\n>>> u  = 3\n...   v  = 4", *["x\n    y  = 1\n\tz  = 2\n>>> u  = 3\n...   v  = 4"] * 3),
+        (
+            "x\n    y  = 1\n\tz  = 2\n>>> u  = 3\n...   v  = 4",
+            *["x\n    y  = 1\n\tz  = 2\n>>> u  = 3\n...   v  = 4"] * 3,
+        ),
         ("```py\na  = 1\n```\nb  c", "```py\na  = 1\n```\nb c", *["```py\na  = 1\n```\nb  c"] * 2),
         ("   ```\na  b\n```` `\nc  d\n~```\ne  f", "```\na  b\n```` `\nc  d\n~```\ne  f", None, None),
         ("```a``` b  c\nd  e", "```a``` b c\nd e", *["```a``` b  c\nd  e"] * 2),
@@ -160,7 +163,10 @@ def test_a_cleaned_slice_keeps_its_nulls():
     assert clean(texts, Cleaning()).null_count == 2
 
 
-@pytest.mark.parametrize("line", ["Please enable JavaScript.", "LOREM  ipsum dolor", "We use cookies!", "Terms of\tUse"])
+@pytest.mark.parametrize(
+    "line",
+    ["Please enable JavaScript.", "LOREM  ipsum dolor", "We use cookies!", "Terms of\tUse", "JavaScript is disabled."],
+)
 def test_boilerplate_lines_go(line):
     text = f"First.\n\n{line}\n\nLast."
     assert one(text, boilerplate=True) == "First.\n\nLast."
@@ -169,9 +175,9 @@ def test_boilerplate_lines_go(line):
 
 
 def test_boilerplate_leaves_fences_and_words_alone():
-    text = "```javascript\nlet a  = 1;\n```\nA cookie jar, a privacy\npolicy"
+    text = "```javascript\nlet a  = 1;\n```\nA cookie jar, a privacy\npolicy, JavaScript is a language"
     assert one(text, boilerplate=True) == text
-    split = pa.array(["java", "script", "x JAVASCRIPT\ny"])
+    split = pa.array(["java", "script", "x JAVASCRIPT turned  on\ny"])
     assert clean(split, Cleaning(boilerplate=True)).to_pylist() == ["java", "script", "y"]
 
 

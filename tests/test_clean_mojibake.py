@@ -11,7 +11,18 @@ from smollm3_mix.clean import Cleaning, clean
 from smollm3_mix.errors import MissingExtra
 
 REPAIR = Cleaning(mojibake=True)
-WORDS = ("déjà vu", "größer", "“quoted” — text", "Việt Nam", "Привет, мир", "Ελληνικά", "中文", "한국어", "हिन्दी", "фарсі ґ")
+WORDS = (
+    "déjà vu",
+    "größer",
+    "“quoted” — text",
+    "Việt Nam",
+    "Привет, мир",
+    "Ελληνικά",
+    "中文",
+    "한국어",
+    "हिन्दी",
+    "фарсі ґ",
+)
 
 
 def repaired(texts):
@@ -49,7 +60,9 @@ def test_clean_text_is_returned_as_it_is():
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.lists(st.sampled_from([*"ÃÂâ€™©®\xa0\x85\xad °œ \ta\n\x00", "Ã ", "\u200b", "вЂ", "é", "e\u0301"])).map("".join))
+@given(
+    st.lists(st.sampled_from([*"ÃÂâ€™©®\xa0\x85\xad °œ \ta\n\x00", "Ã ", "\u200b", "вЂ", "é", "e\u0301"])).map("".join)
+)
 def test_repair_is_idempotent(text):
     once = repaired([text])
     assert clean(once, REPAIR) is once

@@ -4,9 +4,10 @@
 value under one fixed key, because `IterableDataset` copies and loads states without asking the iterable.
 """
 
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,11 @@ FEATURES = Features.from_arrow_schema(RECORD)
 TABLE_ROWS = 256
 """Records in a table of `iter_arrow`. Bounds the memory of one table (256 documents of 1 MB: 256 MB) and what is read
 again when a state that lies inside a table is resumed; above it, tables are no faster."""
+
+PATIENCE = 20
+"""A copied state may rest on one that is older by at most 20 times what it took to ask the stream for that. So copies
+cost at most a twentieth of the time, and to resume means to read again for at most these 20; where copies are rare, as for
+checkpoints, nothing is read again."""
 
 _CURSOR = "smollm3_mix"
 
@@ -47,13 +53,16 @@ class MixExamples(_BaseExamplesIterable):  # type: ignore[misc]  # datasets carr
         self.mix, self.lanes, self.table_rows = mix, lanes, table_rows
 
     def __iter__(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        with self._stream() as stream:
+        with self._stream() as (stream, state):
             for record in stream:
+                state.given += 1
                 yield record["id"], record
 
     def _iter_arrow(self) -> Iterator[tuple[str, pa.Table]]:
-        with self._stream() as stream:
-            yield from _tables(stream, self.table_rows)
+        with self._stream() as (stream, state):
+            for number, table in enumerate(_tables(stream, self.table_rows)):
+                state.given += table.num_rows
+                yield str(number), table
 
     @property
     def iter_arrow(self) -> Any:
@@ -93,28 +102,26 @@ class MixExamples(_BaseExamplesIterable):  # type: ignore[misc]  # datasets carr
         return self._state_dict
 
     @contextmanager
-    def _stream(self) -> Iterator[Stream]:
+    def _stream(self) -> Iterator[tuple[Stream, "_State"]]:
         """An open stream at the place of the state that was loaded; the state follows it until it is closed."""
-        state = self._state_dict
+        kept = isinstance(self._state_dict, _State)  # else nobody has asked for states
+        state = self._state_dict if kept else _State()
         stream = self.mix.stream(self.lanes)
         try:
-            if state is not None:
-                if state.cursor is not None:
-                    stream.load_state_dict(state.cursor)
-                state.live = stream
-            yield stream
+            state.follow(stream)
+            yield stream, state
         finally:
-            if state is not None and state.live is stream:
-                state.settle()
-            stream.close()
+            if not sys.is_finalizing():  # else nobody can ask for the state any more, and imports fail
+                if kept:
+                    state.settle(stream)
+                stream.close()
 
 
-def _tables(stream: Stream, rows: int) -> Iterator[tuple[str, pa.Table]]:
-    """Key and table, each of `rows` records in one chunk, but for the last.
+def _tables(stream: Stream, rows: int) -> Iterator[pa.Table]:
+    """Tables of `rows` records in one chunk, but for the last.
 
     Fixed sizes, because `datasets` finds its way back into a table by counting chunks.
     """
-    number = 0
     while True:
         batches: list[pa.RecordBatch] = []
         wanted = rows
@@ -124,21 +131,26 @@ def _tables(stream: Stream, rows: int) -> Iterator[tuple[str, pa.Table]]:
         if not batches:
             return
         # `datasets` has no columns that must not be null: with its own schema it need not cast each table
-        yield str(number), pa.Table.from_batches(batches).cast(FEATURES.arrow_schema).combine_chunks()
-        number += 1
+        yield pa.Table.from_batches(batches).cast(FEATURES.arrow_schema).combine_chunks()
 
 
 class _State(dict[str, Any]):
-    """State of an iterable: a cursor (None: the start), taken from the running stream when the state is copied.
+    """State of an iterable: where its stream stood some records ago, and how many; a cursor of None means the start.
 
-    `IterableDataset` keeps this object and copies it for `state_dict()`. It loads by merging the new value into the one
-    that is there, key by key and item by item; so nothing is ever there, and the new value is taken whole.
+    `IterableDataset` keeps this object and copies it for `state_dict()`; the copy is a plain dict. It loads by merging
+    the new value into the one that is there, key by key and item by item; so nothing is ever there, and the new value is
+    taken whole.
+
+    The stream is asked for its state when a copy is made, but not for every copy: where `datasets` takes one after each
+    table or record (Arrow formats, `interleave_datasets`), asking would soon take longer than reading. See PATIENCE.
     """
 
     def __init__(self, cursor: dict[str, Any] | None = None) -> None:
         super().__init__({_CURSOR: None})
         self.cursor = cursor
-        self.live: Stream | None = None
+        self.given = 0
+        self._live: Stream | None = None
+        self._seconds, self._taken = 0.0, 0.0
 
     def __setitem__(self, key: str, value: Any) -> None:
         self.cursor = value
@@ -150,12 +162,36 @@ class _State(dict[str, Any]):
         )
 
     def __deepcopy__(self, memo: dict[int, Any]) -> dict[str, Any]:
-        return {_CURSOR: deepcopy(self.cursor, memo) if self.live is None else self.live.state_dict()}
+        return {_CURSOR: self._now()}
 
     def __reduce__(self) -> tuple[type["_State"], tuple[dict[str, Any] | None]]:
-        return _State, (deepcopy(self)[_CURSOR],)
+        return _State, (self._now(),)
 
-    def settle(self) -> None:
-        """Keeps the cursor of a stream that is about to be closed."""
-        if self.live is not None:
-            self.cursor, self.live = self.live.state_dict(), None
+    def follow(self, stream: Stream) -> None:
+        """Bring a fresh stream to the cursor, and follow it from there."""
+        if self.cursor is not None:
+            if set(self.cursor) != {"stream", "given"}:
+                raise StateError(f"expected a cursor with stream and given, got one with {', '.join(self.cursor)}")
+            stream.load_state_dict(self.cursor["stream"])
+            skip = self.given = self.cursor["given"]
+            while skip and (rows := stream.read(skip).num_rows):
+                skip -= rows
+        self._live = stream
+
+    def settle(self, stream: Stream) -> None:
+        """Keep the cursor of a stream that is about to be closed."""
+        if self._live is stream:
+            self.cursor, self._live = self._now(), None
+
+    def _now(self) -> dict[str, Any] | None:
+        """The cursor, as it is never changed afterwards."""
+        if self._live is None or not self.given:
+            return self.cursor
+        asked = time.monotonic()
+        if self.cursor is None or asked - self._taken > PATIENCE * self._seconds:
+            self.cursor, self.given = {"stream": self._live.state_dict(), "given": 0}, 0
+            self._taken = time.monotonic()
+            self._seconds = self._taken - asked
+        elif self.cursor["given"] != self.given:
+            self.cursor = self.cursor | {"given": self.given}
+        return self.cursor

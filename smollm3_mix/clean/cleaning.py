@@ -24,8 +24,8 @@ class Cleaning:
     Args:
         profile: prose, code, math or none.
         mojibake: repair text that was decoded with the wrong encoding; needs the extra `mojibake` (ftfy).
-        boilerplate: drop the lines that C4 drops for what they say (JavaScript warnings, cookie and privacy notices,
-            filler text), see `smollm3_mix.clean.boilerplate`; prose only, for raw web pages.
+        boilerplate: drop the lines that C4 drops as boilerplate (warnings to enable JavaScript, cookie and privacy
+            notices, filler text; see `smollm3_mix.clean.boilerplate`); prose only.
 
     Raises:
         ValueError: an unknown profile, or an option that the profile does not have.

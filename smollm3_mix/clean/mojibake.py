@@ -55,7 +55,9 @@ def _suspicious(data: Bytes) -> Integers:
     before, two_before, three_before = (np.take(data, lead - step, mode="wrap") for step in (1, 2, 3))
     together = (first == 0xC3) & (second >= 0xA0) & (two_before == 0xC3)
     together |= (first >= 0xCE) & (first <= 0xCF) & (two_before >= 0xCE) & (two_before <= 0xCF)
-    together |= (first == 0xD0) & (second >= 0x90)  # Cyrillic, but for the letters that Windows-1251 has at 0x80 to 0x8F
+    together |= (first == 0xD0) & (
+        second >= 0x90
+    )  # Cyrillic, but for the letters that Windows-1251 has at 0x80 to 0x8F
     together |= (first == 0xD2) & (second & 0xFE != 0x90)  # and for Ukrainian ge, at 0xA5 and 0xB4
     together |= (three_before >= 0xE3) & (three_before <= 0xED)
     after = np.take(data, lead + 2, mode="clip")

@@ -1,6 +1,4 @@
-"""The documents a lane has accepted, found again by fingerprint or by band, in bounded memory."""
-
-from __future__ import annotations
+"""The documents that a lane has accepted, found again by fingerprint or by band, in bounded memory."""
 
 import hashlib
 from collections.abc import Iterable
@@ -8,34 +6,44 @@ from collections.abc import Iterable
 import numpy as np
 import numpy.typing as npt
 
-from smollm3_mix.dedup.index import Flags, Index, Keys, probes
+from smollm3_mix.dedup.index import BYTES, Flags, Index, Ints, Keys, places
 from smollm3_mix.dedup.options import Dedup
+from smollm3_mix.dedup.signature import agreement
 from smollm3_mix.errors import MixError, StateError
 
 FIRST, EXACT, NEAR = 0, 1, 2
-"""What `Seen.first` says of a row: never seen before, seen byte for byte, nearly seen."""
+"""What `Seen.first` says of a row: not seen before, seen byte for byte, nearly seen."""
+
+Codes = npt.NDArray[np.uint8]
 
 
 class Seen:
     """Documents accepted so far in one lane, of which later ones are duplicates.
 
-    Verdicts depend on the documents and their order alone, not on how they are cut into blocks. Each document accepted keeps
-    8 bytes of its fingerprint (`dedup.exact`) and 8 for each band (`dedup.near`); with the table that finds them 13 B for
-    each: 13 B a document for exact dedup, 195 B with 14 bands. Room doubles as needed up to `memory` bytes, then `first`
-    raises; nothing is forgotten.
+    Verdicts depend on the documents and their order, not on how they are cut into blocks. 13 bytes a document are taken for
+    exact dedup (8 of its fingerprint are kept), and 13 for each band: 195 in all with 14 bands. Room doubles as needed, up to
+    `memory` bytes; then `first` raises. Nothing is forgotten.
 
-    Wrong verdicts: 64 bits of the fingerprint are compared, so a new document is taken for one of n remembered by chance with
-    probability n · 2^-64: 5e-13 at 10 million.
+    Wrong verdicts: as 64 bits of the fingerprint are compared, a new document is taken for one of n others by chance with
+    probability n · 2^-64, 5e-13 for 10 million.
+
+    With `near.jaccard`, a document is compared with the first that had a band in common with it, in each band.
 
     Args:
         dedup: what a duplicate is.
-        memory: bytes this lane may take.
+        memory: bytes that this lane may take.
+
+    Raises:
+        ValueError: `dedup` has neither exact nor near.
     """
 
     def __init__(self, dedup: Dedup, memory: int) -> None:
-        self._dedup = dedup
+        self._dedup, self._near = dedup, dedup.near
         self._exact = int(dedup.exact)
         self._columns = self._exact + (dedup.near.bands if dedup.near else 0)
+        if not self._columns:
+            raise ValueError("dedup: expected exact: true or near, got neither; nothing need be remembered then")
+        self._memory = memory
         self._index = Index(self._columns, memory)
         self._log = hashlib.blake2b(digest_size=16)
 
@@ -45,115 +53,128 @@ class Seen:
 
     @property
     def capacity(self) -> int:
-        """Documents that can be remembered within the memory of this lane."""
+        """Documents that can be remembered in this lane's memory."""
         return self._index.capacity
 
     @property
     def nbytes(self) -> int:
-        """Bytes held now; at most the memory of this lane."""
+        """Bytes taken now, at most this lane's memory."""
         return self._index.nbytes
 
     @property
     def digest(self) -> str:
-        """32 hex digits over all keys in order: equal digests, equal verdicts."""
+        """32 hex digits over all that is remembered, in order: equal digests, equal verdicts."""
         return self._log.hexdigest()
 
-    def first(self, fingerprints: Keys, signatures: Keys | None, candidates: Flags) -> npt.NDArray[np.uint8]:
-        """uint8[rows]: FIRST for a row not seen before, which is remembered now; else EXACT or NEAR.
+    def first(self, fingerprints: Keys, signatures: Keys | None, candidates: Flags) -> Codes:
+        """uint8[rows]: FIRST for a row not seen before, which is remembered from now on; else EXACT or NEAR.
 
-        Rows enter in order: one can be the duplicate of an earlier row of the same call, if that was accepted. A row that
-        is dropped is not remembered. Compared is with all documents accepted before, by fingerprint first.
+        Rows enter in order: a row may be the duplicate of an earlier one of the same call. What is dropped is not remembered.
 
         Args:
-            fingerprints: uint64[rows, 2], as of `fingerprints`.
-            signatures: uint64[rows, bands], as of `signatures`; a row of zeros has none. None without near dedup.
-            candidates: bool[rows]; where False the row is neither looked up nor remembered, and the result is FIRST.
+            fingerprints: uint64[rows, 2], from `fingerprints`.
+            signatures: uint64[rows, bands], from `signatures`; not looked at without near dedup, where None will do.
+            candidates: bool[rows]; where False, the row is neither looked up nor remembered, and called FIRST.
 
         Raises:
             MixError: the lane's memory is full. Nothing of this call is remembered then.
         """
-        codes = np.zeros(len(candidates), dtype=np.uint8)
-        keys = self._rows(fingerprints, signatures, candidates)
+        keys = self._joined(fingerprints, signatures, len(candidates))
         asked = np.flatnonzero(candidates & keys.any(axis=1))
         keys = keys[asked]
-        known = self._index.find(keys) >= 0
-        verdicts = np.where(known.any(axis=1), NEAR, FIRST).astype(np.uint8)
-        if self._exact:
-            verdicts[known[:, 0]] = EXACT
-        self._among(keys, verdicts)
-        codes[asked] = verdicts
+        holders = self._index.find(keys)
+        verdicts = self._before(keys, holders)
+        self._within(keys, holders, verdicts)
         self._remember(keys[verdicts == FIRST])
+        codes = np.full(len(candidates), FIRST, dtype=np.uint8)
+        codes[asked] = verdicts
         return codes
 
     def log_since(self, document: int) -> Keys:
-        """uint64[documents, columns]: keys of the documents remembered from number `document` on, for `restore`."""
+        """uint64[documents, columns]: what is remembered of documents number `document` and later; see `restore`."""
         return self._index.since(document)
 
     def restore(self, parts: Iterable[Keys]) -> None:
-        """Remember again what `log_since` gave out, in order; judges from then on like the Seen that wrote it.
+        """Remember what `log_since` gave, in order; every later verdict is that of the Seen which gave it.
 
         Raises:
-            StateError: this Seen is not empty, or the parts were written under another `dedup`.
-            MixError: they do not fit into the lane's memory.
+            StateError: something is remembered already, or the parts are of another `dedup`.
+            MixError: they do not fit into this lane's memory.
         """
         if len(self):
-            raise StateError(f"only an empty Seen can be restored, this one holds {len(self):,} documents; make a new one")
+            raise StateError(f"this Seen remembers {len(self):,} documents already; restore a new one")
         for part in parts:
             if part.dtype != np.uint64 or part.ndim != 2 or part.shape[1] != self._columns:
                 raise StateError(
-                    f"expected uint64 keys in {self._columns} columns ({self._dedup}), got {part.dtype}{list(part.shape)}; "
-                    "resume with the dedup that the state was saved with, or start afresh"
+                    f"expected what is remembered as uint64[documents, {self._columns}], got {part.dtype}{list(part.shape)}; "
+                    f"it was saved with another dedup than {self._dedup}. Resume with that one, or start afresh"
                 )
             self._remember(part)
 
-    def _rows(self, fingerprints: Keys, signatures: Keys | None, candidates: Flags) -> Keys:
-        """uint64[rows, columns]: what is remembered of each row."""
-        rows, bands = len(candidates), self._columns - self._exact
-        shape = None if signatures is None else signatures.shape
-        if fingerprints.shape != (rows, 2) or (bands and shape != (rows, bands)):
-            raise ValueError(
-                f"expected fingerprints[{rows}, 2] and signatures[{rows}, {bands}] for {rows} candidates, "
-                f"got {list(fingerprints.shape)} and {shape and list(shape)}"
-            )
+    def _joined(self, fingerprints: Keys, signatures: Keys | None, rows: int) -> Keys:
+        """uint64[rows, columns]: all keys of each row."""
         keys = np.empty((rows, self._columns), dtype=np.uint64)
         if self._exact:
             keys[:, 0] = fingerprints[:, 0]
-        if signatures is not None and bands:
+        if self._near:
+            if signatures is None:
+                raise ValueError(f"expected signatures[{rows}, {self._near.bands}] for near dedup, got None")
             keys[:, self._exact :] = signatures
         return keys
 
-    def _among(self, keys: Keys, verdicts: npt.NDArray[np.uint8]) -> None:
-        """Mark in `verdicts` the rows still FIRST that repeat an earlier accepted row of the same call."""
+    def _before(self, keys: Keys, holders: Ints) -> Codes:
+        """uint8[rows]: verdicts by what was remembered before this call."""
+        hits = holders >= 0
+        verdicts = np.full(len(keys), FIRST, dtype=np.uint8)
+        row, column = np.nonzero(hits[:, self._exact :])
+        if len(row) and self._near and self._near.jaccard > 0:
+            row = row[self._alike(keys[row], self._index.keys(holders[row, column + self._exact]))]
+        verdicts[row] = NEAR
+        if self._exact:
+            verdicts[hits[:, 0]] = EXACT
+        return verdicts
+
+    def _within(self, keys: Keys, holders: Ints, verdicts: Codes) -> None:
+        """Change the verdict of rows that repeat an earlier row of the call, if that is accepted."""
         fresh = np.flatnonzero(verdicts == FIRST)
-        marks = probes(keys[fresh], np.arange(self._columns))[0]
-        marks[keys[fresh] == 0] = 0
-        ordered = np.sort(marks, axis=None)
-        twice = ordered[1:][(ordered[1:] == ordered[:-1]) & (ordered[1:] != 0)]
-        # Few rows share a key with another one; only these are walked through, in order.
-        shared = np.flatnonzero(np.isin(marks, twice).any(axis=1)) if len(twice) else twice
-        taken: list[set[int]] = [set() for _ in range(self._columns)]
-        for place in fresh[shared].tolist():
-            mine = keys[place].tolist()
-            hits = [column for column, key in enumerate(mine) if key and key in taken[column]]
-            if hits:
-                verdicts[place] = EXACT if self._exact and hits[0] == 0 else NEAR
-                continue
-            for column, key in enumerate(mine):
-                taken[column].add(key)
+        free = np.where(holders < 0, keys, 0)[fresh]  # what an earlier document holds was compared with that one
+        marks = places(free, np.arange(self._columns))
+        ordered = np.sort(marks[free != 0])
+        twice = ordered[1:][ordered[1:] == ordered[:-1]]
+        if not len(twice):
+            return
+        # Few rows have a key in common with another one; only these are gone through one by one.
+        taken: dict[tuple[int, int], int] = {}
+        for place in np.flatnonzero((np.isin(marks, twice) & (free != 0)).any(axis=1)).tolist():
+            row = fresh[place]
+            mine = [(column, key) for column, key in enumerate(free[place].tolist()) if key]
+            verdicts[row] = self._verdict(row, [(pair[0], taken[pair]) for pair in mine if pair in taken], keys)
+            if verdicts[row] == FIRST:
+                for pair in mine:
+                    taken.setdefault(pair, row)
+
+    def _verdict(self, row: int, met: list[tuple[int, int]], keys: Keys) -> int:
+        """Verdict on a row that meets earlier rows of its call, given as (column, row)."""
+        if self._exact and met and met[0][0] == 0:
+            return EXACT
+        if self._near and self._near.jaccard > 0:
+            others = np.array([other for _, other in met], dtype=np.int64)
+            return NEAR if self._alike(keys[np.full(len(met), row)], keys[others]).any() else FIRST
+        return NEAR if met else FIRST
+
+    def _alike(self, keys: Keys, others: Keys) -> Flags:
+        """bool[rows]: whether near dedup takes each row of `keys` for that of `others`."""
+        near = self._near
+        bands = slice(self._exact, None)
+        return agreement(keys[:, bands], others[:, bands], near) >= near.jaccard
 
     def _remember(self, keys: Keys) -> None:
-        """Append these documents to the index and the log."""
         if len(self) + len(keys) > self.capacity:
-            raise self._full(len(keys))
+            each = BYTES * self._columns
+            raise MixError(
+                f"dedup.memory: the {self._memory:,} bytes of a lane hold {self.capacity:,} documents at {each} bytes; "
+                f"{len(self):,} are remembered and {len(keys):,} more have come. Set dedup.memory to {2 * self._dedup.memory} "
+                f"(now {self._dedup.memory}) for twice as many, or take fewer documents"
+            )
         self._index.add(keys)
         self._log.update(keys.astype("<u8").tobytes())
-
-    def _full(self, more: int) -> MixError:
-        """The error of a lane whose memory is used up."""
-        each = self._index.bytes_each
-        whole = self._dedup.memory
-        return MixError(
-            f"dedup.memory: a lane's share of {whole:,} bytes holds {self.capacity:,} documents at {each} bytes each; it has "
-            f"remembered {len(self):,} and {more:,} more are to come. Give dedup.memory: {2 * whole} for twice as many, "
-            "near: null for 13 bytes each, or take fewer documents"
-        )

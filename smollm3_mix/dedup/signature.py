@@ -1,83 +1,115 @@
-"""MinHash signatures of all documents of a block at once, by hashing every shingle once."""
-
-from __future__ import annotations
+"""MinHash signatures of all documents of a block at once, each shingle hashed once."""
 
 from functools import cache
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from smollm3_mix.dedup.options import Near
-from smollm3_mix.measure.words import Words, scrambled, words
+from smollm3_mix.measure.scripts import SCALES, unspaced
+from smollm3_mix.measure.words import Hashes, Ints, Words, scrambled, words
 
-Hashes = npt.NDArray[np.uint64]
-Ints = npt.NDArray[np.int64]
-Minima = npt.NDArray[np.uint32]
+Values = npt.NDArray[np.uint32]
 
 _EMPTY = np.uint32(0xFFFFFFFF)  # minimum of a bin that no shingle fell into
 _TURN = np.uint32(0x9E3779B1)  # 2^32 / golden ratio, a prime
 
 
 def signatures(texts: pa.StringArray, near: Near, found: Words | None = None) -> Hashes:
-    """uint64[rows, bands]: the key of each band of each document; documents that share a key are near duplicates.
+    """uint64[rows, bands]: the key of each band of each document; two documents meet where they have a key in common.
 
-    A key packs the lowest 64 // rows bits (at most 32) of each minimum of its band, so that two signatures also tell
-    how far they agree. Documents without words have a row of zeros. Equal on every machine, however rows are cut into blocks.
+    A key holds the lowest 64 // rows bits (at most 32) of each minimum of its band, so two signatures also tell in how many
+    minima they agree (see `agreement`). A document without words has a row of zeros. A document's signature depends on its text
+    alone, and is the same on every machine.
 
     Args:
-        texts: string array, null = no words.
+        texts: string array; null = no words.
         near: bands, rows and shingles.
-        found: `words(texts)`, where the caller has them already.
+        found: `words(texts)`, if somebody has it already.
     """
     found = words(texts) if found is None else found
-    minima = _minima(found.hashes, found.first, near.ngram, near.bands * near.rows)
+    minima = np.full((len(texts), near.bands * near.rows), _EMPTY, dtype=np.uint32)
+    spaced = np.ones(len(texts), dtype=np.bool_)
+    for part in unspaced(found, _chars(texts)):
+        minima[part.rows] = _minima(part.hashes, part.first, near.ngram * SCALES[part.script], minima.shape[1])
+        spaced[part.rows] = False
+    if spaced.all():
+        minima = _minima(found.hashes, found.first, near.ngram, minima.shape[1])
+    elif spaced.any():
+        minima[spaced] = _minima(found.hashes, found.first, near.ngram, minima.shape[1])[spaced]
     return _keys(_filled(minima), near)
 
 
-def _minima(hashes: Hashes, first: Ints, n: int, bins: int) -> Minima:
-    """uint32[rows, bins]: least value of a document's shingles in each bin, `_EMPTY` where there are none.
+def agreement(one: Hashes, other: Hashes, near: Near) -> npt.NDArray[np.float64]:
+    """float64[rows]: Jaccard of the shingles of two documents, estimated from their signatures.
 
-    One permutation hashing (Li, Owen & Zhang 2012): each shingle is hashed once; the range of the hash is cut into bins.
+    The share of minima that agree in the bits kept, less what agrees by chance (Li & König 2010). May be a little below 0.
+
+    Args:
+        one: uint64[rows, bands], signatures.
+        other: the same of as many other documents.
+        near: with which they were made.
+    """
+    bits = _bits(near)
+    apart = one ^ other
+    mask = np.uint64((1 << bits) - 1)
+    equal = sum(np.count_nonzero(apart >> np.uint64(row * bits) & mask == 0, axis=1) for row in range(near.rows))
+    chance = 2.0**-bits
+    return (equal / (near.bands * near.rows) - chance) / (1 - chance)
+
+
+def _chars(texts: pa.StringArray) -> Ints:
+    return np.asarray(pc.fill_null(pc.utf8_length(texts), 0)).astype(np.int64)
+
+
+def _minima(hashes: Hashes, first: Ints, n: int, bins: int) -> Values:
+    """uint32[rows, bins]: least value of each document's shingles in each bin, `_EMPTY` where there is none.
+
+    One permutation hashing (Li, Owen & Zhang 2012): the range of the hash is cut into bins, and each shingle counts for
+    the one that it falls into.
     """
     count = np.diff(first)
-    minima = np.full(len(count) * bins, _EMPTY, dtype=np.uint32)
     value = _shingles(hashes.astype(np.uint32), first, n)
-    base = np.repeat(np.arange(len(count)) * bins, count)
-    base += (value >> np.uint32(16)) * np.uint32(bins) >> np.uint32(16)
-    reaching = first[1:, None] - np.arange(1, n)  # the last n - 1 shingles of a document reach into the next one
-    value[reaching[reaching > first[:-1, None]]] = _EMPTY
-    np.minimum.at(minima, base, value)
+    place = np.repeat(np.arange(len(count)) * bins, count)
+    place += (value >> np.uint32(16)) * np.uint32(bins) >> np.uint32(16)
+    minima = np.full(len(count) * bins, _EMPTY, dtype=np.uint32)
+    np.minimum.at(minima, place, value)
     return minima.reshape(-1, bins)
 
 
-def _shingles(words_: Minima, first: Ints, n: int) -> Minima:
-    """uint32[words]: hash of the n words from each word on; of all words at the first word of a shorter document."""
-    count = np.diff(first)
-    begins = first[:-1]
-    value = _ngrams(words_, n)
-    for short in range(1, n):
-        rows = begins[count == short]
-        if len(rows):
-            value[rows] = _ngrams(words_[rows[:, None] + np.arange(short)].reshape(-1), short)[:: short]
+def _shingles(tokens: Values, first: Ints, n: int) -> Values:
+    """uint32[tokens]: hash of the n tokens from each on, `_EMPTY` where those are of two documents.
+
+    A document of fewer tokens has one shingle, of all of them. 32 bits, as in datasketch: a shingle is taken for another one
+    of a thousand with probability 2e-7.
+    """
+    begins, count = first[:-1], np.diff(first)
+    value = _ngrams(tokens, n)
+    for length in np.unique(count[(count > 0) & (count < n)]).tolist():
+        short = begins[count == length]
+        value[short] = _ngrams(tokens[short[:, None] + np.arange(length)].reshape(-1), length)[::length]
     value ^= value >> np.uint32(16)  # finaliser of MurmurHash3
     value *= np.uint32(0x85EBCA6B)
     value ^= value >> np.uint32(13)
     value *= np.uint32(0xC2B2AE35)
     value ^= value >> np.uint32(16)
+    astride = first[1:, None] - np.arange(1, n)
+    value[astride[astride > begins[:, None]]] = _EMPTY
     return value
 
 
-def _ngrams(words_: Minima, n: int) -> Minima:
-    """uint32[words]: polynomial of n words from each word on; what reaches past the end is of fewer words."""
-    value = words_.copy()
-    for ahead in range(1, min(n, len(words_))):
+def _ngrams(tokens: Values, n: int) -> Values:
+    """uint32[tokens]: polynomial of the n tokens from each on; of fewer where they end."""
+    value = tokens.copy()
+    for ahead in range(1, min(n, len(tokens))):
         value *= _TURN
-        value[:-ahead] += words_[ahead:]
+        value[:-ahead] += tokens[ahead:]
     return value
 
 
-def _filled(minima: Minima) -> Minima:
+def _filled(minima: Values) -> Values:
     """Minima with each empty bin given that of another one; documents without shingles stay empty.
 
     Every bin has its own pseudo-random order of donors, the same for all documents, and takes the first that is not empty
@@ -103,8 +135,8 @@ def _filled(minima: Minima) -> Minima:
     return filled
 
 
-def _offered(minima: Minima, some: Ints) -> Minima:
-    """`minima` filled by offering each minimum to all bins; documents in falling order of `some`, their minima."""
+def _offered(minima: Values, some: Ints) -> Values:
+    """`minima` filled by offering each to all bins; documents come in falling order of `some`, how many they have."""
     offers, bits = _offers(minima.shape[1])
     best = np.full(minima.shape, np.iinfo(offers.dtype).max, dtype=offers.dtype)
     donor = np.nonzero(minima != _EMPTY)[1]
@@ -132,10 +164,14 @@ def _offers(bins: int) -> tuple[npt.NDArray[np.uint16 | np.uint32], int]:
     return packed.astype(np.uint16 if 2 * bits <= 16 else np.uint32), bits
 
 
-def _keys(minima: Minima, near: Near) -> Hashes:
+def _bits(near: Near) -> int:
+    return min(64 // near.rows, 32)
+
+
+def _keys(minima: Values, near: Near) -> Hashes:
     """uint64[rows, bands]: the lowest bits of the minima of each band, side by side."""
-    bits = min(64 // near.rows, 32)
+    bits = _bits(near)
     low = (minima & np.uint32((1 << bits) - 1)).astype(np.uint64).reshape(-1, near.bands, near.rows)
-    keys = (low << np.arange(0, bits * near.rows, bits, dtype=np.uint64)).sum(axis=2, dtype=np.uint64)
-    keys[(minima == _EMPTY).all(axis=1)] = 0
+    keys: Hashes = (low << np.arange(0, bits * near.rows, bits, dtype=np.uint64)).sum(axis=2, dtype=np.uint64)
+    keys[minima[:, 0] == _EMPTY] = 0
     return keys

@@ -1,13 +1,15 @@
-"""Rows in the order in which they are drawn, those that are dropped included: what the old tool calls processed samples.
+"""Rows in the order in which they are drawn, dropped ones included: what the old tool calls processed samples.
 
-The mix lays only accepted documents on its line, so that shares hold for what is given out. Here every raw row is laid, and rows are
-deduplicated as they are drawn. So the draws are those of `interleave_datasets` over the raw sources, and a limit counts rows.
+The mix lays only accepted documents on its line, so that shares hold for what is given out. Here every raw row is laid,
+and rows are deduplicated as they are drawn. So the draws are those of `interleave_datasets` over the raw sources, and a
+limit counts rows.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -16,7 +18,7 @@ from smollm3_mix.mix import Mix
 from smollm3_mix.mix.lane import Lane
 from smollm3_mix.mix.line import DROPPED_BEFORE, Line
 from smollm3_mix.mix.prepare import DUPLICATES, Accepted, accept, cleaned, prepare, remembers
-from smollm3_mix.recipe import Source
+from smollm3_mix.recipe import Recipe, Source
 from smollm3_mix.sources import RawBlock, Reader, deal
 
 PULL = 1024
@@ -56,15 +58,20 @@ class Outcome:
 class Drawn(Line):
     """A line of every raw row of its source, in the source's order.
 
-    A record's `meta` holds why it is dropped, null if it is not, `REPEAT` if it was kept in an earlier pass; the text of a dropped row
-    is empty.
+    A record's `meta` holds why it is dropped, null if it is not, `REPEAT` if it was kept in an earlier pass; the text of a
+    dropped row is empty.
 
-    Attributes:
-        verdicts: one byte for each row drawn in the first pass, 1 where it was kept; filled in by whoever draws.
     """
 
-    verdicts: bytearray
-    _row = 0  # of this pass: rows before the next block
+    def __init__(self, recipe: Recipe, number: int, source: Source, reader: Reader) -> None:
+        super().__init__(recipe, number, source, reader, 0, "train")
+        self._kept = bytearray()  # one byte for each row drawn in the first pass
+        self._row = 0  # of this pass: rows before the next block
+
+    def settle(self, kept: npt.NDArray[np.bool_]) -> None:
+        """Note which of the rows drawn just now are kept, for later passes."""
+        if self._repeats and self.passes == 0:
+            self._kept += kept.tobytes()
 
     def _take(self, raw: RawBlock, seen: dedup.Seen | None) -> Accepted:  # noqa: ARG002 - duplicates are seen when drawn
         rows = len(raw.rows)
@@ -73,7 +80,7 @@ class Drawn(Line):
             reasons = prepared.reasons
         else:
             prepared = cleaned(raw, self.source)
-            kept = np.frombuffer(bytes(self.verdicts[self._row : self._row + rows]), bool)
+            kept = np.frombuffer(bytes(self._kept[self._row : self._row + rows]), bool)
             reasons = pc.if_else(pa.array(kept), REPEAT, DROPPED_BEFORE)
         self._row += rows
         dropped = pc.and_not(reasons.is_valid(), pc.equal(reasons, REPEAT).fill_null(False))
@@ -95,17 +102,17 @@ class Draws:
         mix: of one lane and of a recipe with `shuffle: none`; its `max_samples` counts rows drawn.
 
     Attributes:
-        outcomes: by source id, as far as rows were drawn.
-        size: UTF-8 bytes of the kept texts.
+        recipe: pinned.
+        skipped: why sources of the recipe are not read, by id.
+        outcomes: what became of the rows drawn so far, by source id.
     """
 
     def __init__(self, mix: Mix) -> None:
-        recipe = mix.recipe
-        self.outcomes = {source.id: Outcome() for source in recipe.active}
-        self.size = 0
-        self._mix, self._dedup = mix, recipe.dedup
-        self._seen = dedup.Seen(recipe.dedup, recipe.dedup.memory) if remembers(recipe) else None
-        self._recipe = recipe.with_(dedup=dedup.Dedup(exact=False))  # of the lines: duplicates are seen when drawn
+        self.recipe, self.skipped = mix.recipe, mix.plan.skipped
+        self.outcomes = {source.id: Outcome() for source in self.recipe.active}
+        self._mix = mix
+        self._seen = dedup.Seen(self.recipe.dedup, self.recipe.dedup.memory) if remembers(self.recipe) else None
+        self._undeduped = self.recipe.with_(dedup=dedup.Dedup(exact=False))  # for the lines
 
     @property
     def outcome(self) -> Outcome:
@@ -115,16 +122,15 @@ class Draws:
     def weighted(self) -> Iterator[pa.StringArray]:
         """Kept texts, some at a time, by draws of all sources: those of `interleave_datasets`.
 
-        A source that ends starts again; the draws end when the last source has been read through once, or at the limit. A repeated row
-        is kept if it was kept the first time.
+        A source that ends starts again; the draws end when the last source has been read through once, or at the limit.
+        A repeated row is kept if it was kept the first time.
 
         Raises:
             SourceExhausted: a source has no row.
             SourceError: a source cannot be read.
         """
-        recipe = self._recipe
-        shares = np.array([recipe.shares[source.id] for source in recipe.active])
-        yield from self._kept(recipe.active, merge.Iid(shares, recipe.seed, repeat=True))
+        shares = np.array(list(self.recipe.shares.values()))
+        yield from self._kept(self.recipe.active, merge.Iid(shares, self.recipe.seed, repeat=True))
 
     def one(self, source: Source) -> Iterator[pa.StringArray]:
         """Kept texts of one source, some at a time, in its order: one pass, or rows up to the limit.
@@ -136,33 +142,25 @@ class Draws:
 
     def _kept(self, sources: Sequence[Source], order: merge.Order) -> Iterator[pa.StringArray]:
         lines = [self._line(place, source) for place, source in enumerate(sources)]
-        lane = Lane(self._recipe, lines, 0, self._mix.limits(0), None, order)
+        lane = Lane(self._undeduped, [*lines], 0, self._mix.limits(0), None, order)
         try:
             while lane.fill():
-                yield self._dedup_and_count({line.source.id: line for line in lines}, lane.pull(PULL).batch())
+                yield self._settled(lines, lane.pull(PULL).batch())
         finally:
             lane.close()
 
     def _line(self, place: int, source: Source) -> Drawn:
         resolved = self._mix.plan.resolved[source.id]
-        parts = deal(resolved, 1, self._recipe.seed, shuffle=False)[0]
-        line = Drawn(
-            self._recipe,
-            place,
-            source,
-            Reader(source, resolved, parts, self._recipe.block, self._mix.plan.token),
-            0,
-            self._mix.split,
-        )
-        line.verdicts = bytearray()
-        return line
+        parts = deal(resolved, 1, self.recipe.seed, shuffle=False)[0]
+        reader = Reader(source, resolved, parts, self.recipe.block, self._mix.plan.token)
+        return Drawn(self._undeduped, place, source, reader)
 
-    def _dedup_and_count(self, lines: dict[str, Drawn], drawn: pa.RecordBatch) -> pa.StringArray:
-        """The texts to keep of a stretch of drawn rows."""
+    def _settled(self, lines: Sequence[Drawn], drawn: pa.RecordBatch) -> pa.StringArray:
+        """The texts to keep of a stretch of drawn rows, which are deduplicated and counted."""
         texts, reasons = drawn["text"], drawn["meta"]
         candidates = reasons.is_null().to_numpy(zero_copy_only=False)
         if self._seen is not None:
-            near = self._dedup.near
+            near = self.recipe.dedup.near
             signatures = None if near is None else dedup.signatures(texts, near)
             codes = self._seen.first(dedup.fingerprints(texts), signatures, candidates)
             names = pa.array([None, *DUPLICATES[1:]], pa.string()).take(pa.array(codes, pa.int64()))
@@ -170,13 +168,10 @@ class Draws:
         reasons = pc.if_else(pc.equal(reasons, REPEAT), None, reasons)
         kept = reasons.is_null()
         self._count(drawn["source"], reasons)
-        for source, line in lines.items():
-            if line.passes == 0:
-                mine = pc.filter(kept, pc.equal(drawn["source"], source))
-                line.verdicts += mine.to_numpy(zero_copy_only=False).tobytes()
-        texts = texts.filter(kept)
-        self.size += pc.sum(pc.binary_length(texts)).as_py() or 0
-        return texts
+        for line in lines:
+            mine = pc.filter(kept, pc.equal(drawn["source"], line.source.id))
+            line.settle(mine.to_numpy(zero_copy_only=False))
+        return texts.filter(kept)
 
     def _count(self, sources: pa.StringArray, reasons: pa.StringArray) -> None:
         groups = pa.table({"source": sources, "reason": reasons}).group_by(["source", "reason"])

@@ -1,5 +1,6 @@
 """A recipe made ready to be read: sources resolved and pinned once, lanes laid out, limits dealt."""
 
+import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from smollm3_mix.recipe import Recipe, read
 from smollm3_mix.schema import SPLITS
 from smollm3_mix.sources import Plan, Reader, deal
 from smollm3_mix.sources.resolve import resolve
+
+log = logging.getLogger("smollm3_mix")
 
 
 @dataclass(frozen=True)
@@ -144,6 +147,8 @@ def open_mix(
     if changes:
         opened = opened.with_(**changes)
     plan = resolve(opened, skip_unreadable=skip_unreadable, token=token)
+    for statement in plan.recipe.statements:
+        log.warning("%s: %s", opened.name, statement)
     return Mix(plan, split, max_samples, max_tokens, max_bytes)
 
 

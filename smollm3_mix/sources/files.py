@@ -116,6 +116,18 @@ def remote(file: File) -> bool:
     return "://" in file.url and not file.url.startswith("file://")
 
 
+def state(file: File) -> str:
+    """What changes when a local file is written anew; nothing for remote ones, which are pinned.
+
+    Raises:
+        OSError: the file is gone.
+    """
+    if "://" in file.url:
+        return ""
+    now = Path(file.url).stat()
+    return f"{now.st_size} {now.st_mtime_ns}"
+
+
 def stream(file: File, token: Token = None) -> io.RawIOBase | pa.NativeFile:
     """The file's bytes from its beginning, decompressed; gzip, bz2, zstd, lz4 and xz are told by their first bytes.
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from smollm3_mix.sources.columns import Columns, bind, dropped, rows
-from smollm3_mix.sources.files import Ranged, remote
+from smollm3_mix.sources.files import Ranged, remote, state
 from smollm3_mix.sources.plan import File, Span, Token
 from smollm3_mix.sources.where import possible
 
@@ -32,19 +32,20 @@ STEP = 16
 FOOTERS = 1 << 24
 """Bytes of footers kept, as serialised: the lanes that share a file, and readers that come back to it, read it once."""
 
-_footers: OrderedDict[str, Any] = OrderedDict()
+_footers: OrderedDict[tuple[str, str], Any] = OrderedDict()
 _lock = threading.Lock()
 
 
 def footer(file: File, token: Token = None) -> pq.FileMetaData:
     """The file's metadata, kept for the next who asks."""
+    known = file.url, state(file)
     with _lock:
-        if file.url in _footers:
-            _footers.move_to_end(file.url)
-            return _footers[file.url]
+        if known in _footers:
+            _footers.move_to_end(known)
+            return _footers[known]
     found = pq.ParquetFile(Ranged(file, token)).metadata
     with _lock:
-        _footers[file.url] = found
+        _footers[known] = found
         while len(_footers) > 1 and sum(kept.serialized_size for kept in _footers.values()) > FOOTERS:
             _footers.popitem(last=False)
     return found

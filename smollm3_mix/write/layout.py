@@ -20,6 +20,9 @@ from typing import Any
 from smollm3_mix.errors import OutputError
 
 WORK = ".writing"
+REQUEST = "request.json"
+"""In the work folder: what was asked for, and the pinned recipe."""
+
 CARD, RECIPE, TALLY, DATA = "README.md", "recipe.yaml", "tally.json", "data"
 RESULT = (DATA, RECIPE, TALLY, CARD)
 """What a finished mix consists of, in the order in which it is moved into place."""
@@ -96,5 +99,7 @@ def publish(folder: Path) -> None:
 
 
 def clear(folder: Path) -> None:
-    """Remove the work folder."""
+    """Remove the work folder, and the folder itself if nothing else is in it."""
     shutil.rmtree(folder / WORK)
+    if not any(folder.iterdir()):
+        folder.rmdir()

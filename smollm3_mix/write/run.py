@@ -111,7 +111,12 @@ def write(
     if done is not None:
         return done
     with layout.locked(folder) as work:
-        mixes = _opened(asked, work, request, token)
+        try:
+            mixes = _opened(asked, work, request, token)
+        except BaseException:
+            if not (work / layout.REQUEST).exists():  # nothing was begun, so nothing is left behind
+                layout.clear(folder)
+            raise
         jobs = [LaneJob(mix, lane, str(work), part_bytes) for mix in mixes for lane in range(mix.num_lanes)]
         tallies = _run(jobs, processes, listener or (lambda _: None))
         by_split = {
@@ -145,7 +150,7 @@ def _finished(folder: Path, request: Request) -> dict[str, Tally] | None:
 
 def _opened(asked: Recipe, work: Path, request: Request, token: str | bool | None) -> list[Mix]:
     """The mixes of all splits, train first; on a second run pinned to what the first one found."""
-    note = work / "request.json"
+    note = work / layout.REQUEST
     recipe = asked
     if note.exists():
         saved = json.loads(note.read_bytes())
