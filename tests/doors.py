@@ -11,6 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
+import smollm3_mix
+
 LANES = 4
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -49,12 +51,8 @@ def run(code: str, home: Path, **arguments: Any) -> dict[str, Any]:
 
     `arguments` are the variables it starts with.
     """
-    path = [os.environ.get("PYTHONPATH", ""), str(ROOT)]
-    environment = os.environ | {
-        "HF_HOME": str(home),
-        "HF_HUB_OFFLINE": "1",
-        "PYTHONPATH": os.pathsep.join(filter(None, path)),
-    }
+    package = str(Path(smollm3_mix.__file__).parents[1])
+    environment = os.environ | {"HF_HOME": str(home), "HF_HUB_OFFLINE": "1", "PYTHONPATH": package}
     script = f"import json\nglobals().update(json.loads({json.dumps(arguments, default=str)!r}))\n{code}"
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, env=environment, cwd=home, check=False

@@ -56,7 +56,7 @@ def expected_sizes(texts: list[str | None], block: Block) -> list[int]:
 
 
 def write(path: Path, records: list[dict[str, Any]], groups: list[int] | None = None) -> Path:
-    """A file of the format that the name's endings say; `groups` are the rows of Parquet row groups or Arrow batches."""
+    """A file of the format that the name's endings say; `groups`: rows of Parquet row groups or Arrow batches."""
     schema = _schema(records)
     if path.suffix == ".parquet":
         with pq.ParquetWriter(path, schema) as writer:

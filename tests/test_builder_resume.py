@@ -39,13 +39,13 @@ def table_ids(tables: Any) -> list[str]:
 def test_resumes_after_every_record(recipe: Path, patience: int, monkeypatch: pytest.MonkeyPatch) -> None:
     # 0: each state is asked of the stream; 10**9: it rests on the first one that was
     monkeypatch.setattr(examples, "PATIENCE", patience)
-    dataset = stream(recipe, max_samples=80)
+    dataset = stream(recipe, max_samples=48)
     found, states = [], [dataset.state_dict()]
     for record in dataset:
         found.append(record["id"])
         states.append(json.loads(json.dumps(dataset.state_dict())))
-    assert len(found) == 80
-    fresh = stream(recipe, max_samples=80)
+    assert len(found) == 48
+    fresh = stream(recipe, max_samples=48)
     for position, state in enumerate(states):
         fresh.load_state_dict(state)
         assert ids(fresh) == found[position:]

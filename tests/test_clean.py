@@ -154,7 +154,7 @@ def test_many_tiny_documents():
 def test_right_to_left_and_stacked_marks():
     stacked = "a" + "\u0301\u0323" * 1000
     assert one(stacked) == unicodedata.normalize("NFC", stacked)
-    assert one("\u0301\u0323 ‏שלום‎  عالم‏") == "\u0323\u0301 שלום عالم"
+    assert one("\u0301\u0323 \u200fשלום\u200e  عالم\u200f") == "\u0323\u0301 שלום عالم"
 
 
 def test_a_cleaned_slice_keeps_its_nulls():
@@ -172,6 +172,12 @@ def test_boilerplate_lines_go(line):
     assert one(text, boilerplate=True) == "First.\n\nLast."
     assert one(text) == re.sub("[ \t]{2,}", " ", text)
     assert one(line, boilerplate=True) == ""
+
+
+def test_fences_do_not_reach_into_the_neighbouring_document():
+    texts = pa.array(["``", "`\na  b", "```", "a  b", "x`", "```\na  b\n```", "```\nc  d"])
+    expected = ["``", "`\na b", "```", "a b", "x`", "```\na  b\n```", "```\nc  d"]
+    assert clean(texts, Cleaning()).to_pylist() == expected
 
 
 def test_boilerplate_leaves_fences_and_words_alone():

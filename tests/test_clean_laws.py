@@ -117,13 +117,14 @@ def joined(text):
 
 def prose_layout(text, collapse):
     lines, fenced = [], False
-    for line in text.strip(" \t\n").split("\n"):
-        fenced ^= re.fullmatch(" {0,3}```+[^`]*", line) is not None
-        line = line.rstrip(" \t")
+    for raw in text.strip(" \t\n").split("\n"):
+        fenced ^= re.fullmatch(" {0,3}```+[^`]*", raw) is not None
+        line = raw.rstrip(" \t")
         indent = line[: len(line) - len(line.lstrip(" \t"))]
-        if collapse and not fenced and not line.startswith(("    ", "\t", ">>>", "...")):
-            line = indent + re.sub("[ \t]{2,}", lambda run: "\t" if "\t" in run[0] else " ", line[len(indent) :])
-        if line or lines[-1:] != [""]:
+        if collapse and line and not fenced and not line.startswith(("    ", "\t", ">>>", "...")):
+            inner = re.sub("[ \t]{2,}", lambda run: "\t" if "\t" in run[0] else " ", line[len(indent) :])
+            lines.append(indent + inner)
+        elif line or lines[-1:] != [""]:
             lines.append(line)
     return "\n".join(lines)
 

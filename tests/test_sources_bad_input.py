@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sources_fixtures import blocks, packed, reader, resolved, rows, source, write
 
-from smollm3_mix.errors import SourceError, Unreadable
+from smollm3_mix.errors import SourceError
 from smollm3_mix.recipe import Block
-from smollm3_mix.sources import Cursor, lines, open_first
+from smollm3_mix.sources import Cursor, lines
 from smollm3_mix.sources.plan import Fault
 
 
@@ -47,7 +47,9 @@ def test_null_and_other_types_are_counted_as_not_text(tmp_path: Path) -> None:
 
 def test_invalid_utf8_is_counted(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
-    path.write_bytes(b'{"text": "a", "z": "\xff"}\n{"text": "\xe9"}\n{"text": "\\ud800"}\n{"text": "b", "id": "\xff"}\n')
+    path.write_bytes(
+        b'{"text": "a", "z": "\xff"}\n{"text": "\xe9"}\n{"text": "\\ud800"}\n{"text": "b", "id": "\xff"}\n'
+    )
     wanted = [("a", None), (None, "invalid_utf8"), (None, "invalid_utf8"), ("b", None)]
     assert texts_and_reasons(path) == wanted
     (block,) = blocks(reader(resolved(path, form="json")))
@@ -74,8 +76,11 @@ def test_invalid_utf8_is_counted(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "fault"),
     [
-        ('{"text": "b"', "line 2 is no JSON (Expecting ',' delimiter: line 1 column 13 (char 12)): {\"text\": \"b\""),
-        ('{"text": "b"}{"text": "c"}', "line 2 is no JSON (Extra data: line 1 column 14 (char 13)): {\"text\": \"b\"}{\"text\": \"c\"}"),
+        ('{"text": "b"', 'line 2 is no JSON (Expecting \',\' delimiter: line 1 column 13 (char 12)): {"text": "b"'),
+        (
+            '{"text": "b"}{"text": "c"}',
+            'line 2 is no JSON (Extra data: line 1 column 14 (char 13)): {"text": "b"}{"text": "c"}',
+        ),
         ("null", "line 2 is no JSON object but a NoneType: None"),
         ("[1]", "line 2 is no JSON object but a list: [1]"),
         ("12", "line 2 is no JSON object but a int: 12"),
@@ -106,7 +111,10 @@ def test_one_json_array_is_refused_with_the_way_to_convert_it(tmp_path: Path) ->
 
 def test_a_missing_column_is_named_with_its_neighbours(tmp_path: Path) -> None:
     path = write(tmp_path / "a.parquet", [{"Text": "a", "url": "u"}])
-    assert message(path, "parquet") == "source 's': data/a.parquet: no column 'text' (did you mean 'Text'?); its columns: Text, url"
+    assert (
+        message(path, "parquet")
+        == "source 's': data/a.parquet: no column 'text' (did you mean 'Text'?); its columns: Text, url"
+    )
     assert "no column 'uri' (did you mean 'url'?), 'zzz'; its" in message(
         path, "parquet", text_field="Text", where=(("uri", "==", "u"),), keep=("zzz",)
     )
@@ -132,6 +140,15 @@ def test_a_file_that_is_gone(tmp_path: Path) -> None:
         assert str(error.value) == (
             f"source 's': data/{name} is gone since the mix was opened; open the mix again, or put the file back"
         )
+
+
+def test_a_file_that_was_written_anew(tmp_path: Path) -> None:
+    found = resolved(write(tmp_path / "a.jsonl", [{"text": "a"}]), form="json")
+    write(tmp_path / "a.jsonl", [{"text": "abc"}])
+    with pytest.raises(SourceError) as error:
+        reader(found).read()
+    fault = "it had 14 bytes when the mix was opened and has 16 now; open the mix again"
+    assert str(error.value) == f"source 's': data/a.jsonl: {fault}"
 
 
 def test_a_corrupt_parquet_file(tmp_path: Path) -> None:
@@ -195,20 +212,6 @@ def test_an_error_leaves_the_reader_where_it_was(tmp_path: Path) -> None:
     assert [row for _, row, _, _ in rows(blocks(opened))] == [2, 3]
 
 
-def test_all_first_blocks_that_fail_are_listed(tmp_path: Path) -> None:
-    good = write(tmp_path / "good.jsonl", [{"text": "a"}])
-    (tmp_path / "bad.jsonl").write_text("{")
-    (tmp_path / "worse.parquet").write_bytes(b"PAR1")
-    readers = [
-        reader(resolved(good, form="json"), id="good"),
-        reader(resolved(tmp_path / "bad.jsonl", form="json"), id="bad"),
-        reader(resolved(tmp_path / "worse.parquet"), id="worse"),
-    ]
-    with pytest.raises(Unreadable, match="2 sources cannot be read\n  source 'bad': .*\n  source 'worse': "):
-        open_first(readers)
-    assert readers[0].cursor == Cursor(0, 0)
-
-
 json_value = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats() | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("ab"), inner, max_size=2),
@@ -237,7 +240,12 @@ sources = st.sampled_from(
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.lists(typed | typed | wild, min_size=1, max_size=6), sources, st.booleans(), st.sampled_from([b"", b"\xff", b"\xc3"]))
+@given(
+    st.lists(typed | typed | wild, min_size=1, max_size=6),
+    sources,
+    st.booleans(),
+    st.sampled_from([b"", b"\xff", b"\xc3"]),
+)
 def test_arrow_and_json_parse_lines_to_the_same_rows(
     objects: list[dict[str, Any]], of: Any, escaped: bool, junk: bytes
 ) -> None:

@@ -1,5 +1,7 @@
 """Dealing: lanes are disjoint, together everything, and equal in bytes."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -73,7 +75,7 @@ def test_lanes_below_one_are_refused() -> None:
 def test_stripes_deal_each_row_once_and_in_proportion(rows: int, cuts: list[int]) -> None:
     edges = [0, *sorted(cuts), 1000]
     numbers = np.arange(rows)
-    parts = [Part(0, a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    parts = [Part(0, a, b) for a, b in itertools.pairwise(edges)]
     masks = np.array([stripe(part, 1000, numbers) for part in parts])
     assert (masks.sum(axis=0) == 1).all()
     for part, mask in zip(parts, masks, strict=True):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sources_fixtures import blocks, expected_sizes, reader, resolved, rows, source, write
 
 from smollm3_mix.recipe import Block
-from smollm3_mix.sources import Cursor, Reader, deal, open_first, read
+from smollm3_mix.sources import Cursor, Reader, deal, read
 
 ENDINGS = (
     ".parquet",
@@ -46,7 +46,9 @@ def test_every_format_gives_the_same_rows_and_blocks(tmp_path: Path, ending: str
     assert [text for _, _, text, _ in rows(found)] == texts
     assert [row for _, row, _, _ in rows(found)] == list(range(500))
     assert [len(block.rows) for block in found] == expected_sizes(list(texts), rule)
-    assert [block.bytes for block in found] == [sum(len(t.encode()) for t in block.texts.to_pylist()) for block in found]
+    assert [block.bytes for block in found] == [
+        sum(len(t.encode()) for t in block.texts.to_pylist()) for block in found
+    ]
     assert [name for block in found for name in block.ids.to_pylist()] == [f"n{i}" for i in range(500)]
     assert found[0].texts.type == found[0].ids.type == pa.string()
     assert found[0].meta is None
@@ -137,12 +139,6 @@ def test_idle_readers_rest_and_come_back(tmp_path: Path, monkeypatch: pytest.Mon
     assert sorted(row for lane in given for _, row, _, _ in lane) == list(range(300))
 
 
-def test_first_blocks_come_in_order(tmp_path: Path) -> None:
-    paths = [write(tmp_path / f"{n}.jsonl", [{"text": f"{n}"}]) for n in range(20)]
-    first = open_first([reader(resolved(path, form="json")) for path in paths])
-    assert [block.texts.to_pylist() for block in first if block] == [[f"{n}"] for n in range(20)]
-
-
 def test_what_a_reader_needs_can_be_sent_to_another_process(tmp_path: Path) -> None:
     found = resolved(write(tmp_path / "a.parquet", [{"text": "a"}] * 9))
     assert type(found).from_dict(json.loads(json.dumps(found.to_dict()))) == found
@@ -152,7 +148,13 @@ def test_what_a_reader_needs_can_be_sent_to_another_process(tmp_path: Path) -> N
 
 
 COLUMNS = [
-    {"text": "a", "blob_id": 7, "m": {"url": "u", "n": [1, None]}, "parts": [{"t": "p"}, {"t": None}, {"t": "q"}], "s": 1.5},
+    {
+        "text": "a",
+        "blob_id": 7,
+        "m": {"url": "u", "n": [1, None]},
+        "parts": [{"t": "p"}, {"t": None}, {"t": "q"}],
+        "s": 1.5,
+    },
     {"text": None, "blob_id": 8, "m": None, "parts": [], "s": None},
     {"text": "c", "blob_id": None, "m": {"url": None, "n": []}, "parts": None, "s": 3.0},
 ]
@@ -285,6 +287,8 @@ def test_only_the_needed_columns_are_read(tmp_path: Path) -> None:
     pq.write_table(pa.table({"embedding": ["e" * 1000] * 100, "text": ["t"] * 100}), path, use_dictionary=False)
     data = bytearray(path.read_bytes())
     chunk = pq.ParquetFile(path).metadata.row_group(0).column(0)
-    data[chunk.data_page_offset : chunk.data_page_offset + chunk.total_compressed_size] = b"\0" * chunk.total_compressed_size
+    data[chunk.data_page_offset : chunk.data_page_offset + chunk.total_compressed_size] = (
+        b"\0" * chunk.total_compressed_size
+    )
     path.write_bytes(data)
     assert len(rows(blocks(reader(resolved(path))))) == 100

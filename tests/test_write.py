@@ -276,3 +276,11 @@ def test_the_tally_is_json(recipe_file, tmp_path):
     write(recipe_file(), tmp_path / "out", max_samples=10)
     saved = json.loads((tmp_path / "out" / "tally.json").read_text())
     assert saved["splits"]["train"]["total"]["given"] == 10
+
+
+def test_a_mix_that_does_not_fit_the_disk_is_refused_before_anything_is_read(recipe_file, tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 10**9 - 5000, 5000))
+    with pytest.raises(OutputError, match=r"has room for 5,\d+ bytes, and the mix would take about [\d,]+\. Give --max-tokens, "):
+        write(recipe_file(), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    write(recipe_file(), tmp_path / "out", max_tokens=500)

@@ -28,8 +28,8 @@ again when a state that lies inside a table is resumed; above it, tables are no 
 
 PATIENCE = 20
 """A copied state may rest on one that is older by at most 20 times what it took to ask the stream for that. So copies
-cost at most a twentieth of the time, and to resume means to read again for at most these 20; where copies are rare, as for
-checkpoints, nothing is read again."""
+cost at most a twentieth of the time, and to resume is to read again for at most those 20. Where copies are rare, as
+checkpoints are, nothing is read again."""
 
 _CURSOR = "smollm3_mix"
 
@@ -138,8 +138,8 @@ class _State(dict[str, Any]):
     """State of an iterable: where its stream stood some records ago, and how many; a cursor of None means the start.
 
     `IterableDataset` keeps this object and copies it for `state_dict()`; the copy is a plain dict. It loads by merging
-    the new value into the one that is there, key by key and item by item; so nothing is ever there, and the new value is
-    taken whole.
+    the new value into the one that is there, key by key and item by item; so nothing is ever there, and the new value
+    is taken whole.
 
     The stream is asked for its state when a copy is made, but not for every copy: where `datasets` takes one after each
     table or record (Arrow formats, `interleave_datasets`), asking would soon take longer than reading. See PATIENCE.

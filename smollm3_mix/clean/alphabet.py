@@ -127,7 +127,8 @@ def _unicode() -> tuple[Bytes, Bytes, Integers]:
 def member(points: npt.NDArray[np.integer], ranges: tuple[Range, ...]) -> Flags:
     """Whether each code point is in one of the ranges, which are sorted: bool, as many as points."""
     bounds = [bound for low, high in ranges for bound in (low, high + 1)]
-    return np.searchsorted(bounds, points, side="right") % 2 == 1
+    inside: Flags = np.searchsorted(bounds, points, side="right") % 2 == 1
+    return inside
 
 
 def _members(ranges: tuple[Range, ...]) -> str:

@@ -14,8 +14,8 @@ from smollm3_mix.clean.rows import Rows, from_arrow, to_arrow
 # Bytes worked on at a time. Measured: the temporary arrays for 1 MiB of text go back to the system after each use and
 # cost 2,000 page faults, as much time as the work itself; below 128 KiB the calls of numpy begin to cost.
 PART = 2**18
-# Turns of repair and cleaning, of which the last must find nothing to do. Two or three are needed; a repair shortens the
-# text or takes a control character out of it, so that turns end, but ftfy's rules are not ours to prove it by.
+# Turns of repair and cleaning, the last of which should find nothing to do. Two or three are enough: a repair shortens
+# the text or takes a control character out of it; the bound is there because ftfy's rules are not ours.
 TURNS = 16
 
 

@@ -37,7 +37,7 @@ WARNINGS = (
 
 
 def _any(phrases: tuple[str, ...]) -> str:
-    # Any number of spaces between words, so that it does not matter whether runs of spaces are collapsed before or after.
+    # Any number of spaces between words, so that it is the same whether runs of spaces are collapsed before or after.
     return "(?:" + "|".join(phrases).replace(" ", "[ \t]+") + ")"
 
 
@@ -49,7 +49,7 @@ _FENCE = re.compile(rb"[ \t]*```")
 
 
 def without_boilerplate(rows: Rows) -> Rows:
-    """Documents without lines that hold one of `PHRASES`, or "javascript" and one of `WARNINGS`, in any case of letters.
+    """Documents without lines that hold one of `PHRASES`, or "javascript" and one of `WARNINGS`, small or capital.
 
     Args:
         rows: documents in plain characters.
@@ -58,7 +58,7 @@ def without_boilerplate(rows: Rows) -> Rows:
         The very rows given if no line is boilerplate.
     """
     lines = _boilerplate_lines(rows)
-    data, offsets = memoryview(rows.data), rows.offsets.tolist()
+    data, offsets = rows.data.data, rows.offsets.tolist()
     texts = []
     for row, found in lines.items():
         bounds = [offsets[row], *(bound for line in sorted(found) for bound in line), offsets[row + 1]]

@@ -165,7 +165,7 @@ def _candidates(data: Bytes, letters: Alphabet) -> Integers:
     if count > len(data) // 16:  # dense: a table look-up of every byte is cheaper than the positions of all
         high = np.frombuffer(data.tobytes().translate(letters.leads), np.bool_)
     positions = np.flatnonzero(high)
-    keys = (data[positions] & 0x3F).astype(np.uint16) << 6 | data[positions + 1] & 0x3F
+    keys = (data[positions] & 0x3F).astype(np.uint16) << 6 | data[1:][positions] & 0x3F
     known: Integers = positions[letters.seconds[keys]]
     return known
 
@@ -210,9 +210,10 @@ def _misplaced_joints(rows: Rows, letters: Alphabet, positions: Integers, points
     """Whether each zero-width space, joiner or non-joiner stands where it does nothing."""
     del letters
     after = positions + 3
-    before_point = np.where(np.isin(positions, rows.offsets), 0, _before(rows.data, positions))
-    after_point = np.where(np.isin(after, rows.offsets), 0, point_at(rows.data, after))
+    before_point = np.where(rows.meets(positions), 0, _before(rows.data, positions))
+    after_point = np.where(rows.meets(after), 0, point_at(rows.data, after))
     space, joiner = points == ZERO_WIDTH_SPACE, points == JOINER
     marks_words = space & member(before_point, UNSPACED) & member(after_point, UNSPACED)
     joins = ~space & member(before_point, JOINING) & (joiner | member(after_point, JOINING))
-    return ~(marks_words | joins)
+    idle: Flags = ~(marks_words | joins)
+    return idle

@@ -123,8 +123,9 @@ def _runs(rows: Rows) -> _Runs:
 
 def _counts(flags: Flags, first: Integers, last: Integers) -> Integers:
     """Flags set in each stretch, both ends included."""
-    count = np.cumsum(flags)
-    return count[last] - count[first] + flags[first]
+    count = np.cumsum(flags, dtype=np.int64)
+    counts: Integers = count[last] - count[first] + flags[first]
+    return counts
 
 
 def _in_quoted_code(rows: Rows, positions: Integers) -> Flags:
@@ -169,7 +170,7 @@ def _fences(rows: Rows, feeds: Integers) -> Integers:
     ticks = np.flatnonzero(data == BACKTICK)
     if len(ticks) < 3:
         return ticks[:0]
-    opens = np.flatnonzero(np.diff(ticks, prepend=-2) != 1)
+    opens = np.flatnonzero((np.diff(ticks, prepend=-2) != 1) | rows.meets(ticks))
     closes = np.append(opens[1:], len(ticks)) - 1
     fence, last = ticks[opens], ticks[closes]
     long = last - fence >= 2
@@ -181,4 +182,5 @@ def _fences(rows: Rows, feeds: Integers) -> Integers:
         alone &= (indent < step) | (data[fence - step] == SPACE)
     following = np.append(ticks, len(data))[closes + 1]
     line_end = np.append(feeds, len(data))[np.searchsorted(feeds, last)]
-    return fence[alone & (following >= np.minimum(line_end, rows.offsets[rows.at(last) + 1]))]
+    fences: Integers = fence[alone & (following >= np.minimum(line_end, rows.offsets[rows.at(last) + 1]))]
+    return fences

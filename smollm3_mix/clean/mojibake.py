@@ -1,6 +1,6 @@
 """Documents with text repaired that was decoded with the wrong encoding, by ftfy."""
 
-from types import ModuleType
+from collections.abc import Callable
 
 import numpy as np
 
@@ -16,28 +16,28 @@ def without_mojibake(rows: Rows) -> Rows:
     Raises:
         MissingExtra: ftfy is not installed.
     """
-    ftfy = _ftfy()
+    is_bad, fix_encoding = _ftfy()
     changed: list[int] = []
     texts: list[bytes] = []
     for row in np.unique(rows.at(_suspicious(rows.data))).tolist():
         text = rows.data[rows.offsets[row] : rows.offsets[row + 1]].tobytes().decode()
-        if ftfy.badness.is_bad(text):
-            new = "\n".join(map(ftfy.fix_encoding, text.split("\n")))
+        if is_bad(text):
+            new = "\n".join(map(fix_encoding, text.split("\n")))
             if new != text:
                 changed.append(row)
                 texts.append(new.encode())
     return rows.with_rows(np.array(changed, np.int64), texts)
 
 
-def _ftfy() -> ModuleType:
+def _ftfy() -> tuple[Callable[[str], bool], Callable[[str], str]]:
     try:
-        import ftfy
-        import ftfy.badness
+        from ftfy import fix_encoding
+        from ftfy.badness import is_bad
     except ImportError as missing:
         raise MissingExtra(
             "clean: mojibake needs ftfy, which is missing: pip install 'smollm3_mix[mojibake]', or leave mojibake out"
         ) from missing
-    return ftfy
+    return is_bad, fix_encoding
 
 
 def _suspicious(data: Bytes) -> Integers:
@@ -65,4 +65,5 @@ def _suspicious(data: Bytes) -> Integers:
     letter = (after | 0x20 >= 0x61) & (after | 0x20 <= 0x7A)
     alone = (first == 0xC3) & (second & 0xFE == 0x82) | (first == 0xC2) & (second < 0xA0)
     alone |= (first == 0xC5) & (second & 0xFE == 0x92) & ~letter
-    return lead[(before >= 0x80) & ~together | alone]
+    suspicious: Integers = lead[(before >= 0x80) & ~together | alone]
+    return suspicious

@@ -30,6 +30,11 @@ class Rows(NamedTuple):
         """Document that each byte position lies in: int64, as many as positions."""
         return np.searchsorted(self.offsets, positions, side="right") - 1
 
+    def meets(self, positions: Integers) -> Flags:
+        """Whether a document starts or ends at each byte position: bool, as many as positions."""
+        met: Flags = self.offsets[np.searchsorted(self.offsets, positions)] == positions
+        return met
+
     def parts(self, size: int) -> "list[Rows]":
         """The same documents, cut before each that a multiple of `size` bytes falls in; views on the data."""
         cuts = np.searchsorted(self.offsets, np.arange(size, self.offsets[-1], size), side="right") - 1
@@ -51,7 +56,7 @@ class Rows(NamedTuple):
         """
         if not len(rows):
             return self
-        data, offsets = memoryview(self.data), self.offsets
+        data, offsets = self.data.data, self.offsets
         pieces: list[bytes | memoryview] = []
         last = 0
         for text, start, end in zip(texts, offsets[rows].tolist(), offsets[rows + 1].tolist(), strict=True):
@@ -94,7 +99,7 @@ def to_arrow(parts: Sequence[Rows], like: pa.StringArray) -> pa.StringArray:
         raise ValueError(
             f"a cleaned block of {offsets[-1]} bytes, and pa.string() holds {INT32_MAX}: use smaller blocks"
         )
-    data = b"".join([memoryview(part.data) for part in parts])
+    data = b"".join([part.data.data for part in parts])
     validity = like.is_valid().buffers()[1] if like.null_count else None
     return pa.StringArray.from_buffers(
         len(like), pa.py_buffer(offsets.astype(np.int32)), pa.py_buffer(data), validity, like.null_count

@@ -33,7 +33,7 @@ def add_arguments(verb: argparse.ArgumentParser, count: Any) -> None:
         "--config",
         default="datasets_config.yaml",
         metavar="FILE",
-        help="a recipe, the name of a shipped one, or an old name such as smollm3_stage2_config.yaml (default %(default)s)",
+        help="a recipe, a shipped one's name, or an old name such as smollm3_stage2_config.yaml (default %(default)s)",
     )
     verb.add_argument(
         "--max-samples",
@@ -85,7 +85,7 @@ def merge(options: argparse.Namespace) -> int:
 def _merged(options: argparse.Namespace, work: Path) -> Draws:
     """What was drawn; its texts are saved and pushed as asked for."""
     if options.push_to_hub:
-        saved.check_hub()
+        saved.check_hub(options.hub_repo)
     with _Bar() as bar:
         merger = DatasetMerger(
             options.config, options.use_weights, skip_unreadable=options.skip_unreadable, listener=bar

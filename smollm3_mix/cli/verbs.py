@@ -14,7 +14,7 @@ from smollm3_mix.cli.machine import open_files, peak_memory
 from smollm3_mix.mix import Mix, open_mix
 from smollm3_mix.mix.exhausted import short
 from smollm3_mix.recipe import Recipe, read
-from smollm3_mix.report import drops_table, plain, rows, shares_table
+from smollm3_mix.report import drops_table, plain, rows, shares_table, sparse
 from smollm3_mix.tally import Tally
 from smollm3_mix.verify import verify as recount
 from smollm3_mix.write import Progress
@@ -64,6 +64,9 @@ def write(options: argparse.Namespace) -> int:
             **_limits(options),
         )
     _show(recipe, tallies["train"], sys.stdout)
+    few = sparse(recipe, tallies["train"], recipe.lanes)
+    if few is not None:
+        log.warning(few)
     total = tallies["train"].total
     held = tallies["validation"].total.given if "validation" in tallies else 0
     sys.stdout.write(

@@ -3,6 +3,6 @@
 from smollm3_mix.dedup.fingerprint import fingerprints
 from smollm3_mix.dedup.options import Dedup, Near
 from smollm3_mix.dedup.seen import EXACT, FIRST, NEAR, Seen
-from smollm3_mix.dedup.signature import signatures
+from smollm3_mix.dedup.signature import agreement, signatures
 
-__all__ = ["EXACT", "FIRST", "NEAR", "Dedup", "Near", "Seen", "fingerprints", "signatures"]
+__all__ = ["EXACT", "FIRST", "NEAR", "Dedup", "Near", "Seen", "agreement", "fingerprints", "signatures"]

@@ -10,7 +10,7 @@ from smollm3_mix.judge.rules import Judge
 from smollm3_mix.judge.languages import stop_words
 from smollm3_mix.judge.own import own_reasons
 from smollm3_mix.judge.thresholds import C4, Code, FineWeb, GopherQuality, GopherRepetition
-from smollm3_mix.measure import Measures, Words, kept_lines
+from smollm3_mix.measure import Limits, Measures, Words, kept_lines
 
 Fault = tuple[str, npt.NDArray[np.bool_]]
 
@@ -107,11 +107,11 @@ def _gopher_repetition(measures: Measures, rules: GopherRepetition) -> Iterator[
         yield "duplicate_paragraph_chars", measures.duplicate_paragraph_chars / chars > rules.duplicate_paragraph_chars
     tops = {n: limit for n in (2, 3, 4) if (limit := getattr(rules, f"top_{n}gram")) is not None}
     duplicates = {n: limit for n in range(5, 11) if (limit := getattr(rules, f"duplicate_{n}grams")) is not None}
-    top_shares, duplicate_shares = measures.repeated_grams(tops, duplicates, rules.top_occurrences)
-    for n, limit in tops.items():
-        yield f"top_{n}gram", top_shares[n] > limit
-    for n, limit in duplicates.items():
-        yield f"duplicate_{n}grams", duplicate_shares[n] > limit
+    passed = measures.passed_grams(Limits(tops, duplicates, rules.top_occurrences))
+    for n in tops:
+        yield f"top_{n}gram", passed == n
+    for n in duplicates:
+        yield f"duplicate_{n}grams", passed == n
 
 
 def _c4(measures: Measures, rules: C4) -> Iterator[Fault]:

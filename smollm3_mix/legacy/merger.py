@@ -61,8 +61,6 @@ class DatasetMerger:
         path = find(config_path)
         if path.name != os.path.basename(config_path):  # noqa: PTH119 - what the user typed need not be a path
             log.info("No such file; taking the shipped %s", path.name)
-        for statement in self.recipe.statements:
-            log.warning("%s: %s", self.recipe.file, statement)
         if use_weights:
             log.info("Weighted sampling enabled")
         self.draws: Draws | None = None

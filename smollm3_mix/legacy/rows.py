@@ -58,9 +58,8 @@ class Outcome:
 class Drawn(Line):
     """A line of every raw row of its source, in the source's order.
 
-    A record's `meta` holds why it is dropped, null if it is not, `REPEAT` if it was kept in an earlier pass; the text of a
-    dropped row is empty.
-
+    A record's `meta` holds why it is dropped, null if it is not, `REPEAT` if it was kept in an earlier pass; a dropped
+    row's text is empty.
     """
 
     def __init__(self, recipe: Recipe, number: int, source: Source, reader: Reader) -> None:

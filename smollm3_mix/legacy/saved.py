@@ -96,24 +96,27 @@ def save(
         raise OutputError(f"cannot save in {folder}: {error}. Make room, or choose another --output-dir.") from error
 
 
-def check_hub(token: str | bool | None = None) -> None:
-    """Nothing, where the Hub knows who we are and lets us write.
+def check_hub(repo: str, token: str | bool | None = None) -> None:
+    """Nothing, where the Hub knows who we are and we may write there; nothing is made on the Hub.
 
     Raises:
         OutputError: it does not; the message says what to do.
     """
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import LocalTokenNotFoundError
+    from huggingface_hub.utils import validate_repo_id
 
     try:
+        validate_repo_id(repo)
         who = HfApi().whoami(token)
-    except LocalTokenNotFoundError as error:
-        raise OutputError(f"cannot push to the Hub: nobody is logged in. {LOGIN}") from error
     except _hub_failures() as error:
-        raise OutputError(f"cannot push to the Hub: {_first_line(error)}. {LOGIN}") from error
-    role = who.get("auth", {}).get("accessToken", {}).get("role")
-    if role == "read":
-        raise OutputError(f"cannot push to the Hub: the token of {who.get('name')} may only read. {LOGIN}")
+        raise _not_pushed(repo, error) from error
+    if who.get("auth", {}).get("accessToken", {}).get("role") == "read":
+        raise OutputError(f"cannot push to {repo}: the token of {who['name']!r} may only read. {LOGIN}")
+    owners = [who["name"], *(group["name"] for group in who.get("orgs", []))]
+    if "/" in repo and repo.split("/")[0] not in owners:
+        raise OutputError(
+            f"cannot push to {repo}: {who['name']!r} is logged in, who may write under {', '.join(owners)}. {LOGIN}"
+        )
 
 
 def push(dataset: "DatasetDict", repo: str, private: bool, token: str | bool | None = None) -> None:
@@ -125,9 +128,27 @@ def push(dataset: "DatasetDict", repo: str, private: bool, token: str | bool | N
     try:
         dataset.push_to_hub(repo, private=private, token=token)
     except _hub_failures() as error:
-        raise OutputError(
-            f"cannot push to {repo}: {_first_line(error)}. Check the repository's name and {LOGIN}"
-        ) from error
+        raise _not_pushed(repo, error) from error
+
+
+def _hub_failures() -> tuple[type[Exception], ...]:
+    """What calls of the Hub raise when it refuses, is out of reach, or cannot be meant."""
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    return (HfHubHTTPError, HFValidationError, OSError, *failures())
+
+
+def _not_pushed(repo: str, error: Exception) -> OutputError:
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalTokenNotFoundError
+
+    if isinstance(error, LocalTokenNotFoundError):
+        return OutputError(f"cannot push to {repo}: nobody is logged in. {LOGIN}")
+    if isinstance(error, HFValidationError):
+        return OutputError(f"cannot push to {repo}: that is no name of a repository. Give --hub-repo as OWNER/NAME.")
+    lines = str(error).splitlines() or [type(error).__name__]
+    what = (getattr(error, "server_message", None) or lines[0]).rstrip(".")
+    advice = LOGIN if isinstance(error, HfHubHTTPError) else "See to the network, then push again."
+    return OutputError(f"cannot push to {repo}: {what}. {advice}")
 
 
 def _refuse_others(folder: Path) -> None:
@@ -144,14 +165,3 @@ def _refuse_others(folder: Path) -> None:
     others = sorted(names - ours - {layout.WORK})
     if others:
         raise OutputError(f"{folder} holds {others[0]!r}, which no merge has saved there. Choose another --output-dir.")
-
-
-def _hub_failures() -> tuple[type[Exception], ...]:
-    """What calls of the Hub raise when it refuses, is out of reach, or cannot be meant."""
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
-
-    return (HfHubHTTPError, HFValidationError, OSError, *failures())
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0].rstrip(".")

@@ -10,6 +10,7 @@ from smollm3_mix.measure.words import Bytes, Ints
 
 Flags = npt.NDArray[np.bool_]
 
+_SPARSE = 32  # of so many bytes fewer than one continues a code point: then looking up each is faster than a running sum
 _LONG = 1024  # bytes; a longer word is looked through by itself, so that one line of 50 MB needs no index of 400 MB
 
 # Blocks that hold notation, not letters, though Unicode 3.2 has no category for what was added to them later:
@@ -28,17 +29,34 @@ _TERMINAL = (
 )
 
 
-def continuations_before(data: Bytes) -> Ints | None:
-    """int[bytes + 1]: how many bytes before each place only continue a code point; None where all is ASCII.
+class Continuations:
+    """The bytes of a block that only continue a code point, to count code points by.
 
-    So the code points of data[a:b] are (b - a) - (before[b] - before[a]).
+    Args:
+        data: uint8[bytes], valid UTF-8.
     """
-    if len(data) == 0 or data.max() < 0x80:
-        return None
-    before = np.zeros(len(data) + 1, dtype=np.int32 if len(data) < 2**31 else np.int64)
-    inner = (data & np.uint8(0xC0)) == 0x80
-    np.cumsum(inner.view(np.uint8), dtype=before.dtype, out=before[1:])
-    return before
+
+    def __init__(self, data: Bytes) -> None:
+        inner = (data & np.uint8(0xC0)) == 0x80
+        self._many = int(np.count_nonzero(inner))
+        self._dense = self._many * _SPARSE > len(data)
+        if self._dense:
+            self._before = np.zeros(len(data) + 1, dtype=np.int32 if len(data) < 2**31 else np.int64)
+            np.cumsum(inner.view(np.uint8), dtype=self._before.dtype, out=self._before[1:])
+        elif self._many:
+            self._places = np.flatnonzero(inner)
+
+    def code_points(self, starts: Ints, ends: Ints) -> Ints:
+        """int64[spans]: code points in data[starts[i]:ends[i]]; the spans must ascend and not overlap."""
+        length = ends - starts
+        if self._dense:
+            length -= self._before[ends] - self._before[starts]
+        elif self._many:
+            span = np.searchsorted(starts, self._places, side="right") - 1
+            inside = span >= 0
+            inside[inside] = self._places[inside] < ends[span[inside]]
+            length -= np.bincount(span[inside], minlength=len(length))
+        return length
 
 
 def code_points(data: Bytes, places: Ints) -> Ints:

@@ -1,24 +1,25 @@
 """How much of a document its repeated n-grams take up: Gopher's repetition measures (Rae et al. 2021, table A1).
 
-Most n-grams occur once, and nothing need be known of them but that. So each pair of words is first counted in a table by the upper
+Most n-grams occur once, and no more need be known of them. So each pair of words is first counted in a table by the upper
 bits of its hash, which never counts too few; a longer n-gram occurs no more often than the rarest pair in it. Only
 documents that could pass a limit by these bounds are looked at n-gram by n-gram, and then exactly.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from smollm3_mix.measure.chars import Flags
-from smollm3_mix.measure.lines import copies, crowd, salted
+from smollm3_mix.measure.lines import crowd, later, salted
 from smollm3_mix.measure.words import Hashes, Ints
 
 Floats = npt.NDArray[np.float64]
 
-_SLACK = 1 - 1e-9  # so that rounding never hides a document that passes a limit by a bit
 _FACTOR = np.uint64(0xD6E8FEB86659FD93)  # an odd multiplier with well-spread bits
+_SLACK = 1 - 1e-9  # so that rounding never hides a document that passes a limit by a bit
+_CHUNK = 1 << 15  # tokens whose pairs are counted at a time; their table of 1 MiB stays in the cache
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,157 +41,188 @@ class Tokens:
     scale: int = 1
 
 
-def repeated_grams(
-    tokens: Tokens, chars: Ints, tops: Mapping[int, float], duplicates: Mapping[int, float], top_occurrences: int = 1
-) -> tuple[dict[int, Floats], dict[int, Floats]]:
-    """Share of each document's code points in its most frequent n-gram, and in its duplicate n-grams.
+@dataclass(frozen=True)
+class Limits:
+    """Shares of a document's code points that its n-grams may take up.
 
-    *Top*: occurrences of the most frequent n-gram (of several, the first) times its length with its spaces.
-    *Duplicate*: words in n-grams that stand in the document before, taken from its beginning without overlap, without
-    spaces.
+    Attributes:
+        tops: n → limit for the most frequent n-gram (of several, the first): how often it occurs, times its length with
+            its spaces.
+        duplicates: n → limit for words in n-grams that stand in the document before, taken from its beginning without
+            overlap, without spaces.
+        occurrences: a most frequent n-gram that occurs less often counts as none.
+    """
+
+    tops: Mapping[int, float]
+    duplicates: Mapping[int, float]
+    occurrences: int = 1
+
+
+def first_passed(tokens: Tokens, chars: Ints, limits: Limits) -> Ints:
+    """int64[rows]: n of the first limit that each document passes: of the top n-grams, then the duplicates; 0 = none.
 
     Args:
         tokens: of the whole block.
         chars: int64[rows], code points of each document.
-        tops: n → limit of the top share.
-        duplicates: n → limit of the duplicate share.
-        top_occurrences: a top n-gram that occurs less often counts as 0.
-
-    Returns:
-        For each n of `tops`, and for each of `duplicates`, float64[rows]: the share where it is above the
-        limit, else the share or 0, whichever is sooner known.
+        limits: in any order; looked at with n ascending. No n may stand both in `tops` and `duplicates`.
     """
-    rows = len(tokens.first) - 1
-    top_shares = {n: np.zeros(rows) for n in tops}
-    duplicate_shares = {n: np.zeros(rows) for n in duplicates}
-    size = 2 * tokens.scale
-    if len(tokens.hashes) < size or not (tops or duplicates):
-        return top_shares, duplicate_shares
-    owner = np.repeat(np.arange(rows), np.diff(tokens.first))
-    counts = _least_counts(tokens, owner, size)
-    for n, limit in tops.items():
-        found = _likely_tops(tokens, owner, counts, n, limit * _SLACK * chars, top_occurrences)
-        _set_tops(tokens, owner, found, n * tokens.scale, top_occurrences, top_shares[n])
-        top_shares[n] /= np.maximum(chars, 1)
-    if duplicates:
-        least = min(duplicates)
-        found = _likely_duplicates(tokens, owner, counts, least, min(duplicates.values()) * _SLACK * chars)
-        for n in sorted(duplicates):
-            found = _set_duplicates(tokens, owner, found, n, duplicate_shares[n])
-            duplicate_shares[n] /= np.maximum(chars, 1)
-    return top_shares, duplicate_shares
+    found = _Grams(tokens, chars)
+    if len(tokens.hashes) >= 2 * tokens.scale:
+        found.judge(limits)
+    return found.passed
 
 
-def _least_counts(tokens: Tokens, owner: Ints, size: int) -> Ints:
-    """int64[tokens]: at least how often the `size` tokens from each on occur in their document; 0 where they do not fit."""
-    whole = len(owner) - size + 1
-    counts = np.zeros(len(owner), dtype=np.int64)
-    counts[:whole] = crowd(_keys(tokens, owner, slice(None), size))
-    for back in range(1, size):  # the last tokens of each document
-        last = tokens.first[1:] - back
-        counts[last[last >= tokens.first[:-1]]] = 0
-    return counts
+class _Grams:
+    """The n-grams of a block while they are judged.
 
+    Attributes:
+        owner: int64[tokens], the document of each token.
+        passed: int64[rows], n of the first limit passed so far.
+    """
 
-def _keys(tokens: Tokens, owner: Ints, places: Ints | slice, size: int) -> Hashes:
-    """uint64: for each place the hash of `size` tokens from there on, salted by document; a slice means all that fit."""
-    whole = len(owner) - size + 1
-    if isinstance(places, slice):
-        keys = tokens.hashes[:whole].copy()
+    def __init__(self, tokens: Tokens, chars: Ints) -> None:
+        self.tokens, self.chars = tokens, chars
+        self.owner = np.repeat(np.arange(len(chars)), np.diff(tokens.first))
+        self.passed = np.zeros(len(chars), dtype=np.int64)
+
+    def judge(self, limits: Limits) -> None:
+        """Put n of the first limit passed into `passed`."""
+        counts = self._least_counts()
+        often = np.flatnonzero(counts > 1)
+        found, least, last = often, counts[often], 2
+        for n in sorted(limits.tops):
+            found, least = self._longer(found, least, counts, n)
+            self._judge_top(found, least, n, limits.tops[n], limits.occurrences)
+        found = often
+        for n in sorted(limits.duplicates):
+            bound = min(limit for m, limit in limits.duplicates.items() if m >= n)
+            found = self._likely_duplicates(found, n, last, bound)
+            found = self._judge_duplicates(found, n, limits.duplicates[n], bound)
+            last = n
+
+    def _least_counts(self) -> Ints:
+        """int64[tokens]: at least how often the pair from each on occurs in its document; 0 where none fits."""
+        size = 2 * self.tokens.scale
+        whole = len(self.owner) - size + 1
+        counts = np.zeros(len(self.owner), dtype=np.int64)
+        for begin, end in _chunks(self.tokens.first):
+            end = min(end, whole)
+            if begin < end:
+                keys = self.tokens.hashes[begin:end].copy()
+                for nth in range(1, size):
+                    keys *= _FACTOR
+                    keys += self.tokens.hashes[begin + nth : end + nth]
+                counts[begin:end] = crowd(salted(keys, self.owner[begin:end]))
+        for back in range(1, size):  # the last tokens of each document
+            last = self.tokens.first[1:] - back
+            counts[last[last >= self.tokens.first[:-1]]] = 0
+        return counts
+
+    def _keys(self, places: Ints, size: int) -> Hashes:
+        """uint64[places]: hash of `size` tokens from there on, salted by document."""
+        keys = self.tokens.hashes[places]
         for nth in range(1, size):
             keys *= _FACTOR
-            keys += tokens.hashes[nth : nth + whole]
-        return salted(keys, owner[:whole])
-    keys = tokens.hashes[places]
-    for nth in range(1, size):
-        keys *= _FACTOR
-        keys += tokens.hashes[places + nth]
-    return salted(keys, owner[places])
+            keys += self.tokens.hashes[places + nth]
+        return salted(keys, self.owner[places])
+
+    def _chars_at(self, places: Ints, size: int) -> Ints:
+        return self.tokens.places[places + size] - self.tokens.places[places]
+
+    def _longer(self, often: Ints, least: Ints, counts: Ints, n: int) -> tuple[Ints, Ints]:
+        """Of the places of pairs or (n - 1)-grams those where an n-gram may be repeated, and at most how often it is."""
+        scale = self.tokens.scale
+        size = n * scale
+        fits = often + size <= self.tokens.first[self.owner[often] + 1]
+        often, least = often[fits], least[fits]
+        for nth in range(1, size - 2 * scale + 1):
+            least = np.minimum(least, counts[often + nth])
+        return often[least > 1], least[least > 1]
+
+    def _judge_top(self, often: Ints, least: Ints, n: int, limit: float, occurrences: int) -> None:
+        tokens, size = self.tokens, n * self.tokens.scale
+        spaces = tokens.spaced * (size - 1)
+        most = limit * _SLACK * self.chars
+        suspect = np.zeros(len(self.chars), dtype=np.bool_)
+        rows = self.owner[often]
+        suspect[rows[least * (self._chars_at(often, size) + spaces) > most[rows]]] = True
+        heads = np.flatnonzero(np.diff(tokens.first) >= size)
+        if occurrences == 1:
+            # Where none occurs twice the first is the top one: too long a share only of a very short document.
+            suspect[heads[self._chars_at(tokens.first[heads], size) + spaces > most[heads]]] = True
+        suspect &= self.passed == 0
+        if not suspect.any():
+            return
+        place = np.flatnonzero(suspect[self.owner])
+        place = place[place + size <= tokens.first[self.owner[place] + 1]]
+        place, counts = self._tops(place, size)
+        rows = self.owner[place]
+        share = counts * (self._chars_at(place, size) + spaces) / self.chars[rows]
+        self.passed[rows[(share > limit) & (counts >= occurrences)]] = n
+
+    def _tops(self, places: Ints, size: int) -> tuple[Ints, Ints]:
+        """Where the most frequent n-gram of each document that has some of the places is first, and how often it occurs."""
+        keys = self._keys(places, size)
+        order = np.argsort(keys, kind="stable")
+        ordered = keys[order]
+        heads = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))
+        counts = np.diff(np.append(heads, len(order)))
+        firsts = places[order[heads]]
+        best = np.lexsort((firsts, -counts, self.owner[firsts]))
+        rows = self.owner[firsts[best]]
+        best = best[np.append(True, rows[1:] != rows[:-1])]
+        return firsts[best], counts[best]
+
+    def _likely_duplicates(self, found: Ints, n: int, last: int, bound: float) -> Ints:
+        """Places where n-grams are likely to be repeated, in documents that these, all together, take beyond the bound.
+
+        Args:
+            found: places where `last`-grams may be repeated.
+            n: of the n-grams.
+            last: 2 or more, below n.
+            bound: the least limit that is still to be held against the documents.
+        """
+        size = n * self.tokens.scale
+        marks: Flags = np.zeros(len(self.owner) + size, dtype=np.bool_)
+        marks[found] = True
+        for nth in range(self.tokens.scale, size - last * self.tokens.scale + 1, self.tokens.scale):
+            found = found[marks[found + nth]]
+        rows = self.owner[found]
+        found = found[(found + size <= self.tokens.first[rows + 1]) & (self.passed[rows] == 0)]
+        found = self._much(found, found, size, bound)
+        return found[crowd(self._keys(found, size)) > 1] if len(found) else found
+
+    def _much(self, found: Ints, counted: Ints, size: int, bound: float) -> Ints:
+        """Those found in documents whose tokens from the counted places on, `size` from each, make up more than the bound."""
+        upto = np.minimum(counted + size, np.append(counted[1:], len(self.owner)))
+        covered = self.tokens.places[upto] - self.tokens.places[counted]
+        chars = np.bincount(self.owner[counted], covered, minlength=len(self.chars))
+        return found[(chars > bound * _SLACK * self.chars)[self.owner[found]]]
+
+    def _judge_duplicates(self, found: Ints, n: int, limit: float, bound: float) -> Ints:
+        """Those of the places where n-grams are repeated that may pass a later limit."""
+        size = n * self.tokens.scale
+        counted = found[later(self._keys(found, size))]
+        places = _apart(self._much(counted, counted, size, limit), size)
+        chars = np.bincount(self.owner[places], self._chars_at(places, size), minlength=len(self.chars))
+        self.passed[(chars / np.maximum(self.chars, 1) > limit) & (self.passed == 0)] = n
+        return self._much(found, counted, size, bound)
 
 
-def _likely_tops(tokens: Tokens, owner: Ints, counts: Ints, n: int, limits: Floats, occurrences: int) -> Ints:
-    """int64: places of the n-grams to look at, in documents where one may take up more than the limit."""
-    size = n * tokens.scale
-    whole = len(counts) - size + 1
-    if whole <= 0:
-        return np.zeros(0, dtype=np.int64)
-    least = counts[:whole]
-    for nth in range(1, size - 2 * tokens.scale + 1):  # it occurs no more often than any pair in it
-        least = np.minimum(least, counts[nth : nth + whole])
-    often = np.flatnonzero(least >= max(occurrences, 2))
-    taken = least[often] * _length(tokens, often, size)
-    rows = owner[often]
-    suspect = np.zeros(len(limits), dtype=np.bool_)
-    suspect[rows[taken > limits[rows]]] = True
-    if occurrences > 1:
-        return often[suspect[rows]]
-    # Where none occurs twice the first is the top one: too long a share only of a very short document.
-    heads = tokens.first[:-1][np.diff(tokens.first) >= size]
-    rows = owner[heads]
-    suspect[rows[_length(tokens, heads, size) > limits[rows]]] = True
-    return np.flatnonzero((least > 0) & suspect[owner[:whole]])
-
-
-def _length(tokens: Tokens, places: Ints, size: int) -> Ints:
-    """int64[places]: code points of the `size` tokens from each place on, with the spaces between them."""
-    return tokens.places[places + size] - tokens.places[places] + tokens.spaced * (size - 1)
-
-
-def _set_tops(tokens: Tokens, owner: Ints, found: Ints, size: int, occurrences: int, shares: Floats) -> None:
-    """Put code points of the most frequent n-gram into `shares` for the documents that have places in `found`."""
-    if len(found) == 0:
-        return
-    keys = _keys(tokens, owner, found, size)
-    order = np.argsort(keys, kind="stable")
-    ordered = keys[order]
-    heads = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))
-    counts = np.diff(np.append(heads, len(order)))
-    place = found[order[heads]]
-    best = np.lexsort((place, -counts, owner[place]))
-    rows = owner[place[best]]
-    best = best[np.append(True, rows[1:] != rows[:-1])]
-    best = best[counts[best] >= occurrences]
-    shares[owner[place[best]]] = counts[best] * _length(tokens, place[best], size)
-
-
-def _likely_duplicates(tokens: Tokens, owner: Ints, counts: Ints, n: int, limits: Floats) -> Ints:
-    """int64: places of the n-grams that may be repeated, in documents where all these together pass the limit."""
-    size = n * tokens.scale
-    pairs = counts > 1
-    whole = len(pairs) - size + 1
-    if whole <= 0:
-        return np.zeros(0, dtype=np.int64)
-    likely = pairs[:whole].copy()
-    for nth in range(1, size - 2 * tokens.scale + 1):
-        likely &= pairs[nth : nth + whole]
-    found = np.flatnonzero(likely)
-    upto = np.minimum(found + size, np.append(found[1:], len(owner)))
-    rows = owner[found]
-    covered = np.bincount(rows, tokens.places[upto] - tokens.places[found], minlength=len(limits))
-    return found[(covered > limits)[rows]]
-
-
-def _set_duplicates(tokens: Tokens, owner: Ints, found: Ints, n: int, shares: Floats) -> Ints:
-    """Put code points of duplicate n-grams into `shares`; return where the next longer ones may be repeated."""
-    size = n * tokens.scale
-    found = found[found + size <= tokens.first[owner[found] + 1]]
-    if len(found) == 0:
-        return found
-    keys = _keys(tokens, owner, found, size)
-    later = copies(keys)
-    place = _apart(found[later], size)
-    shares += np.bincount(owner[place], tokens.places[place + size] - tokens.places[place], minlength=len(shares))
-    found = found[crowd(keys) > 1]
-    marks: Flags = np.zeros(len(owner) + tokens.scale, dtype=np.bool_)
-    marks[found] = True
-    return found[marks[found + tokens.scale]]
+def _chunks(first: Ints) -> Iterator[tuple[int, int]]:
+    """Tokens from and to: as many whole documents as have about _CHUNK tokens."""
+    begin, rows = 0, len(first) - 1
+    while begin < rows:
+        end = max(begin + 1, int(np.searchsorted(first, first[begin] + _CHUNK, side="right")) - 1)
+        yield int(first[begin]), int(first[end])
+        begin = end
 
 
 def _apart(places: Ints, size: int) -> Ints:
     """The first of the ascending places, then always the next that is `size` or more further on."""
     step = np.searchsorted(places, places + size).tolist()
-    taken, here = [], 0
-    while here < len(step):
+    taken, here, end = [], 0, len(step)
+    while here < end:
         taken.append(here)
         here = step[here]
     return places[taken]

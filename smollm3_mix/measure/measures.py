@@ -1,6 +1,5 @@
 """The measures of a block of documents, each computed once, when first asked for."""
 
-from collections.abc import Mapping
 from functools import cached_property
 
 import numpy as np
@@ -9,15 +8,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from smollm3_mix.measure.chars import (
+    Continuations,
     Flags,
     alphanumerics,
     are_terminal,
-    continuations_before,
     have_letters,
     last_code_points,
     sum_rows,
 )
-from smollm3_mix.measure.grams import Floats, Tokens, repeated_grams
+from smollm3_mix.measure.grams import Floats, Limits, Tokens, first_passed
 from smollm3_mix.measure.lines import Lines, lines
 from smollm3_mix.measure.scripts import SCALES, Unspaced, unspaced
 from smollm3_mix.measure.words import Hashes, Ints, Words, words
@@ -39,7 +38,12 @@ class Measures:
 
     def __init__(self, texts: pa.StringArray, found: Words | None = None) -> None:
         self.texts = texts
-        self.words = words(texts) if found is None else found
+        self._words = found
+
+    @cached_property
+    def words(self) -> Words:
+        """Where the words are."""
+        return words(self.texts) if self._words is None else self._words
 
     @cached_property
     def chars(self) -> Ints:
@@ -56,7 +60,7 @@ class Measures:
         """int64[rows]: words."""
         count = np.diff(self.words.first)
         for part in self._unspaced:
-            count[part.rows] = part.words
+            count[part.rows] = part.word_count
         return count
 
     @cached_property
@@ -110,8 +114,7 @@ class Measures:
         found, first = have_letters(self.words.data, self.words.starts, self.words.ends), self.words.first
         share: Floats = sum_rows(found, first) / np.maximum(np.diff(first), 1)
         for part in self._unspaced:
-            found = have_letters(part.data, part.starts, part.ends)
-            share[part.rows] = sum_rows(found, part.first) / np.diff(part.first)
+            share[part.rows] = part.alphabetic
         return share
 
     def distinct_words(self, wanted: tuple[str, ...]) -> Floats:
@@ -122,7 +125,7 @@ class Measures:
         keys = np.sort(words(pa.array(sorted(set(wanted)), pa.string())).hashes)
         found = _distinct(self.words.hashes, self.words.first, keys)
         for part in self._unspaced:
-            found[part.rows] = _distinct(part.hashes, part.first, keys) if part.script == "han" else np.nan
+            found[part.rows] = _distinct(part.words.hashes, part.words.first, keys) if part.script == "han" else np.nan
         return found
 
     @cached_property
@@ -149,20 +152,13 @@ class Measures:
         starts, ends = self.lines.starts[found.begin[:-1]], self.lines.ends[found.begin[1:] - 1]
         return self._sum_chars(starts, ends, found.repeated, found.rows)
 
-    def repeated_grams(
-        self, tops: Mapping[int, float], duplicates: Mapping[int, float], top_occurrences: int = 1
-    ) -> tuple[dict[int, Floats], dict[int, Floats]]:
-        """Shares of code points in top and in duplicate n-grams, exact above the given limits; see `grams`."""
-        found = self.words
-        shares = repeated_grams(Tokens(found.hashes, self.places, found.first), self.chars, tops, duplicates, top_occurrences)
+    def passed_grams(self, limits: Limits) -> Ints:
+        """int64[rows]: n of the first limit on n-grams that each document passes, 0 where it passes none; see `grams`."""
+        passed = first_passed(Tokens(self.words.hashes, self.places, self.words.first), self.chars, limits)
         for part in self._unspaced:
-            places = self._code_points_at(part.starts, part.ends)
-            tokens = Tokens(part.hashes, places, part.first, 0, SCALES[part.script])
-            inner = repeated_grams(tokens, self.chars[part.rows], tops, duplicates, top_occurrences)
-            for whole, some in zip(shares, inner, strict=True):
-                for n in whole:
-                    whole[n][part.rows] = some[n]
-        return shares
+            tokens = Tokens(part.words.hashes, part.places, part.words.first, 0, SCALES[part.script])
+            passed[part.rows] = first_passed(tokens, self.chars[part.rows], limits)
+        return passed
 
     @cached_property
     def punctuated_lines(self) -> Floats:
@@ -171,7 +167,7 @@ class Measures:
 
     def short_lines(self, longest: int) -> Floats:
         """float64[rows]: share of lines of at most `longest` code points; NaN where words are not written apart."""
-        share = self._of_lines(self._line_chars <= longest)
+        share = self._of_lines(self._continuations.code_points(*self.lines.whole) <= longest)
         for part in self._unspaced:
             share[part.rows] = np.nan
         return share
@@ -200,9 +196,7 @@ class Measures:
         """int64[rows]: code points of the longest line."""
         offsets, inner = self.words.offsets, self.lines.newlines + 1
         edges = np.sort(np.concatenate([offsets, inner]))
-        length = np.diff(edges)
-        if self._before is not None:
-            length -= np.diff(self._before[edges])
+        length = self._continuations.code_points(edges[:-1], edges[1:])
         length -= (length > 0) & (self.words.data.take(edges[1:] - 1, mode="clip") == ord("\n"))
         longest = np.zeros(len(offsets) - 1, dtype=np.int64)
         filled = np.flatnonzero(offsets[1:] > offsets[:-1])
@@ -221,29 +215,18 @@ class Measures:
         return lines(self.words)
 
     @cached_property
-    def _unspaced(self) -> tuple[Unspaced, ...]:
-        return unspaced(self.words, self.chars)
-
-    @cached_property
-    def _before(self) -> Ints | None:
-        return continuations_before(self.words.data)
-
-    @cached_property
     def places(self) -> Ints:
         """int64[words + 1]: running sum of the words' code points."""
-        return self._code_points_at(self.words.starts, self.words.ends)
-
-    def _code_points_at(self, starts: Ints, ends: Ints) -> Ints:
-        """int64[tokens + 1]: running sum of the tokens' code points."""
-        length = ends - starts
-        if self._before is not None:
-            length -= self._before[ends] - self._before[starts]
+        length = self._continuations.code_points(self.words.starts, self.words.ends)
         return np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(length)])
 
     @cached_property
-    def _line_chars(self) -> Ints:
-        starts, ends = self.lines.whole
-        return ends - starts if self._before is None else ends - starts - (self._before[ends] - self._before[starts])
+    def _unspaced(self) -> tuple[Unspaced, ...]:
+        return unspaced(self.texts, self.words, self.chars)
+
+    @cached_property
+    def _continuations(self) -> Continuations:
+        return Continuations(self.words.data)
 
     @cached_property
     def _ellipses(self) -> Ints:
@@ -251,10 +234,7 @@ class Measures:
         return likely[_spell(self.words.data, likely, "…")]
 
     def _sum_chars(self, starts: Ints, ends: Ints, chosen: Ints, rows: Ints) -> Ints:
-        starts, ends = starts[chosen], ends[chosen]
-        length = ends - starts
-        if self._before is not None:
-            length -= self._before[ends] - self._before[starts]
+        length = self._continuations.code_points(starts[chosen], ends[chosen])
         return np.bincount(rows[chosen], length, minlength=len(self.texts)).astype(np.int64)
 
     def _count(self, places: Ints) -> Ints:

@@ -4,9 +4,11 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
 
-from smollm3_mix.measure.chars import sum_rows
-from smollm3_mix.measure.words import Bytes, Hashes, Ints, Words, hash_runs
+from smollm3_mix.measure.chars import Continuations, Flags, have_letters, sum_rows
+from smollm3_mix.measure.words import Bytes, Ints, Words, words
 
 SHARE = 0.2
 """A document is in a script without spaces if that share of its code points is."""
@@ -22,52 +24,57 @@ class Unspaced:
     Attributes:
         script: "han" or "thai"; see `SCALES`.
         rows: int64, numbers of the documents in the block, ascending.
-        data: uint8[bytes], UTF-8 bytes of the block.
-        starts: int64[tokens], offset into `data` of each token's first byte, ascending.
-        ends: int64[tokens], offset behind each token's last byte.
-        first: int64[len(rows) + 1]; the tokens of document rows[i] are number first[i] to first[i + 1] - 1.
-        singles: int64[len(rows)], how many of the tokens are characters of the script.
+        words: of these documents alone: what white space parts, cut again before and after each character of the script.
+        single: bool[words], True for the characters of the script.
     """
 
     script: str
     rows: Ints
-    data: Bytes
-    starts: Ints
-    ends: Ints
-    first: Ints
-    singles: Ints
+    words: Words
+    single: Flags
 
     @cached_property
-    def hashes(self) -> Hashes:
-        """uint64[tokens]: equal for equal bytes, as in `Words`."""
-        return hash_runs(self.data, self.starts, self.ends)
-
-    @property
-    def words(self) -> Ints:
+    def word_count(self) -> Ints:
         """int64[len(rows)]: about how many words each document has; `SCALES` characters count as one."""
-        return np.diff(self.first) - self.singles + self.singles // SCALES[self.script]
+        singles = sum_rows(self.single, self.words.first)
+        return np.diff(self.words.first) - singles + singles // SCALES[self.script]
+
+    @cached_property
+    def alphabetic(self) -> npt.NDArray[np.float64]:
+        """float64[len(rows)]: share of the words with at least one letter or mark of any script."""
+        found = self.single.copy()
+        rest = np.flatnonzero(~found)
+        found[rest] = have_letters(self.words.data, self.words.starts[rest], self.words.ends[rest])
+        return np.asarray(sum_rows(found, self.words.first) / np.maximum(np.diff(self.words.first), 1))
+
+    @cached_property
+    def places(self) -> Ints:
+        """int64[words + 1]: running sum of the words' code points."""
+        length = Continuations(self.words.data).code_points(self.words.starts, self.words.ends)
+        return np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(length)])
 
 
-def unspaced(words: Words, chars: Ints) -> tuple[Unspaced, ...]:
-    """The documents of a block that are in a script without spaces, by kind of script; empty for most blocks.
+def unspaced(texts: pa.StringArray, found: Words, chars: Ints) -> tuple[Unspaced, ...]:
+    """The documents of a block that are in a script without spaces, by kind of script; none for most blocks.
 
     Args:
-        words: of the block.
+        texts: string or large_string array.
+        found: `words(texts)`.
         chars: int64[rows], code points of each document.
     """
-    han, thai = _han(words.data), _thai(words.data)
-    if len(han) == len(thai) == 0:
-        return ()
-    counts = {"han": _per_row(han, words.offsets), "thai": _per_row(thai, words.offsets)}
+    singles = {"han": _han(found.data), "thai": _thai(found.data)}
+    counts = {script: np.diff(np.searchsorted(places, found.offsets)) for script, places in singles.items()}
     total = counts["han"] + counts["thai"]
     inside = (total > 0) & (total >= SHARE * chars)
     mostly = {"han": counts["han"] >= counts["thai"], "thai": counts["han"] < counts["thai"]}
-    found = []
+    parts = []
     for script in SCALES:
         rows = np.flatnonzero(inside & mostly[script])
-        if len(rows):
-            found.append(_cut(words, script, rows, np.concatenate([han, thai]), total[rows]))
-    return tuple(found)
+        if len(rows) == len(texts):
+            parts.append(_cut(script, rows, found))
+        elif len(rows):
+            parts.append(_cut(script, rows, words(texts.take(pa.array(rows)))))
+    return tuple(parts)
 
 
 def _han(data: Bytes) -> Ints:
@@ -87,18 +94,17 @@ def _thai(data: Bytes) -> Ints:
     return found[south | east]
 
 
-def _per_row(places: Ints, offsets: Ints) -> Ints:
-    return np.diff(np.searchsorted(places, offsets)).astype(np.int64)
-
-
-def _cut(words: Words, script: str, rows: Ints, places: Ints, singles: Ints) -> Unspaced:
-    """The given documents, cut before and after each character whose first byte is in `places`."""
-    marks = np.zeros(len(words.data) + 4, dtype=np.bool_)
-    marks[words.starts] = marks[places] = marks[places + 3] = True  # the blocks of these scripts take three bytes
+def _cut(script: str, rows: Ints, found: Words) -> Unspaced:
+    """The documents `found` are the words of, cut before and after each character of either kind."""
+    places = np.concatenate([_han(found.data), _thai(found.data)])
+    size = len(found.data)
+    single, marks, edges = (np.zeros(size + 1, dtype=np.bool_) for _ in range(3))
+    single[places] = True
+    edges[found.starts] = True
+    marks[found.starts] = marks[places] = marks[places + 3] = True  # the blocks of these scripts take three bytes
+    marks[found.ends] = edges[found.ends]  # what is behind a word is none, unless the next document begins there
     starts = np.flatnonzero(marks)
-    word = np.searchsorted(words.starts, starts, side="right") - 1
-    ends = np.minimum(np.append(starts[1:], len(words.data)), words.ends[word])
-    owner = np.searchsorted(words.first, word, side="right") - 1
-    mine = (starts < ends) & (word >= 0) & np.isin(owner, rows)
-    first = np.searchsorted(owner[mine], np.append(rows, len(words.first))).astype(np.int64, copy=False)
-    return Unspaced(script, rows, words.data, starts[mine], ends[mine], first, singles)
+    word = np.cumsum(edges[starts]) - 1
+    ends = np.minimum(np.append(starts[1:], size), found.ends[word])
+    first = np.searchsorted(starts, np.append(found.starts, size)[found.first]).astype(np.int64, copy=False)
+    return Unspaced(script, rows, Words(found.data, found.offsets, starts, ends, first), single[starts])

@@ -289,7 +289,8 @@ class Lane:
 
     @property
     def _policy(self) -> str:
-        return self._recipe.on_exhausted
+        """What the end of a source means; where one stands after the other, simply the next one's turn."""
+        return self._recipe.on_exhausted if self._recipe.weighted else "renormalise"
 
     def _last(self, line: Line) -> bool:
         """Whether the order must know that a pass ends with the current block; only draws need to."""

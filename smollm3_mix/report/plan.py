@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from math import ceil
 
-from smollm3_mix.recipe import Recipe
+from smollm3_mix.recipe import Recipe, Source
 from smollm3_mix.report.text import Table
 from smollm3_mix.sources import Resolved
 
@@ -34,3 +34,30 @@ def plan_table(recipe: Recipe, resolved: Mapping[str, Resolved], tokens: int | N
             ]
         )
     return table
+
+
+def expected_bytes(recipe: Recipe, resolved: Mapping[str, Resolved], tokens: int | None, size: int | None) -> float:
+    """Bytes on disk that a written mix will take, roughly: text is taken to shrink as it does in its sources.
+
+    Args:
+        recipe: what is written.
+        resolved: files of every source that is read.
+        tokens: limit of the mix, or None.
+        size: limit in bytes of text, or None; text is then taken not to shrink at all.
+    """
+    stored = {source.id: resolved[source.id].bytes * source.max_passes for source in recipe.active}
+    if not recipe.weighted or recipe.on_exhausted == "renormalise":
+        whole = float(sum(stored.values()))
+        return whole if size is None else min(whole, size)
+    # Tokens of the mix at which each source ends.
+    ends = [stored[source.id] * source.tokens_per_byte / recipe.shares[source.id] for source in recipe.active]
+    end = max(ends) if recipe.on_exhausted == "repeat" else min(ends)
+    if tokens is not None:
+        end = tokens if recipe.on_exhausted == "repeat" else min(end, tokens)
+    whole = sum(end * _per_token(recipe, source) for source in recipe.active)
+    return whole if size is None else min(whole, size)
+
+
+def _per_token(recipe: Recipe, source: Source) -> float:
+    """Bytes of a source in a token of the mix."""
+    return recipe.shares[source.id] / source.tokens_per_byte

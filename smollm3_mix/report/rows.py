@@ -67,3 +67,23 @@ def rows(recipe: Recipe, tally: Tally) -> list[Row]:
         )
         for source, share, bound, mine in zip(recipe.active, shares, bounds, counts, strict=True)
     ]
+
+
+FEW = 100
+"""Documents of a source in a lane below which its share is a matter of a few documents, and is warned of."""
+
+
+def sparse(recipe: Recipe, tally: Tally, lanes: int) -> str | None:
+    """A sentence on the sources of which a lane gave fewer than about FEW documents, with how far off they are; None: no such."""
+    few = sorted(
+        (row for row in rows(recipe, tally) if row.bound is not None and row.records < FEW * lanes),
+        key=lambda row: row.records,
+    )
+    if not few:
+        return None
+    named = ", ".join(f"{row.source} {row.records:,}" for row in few[:5]) + (", …" if len(few) > 5 else "")
+    off = max(abs(row.given - row.asked) / row.asked for row in few)
+    return (
+        f"{len(few)} of {len(recipe.active)} sources gave fewer than {FEW} documents a lane ({named}); their shares are off by up to "
+        f"{off:.0%} of themselves. More tokens, or fewer than {lanes} lanes, bring them nearer."
+    )

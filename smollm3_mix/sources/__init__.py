@@ -2,7 +2,7 @@
 
 from smollm3_mix.sources.deal import deal
 from smollm3_mix.sources.plan import Cursor, File, Part, Plan, Resolved
-from smollm3_mix.sources.read import RawBlock, Reader, open_first
+from smollm3_mix.sources.read import RawBlock, Reader
 from smollm3_mix.sources.resolve import resolve
 
-__all__ = ["Cursor", "File", "Part", "Plan", "RawBlock", "Reader", "Resolved", "deal", "open_first", "resolve"]
+__all__ = ["Cursor", "File", "Part", "Plan", "RawBlock", "Reader", "Resolved", "deal", "resolve"]

@@ -28,7 +28,7 @@ IDS = ("id", "blob_id")
 """Columns taken as a row's own id where the recipe names none."""
 
 ALWAYS_KEPT = ("blob_id", "detected_licenses", "license_type")
-"""Columns that go into `meta` wherever they exist: where a file is from, and under which licence (The Stack v2, Stack-Edu)."""
+"""Columns that go into `meta` wherever they exist: a file's origin and licence (in The Stack v2 and Stack-Edu)."""
 
 Path = tuple[str, ...]
 
@@ -131,20 +131,27 @@ def rows(batch: pa.RecordBatch, columns: Columns, numbers: npt.NDArray[np.int64]
         passed &= matches(leaf(batch, where.path), where)
     ids = _readable(leaf(batch, columns.id)) if columns.id else pa.nulls(len(batch), pa.string())
     meta = _meta(batch, columns) if columns.keep else pa.nulls(len(batch), pa.string())
-    return finish(texts, damaged, passed, ids, meta, numbers)
+    return finish(texts, damaged, passed, (ids, meta), numbers)
 
 
 def finish(
     texts: pa.StringArray,
     damaged: npt.NDArray[np.bool_],
     passed: npt.NDArray[np.bool_],
-    ids: pa.StringArray,
-    meta: pa.StringArray,
+    own: tuple[pa.StringArray, pa.StringArray],
     numbers: npt.NDArray[np.int64],
 ) -> pa.RecordBatch:
-    """Rows of schema ROWS, with reasons filled in and everything of a row with a reason set to null."""
+    """Rows of schema ROWS, with reasons filled in and everything of a row with a reason set to null.
+
+    Args:
+        texts: null where there is none.
+        damaged: bool[rows], the text holds bytes that are no UTF-8.
+        passed: bool[rows], every condition is met.
+        own: ids and kept columns.
+        numbers: int64[rows].
+    """
     absent = texts.is_null().to_numpy(zero_copy_only=False)
-    reasons = pa.nulls(len(texts), pa.string())
+    reasons, (ids, meta) = pa.nulls(len(texts), pa.string()), own
     bad = damaged | ~passed | absent
     if bad.any():
         codes = np.where(~passed, 0, np.where(damaged, 1, 2)).astype(np.int8)
@@ -167,7 +174,9 @@ def join(parts: Sequence[pa.StringArray], separator: str) -> pa.StringArray:
     if not any(part.null_count for part in parts):
         return pc.binary_join_element_wise(*parts, separator)
     # Arrow's null_handling="skip" gives an array of length 0 where every row is null (pyarrow 26).
-    found = [[text for text in row if text is not None] for row in zip(*(part.to_pylist() for part in parts), strict=True)]
+    found = [
+        [text for text in row if text is not None] for row in zip(*(part.to_pylist() for part in parts), strict=True)
+    ]
     return pa.array([separator.join(row) if row else None for row in found], pa.string())
 
 
@@ -295,11 +304,11 @@ def is_text(kind: pa.DataType) -> bool:
 
 
 def _is_string(kind: pa.DataType) -> bool:
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
 
 
 def _is_binary(kind: pa.DataType) -> bool:
-    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind)
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind))
 
 
 def _is_utf8(value: bytes) -> bool:

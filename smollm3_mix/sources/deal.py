@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
+
 import numpy as np
 import numpy.typing as npt
 
 from smollm3_mix.sources.plan import Part, Resolved
 
 SNAP = 0.01
-"""A cut this near to a shard's edge, in lanes, moves there: both ends of a lane together stay within 2 % of its size."""
+"""A cut this near to a shard's edge, in lanes, moves there: a lane's two ends together stay within 2 % of its size."""
 
 WEYL = 2654435769
-"""2**32 / golden ratio, odd: row · WEYL mod 2**32 spreads any run of rows evenly over [0, 2**32) (Knuth, TAOCP 3, 6.4)."""
+"""2**32 / golden ratio, odd: row · WEYL mod 2**32 spreads runs of rows evenly over [0, 2**32) (Knuth, TAOCP 3, 6.4)."""
 
 
 def deal(resolved: Resolved, lanes: int, seed: int, shuffle: bool) -> tuple[tuple[Part, ...], ...]:
@@ -38,7 +40,7 @@ def deal(resolved: Resolved, lanes: int, seed: int, shuffle: bool) -> tuple[tupl
     edges = np.cumsum([0, *(resolved.files[number].size for number in order)], dtype=np.int64)
     cuts = _cuts(edges, lanes)
     dealt = []
-    for low, high in zip(cuts, cuts[1:], strict=False):
+    for low, high in itertools.pairwise(cuts):
         first = int(np.searchsorted(edges, low, side="right")) - 1
         parts = []
         while first < len(order) and edges[first] < high:
@@ -69,8 +71,9 @@ def _draw(seed: int, source: str, number: int) -> bytes:
 def stripe(part: Part, size: int, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
     """Which rows of a sequential file belong to a part.
 
-    Row r lies at (r · WEYL mod 2**32) / 2**32 of the file, the part has the rows that lie in [start, stop) / size. Every run of
-    rows is dealt in proportion, give or take a row or two, so each lane gets its share of short files too.
+    Row r lies at (r · WEYL mod 2**32) / 2**32 of the file, and the part has the rows that lie in [start, stop) /
+    size. Every run of rows is dealt in proportion, give or take a row or two, so each lane gets its share of short
+    files too.
 
     Args:
         part: of a file of `size` bytes.
@@ -82,4 +85,4 @@ def stripe(part: Part, size: int, rows: npt.NDArray[np.int64]) -> npt.NDArray[np
     """
     place = (rows.astype(np.uint64) * np.uint64(WEYL)) & np.uint64(0xFFFFFFFF)
     low, high = (part.start << 32) // size, (part.stop << 32) // size
-    return (place >= np.uint64(low)) & (place < np.uint64(high))
+    return np.asarray((place >= np.uint64(low)) & (place < np.uint64(high)))

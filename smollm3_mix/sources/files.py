@@ -1,5 +1,7 @@
-"""Bytes of shards, local or behind fsspec, read by range. Nothing here keeps a file handle open between two reads, so that
-hundreds of idle readers cost no handles, and a forked or resumed process has nothing to reopen.
+"""Bytes of shards, local or remote, read by range.
+
+Nothing here keeps a file handle open between two reads: hundreds of idle readers cost none, and a forked or resumed
+process has nothing to reopen.
 """
 
 from __future__ import annotations
@@ -12,15 +14,15 @@ from typing import Any
 
 import pyarrow as pa
 
-from smollm3_mix.sources.plan import File, Token
+from smollm3_mix.sources.plan import Fault, File, Token
 from smollm3_mix.sources.remote import failures, fetcher
 
 LOCAL_AHEAD = 1 << 18
 """Bytes read at once from a local sequential file."""
 
 REMOTE_AHEAD = (1 << 18, 1 << 21)
-"""Bytes of the first request for a remote sequential file, and of the largest: it doubles in between, so that the first record
-comes soon and later requests pay for their latency."""
+"""Bytes of the first request for a remote sequential file, and of the largest. They double in between, so that the
+first record comes soon and later requests pay for their latency."""
 
 MAGIC = {
     b"\x1f\x8b": "gzip",
@@ -29,7 +31,8 @@ MAGIC = {
     b"\x04\x22\x4d\x18": "lz4",
     b"\xfd7zXZ\x00": "xz",
 }
-"""First bytes of compressed files (RFC 1952, bzip2, RFC 8878, LZ4 frame, xz): names can lie, `.json` may well be gzip."""
+"""First bytes of compressed files (RFC 1952, bzip2, RFC 8878, LZ4 frame, xz). Names can lie: `.json` may well be
+gzip."""
 
 
 class Ranged(io.RawIOBase):
@@ -40,14 +43,15 @@ class Ranged(io.RawIOBase):
         token: for the Hub; None uses the saved login or `HF_TOKEN`.
 
     Raises:
-        FileNotFoundError, OSError: from reads, as the file system gives them.
+        Fault: the local file has changed its size.
+        OSError and others of `broken()`: as the file system gives them.
     """
 
     def __init__(self, file: File, token: Token = None) -> None:
         super().__init__()
         self.size = file.size
         self._place = 0
-        self._fetch = fetcher(file, token) if "://" in file.url else _local(file.url)
+        self._fetch = _local(path, file) if (path := local(file)) else fetcher(file, token)
 
     def readable(self) -> bool:  # noqa: D102
         return True
@@ -111,9 +115,10 @@ class Ahead(io.RawIOBase):
         return len(data)
 
 
-def remote(file: File) -> bool:
-    """Whether each read of the file is a request over the network."""
-    return "://" in file.url and not file.url.startswith("file://")
+def local(file: File) -> Path | None:
+    """The path of a local file, None if each read of the file is a request over the network."""
+    url = file.url.removeprefix("file://")
+    return None if "://" in url else Path(url)
 
 
 def state(file: File) -> str:
@@ -122,10 +127,8 @@ def state(file: File) -> str:
     Raises:
         OSError: the file is gone.
     """
-    if "://" in file.url:
-        return ""
-    now = Path(file.url).stat()
-    return f"{now.st_size} {now.st_mtime_ns}"
+    path = local(file)
+    return f"{path.stat().st_mtime_ns}" if path else ""
 
 
 def stream(file: File, token: Token = None) -> io.RawIOBase | pa.NativeFile:
@@ -133,22 +136,24 @@ def stream(file: File, token: Token = None) -> io.RawIOBase | pa.NativeFile:
 
     Only `read(n)` is promised: between 1 and n bytes, none at the end.
     """
-    first, most = REMOTE_AHEAD if remote(file) else (LOCAL_AHEAD, LOCAL_AHEAD)
+    first, most = (LOCAL_AHEAD, LOCAL_AHEAD) if local(file) else REMOTE_AHEAD
     ahead = Ahead(Ranged(file, token), first, most)
     head = ahead.peek(6)
     codec = next((codec for magic, codec in MAGIC.items() if head.startswith(magic)), None)
     if codec is None:
         return ahead
     if codec == "xz":
-        return lzma.LZMAFile(ahead)  # type: ignore[return-value, arg-type]
+        return lzma.LZMAFile(ahead)  # type: ignore[arg-type]
     return pa.CompressedInputStream(pa.PythonFile(ahead, mode="r"), codec)
 
 
-def _local(url: str) -> Callable[[int, int], bytes]:
-    path = Path(url.removeprefix("file://"))
+def _local(path: Path, file: File) -> Callable[[int, int], bytes]:
+    now = path.stat().st_size
+    if now != file.size:
+        raise Fault(f"it had {file.size} bytes when the mix was opened and has {now} now; open the mix again")
 
     def fetch(start: int, stop: int) -> bytes:
-        with path.open("rb", buffering=0) as handle:
+        with path.open("rb") as handle:
             handle.seek(start)
             return handle.read(stop - start)
 
@@ -157,7 +162,7 @@ def _local(url: str) -> Callable[[int, int], bytes]:
 
 def broken() -> tuple[type[BaseException], ...]:
     """What a read raises when a file is damaged, gone or out of reach; for `except`."""
-    return (pa.ArrowException, OSError, EOFError, lzma.LZMAError, *failures())
+    return (pa.ArrowException, EOFError, lzma.LZMAError, *failures())
 
 
 def why(error: BaseException, file: File) -> str:
@@ -167,6 +172,6 @@ def why(error: BaseException, file: File) -> str:
         return "is gone since the mix was opened; open the mix again, or put the file back"
     if isinstance(error, PermissionError):
         return f"may not be read: {first}"
-    if remote(file):
-        return f"cannot be read ({first}); try again, the mix goes on where it stopped. If it stays so, the file may be damaged"
+    if not local(file):
+        return f"cannot be read ({first}); try again, the mix goes on where it was; if it stays so, the file is damaged"
     return f"is damaged or not whole ({first}); fetch it again, or leave it out with data_files"

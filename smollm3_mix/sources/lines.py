@@ -1,7 +1,7 @@
 """Rows of a file of JSON lines, plain or compressed, from any line on.
 
-A chunk of lines goes through Arrow's parser, which is about three times as fast as `json`; a chunk Arrow refuses (values of mixed
-types, bytes that are no UTF-8, lone surrogates) goes through `json` line by line, and gives the same rows.
+A chunk of lines goes through Arrow's parser, about three times as fast as `json`. A chunk Arrow refuses (values of
+mixed types, bytes that are no UTF-8, lone surrogates) goes through `json` line by line, and gives the same rows.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def _some(chunk: bytes, ends: npt.NDArray[np.int64], mine: npt.NDArray[np.bool_]
 
 
 def chunks(source: Any, size: int) -> Iterator[bytes]:
-    """Whole lines, each ending with a newline, in chunks of at least `size` bytes; a line of any length is one piece."""
+    """Whole lines, each ending with a newline, in chunks of about `size` bytes; a line of any length is one piece."""
     held: list[bytes] = []
     while data := source.read(size):
         cut = data.rfind(b"\n") + 1
@@ -167,9 +167,8 @@ def _rows(objects: list[dict[str, Any]], columns: Columns, numbers: npt.NDArray[
         tidy(dumps({name: _value(item, path) for name, path in columns.keep})) if columns.keep else None
         for item in objects
     ]
-    return finish(
-        pa.array(texts, pa.string()), damaged, passed, pa.array(ids, pa.string()), pa.array(meta, pa.string()), numbers
-    )
+    own = pa.array(ids, pa.string()), pa.array(meta, pa.string())
+    return finish(pa.array(texts, pa.string()), damaged, passed, own, numbers)
 
 
 def _value(item: Any, path: Path) -> Any:
@@ -221,7 +220,7 @@ def _schema(columns: Columns, sample: list[dict[str, Any]]) -> pa.Schema | None:
 
 
 def _plain(values: list[Any]) -> pa.DataType | None:
-    """The one type of all values that are not null, string if all are; None for several types, for floats and for nested ones."""
+    """The one type of all values but nulls, string if there are none; None for several types, floats, nested ones."""
     kinds = {type(value) for value in values if value is not None} or {str}
     return {str: pa.string(), int: pa.int64(), bool: pa.bool_()}.get(kinds.pop()) if len(kinds) == 1 else None
 

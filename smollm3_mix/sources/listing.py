@@ -1,4 +1,4 @@
-"""What `datasets` finds in a repository or folder: commit, config, split, files; and in plain words what it does not find."""
+"""What `datasets` finds in a repository or folder: commit, config, split, files; in plain words what it does not."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ LISTING = re.compile(r"\[.*?\]", re.DOTALL)
 class Listing:
     """A dataset repository, or a local folder, as `datasets` reads it, at one commit.
 
-    Sources that differ in their config alone share what was fetched: the card of a repository with two thousand configs is read once.
-    Belongs to one thread, like the file systems of `huggingface_hub`, whose listings it uses.
+    Sources that differ in their config alone share what was fetched: the card of a repository with two thousand
+    configs is read once. Belongs to one thread, like the file systems of `huggingface_hub`, whose listings it uses.
 
     Args:
         name: what `datasets.load_dataset` takes: `<org>/<name>`, the absolute path of a folder, or json, csv, ….
@@ -64,13 +64,13 @@ class Listing:
         form = found[1] if found else module
         if form == "cache":
             raise Fault(
-                f"the Hub cannot be reached, and of {self._name} only the cache of `datasets` is here, which is not read"
+                f"the Hub refuses it, and of {self._name} only the cache of `datasets` is here, which is not used"
             )
         if form not in FORMATS:
             raise Fault(f"its files are of the kind {form!r}, which is not read; {', '.join(FORMATS)} are")
         if getattr(builder.config, "field", None):
             raise Fault(
-                f"its rows stand under the key {builder.config.field!r} of one JSON object; convert it to one object a line"
+                f"its rows stand under key {builder.config.field!r} of one JSON object; convert it to one object a line"
             )
         splits = {str(split): list(files) for split, files in (builder.config.data_files or {}).items()}
         if source.split not in splits:
@@ -121,34 +121,34 @@ class Listing:
             raise Fault(f"{self._name} has no revision {revision!r} on the Hub") from error
         except (RepositoryNotFoundError, HFValidationError) as error:
             raise Fault(NO_REPOSITORY.format(name=self._name)) from error
-        except (OSError, *failures()) as error:
+        except failures() as error:
             raise Fault(unreachable(error)) from error
         return info.sha or "main", bool(info.gated)
 
     def _plainly(self, error: Exception, source: Source) -> str:
         """What an error of `datasets` says, and what to do. Their texts are the same from 3.6 to 5.2."""
-        text = str(error)
-        config, names = source.config, _names(text)
-        if self._gated and ("gated" in text or "cannot be accessed" in text or "401" in text or "403" in text):
+        text, kind = str(error), type(error).__name__
+        if self._gated and any(word in text for word in ("gated", "cannot be accessed", "401", "403")):
             return gated(self._name)
-        if "Config name is missing" in text:
-            return f"it has several configs and none is named; add one, such as `config: {names[0]}`; its configs: {listed(names)}"
-        if "not found. Available" in text:
-            if names in (["default"], []):
-                return (
-                    f"it has no configs, so no {config!r}; leave `config` out, or name a folder of it with `data_dir`"
-                )
-            return f"no config {config!r}{meant(str(config), names)}; its configs: {listed(names)}"
-        kind = type(error).__name__
-        if kind in {"EmptyDatasetError", "DataFilesNotFoundError", "FileNotFoundError"} or isinstance(
-            error, FileNotFoundError
-        ):
+        if "Config name is missing" in text or "not found. Available" in text:
+            return _config(source.config, _names(text))
+        if isinstance(error, FileNotFoundError):
             asked = source.data_files or source.data_dir
             below = f" that match {asked!r}" if asked else ""
             return f"no data files{below} in {self._name}; {', '.join(FORMATS)} are read"
-        if isinstance(error, (OSError, *failures())):
+        if isinstance(error, failures()):
             return unreachable(error)
         return f"`datasets` cannot open it: {kind}: {text.splitlines()[0] if text else ''}"
+
+
+def _config(config: str | None, names: list[str]) -> str:
+    """What to do about a config that is missing or unknown."""
+    if config is None:
+        add = f"add one, such as `config: {names[0]}`" if names else "add `config`"
+        return f"it has several configs and none is named; {add}; its configs: {listed(names)}"
+    if names in (["default"], []):
+        return f"it has no configs, so no {config!r}; leave `config` out, or name a folder of it with `data_dir`"
+    return f"no config {config!r}{meant(config, names)}; its configs: {listed(names)}"
 
 
 def gated(name: str) -> str:
@@ -168,9 +168,10 @@ def unreachable(error: BaseException) -> str:
 
 
 def hub_files(urls: Sequence[str], token: Token) -> tuple[File, ...]:
-    """The files at some hf:// URLs of one pinned repository, from the listing this thread has made, else asked for by hundreds."""
+    """The files at hf:// URLs of one pinned repository, from the listing this thread has made, else asked for."""
     import datasets
     from huggingface_hub import HfApi, HfFileSystem
+    from huggingface_hub.hf_api import RepoFile
 
     cache = HfFileSystem(endpoint=datasets.config.HF_ENDPOINT, token=token).dircache
     found: dict[str, tuple[int, str | None]] = {}
@@ -182,7 +183,8 @@ def hub_files(urls: Sequence[str], token: Token) -> tuple[File, ...]:
         some = {_split(url)[2]: url for url in missing[start : start + PATHS]}
         repo, revision, _ = _split(missing[start])
         for info in HfApi(token=token).get_paths_info(repo, list(some), revision=revision, repo_type="dataset"):
-            found[some[info.path]] = info.size, info.lfs.sha256 if info.lfs else None
+            if isinstance(info, RepoFile):
+                found[some[info.path]] = info.size, info.lfs.sha256 if info.lfs else None
     return tuple(File(url.removeprefix("hf://datasets/"), url, *found[url]) for url in urls)
 
 

@@ -16,7 +16,7 @@ from smollm3_mix.sources.plan import Fault, File
 if TYPE_CHECKING:
     from smollm3_mix.recipe import Recipe, Source
 
-EMBEDDED = "python:"
+EMBEDDED = ("python:", "demo:")
 """Names that begin so are sources every Python installation carries; see `sources.demo`."""
 
 FORMATS = {

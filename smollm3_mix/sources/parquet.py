@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from smollm3_mix.sources.columns import Columns, bind, dropped, rows
-from smollm3_mix.sources.files import Ranged, remote, state
+from smollm3_mix.sources.files import Ranged, local, state
 from smollm3_mix.sources.plan import File, Span, Token
 from smollm3_mix.sources.where import possible
 
@@ -24,7 +24,8 @@ REMOTE_BUFFER = 1 << 22
 """The same for remote files, where a request costs more than the bytes."""
 
 WHOLE = 1 << 23
-"""Row groups with fewer compressed bytes in the needed columns are fetched in one go from remote files (merged requests)."""
+"""Remote row groups with at most so many compressed bytes in the needed columns are fetched at once, in merged
+requests."""
 
 STEP = 16
 """Fewest rows decoded at once, however long."""
@@ -78,7 +79,7 @@ def read(span: Span) -> Iterator[pa.RecordBatch]:
 
 
 def cut(edges: list[int], weights: list[int], place: int, size: int) -> int:
-    """The row that lies at byte `place` of a file of `size` bytes, by the text in its row groups; the same for every caller.
+    """The row that lies at byte `place` of a file of `size` bytes, by the text in its row groups.
 
     Args:
         edges: first row of each row group, and the number of rows.
@@ -103,12 +104,12 @@ def _group(
     file, info = span.file, metadata.row_group(group)
     leaves = _leaves(metadata, columns)
     chunks = [info.column(leaf) for leaf in leaves]
-    whole = remote(file) and sum(chunk.total_compressed_size for chunk in chunks) <= WHOLE
+    whole = local(file) is None and sum(chunk.total_compressed_size for chunk in chunks) <= WHOLE
     opened = pq.ParquetFile(
         Ranged(file, span.token),
         metadata=metadata,
         pre_buffer=whole,
-        buffer_size=0 if whole else REMOTE_BUFFER if remote(file) else LOCAL_BUFFER,
+        buffer_size=0 if whole else LOCAL_BUFFER if local(file) else REMOTE_BUFFER,
         page_checksum_verification=True,
     )
     each = max(sum(chunk.total_uncompressed_size for chunk in chunks) // info.num_rows, 1)
@@ -131,7 +132,7 @@ def _edges(metadata: pq.FileMetaData) -> list[int]:
 
 
 def _leaves(metadata: pq.FileMetaData, columns: Columns) -> dict[int, str]:
-    """Number and full path of the leaf columns needed: `a.b` also stands for `a.list.element.b`, however lists are spelt."""
+    """Number and full path of the leaf columns needed: `a.b` also stands for `a.list.element.b`, as lists are spelt."""
     found = {}
     for number in range(len(metadata.schema)):
         full = metadata.schema.column(number).path
@@ -144,7 +145,7 @@ def _leaves(metadata: pq.FileMetaData, columns: Columns) -> dict[int, str]:
 
 def _weight(group: pq.RowGroupMetaData, leaves: dict[int, str]) -> int:
     """Uncompressed bytes of the needed columns, at least 1."""
-    return max(sum(group.column(leaf).total_uncompressed_size for leaf in leaves), 1)
+    return max(sum(int(group.column(leaf).total_uncompressed_size) for leaf in leaves), 1)
 
 
 def _possible(group: pq.RowGroupMetaData, leaves: dict[int, str], columns: Columns) -> bool:

@@ -37,8 +37,9 @@ class File(NamedTuple):
 class Part(NamedTuple):
     """A share of one shard: the bytes [start, stop) of it, start < stop.
 
-    The bytes are a measure, not a place: a Parquet file is cut at the rows that lie there (see `parquet.cut`), a sequential
-    file is dealt row by row (see `stripe`). So dealing opens no file, and parts that touch never share or miss a row.
+    The bytes are a measure, not a place: a Parquet file is cut at the rows that lie there (see `parquet.cut`), any
+    other is dealt row by row (see `deal.stripe`). So dealing opens no file, and parts that touch never share or miss
+    a row.
     """
 
     file: int

@@ -5,8 +5,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from smollm3_mix.errors import SourceError, Unreadable
+from smollm3_mix.errors import SourceError
 from smollm3_mix.sources import lines, parquet, tables
 from smollm3_mix.sources.files import broken, why
 from smollm3_mix.sources.plan import Cursor, Fault, Part, Resolved, Span, Token
@@ -33,10 +32,8 @@ DECODERS: dict[str, Decoder] = {
 }
 
 OPEN = 64
-"""Parquet readers that keep what they hold of a row group (1 to 4 MB each) while idle; the rest begin at their cursor again."""
-
-THREADS = 16
-"""First blocks read at once: enough to hide a network's latency, few enough for a Hub's rate limits."""
+"""Parquet readers that keep what they hold of a row group while idle, 1 to 4 MB each; others begin at their cursor
+again."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +66,9 @@ class RawBlock:
 class Reader:
     """Blocks of one source in one lane. Holds no file open between reads; not for two threads at once.
 
-    A block ends with the row that fills `block.rows` rows or `block.bytes` of text, or with its part. So blocks depend on the
-    source's rows and the place where reading began alone: not on row groups, compression or how much is read at once.
+    A block ends with the row that fills `block.rows` rows or `block.bytes` of text, or with its part. So blocks
+    depend on the source's rows and the place where reading began alone: not on row groups, compression or how much is
+    read at once.
 
     Args:
         source: of the recipe.
@@ -188,29 +186,6 @@ class Reader:
             next=self.cursor,
             bytes=int(_lengths(texts).sum()),
         )
-
-
-def open_first(readers: Sequence[Reader], threads: int = THREADS) -> list[RawBlock | None]:
-    """The next block of each reader, in their order, read at once by several threads.
-
-    Raises:
-        Unreadable: lists every reader's error, if any failed; the others keep their place.
-    """
-    starts = [reader.cursor for reader in readers]
-    blocks: list[RawBlock | None] = []
-    faults: list[SourceError] = []
-    with ThreadPoolExecutor(max(1, min(threads, len(readers)))) as pool:
-        for future in [pool.submit(reader.read) for reader in readers]:
-            try:
-                blocks.append(future.result())
-            except SourceError as error:
-                faults.append(error)
-    if faults:
-        for reader, start in zip(readers, starts, strict=True):
-            reader.seek(start)
-        lines_ = list(dict.fromkeys(str(fault) for fault in faults))
-        raise Unreadable("\n  ".join([f"{len(lines_)} sources cannot be read", *lines_])) from faults[0]
-    return blocks
 
 
 _resting: OrderedDict[int, weakref.ref[Reader]] = OrderedDict()

@@ -30,17 +30,17 @@ def fetcher(file: File, token: Token) -> Callable[[int, int], bytes]:
 
 
 def failures() -> tuple[type[Exception], ...]:
-    """Network errors that are no OSError: those of the HTTP client `huggingface_hub` happens to use."""
+    """What network reads raise: OSError, and the errors of the HTTP client that `huggingface_hub` happens to use."""
     clients = (sys.modules.get(name) for name in ("httpx", "httpx2"))
-    return tuple(client.HTTPError for client in clients if client is not None)
+    return (OSError, *(client.HTTPError for client in clients if client is not None))
 
 
 class HubFetch:
     """Fetches ranges of one pinned file of a dataset repository, with one request each where the Hub allows it.
 
-    The Hub answers the first request with a redirect to signed storage. Later ranges go there at once, until it refuses. This is
-    what `HfFileSystem` does, without its request for the repository's info in every thread and process, and its second round
-    trip for every range.
+    The Hub answers the first request with a redirect to signed storage. Later ranges go there at once, until it
+    refuses. This is what `HfFileSystem` does, without its request for the repository's info in every thread and
+    process, and its second round trip for every range.
 
     Args:
         file: whose `url` is hf://datasets/<repo>@<commit>/<path>.
@@ -49,7 +49,7 @@ class HubFetch:
 
     def __init__(self, file: File, token: Token) -> None:
         from huggingface_hub import hf_hub_url
-        from huggingface_hub.utils import build_hf_headers
+        from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]  # public, but not in __all__
 
         found = HUB.fullmatch(file.url)
         if found is None:
@@ -63,12 +63,12 @@ class HubFetch:
         """Bytes [start, stop).
 
         Raises:
-            OSError or one of `failures()`: the Hub or its storage refuses, or cannot be reached.
+            One of `failures()`: the Hub or its storage refuses, or cannot be reached.
         """
         for again in range(TRIES):
             try:
                 data = self._get(start, stop)
-            except (OSError, *failures()):
+            except failures():
                 if again == TRIES - 1 or self._refused:
                     raise
             else:
@@ -78,7 +78,7 @@ class HubFetch:
         raise OSError(f"bytes {start} to {stop} came short {TRIES} times")
 
     def _get(self, start: int, stop: int) -> bytes:
-        from huggingface_hub.utils import hf_raise_for_status, http_backoff
+        from huggingface_hub.utils import hf_raise_for_status, http_backoff  # type: ignore[attr-defined]
 
         self._refused = False
         wanted = {"range": f"bytes={start}-{stop - 1}"}

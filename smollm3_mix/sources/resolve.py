@@ -28,8 +28,8 @@ log = logging.getLogger("smollm3_mix")
 def resolve(recipe: Recipe, *, skip_unreadable: bool = False, token: Token = None) -> Plan:
     """The recipe pinned, with the files of every source, found by `datasets` and checked to hold the columns asked for.
 
-    All sources are looked up at once; those of one repository are pinned to one commit. Of the data, only the footer or the first
-    lines of one file of each source are read.
+    All sources are looked up at once; those of one repository are pinned to one commit. Of the data, only the footer
+    or the first lines of one file of each source are read.
 
     Args:
         recipe: its active sources are looked up.
@@ -140,8 +140,8 @@ def _pin(source: Source, files: Sequence[File], shown: str) -> str:
     found = local.revision(files, shown)
     if source.revision not in {None, found}:
         raise Fault(
-            f"its files are not those of revision {source.revision}, but of {found}: they have changed since it was pinned; "
-            f"put them back, or take `revision` out"
+            f"its files are not those of revision {source.revision}, but of {found}: they have changed since it was "
+            "pinned; put them back, or take `revision` out"
         )
     return found
 
@@ -168,7 +168,7 @@ def _message(recipe: Recipe, faults: dict[str, str]) -> str:
         f"{recipe.file}: {len(faults)} of {len(recipe.active)} sources ({_number(share)} of the weight) cannot be read"
     )
     lines = [f"{id_!r} ({_number(recipe.shares[id_])}): {fault}" for id_, fault in faults.items()]
-    rest = "Mend these; or go on over the other sources, whose shares then grow, with --skip-unreadable (skip_unreadable=True)"
+    rest = "Mend these; or go on over the others, whose shares then grow, with --skip-unreadable (skip_unreadable=True)"
     if len(faults) == len(recipe.active):
         rest = "Mend these: there is no other source to go on with"
     return "\n  ".join([head, *lines]) + f"\n{rest}."
@@ -184,6 +184,9 @@ def _quiet() -> Iterator[None]:
     import datasets.utils
     import huggingface_hub.utils
 
+    # tqdm makes its class-wide lock at first use, which is no thing to do in sixteen threads at once
+    datasets.utils.tqdm.get_lock()
+    huggingface_hub.utils.tqdm.get_lock()  # type: ignore[attr-defined]
     shown = [room for room in (datasets.utils, huggingface_hub.utils) if not room.are_progress_bars_disabled()]
     for room in shown:
         room.disable_progress_bars()

@@ -1,4 +1,4 @@
-"""Conditions on a row's columns, `[[column, op, value], …]`: on arrays, and on the statistics of a Parquet row group."""
+"""Conditions on a row's columns, `[[column, op, value], …]`: on arrays, and on the bounds of a Parquet row group."""
 
 from __future__ import annotations
 

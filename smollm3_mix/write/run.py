@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -15,6 +16,7 @@ from smollm3_mix import __version__
 from smollm3_mix.errors import OutputError
 from smollm3_mix.mix import Mix, open_mix
 from smollm3_mix.recipe import Recipe, read
+from smollm3_mix.report.plan import expected_bytes
 from smollm3_mix.tally import Tally
 from smollm3_mix.write import layout
 from smollm3_mix.write.card import card
@@ -162,6 +164,7 @@ def _opened(asked: Recipe, work: Path, request: Request, token: str | bool | Non
         recipe = Recipe.from_dict(saved["recipe"])
     limits = {name: getattr(request, name) for name in ("max_samples", "max_tokens", "max_bytes")}
     train = open_mix(recipe, skip_unreadable=request.skip_unreadable, token=token, **limits)
+    _check_room(train, work)
     if not (work.parent / layout.DATA).exists():  # there if a commit was interrupted
         (work / layout.DATA).mkdir(exist_ok=True)
     layout.replace_json(note, {"request": request.to_dict(), "recipe": train.plan.recipe.to_dict()})
@@ -170,6 +173,22 @@ def _opened(asked: Recipe, work: Path, request: Request, token: str | bool | Non
         return [train]
     held = {key: max(1, round(limit * holdout.fraction)) if limit else None for key, limit in limits.items()}
     return [train, Mix(train.plan, "validation", **held)]
+
+
+def _check_room(mix: Mix, work: Path) -> None:
+    """Nothing, where the disk has room for the mix and what is written already counts.
+
+    Raises:
+        OutputError: it has not.
+    """
+    there = sum(path.stat().st_size for path in work.rglob("*") if path.is_file())
+    room = shutil.disk_usage(work).free + there
+    needed = expected_bytes(mix.recipe, mix.plan.resolved, mix.max_tokens, mix.max_bytes)
+    if mix.max_samples is None and needed > room:
+        raise OutputError(
+            f"{work.parent} has room for {room:,} bytes, and the mix would take about {needed:,.0f}. Give --max-tokens, "
+            "--max-samples or --max-bytes, or another --output-dir."
+        )
 
 
 def _differing(was: dict[str, Any], now: dict[str, Any]) -> str:

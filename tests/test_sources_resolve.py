@@ -1,0 +1,230 @@
+"""Resolving: local sources of every shape are found and pinned, and all that cannot be read stand in one error."""
+
+import dataclasses
+import logging
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sources_fixtures import blocks, rows, source, write
+
+from smollm3_mix.errors import SourceError, Unreadable
+from smollm3_mix.recipe import Block, Recipe
+from smollm3_mix.sources import Plan, Reader, deal, resolve
+from smollm3_mix.sources.listing import Listing
+
+
+def recipe(*sources: Any, **changes: Any) -> Recipe:
+    return Recipe(sources=sources, file="mine.yaml", **changes)
+
+
+def one(name: Path | str, **changes: Any) -> Plan:
+    return resolve(recipe(source(name=str(name), **changes)))
+
+
+def fault(name: Path | str, **changes: Any) -> str:
+    """The sentence on the one source that cannot be read."""
+    with pytest.raises(Unreadable) as error:
+        one(name, **changes)
+    first, line, last = str(error.value).split("\n")
+    assert first == "mine.yaml: 1 of 1 sources (100 % of the weight) cannot be read"
+    assert last == "Mend these: there is no other source to go on with."
+    return line.removeprefix("  's' (100 %): ")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two configs with splits, told by the card."""
+    root = tmp_path / "web"
+    for path in ("en/train-0.parquet", "en/train-1.parquet", "en/test-0.parquet", "fr/train-0.parquet"):
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        write(root / path, [{"text": path, "id": 1, "n": 2}])
+    card = "".join(
+        f"- config_name: {name}\n  data_files:\n"
+        f"  - split: train\n    path: {name}/train-*\n  - split: test\n    path: {name}/test-*\n"
+        for name in ("en",)
+    )
+    card += "- config_name: fr\n  data_files: fr/*\n"
+    (root / "README.md").write_text(f"---\nconfigs:\n{card}---\n")
+    return root
+
+
+def test_a_folder_with_configs_and_splits(folder: Path) -> None:
+    plan = one(folder, config="en")
+    assert [file.path for file in plan.resolved["s"].files] == [f"{folder}/en/train-{n}.parquet" for n in (0, 1)]
+    assert [file.path for file in one(folder, config="en", split="test").resolved["s"].files] == [
+        f"{folder}/en/test-0.parquet"
+    ]
+    assert plan.resolved["s"].format == "parquet"
+    assert plan.resolved["s"].bytes == sum((folder / f"en/train-{n}.parquet").stat().st_size for n in (0, 1))
+    assert plan.recipe.sources[0].revision == plan.resolved["s"].revision
+    assert plan.skipped == {}
+    assert pickle.loads(pickle.dumps(plan)) == plan
+
+
+def test_data_dir_and_data_files(folder: Path) -> None:
+    assert [f.path for f in one(folder, data_dir="fr").resolved["s"].files] == [f"{folder}/fr/train-0.parquet"]
+    found = one(folder, data_files=("en/test*", "fr/*")).resolved["s"].files
+    assert [file.path for file in found] == [f"{folder}/en/test-0.parquet", f"{folder}/fr/train-0.parquet"]
+
+
+def test_relative_names_are_told_as_written(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for here, name, base in ((folder.parent, "web/", ""), (Path("/"), "web", str(folder.parent))):
+        monkeypatch.chdir(here)
+        found = resolve(recipe(source(name=name, config="fr"), folder=base)).resolved["s"]
+        assert [file.path for file in found.files] == ["web/fr/train-0.parquet"]
+        monkeypatch.chdir("/")
+        assert len(blocks(Reader(source(), found, deal(found, 1, 0, True)[0], Block()))) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("d/a.jsonl", ["d/a.jsonl"]),
+        ("d/*.jsonl*", ["d/a.jsonl", "d/b.jsonl.gz"]),
+        ("**/a.jsonl", ["d/a.jsonl"]),
+        ("*/*.jsonl", ["d/a.jsonl"]),
+        ("d/t.tsv", ["d/t.tsv"]),
+    ],
+)
+def test_files_and_globs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, shown: list[str]) -> None:
+    (tmp_path / "d").mkdir()
+    write(tmp_path / "d/a.jsonl", [{"text": "a"}])
+    write(tmp_path / "d/b.jsonl.gz", [{"text": "b"}])
+    (tmp_path / "d/t.tsv").write_text("n\ttext\n1\ta\n")
+    monkeypatch.chdir(tmp_path)
+    for place, prefix in ((name, ""), (f"{tmp_path}/{name}", f"{tmp_path}/")):
+        found = one(place).resolved["s"]
+        assert [file.path for file in found.files] == [prefix + path for path in shown]
+        read = rows(blocks(Reader(source(), found, deal(found, 1, 0, False)[0], Block())))
+        assert [text for _, _, text, _ in read] == ["a", "b"][: len(shown)]
+
+
+def test_all_formats_in_folders(tmp_path: Path) -> None:
+    for ending, form in ((".jsonl.zst", "json"), (".json.gz", "json"), (".csv", "csv"), (".parquet", "parquet")):
+        root = tmp_path / ending.replace(".", "_")
+        (root / "deep" / "er").mkdir(parents=True)
+        write(root / f"deep/er/a{ending}", [{"text": "a"}])
+        found = one(root).resolved["s"]
+        assert found.format == form
+        assert rows(blocks(Reader(source(), found, deal(found, 1, 0, False)[0], Block())))[0][2] == "a"
+
+
+def test_the_pin_of_local_files_changes_with_them_and_not_with_their_place(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        write(tmp_path / name / "x.jsonl", [{"text": "same"}])
+    first, second = (one(tmp_path / name).resolved["s"].revision for name in "ab")
+    assert first == second
+    assert first.startswith("files-")
+    assert len(first) == len("files-") + 12
+    assert one(tmp_path / "a", revision=first).resolved["s"].revision == first
+    write(tmp_path / "a" / "x.jsonl", [{"text": "other"}])
+    changed = one(tmp_path / "a").resolved["s"].revision
+    assert fault(tmp_path / "a", revision=first) == (
+        f"its files are not those of revision {first}, but of {changed}: they have changed since it was pinned; "
+        "put them back, or take `revision` out"
+    )
+
+
+def test_every_source_that_cannot_be_read_is_listed(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Listing, "_info", lambda self, revision: (_ for _ in ()).throw(SourceError("no network here")))
+    write(tmp_path / "good.jsonl", [{"text": "a"}])
+    mine = recipe(
+        source(id="good", name=str(tmp_path / "good.jsonl"), weight=0.5),
+        source(id="typo", name=str(folder), config="En", weight=0.3),
+        source(id="column", name=str(folder), config="fr", text_field="content", weight=0.15),
+        source(id="stack", name="org/stack", content="swh", weight=0.05),
+        source(id="secret", name=None, unavailable="internal", weight=0.5),
+        source(id="nil", name="x", weight=0),
+    )
+    with pytest.raises(Unreadable) as error:
+        resolve(mine)
+    assert str(error.value) == (
+        "mine.yaml: 3 of 4 sources (50 % of the weight) cannot be read\n"
+        "  'typo' (30 %): no config 'En' (did you mean 'en'?); its configs: en, fr\n"
+        "  'column' (15 %): no column 'content'; its columns: text, id, n\n"
+        "  'stack' (5 %): its rows hold Software Heritage ids in `blob_id`, no text, "
+        "and reading `content: swh` is not there yet; name a source with the text inline, or mark it `unavailable:`\n"
+        "Mend these; or go on over the others, whose shares then grow, with --skip-unreadable (skip_unreadable=True)."
+    )
+
+
+def test_going_on_without_unreadable_sources_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write(tmp_path / "good.jsonl", [{"text": "a"}])
+    (tmp_path / "bad.jsonl").write_text("[]")
+    mine = recipe(
+        source(id="good", name=str(tmp_path / "good.jsonl"), weight=3),
+        source(id="bad", name=str(tmp_path / "bad.jsonl"), weight=1),
+        source(id="secret", name=None, unavailable="internal"),
+    )
+    with caplog.at_level(logging.WARNING, "smollm3_mix"):
+        plan = resolve(mine, skip_unreadable=True)
+    assert list(plan.resolved) == ["good"]
+    assert plan.recipe.shares == {"good": 1.0}
+    assert plan.skipped["secret"] == "internal"
+    assert plan.skipped["bad"].startswith("it is one JSON array")
+    assert "mine.yaml: source 'bad' (25 % of the weight) is left out: it is one JSON array" in caplog.text
+    with pytest.raises(Unreadable, match="there is no other source"):
+        resolve(recipe(dataclasses.replace(mine.sources[1])), skip_unreadable=True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, "it has several configs and none is named; add one, such as `config: en`; its configs: en, fr"),
+        ({"config": "de"}, "no config 'de'; its configs: en, fr"),
+        ({"config": "fr", "split": "validation"}, "no split 'validation'; its splits: train"),
+        ({"config": "en", "split": "tset"}, "no split 'tset' (did you mean 'test'?); its splits: train, test"),
+        ({"data_dir": "de"}, "no data files that match 'de' in {folder}; parquet, json, csv, arrow are read"),
+        (
+            {"data_files": ("*.txt",)},
+            "no data files that match ('*.txt',) in {folder}; parquet, json, csv, arrow are read",
+        ),
+        ({"config": "fr", "text_field": "n"}, "column 'n' holds int64, no text; its columns: text, id, n"),
+        (
+            {"config": "fr", "where": (("n", "==", "x"),)},
+            "where n == 'x': column 'n' is int64, which cannot be compared with that",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_folder(folder: Path, changes: dict[str, Any], said: str) -> None:
+    assert fault(folder, **changes) == said.format(folder=folder)
+
+
+def test_what_is_wrong_with_files(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    assert fault(tmp_path / "empty") == f"no data files in {tmp_path}/empty; parquet, json, csv, arrow are read"
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts/a.txt").write_text("a")
+    assert (
+        fault(tmp_path / "texts")
+        == "its files are of the kind 'text', which is not read; parquet, json, csv, arrow are"
+    )
+    (tmp_path / "a.txt").write_text("a")
+    assert fault(tmp_path / "a.txt") == (
+        "a.txt ends in none of .parquet, .json, .jsonl, .ndjson, .csv, .tsv, .arrow "
+        "(compressed: .gz, .bz2, .zst, .lz4, .xz)"
+    )
+    write(tmp_path / "a.jsonl", [{"text": "a"}])
+    write(tmp_path / "a.csv", [{"text": "a"}])
+    assert fault(tmp_path / "a.*sv", split="test") == "no split 'test'; single files are split 'train'"
+    assert fault(tmp_path / "a.[jc]s*") == "its files are of several formats: a.csv, a.jsonl"
+    assert fault(tmp_path / "a.csv", config="x", data_dir="y") == (
+        f"{tmp_path}/a.csv names files, so config, data_dir cannot be used with it; take that out"
+    )
+    (tmp_path / "none.jsonl").write_text("")
+    assert fault(tmp_path / "none.jsonl") == "its files are empty (1 of them)"
+    (tmp_path / "blank.jsonl").write_text("\n\n")
+    assert fault(tmp_path / "blank.jsonl").endswith("blank.jsonl has no rows in its first 65536 bytes")
+    write(tmp_path / "none.parquet", [])
+    assert fault(tmp_path / "none.parquet").endswith("none.parquet has no rows")
+    (tmp_path / "bad.parquet").write_bytes(b"PAR1" * 4)
+    assert "bad.parquet is damaged or not whole (" in fault(tmp_path / "bad.parquet")
+    write(tmp_path / "ids.parquet", [{"blob_id": "0a", "path": "x.py"}])
+    assert fault(tmp_path / "ids.parquet").startswith("its rows hold Software Heritage ids in `blob_id`, no text")
+    write(tmp_path / "keys.jsonl", [{"blob": "0a", "txt": "x"}])
+    assert fault(tmp_path / "keys.jsonl") == "no column 'text' (did you mean 'txt'?); its columns: blob, txt"
