@@ -1,10 +1,10 @@
-"""Recounts a written mix with none of the package's code: shares, and every source's debt after every record of every lane.
+"""Recounts a written mix with none of the package's code: shares, and all debts after every record of every lane.
 
     python bench/recount.py DIR
 
-Reads DIR/recipe.yaml as plain YAML and DIR/data/train-*.parquet in order; prints one line a source; exits 1 where a debt exceeds
-longest + share × sum of all longest. The longest documents are taken from DIR/tally.json, since one that waits at the end of a lane is in
-no file and yet lies on its source's line.
+Reads DIR/recipe.yaml as plain YAML and DIR/data/train-*.parquet in order; prints one line a source; exits 1 where a
+debt exceeds longest + share × sum of all longest. The longest documents are taken from DIR/tally.json, since one that
+waits at the end of a lane is in no file and yet lies on its source's line.
 """
 
 import json
@@ -40,7 +40,7 @@ def main(folder: Path) -> int:
                     mine[source] += tokens
                     records[source] += 1
                     if tokens > longest[source]:
-                        over.append(f"{path.name}: a document of {source} has {tokens:,} tokens, tally.json says {longest[source]:,}")
+                        over.append(f"{path.name}: {source} has {tokens:,} tokens; tally.json: {longest[source]:,}")
                     for each, share in shares.items():
                         debt = abs(share * total - mine[each])
                         if debt > worst[each]:
@@ -55,9 +55,12 @@ def main(folder: Path) -> int:
     print(f"{'source':40} {'asked':>10} {'given':>10} {'off by (pp)':>12} {'records':>9} {'worst debt / bound':>19}")
     for each, share in shares.items():
         got = given[each] / everything
-        print(f"{each:40} {share:10.4%} {got:10.4%} {100 * (got - share):+12.4f} {records[each]:9,} {ratio_to_bound[each]:19.2f}")
+        shown = f"{share:10.4%} {got:10.4%} {100 * (got - share):+12.4f} {records[each]:9,}"
+        print(f"{each:40} {shown} {ratio_to_bound[each]:19.2f}")
     off = max(abs(given[s] / everything - shares[s]) for s in shares)
-    print(f"{everything:,} tokens in {sum(records.values()):,} records; no share is off by more than {100 * off:.4f} pp")
+    print(
+        f"{everything:,} tokens in {sum(records.values()):,} records; no share is off by more than {100 * off:.4f} pp"
+    )
     print("\n".join(over) or "Every debt is within its bound at every prefix of every lane.")
     return bool(over)
 

@@ -39,11 +39,11 @@ class SourceError(MixError, OSError):
     """A source cannot be resolved, opened or read; the message names the source and, where known, file and row."""
 
 
-class Unreadable(SourceError):
+class Unreadable(SourceError):  # noqa: N818 - says what happened
     """Some sources of a recipe cannot be read. The message lists each with its share and what to do."""
 
 
-class SourceExhausted(MixError, RuntimeError):
+class SourceExhausted(MixError, RuntimeError):  # noqa: N818 - says what happened
     """A source ended before the mix did; the message computes the remedies."""
 
 
@@ -55,5 +55,5 @@ class OutputError(MixError, OSError):
     """An output folder that cannot be written, holds something else, or is in use by another writer."""
 
 
-class MissingExtra(MixError, ImportError):
+class MissingExtra(MixError, ImportError):  # noqa: N818 - says what happened
     """An optional package is needed; the message says what to install and for which step."""

@@ -1,9 +1,10 @@
 """The order of a mix: which source gives the next document.
 
-Two orders share one interface, so the mix above does not know which it runs. `Exact` merges stretched lines: every prefix has
-the recipe's shares, within a bound. `Iid` draws a source for each document, as `datasets.interleave_datasets` does. Both are told
-what each source has laid (`lay`), answer with the sources of all documents that are safe to give (`ready`), and name
-the source to read next when there are none (`wanting`). Nothing here reads a file or keeps a generator's state.
+Two orders share one interface, so the mix above does not know which it runs. `Exact` merges stretched lines: every
+prefix has the recipe's shares, within a bound. `Iid` draws a source for each document, as
+`datasets.interleave_datasets` does. Both are told what each source has laid (`lay`), answer with the sources of all
+documents that are safe to give (`ready`), and name the source to read next when there are none (`wanting`). Nothing
+here reads a file or keeps a generator's state.
 """
 
 import hashlib
@@ -20,7 +21,7 @@ _DRAWS = 4096  # draws looked at in one go by `Iid`; has no effect on what comes
 
 
 def stream_key(*names: object) -> tuple[int, int]:
-    """A 128-bit key for `uniforms`, made of anything that has a stable `repr`: equal names, equal key, on every machine."""
+    """A 128-bit key for `uniforms`, the same on every machine for names of equal `repr`."""
     digest = hashlib.blake2b(repr(names).encode(), digest_size=16).digest()
     return int.from_bytes(digest[:8], "little"), int.from_bytes(digest[8:], "little")
 
@@ -41,11 +42,11 @@ def permutation(key: tuple[int, int], count: int) -> Ints:
 
 
 def places(units: Ints, before: int, ordinal: int, share: float, key: tuple[int, int]) -> Floats:
-    """Position of each document on the common line, float64[rows], in stretched units; never decreasing within a source.
+    """Position of each document on the common line, float64[rows], in stretched units; never decreasing.
 
-    A document of n units that starts at unit b of its source lies at (b + u·n) / share, with u in [0, 1) drawn from `key` and the
-    document's ordinal alone. Merging all sources by position gives, at every prefix, each source its share of the total, give or
-    take `debt_bound`.
+    A document of n units that starts at unit b of its source lies at (b + u·n) / share, with u in [0, 1) drawn from
+    `key` and the document's ordinal alone. Merging all sources by position gives, at every prefix, each source its
+    share of the total, give or take `debt_bound`.
 
     Args:
         units: tokens (or bytes, or ones) of each document, int64[rows], each ≥ 1.
@@ -61,8 +62,8 @@ def places(units: Ints, before: int, ordinal: int, share: float, key: tuple[int,
 def debt_bound(shares: Floats, longest: Floats) -> Floats:
     """Largest |share × total − given| that `Exact` allows at any prefix, float64[sources], in units.
 
-    At position x a source has given share·x, give or take the document that covers x, hence its longest; the total is x, give
-    or take the sum of all sources' longest. So: own longest + share × sum of every source's longest.
+    At position x a source has given share·x, give or take the document that covers x, hence its longest; the total is
+    x, give or take the sum of all sources' longest. So: own longest + share × sum of every source's longest.
     """
     return np.asarray(longest + shares * longest.sum(), dtype=np.float64)
 

@@ -16,9 +16,9 @@ RECORD = pa.schema(
 """Columns of a record, the same for every recipe, so that mixes can be concatenated.
 
 text: the cleaned text. id: the source's own id, else made of file and row; stable over seeds and lanes. source: `id` of
-the source in the recipe. tokens: as counted by `weigh_by` (see `Recipe.tokens`). file: repository, pinned revision and path,
-or a local path as the recipe has it. row: number of the raw row in that file, from 0. meta: kept columns as one JSON
-object, null where none are kept.
+the source in the recipe. tokens: as counted by `weigh_by` (see `Recipe.tokens`). file: repository, pinned revision
+and path, or a local path as the recipe has it. row: number of the raw row in that file, from 0. meta: kept columns as
+one JSON object, null where none are kept.
 """
 
 WEIGH_BY = ("tokens", "bytes", "documents")

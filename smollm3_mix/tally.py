@@ -105,8 +105,8 @@ class Tally:
 class Debts:
     """Largest debt of each source at any prefix, kept up to date chunk by chunk without a loop over records.
 
-    A source's debt grows with every record of another source and falls with its own; so its extremes lie right before and right
-    after its own records, and at the end.
+    A source's debt grows with every record of another source and falls with its own; so its extremes lie right before
+    and right after its own records, and at the end.
 
     Args:
         shares: normalised shares, float64[sources]; a share of 0 marks a source that has left.

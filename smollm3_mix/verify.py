@@ -52,7 +52,8 @@ class Verdict:
 def verify(folder: str | os.PathLike[str]) -> Verdict:
     """What the files of a written mix hold, and every way in which they differ from its recipe and tally.
 
-    Checked: the files are those of the tally; the counts of every source are; tokens follow from the texts; the debt of every
+    Checked: the files are those of the tally; the counts of every source are; tokens follow from the texts; the debt
+        of every
     source is within its bound after every record of every lane; no text comes twice in a lane, where the recipe drops
     duplicates and reads sources once; no text of validation is in train.
 
@@ -62,7 +63,9 @@ def verify(folder: str | os.PathLike[str]) -> Verdict:
     place = Path(folder)
     if not layout.complete(place):
         missing = next(name for name in layout.RESULT if not (place / name).exists())
-        raise OutputError(f"{place} is no finished mix: it has no {missing}. Run `smollm3-mix write` again to finish it.")
+        raise OutputError(
+            f"{place} is no finished mix: it has no {missing}. Run `smollm3-mix write` again to finish it."
+        )
     recipe = read(place / layout.RECIPE)
     saved = json.loads((place / layout.TALLY).read_bytes())
     verdict = Verdict(recipe, {})
@@ -133,7 +136,8 @@ class _Lane:
             if len(wrong):
                 at = int(wrong[0])
                 self._faults.append(
-                    f"{path.name}: record {batch['id'][at].as_py()!r} says {written[at]} tokens; its text gives {counted[at]}"
+                    f"{path.name}: record {batch['id'][at].as_py()!r} says {written[at]} tokens; "
+                    f"its text gives {counted[at]}"
                 )
             self._prints.append(fingerprints(batch["text"]))
             units = tokens.units(self._recipe.weigh_by, lengths, written.astype(np.int64))
@@ -158,13 +162,14 @@ class _Lane:
         longest = np.array([float(counts.longest) for counts in expected])
         bound = debt_bound(self._shares, longest)
         faults = list(self._faults)
-        if self._recipe.order == "exact" and self._recipe.weighted and self._recipe.on_exhausted != "renormalise":
-            if not self._label.startswith("validation"):
-                faults += [
-                    f"{self._label}: the debt of '{source}' reached {worst:,.0f} {self._recipe.weigh_by}; its bound is {most:,.0f}"
-                    for source, worst, most in zip(self._ids, self._debts.worst, bound, strict=True)
-                    if worst > most * (1 + 1e-9)
-                ]
+        recipe, unit = self._recipe, self._recipe.weigh_by
+        bounded = recipe.order == "exact" and recipe.weighted and recipe.on_exhausted != "renormalise"
+        if bounded and not self._label.startswith("validation"):
+            faults += [
+                f"{self._label}: the debt of '{source}' reached {worst:,.0f} {unit}; its bound is {most:,.0f}"
+                for source, worst, most in zip(self._ids, self._debts.worst, bound, strict=True)
+                if worst > most * (1 + 1e-9)
+            ]
         once = all(counts.passes <= 1 for counts in expected)
         if self._recipe.dedup.exact and once:
             prints = self.prints
@@ -178,7 +183,9 @@ def _batches(path: Path, faults: list[str]) -> Iterator[pa.RecordBatch]:
     try:
         with pq.ParquetFile(path) as file:
             if not file.schema_arrow.equals(RECORD):
-                faults.append(f"{path.name}: columns are {', '.join(file.schema_arrow.names)}; expected {', '.join(RECORD.names)}")
+                faults.append(
+                    f"{path.name}: columns are {', '.join(file.schema_arrow.names)}; expected {', '.join(RECORD.names)}"
+                )
                 return
             yield from file.iter_batches(BATCH)
     except (pa.ArrowException, OSError) as error:
@@ -188,12 +195,11 @@ def _batches(path: Path, faults: list[str]) -> Iterator[pa.RecordBatch]:
 def _against(split: str, found: Tally, expected: Tally) -> list[str]:
     faults = []
     for source, wanted in expected.sources.items():
-        mine = found.sources.get(source, Counts())
         for name in ("given", "given_bytes", "given_tokens", "given_units"):
-            if getattr(mine, name) != getattr(wanted, name):
-                faults.append(
-                    f"{split}: '{source}': {name} is {getattr(mine, name):,} in the files and {getattr(wanted, name):,} in {layout.TALLY}"
-                )
+            counted, saved = getattr(found.sources.get(source, Counts()), name), getattr(wanted, name)
+            if counted != saved:
+                where = f"in the files and {saved:,} in {layout.TALLY}"
+                faults.append(f"{split}: '{source}': {name} is {counted:,} {where}")
     return faults
 
 

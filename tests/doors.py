@@ -46,13 +46,14 @@ def write_recipe(path: Path, sources: Path, **changes: Any) -> Path:
     return path
 
 
-def run(code: str, home: Path, **arguments: Any) -> dict[str, Any]:
+def run(code: str, home: Path, endpoint: str | None = None, **arguments: Any) -> Any:
     """What `code` prints as JSON on its last line, run by a fresh interpreter whose caches are under `home`.
 
-    `arguments` are the variables it starts with.
+    `endpoint` is its Hub; it has none by default. `arguments` are the variables it starts with.
     """
     package = str(Path(smollm3_mix.__file__).parents[1])
-    environment = os.environ | {"HF_HOME": str(home), "HF_HUB_OFFLINE": "1", "PYTHONPATH": package}
+    hub = {"HF_ENDPOINT": endpoint, "HF_HUB_OFFLINE": "0"} if endpoint else {"HF_HUB_OFFLINE": "1"}
+    environment = os.environ | hub | {"HF_HOME": str(home), "PYTHONPATH": package}
     script = f"import json\nglobals().update(json.loads({json.dumps(arguments, default=str)!r}))\n{code}"
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, env=environment, cwd=home, check=False

@@ -43,7 +43,10 @@ def test_lanes_take_turns_and_are_the_same_alone(recipe_file):
         expected += [lane[place] for lane in alone if place < len(lane)]
     assert ids(mix.stream()) == expected
     assert ids(mix.stream([2, 0])) == [
-        lane[place] for place in range(max(len(alone[0]), len(alone[2]))) for lane in (alone[2], alone[0]) if place < len(lane)
+        lane[place]
+        for place in range(max(len(alone[0]), len(alone[2])))
+        for lane in (alone[2], alone[0])
+        if place < len(lane)
     ]
 
 
@@ -61,7 +64,9 @@ def test_every_record_comes_once_and_says_where_from(recipe_file):
 def test_debts_are_within_their_bound_at_every_prefix(recipe_file, weigh_by):
     mix = open_mix(recipe_file(lanes=1, weigh_by=weigh_by))
     records = list(mix.stream())
-    unit = {"tokens": lambda r: r["tokens"], "bytes": lambda r: len(r["text"].encode()), "documents": lambda r: 1}[weigh_by]
+    unit = {"tokens": lambda r: r["tokens"], "bytes": lambda r: len(r["text"].encode()), "documents": lambda r: 1}[
+        weigh_by
+    ]
     units = np.array([unit(r) for r in records])
     sources = np.array([r["source"] for r in records])
     shares = mix.recipe.shares
@@ -108,7 +113,11 @@ def test_tally_counts_what_was_given_out_and_no_more(recipe_file):
         {"lanes": 2, "on_exhausted": "repeat"},
         {"lanes": 1, "order": "iid"},
         {"lanes": 2, "order": "iid", "on_exhausted": "repeat"},
-        {"lanes": 2, "dedup": {"exact": True, "near": {"bands": 14, "rows": 8, "ngram": 5}}, "holdout": {"fraction": 0.2}},
+        {
+            "lanes": 2,
+            "dedup": {"exact": True, "near": {"bands": 14, "rows": 8, "ngram": 5}},
+            "holdout": {"fraction": 0.2},
+        },
         {"lanes": 2, "weighted": False},
     ],
     ids=lambda top: "-".join(str(value) for value in top.values() if not isinstance(value, dict)),
@@ -119,7 +128,7 @@ def test_resumes_at_every_position(recipe_file, top):
     assert len(whole) > 100
     stream = mix.stream()
     records = iter(stream)
-    for position in range(0, len(whole) + 1):
+    for position in range(len(whole) + 1):
         state = json.loads(json.dumps(stream.state_dict()))
         if position % 5 == 0 or position > len(whole) - 3:
             resumed = mix.stream()
@@ -154,7 +163,10 @@ def test_limits_end_the_mix(recipe_file):
     path = recipe_file(lanes=3)
     assert len(list(open_mix(path, max_samples=100).stream())) == 100
     assert len(list(open_mix(path, max_samples=2).stream())) == 2
-    for limits, measure in (({"max_tokens": 3000}, lambda r: r["tokens"]), ({"max_bytes": 9000}, lambda r: len(r["text"].encode()))):
+    for limits, measure in (
+        ({"max_tokens": 3000}, lambda r: r["tokens"]),
+        ({"max_bytes": 9000}, lambda r: len(r["text"].encode())),
+    ):
         records = list(open_mix(path, lanes=1, **limits).stream())
         total = sum(map(measure, records))
         limit = next(iter(limits.values()))
@@ -178,7 +190,7 @@ def test_the_remedies_of_a_source_that_ends_work(recipe_file):
         list(open_mix(path, max_tokens=90_000).stream())
     message = str(caught.value)
     source = message.split("'")[1]
-    passes = int(message.split("max_passes to ")[1].split(",")[0])
+    passes = int(message.split("max_passes to ")[1].split(",", maxsplit=1)[0])
     more = recipe_file("more", sources={key: {"max_passes": passes} for key in "abc"}, lanes=1, on_exhausted="error")
     assert sum(r["tokens"] for r in open_mix(more, max_tokens=90_000).stream()) >= 90_000
     weight = float(message.split("weight to ")[1].rstrip("."))
@@ -236,7 +248,9 @@ def test_draws_by_document_are_those_of_interleave_datasets(recipe_file, tmp_pat
     ]
     expected = [
         row["source"]
-        for row in datasets.interleave_datasets(parts, probabilities=[0.6, 0.3, 0.1], seed=7, stopping_strategy="first_exhausted")
+        for row in datasets.interleave_datasets(
+            parts, probabilities=[0.6, 0.3, 0.1], seed=7, stopping_strategy="first_exhausted"
+        )
     ]
     assert [r["source"] for r in mix.stream()] == expected
 
@@ -254,7 +268,9 @@ def test_a_lane_without_rows_of_a_source_is_an_error(recipe_file, tmp_path):
     folder.mkdir()
     (folder / "one.jsonl").write_text('{"text": "the only row of this source"}\n')
     both = recipe_file("both", sources={"c": {"name": str(folder)}}, lanes=2)
-    with pytest.raises(SourceExhausted, match=r"'c' has no row in lane \d of 2: it is empty or has fewer rows than lanes"):
+    with pytest.raises(
+        SourceExhausted, match=r"'c' has no row in lane \d of 2: it is empty or has fewer rows than lanes"
+    ):
         list(open_mix(both).stream())
     assert len(list(open_mix(both, lanes=1).stream())) > 0
     assert path.exists()
@@ -262,7 +278,9 @@ def test_a_lane_without_rows_of_a_source_is_an_error(recipe_file, tmp_path):
 
 def test_a_source_that_keeps_nothing_is_an_error_with_the_reasons(recipe_file):
     path = recipe_file(sources={"b": {"judge": {"min_chars": 10_000}}}, lanes=1)
-    with pytest.raises(SourceExhausted, match=r"'b' gave no document in lane 0 of 1 \(200 rows read, dropped: .*too_short 19\d"):
+    with pytest.raises(
+        SourceExhausted, match=r"'b' gave no document in lane 0 of 1 \(200 rows read, dropped: .*too_short 19\d"
+    ):
         list(open_mix(path).stream())
 
 

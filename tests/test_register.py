@@ -9,6 +9,7 @@ import datasets
 import pytest
 from datasets import get_dataset_config_names, load_dataset
 from doors import run, write_recipe, write_sources
+from hub import hub
 
 from smollm3_mix import RecipeError, load, register
 
@@ -118,6 +119,28 @@ def test_the_package_may_be_imported_before_or_after_datasets(folder: Path, tmp_
     loaders = ["SourceFileLoader"] * 2  # the hook leaves no trace in the module
     assert before == {"id": first, "early": False, "loaders": loaders}
     assert after == {"id": first, "early": None, "loaders": loaders}
+
+
+HUB = """
+import smollm3_mix
+from datasets import get_dataset_config_names, load_dataset
+dataset = load_dataset("org/smollm3_mix", "two", split="train", streaming=True, seed=9)
+ours = smollm3_mix.load("hf://datasets/org/smollm3_mix/configs/two.smollm3_mix.yaml", seed=9)
+prepared = load_dataset("org/smollm3_mix", "two", split="train", max_samples=12)
+print(json.dumps({
+    "configs": get_dataset_config_names("org/smollm3_mix"),
+    "ids": [record["id"] for record in dataset],
+    "same": list(dataset) == list(ours),
+    "prepared": len(prepared),
+}))
+"""
+
+
+def test_a_recipe_repository_of_the_hub_streams_what_load_gives(folder: Path, tmp_path: Path) -> None:
+    with hub("org/smollm3_mix", folder) as endpoint:
+        found = run(HUB, tmp_path, endpoint)
+    direct = load(folder / "configs/two.smollm3_mix.yaml", cache_dir=str(tmp_path), seed=9)
+    assert found == {"configs": ["one", "two"], "ids": ids(direct), "same": True, "prepared": 12}
 
 
 OTHERS = """

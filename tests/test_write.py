@@ -1,4 +1,4 @@
-"""Written mixes: the same bytes however they come about, resumed after any stop, loadable by anyone, checked by `verify`."""
+"""Written mixes: the same bytes however they come about, resumed after any stop, checked by `verify`."""
 
 import json
 import random
@@ -27,12 +27,18 @@ def _small_groups(monkeypatch):
 
 
 def content(folder):
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(Path(folder).rglob("*")) if path.is_file()}
+    return {
+        str(path.relative_to(folder)): path.read_bytes() for path in sorted(Path(folder).rglob("*")) if path.is_file()
+    }
 
 
 def records(folder, split="train"):
     return {
-        lane: [row for path in sorted((folder / "data").glob(f"{split}-{lane:05d}-*")) for row in pq.read_table(path).to_pylist()]
+        lane: [
+            row
+            for path in sorted((folder / "data").glob(f"{split}-{lane:05d}-*"))
+            for row in pq.read_table(path).to_pylist()
+        ]
         for lane in range(4)
     }
 
@@ -47,7 +53,12 @@ def test_files_hold_the_records_of_each_lane(recipe_file, tmp_path):
     assert tallies["train"].total.given == sum(len(r) for r in records(tmp_path / "out").values())
     names = [path.name for path in sorted((tmp_path / "out" / "data").iterdir())]
     assert len([name for name in names if name.startswith("train-00000-")]) > 3
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["README.md", "data", "recipe.yaml", "tally.json"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "README.md",
+        "data",
+        "recipe.yaml",
+        "tally.json",
+    ]
     assert pq.read_schema(tmp_path / "out" / "data" / names[0]).equals(RECORD)
 
 
@@ -80,14 +91,18 @@ def test_a_finished_mix_is_left_alone(recipe_file, tmp_path):
     before = content(tmp_path / "out")
     assert write(path, tmp_path / "out", max_samples=50) == first
     assert content(tmp_path / "out") == before
-    with pytest.raises(OutputError, match=r"holds another mix: it was asked for with max_samples=50, not 60\. Choose another"):
+    with pytest.raises(
+        OutputError, match=r"holds another mix: it was asked for with max_samples=50, not 60\. Choose another"
+    ):
         write(path, tmp_path / "out", max_samples=60)
 
 
 def test_a_folder_with_other_things_is_refused(recipe_file, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.tex").write_text("years of work")
-    with pytest.raises(OutputError, match=r"holds 'thesis.tex', which is no part of a written mix\. Choose an empty or new folder"):
+    with pytest.raises(
+        OutputError, match=r"holds 'thesis.tex', which is no part of a written mix\. Choose an empty or new folder"
+    ):
         write(recipe_file(), tmp_path / "out")
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["thesis.tex"]
 
@@ -122,7 +137,9 @@ def test_an_unfinished_write_of_another_mix_is_refused(recipe_file, tmp_path):
 
     with pytest.raises(Crash):
         write(recipe_file(), tmp_path / "out", listener=crash)
-    with pytest.raises(OutputError, match=r"holds the unfinished write of another mix: it was asked for with fingerprint="):
+    with pytest.raises(
+        OutputError, match=r"holds the unfinished write of another mix: it was asked for with fingerprint="
+    ):
         write(recipe_file(), tmp_path / "out", seed=9)
 
 
@@ -168,7 +185,9 @@ def test_two_writers_at_once(recipe_file, tmp_path):
     path = recipe_file()
 
     def second(_):
-        with pytest.raises(OutputError, match=r"out is being written by another process .* Wait for it, or choose another"):
+        with pytest.raises(
+            OutputError, match=r"out is being written by another process .* Wait for it, or choose another"
+        ):
             write(path, tmp_path / "out")
         raise Crash
 
@@ -216,7 +235,9 @@ def test_the_pinned_recipe_rebuilds_the_same_files(recipe_file, tmp_path):
     write(recipe_file(), tmp_path / "one", max_samples=80)
     write(tmp_path / "one" / "recipe.yaml", tmp_path / "two", max_samples=80)
     one, two = content(tmp_path / "one"), content(tmp_path / "two")
-    assert {n: c for n, c in one.items() if n.startswith("data")} == {n: c for n, c in two.items() if n.startswith("data")}
+    assert {n: c for n, c in one.items() if n.startswith("data")} == {
+        n: c for n, c in two.items() if n.startswith("data")
+    }
 
 
 def test_verify_finds_nothing_where_all_is_well(recipe_file, tmp_path):
@@ -233,12 +254,24 @@ def test_verify_finds_nothing_where_all_is_well(recipe_file, tmp_path):
     "damage, fault",
     [
         (lambda d: d["files"][1].unlink(), r"data/train-00000-00001.parquet is missing"),
-        (lambda d: d["files"][1].write_bytes(d["files"][1].read_bytes()[:-9]), r"train-00000-00001.parquet cannot be read"),
-        (lambda d: shutil.copy(d["files"][0], d["files"][0].with_name("train-00009-00000.parquet")), "is not in tally.json"),
+        (
+            lambda d: d["files"][1].write_bytes(d["files"][1].read_bytes()[:-9]),
+            r"train-00000-00001.parquet cannot be read",
+        ),
+        (
+            lambda d: shutil.copy(d["files"][0], d["files"][0].with_name("train-00009-00000.parquet")),
+            "is not in tally.json",
+        ),
         (lambda d: rewrite(d["files"][0], lambda rows: rows[1:]), r"given is \d+ in the files and \d+ in tally.json"),
         (lambda d: rewrite(d["files"][0], lambda rows: [rows[0], *rows]), "records repeat an earlier text of the lane"),
-        (lambda d: rewrite(d["files"][0], lambda rows: [{**rows[0], "text": "x"}, *rows[1:]]), r"tokens; its text gives 1"),
-        (lambda d: rewrite(d["files"][0], lambda rows: [{**rows[0], "source": "z"}, *rows[1:]]), "source 'z' is not in the recipe"),
+        (
+            lambda d: rewrite(d["files"][0], lambda rows: [{**rows[0], "text": "x"}, *rows[1:]]),
+            r"tokens; its text gives 1",
+        ),
+        (
+            lambda d: rewrite(d["files"][0], lambda rows: [{**rows[0], "source": "z"}, *rows[1:]]),
+            "source 'z' is not in the recipe",
+        ),
         (lambda d: d["recipe"].write_text(d["recipe"].read_text().replace("0.6", "0.2")), "the debt of 'a' reached"),
     ],
 )
@@ -268,7 +301,9 @@ def test_verify_finds_validation_text_in_train(recipe_file, tmp_path):
 
 
 def test_verify_refuses_what_is_no_finished_mix(tmp_path):
-    with pytest.raises(OutputError, match=r"is no finished mix: it has no data\. Run `smollm3-mix write` again to finish it\."):
+    with pytest.raises(
+        OutputError, match=r"is no finished mix: it has no data\. Run `smollm3-mix write` again to finish it\."
+    ):
         verify(tmp_path)
 
 
@@ -280,7 +315,9 @@ def test_the_tally_is_json(recipe_file, tmp_path):
 
 def test_a_mix_that_does_not_fit_the_disk_is_refused_before_anything_is_read(recipe_file, tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 10**9 - 5000, 5000))
-    with pytest.raises(OutputError, match=r"has room for 5,\d+ bytes, and the mix would take about [\d,]+\. Give --max-tokens, "):
+    with pytest.raises(
+        OutputError, match=r"has room for 5,\d+ bytes, and the mix would take about [\d,]+\. Give --max-tokens, "
+    ):
         write(recipe_file(), tmp_path / "out")
     assert not (tmp_path / "out").exists()
     write(recipe_file(), tmp_path / "out", max_tokens=500)

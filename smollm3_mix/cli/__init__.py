@@ -1,6 +1,7 @@
 """The command `smollm3-mix`.
 
-Exit codes: 0 done; 1 it could not be done, or `verify` found a fault; 2 the command line cannot be meant; 130 interrupted.
+Exit codes: 0 done; 1 it could not be done, or `verify` found a fault; 2 the command line cannot be meant; 130
+interrupted.
 """
 
 import logging
@@ -16,7 +17,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Exit code of one command line; messages go to standard error, results to standard output."""
     options = parser().parse_args(arguments)
     logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s - %(levelname)s - %(message)s", datefmt="%Y-%m-%d %H:%M:%S", stream=sys.stderr
+        level=logging.INFO,
+        format="%(asctime)s - %(levelname)s - %(message)s",
+        datefmt="%Y-%m-%d %H:%M:%S",
+        stream=sys.stderr,
     )
     logging.getLogger("httpx").setLevel(logging.WARNING)  # one line for each request says nothing to a user
     if hasattr(signal, "SIGPIPE"):

@@ -69,14 +69,23 @@ def _take(adders: Any) -> None:
 
 
 def _write(adders: Any) -> None:
-    verb = _verb(adders, "write", verbs.write, "Write a mix as Parquet that load_dataset opens. Repeated after a stop, it goes on.")
+    verb = _verb(
+        adders,
+        "write",
+        verbs.write,
+        "Write a mix as Parquet that load_dataset opens. Repeated after a stop, it goes on.",
+    )
     _recipe(verb)
-    verb.add_argument("--output-dir", required=True, metavar="DIR", help="new, empty, or of the same unfinished command")
+    verb.add_argument(
+        "--output-dir", required=True, metavar="DIR", help="new, empty, or of the same unfinished command"
+    )
     _limits(verb)
     verb.add_argument("--processes", type=count, default=1, metavar="N", help="lanes written at once (default 1)")
     verb.add_argument("--part-bytes", type=count, metavar="N", help="bytes of text in a file (default 512MiB)")
 
 
 def _verify(adders: Any) -> None:
-    verb = _verb(adders, "verify", verbs.verify, "Recount a written mix from its files alone; exit 1 if anything is off.")
+    verb = _verb(
+        adders, "verify", verbs.verify, "Recount a written mix from its files alone; exit 1 if anything is off."
+    )
     verb.add_argument("directory", metavar="DIR", help="a mix that `write` has finished")

@@ -33,7 +33,11 @@ def take(options: argparse.Namespace) -> int:
     try:
         for record in stream:
             if not first:
-                first = {"seconds": time.perf_counter() - started, "read": stream.tally().total.read_bytes, "files": open_files()}
+                first = {
+                    "seconds": time.perf_counter() - started,
+                    "read": stream.tally().total.read_bytes,
+                    "files": open_files(),
+                }
             sys.stdout.write(json.dumps(record, ensure_ascii=False) + "\n")
         sys.stdout.flush()
         if not options.quiet:
@@ -70,8 +74,8 @@ def write(options: argparse.Namespace) -> int:
     total = tallies["train"].total
     held = tallies["validation"].total.given if "validation" in tallies else 0
     sys.stdout.write(
-        f"Wrote {total.given:,} records ({total.given_tokens:,} tokens) and {held:,} of validation to {options.output_dir} "
-        f"in {time.perf_counter() - started:.1f} s.\n"
+        f"Wrote {total.given:,} records ({total.given_tokens:,} tokens) and {held:,} of validation "
+        f"to {options.output_dir} in {time.perf_counter() - started:.1f} s.\n"
         f'Load them: datasets.load_dataset("{options.output_dir}", split="train", streaming=True)\n'
     )
     return 0
@@ -84,7 +88,9 @@ def verify(options: argparse.Namespace) -> int:
     for fault in verdict.faults:
         sys.stdout.write(f"FAULT: {fault}\n")
     files = len(list((Path(options.directory) / "data").iterdir()))
-    sys.stdout.write(f"{'Not as it should be' if verdict.faults else 'All as it should be'}: {files} files recounted.\n")
+    sys.stdout.write(
+        f"{'Not as it should be' if verdict.faults else 'All as it should be'}: {files} files recounted.\n"
+    )
     return 1 if verdict.faults else 0
 
 
@@ -94,8 +100,12 @@ def plan(options: argparse.Namespace) -> int:
 
     recipe = _recipe(options)
     resolved = {} if options.offline else _opened(options).plan.resolved
-    sys.stdout.write(f"{recipe.name}: {len(recipe.sources)} sources, {len(recipe.active)} of them read. {recipe.description}\n")
-    sys.stdout.write(f"Weights add up to {recipe.raw_sum:.10g} as written; shares are taken of {len(recipe.active)} sources.\n")
+    sys.stdout.write(
+        f"{recipe.name}: {len(recipe.sources)} sources, {len(recipe.active)} of them read. {recipe.description}\n"
+    )
+    sys.stdout.write(
+        f"Weights add up to {recipe.raw_sum:.10g} as written; shares are taken of {len(recipe.active)} sources.\n"
+    )
     sys.stdout.write(plain(plan_table(recipe, resolved, options.tokens)) + "\n")
     for statement in recipe.statements:
         sys.stdout.write(f"Note: {statement}\n")
@@ -107,7 +117,7 @@ def _recipe(options: argparse.Namespace) -> Recipe:
     return read(options.recipe, **changes)
 
 
-def _limits(options: argparse.Namespace) -> dict[str, int | None]:
+def _limits(options: argparse.Namespace) -> dict[str, Any]:
     return {"max_samples": options.max_samples, "max_tokens": options.max_tokens, "max_bytes": options.max_bytes}
 
 

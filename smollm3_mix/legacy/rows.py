@@ -5,6 +5,7 @@ and rows are deduplicated as they are drawn. So the draws are those of `interlea
 limit counts rows.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -173,9 +174,8 @@ class Draws:
         return texts.filter(kept)
 
     def _count(self, sources: pa.StringArray, reasons: pa.StringArray) -> None:
-        groups = pa.table({"source": sources, "reason": reasons}).group_by(["source", "reason"])
-        for group in groups.aggregate([([], "count_all")]).to_pylist():
-            outcome, reason = self.outcomes[group["source"]], group["reason"]
-            outcome.processed += group["count_all"]
+        for (source, reason), rows in Counter(zip(sources.to_pylist(), reasons.to_pylist(), strict=True)).items():
+            outcome = self.outcomes[source]
+            outcome.processed += rows
             if reason is not None:
-                outcome.dropped[reason] = outcome.dropped.get(reason, 0) + group["count_all"]
+                outcome.dropped[reason] = outcome.dropped.get(reason, 0) + rows

@@ -84,6 +84,8 @@ def save(
     """
     folder, made = Path(output_dir), Path(work) / "saved"
     try:
+        if made.exists():  # left by a merge that was killed
+            shutil.rmtree(made)
         dataset.save_to_disk(str(made))
         layout.replace(made / RECIPE, recipe.encode())
         layout.replace_json(made / TALLY, {"smollm3_mix": __version__, "verb": "merge", **tally})
@@ -103,7 +105,7 @@ def check_hub(repo: str, token: str | bool | None = None) -> None:
         OutputError: it does not; the message says what to do.
     """
     from huggingface_hub import HfApi
-    from huggingface_hub.utils import validate_repo_id
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined] # public, though not in its __all__
 
     try:
         validate_repo_id(repo)
@@ -113,7 +115,8 @@ def check_hub(repo: str, token: str | bool | None = None) -> None:
     if who.get("auth", {}).get("accessToken", {}).get("role") == "read":
         raise OutputError(f"cannot push to {repo}: the token of {who['name']!r} may only read. {LOGIN}")
     owners = [who["name"], *(group["name"] for group in who.get("orgs", []))]
-    if "/" in repo and repo.split("/")[0] not in owners:
+    owner, slash, _ = repo.partition("/")
+    if slash and owner not in owners:
         raise OutputError(
             f"cannot push to {repo}: {who['name']!r} is logged in, who may write under {', '.join(owners)}. {LOGIN}"
         )

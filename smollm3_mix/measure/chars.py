@@ -103,6 +103,8 @@ def have_letters(data: Bytes, starts: Ints, ends: Ints) -> Flags:
     """bool[words]: whether data[starts[i]:ends[i]], never empty, holds at least one letter or mark."""
     found = _ascii_letters().take(data[starts])
     rest = np.flatnonzero(~found)
+    found[rest] = _ascii_letters().take(data[np.minimum(starts[rest] + 1, ends[rest] - 1)])  # "quoted or (bracketed
+    rest = rest[~found[rest]]
     if len(rest) == 0:
         return found
     found[rest] = are_letters(code_points(data, starts[rest]))

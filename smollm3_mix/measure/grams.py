@@ -7,6 +7,7 @@ documents that could pass a limit by these bounds are looked at n-gram by n-gram
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,7 @@ from smollm3_mix.measure.chars import Flags
 from smollm3_mix.measure.lines import crowd, later, salted
 from smollm3_mix.measure.words import Hashes, Ints
 
+Value = TypeVar("Value", bound=np.generic)
 Floats = npt.NDArray[np.float64]
 
 _FACTOR = np.uint64(0xD6E8FEB86659FD93)  # an odd multiplier with well-spread bits
@@ -88,17 +90,17 @@ class _Grams:
     def judge(self, limits: Limits) -> None:
         """Put n of the first limit passed into `passed`."""
         counts = self._least_counts()
-        often = np.flatnonzero(counts > 1)
-        found, least, last = often, counts[often], 2
+        least, last = counts, 2
         for n in sorted(limits.tops):
-            found, least = self._longer(found, least, counts, n)
-            self._judge_top(found, least, n, limits.tops[n], limits.occurrences)
-        found = often
+            least, last = _least_of_longer(least, (n - last) * self.tokens.scale), n
+            self._judge_top(least, n, limits.tops[n], limits.occurrences)
+        repeated, last = counts > 1, 2
         for n in sorted(limits.duplicates):
             bound = min(limit for m, limit in limits.duplicates.items() if m >= n)
-            found = self._likely_duplicates(found, n, last, bound)
+            found = self._likely_duplicates(repeated, (n - last) * self.tokens.scale, n, bound)
             found = self._judge_duplicates(found, n, limits.duplicates[n], bound)
-            last = n
+            repeated, last = np.zeros(len(counts), dtype=np.bool_), n
+            repeated[found] = True
 
     def _least_counts(self) -> Ints:
         """int64[tokens]: at least how often the pair from each on occurs in its document; 0 where none fits."""
@@ -129,27 +131,16 @@ class _Grams:
     def _chars_at(self, places: Ints, size: int) -> Ints:
         return self.tokens.places[places + size] - self.tokens.places[places]
 
-    def _longer(self, often: Ints, least: Ints, counts: Ints, n: int) -> tuple[Ints, Ints]:
-        """Of the places of pairs or (n - 1)-grams those where an n-gram may be repeated, and at most how often it is."""
-        scale = self.tokens.scale
-        size = n * scale
-        fits = often + size <= self.tokens.first[self.owner[often] + 1]
-        often, least = often[fits], least[fits]
-        for nth in range(1, size - 2 * scale + 1):
-            least = np.minimum(least, counts[often + nth])
-        return often[least > 1], least[least > 1]
-
-    def _judge_top(self, often: Ints, least: Ints, n: int, limit: float, occurrences: int) -> None:
+    def _judge_top(self, least: Ints, n: int, limit: float, occurrences: int) -> None:
+        """Judge by the top n-gram, given at most how often the n-gram at each place occurs."""
         tokens, size = self.tokens, n * self.tokens.scale
         spaces = tokens.spaced * (size - 1)
-        most = limit * _SLACK * self.chars
+        length = np.zeros(len(least), dtype=np.int64)  # 0 where none fits in the block; where none in its document, least is
+        length[: max(len(least) - size + 1, 0)] = tokens.places[size:] - tokens.places[:-size] + spaces
+        filled = np.flatnonzero(np.diff(tokens.first))
+        most = np.maximum.reduceat(least * length, tokens.first[filled])
         suspect = np.zeros(len(self.chars), dtype=np.bool_)
-        rows = self.owner[often]
-        suspect[rows[least * (self._chars_at(often, size) + spaces) > most[rows]]] = True
-        heads = np.flatnonzero(np.diff(tokens.first) >= size)
-        if occurrences == 1:
-            # Where none occurs twice the first is the top one: too long a share only of a very short document.
-            suspect[heads[self._chars_at(tokens.first[heads], size) + spaces > most[heads]]] = True
+        suspect[filled] = most > limit * _SLACK * self.chars[filled]
         suspect &= self.passed == 0
         if not suspect.any():
             return
@@ -173,20 +164,17 @@ class _Grams:
         best = best[np.append(True, rows[1:] != rows[:-1])]
         return firsts[best], counts[best]
 
-    def _likely_duplicates(self, found: Ints, n: int, last: int, bound: float) -> Ints:
+    def _likely_duplicates(self, repeated: Flags, longer: int, n: int, bound: float) -> Ints:
         """Places where n-grams are likely to be repeated, in documents that these, all together, take beyond the bound.
 
         Args:
-            found: places where `last`-grams may be repeated.
+            repeated: bool[tokens], where a shorter n-gram may be.
+            longer: by how many tokens it is shorter.
             n: of the n-grams.
-            last: 2 or more, below n.
             bound: the least limit that is still to be held against the documents.
         """
         size = n * self.tokens.scale
-        marks: Flags = np.zeros(len(self.owner) + size, dtype=np.bool_)
-        marks[found] = True
-        for nth in range(self.tokens.scale, size - last * self.tokens.scale + 1, self.tokens.scale):
-            found = found[marks[found + nth]]
+        found = np.flatnonzero(_least_of_longer(repeated, longer))
         rows = self.owner[found]
         found = found[(found + size <= self.tokens.first[rows + 1]) & (self.passed[rows] == 0)]
         found = self._much(found, found, size, bound)
@@ -207,6 +195,15 @@ class _Grams:
         chars = np.bincount(self.owner[places], self._chars_at(places, size), minlength=len(self.chars))
         self.passed[(chars / np.maximum(self.chars, 1) > limit) & (self.passed == 0)] = n
         return self._much(found, counted, size, bound)
+
+
+def _least_of_longer(least: npt.NDArray[Value], longer: int) -> npt.NDArray[Value]:
+    """The least (int or bool) of each place and the `longer` places after it; 0 behind the end."""
+    whole = max(len(least) - longer, 0)
+    shrunk = least[:whole].copy()
+    for nth in range(1, longer + 1):
+        np.minimum(shrunk, least[nth : nth + whole], out=shrunk)
+    return np.concatenate([shrunk, np.zeros(len(least) - whole, dtype=least.dtype)])
 
 
 def _chunks(first: Ints) -> Iterator[tuple[int, int]]:

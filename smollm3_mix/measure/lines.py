@@ -42,11 +42,11 @@ class Lines:
         """int64[lines]: place behind the last byte of each line's last word."""
         return self.words.ends[self.begin[1:] - 1]
 
-    @cached_property
-    def whole(self) -> tuple[Ints, Ints]:
-        """int64[lines] twice: where each line begins and ends, white space and all but its line feed."""
-        limits = np.sort(np.concatenate([self.words.offsets, self.newlines + 1]))
-        behind = np.searchsorted(limits, self.starts, side="right")
+    def whole(self, chosen: Ints | slice = slice(None)) -> tuple[Ints, Ints]:
+        """int64[chosen] twice: where the chosen lines begin and end, with the white space at their ends."""
+        # Two sorted runs, which the stable sort merges.
+        limits = np.sort(np.concatenate([self.words.offsets, self.newlines + 1]), kind="stable")
+        behind = np.searchsorted(limits, self.starts[chosen], side="right")
         ends = limits[behind]
         return limits[behind - 1], ends - (self.words.data[ends - 1] == ord("\n"))
 

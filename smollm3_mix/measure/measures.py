@@ -136,7 +136,8 @@ class Measures:
     @cached_property
     def duplicate_line_chars(self) -> Ints:
         """int64[rows]: code points of lines that stand in the document before."""
-        return self._sum_chars(*self.lines.whole, self.lines.repeated, self.lines.rows)
+        chosen = self.lines.repeated
+        return self._sum_chars(*self.lines.whole(chosen), self.lines.rows[chosen])
 
     @cached_property
     def duplicate_paragraphs(self) -> Floats:
@@ -149,8 +150,9 @@ class Measures:
     def duplicate_paragraph_chars(self) -> Ints:
         """int64[rows]: code points of paragraphs that stand in the document before, without white space at their ends."""
         found = self.lines.paragraphs
-        starts, ends = self.lines.starts[found.begin[:-1]], self.lines.ends[found.begin[1:] - 1]
-        return self._sum_chars(starts, ends, found.repeated, found.rows)
+        chosen = found.repeated
+        starts, ends = self.lines.starts[found.begin[chosen]], self.lines.ends[found.begin[chosen + 1] - 1]
+        return self._sum_chars(starts, ends, found.rows[chosen])
 
     def passed_grams(self, limits: Limits) -> Ints:
         """int64[rows]: n of the first limit on n-grams that each document passes, 0 where it passes none; see `grams`."""
@@ -167,7 +169,7 @@ class Measures:
 
     def short_lines(self, longest: int) -> Floats:
         """float64[rows]: share of lines of at most `longest` code points; NaN where words are not written apart."""
-        share = self._of_lines(self._continuations.code_points(*self.lines.whole) <= longest)
+        share = self._of_lines(self._continuations.code_points(*self.lines.whole()) <= longest)
         for part in self._unspaced:
             share[part.rows] = np.nan
         return share
@@ -233,9 +235,10 @@ class Measures:
         likely = np.flatnonzero(self.words.data == 0xE2)
         return likely[_spell(self.words.data, likely, "…")]
 
-    def _sum_chars(self, starts: Ints, ends: Ints, chosen: Ints, rows: Ints) -> Ints:
-        length = self._continuations.code_points(starts[chosen], ends[chosen])
-        return np.bincount(rows[chosen], length, minlength=len(self.texts)).astype(np.int64)
+    def _sum_chars(self, starts: Ints, ends: Ints, rows: Ints) -> Ints:
+        """int64[rows]: code points of the spans that belong to each document."""
+        length = self._continuations.code_points(starts, ends)
+        return np.bincount(rows, length, minlength=len(self.texts)).astype(np.int64)
 
     def _count(self, places: Ints) -> Ints:
         """int64[rows]: how many of the ascending places lie in each document."""

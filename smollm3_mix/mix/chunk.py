@@ -1,4 +1,4 @@
-"""Records on their way out: a stretch of the mix that points into accepted blocks until somebody asks for rows or dicts."""
+"""Records on their way out: pointers into accepted blocks, until somebody asks for rows or dicts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -54,7 +54,7 @@ class Chunk:
 
 
 def in_turn(chunks: Sequence[Chunk], turns: Ints) -> Chunk:
-    """One chunk that takes its i-th record from chunk `turns[i]`, each in its own order; together they hold len(turns)."""
+    """One chunk that takes its i-th record from chunk `turns[i]`, each in order; together they hold len(turns)."""
     offsets = np.cumsum([0, *(sum(len(piece) for piece in chunk.pieces) for chunk in chunks)])
     index = np.empty(len(turns), np.int64)
     for number, chunk in enumerate(chunks):

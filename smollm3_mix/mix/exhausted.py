@@ -20,7 +20,7 @@ def short(count: float) -> str:
 
 
 def exhausted(recipe: Recipe, line: "Line", limits: "Limits", given: int) -> SourceExhausted:
-    """The error for a source that ended after all its passes; numbers are of the whole mix, estimated from this lane."""
+    """The error for a source that ended after all its passes; numbers are for the whole mix, from this lane."""
     source, share, lanes = line.source, recipe.shares[line.source.id], recipe.lanes
     laid = line.units + (int(line.accepted.units.sum()) if line.accepted is not None else 0)
     had, most = laid * lanes, laid / share * lanes
@@ -31,22 +31,25 @@ def exhausted(recipe: Recipe, line: "Line", limits: "Limits", given: int) -> Sou
     wanted = limits.tokens * lanes if limits.tokens is not None and unit == "tokens" else None
     if wanted is None:
         return SourceExhausted(
-            f"{start} when {short(given * lanes)} tokens of the mix had been given; its share is {share:.4%}. Raise its max_passes "
-            f"above {done}, take at most {short(most)} {unit}, or set on_exhausted to stop, renormalise or repeat."
+            f"{start} when {short(given * lanes)} tokens of the mix had been given; its share is {share:.4%}. "
+            f"Raise its max_passes above {done}, take at most {short(most)} {unit}, "
+            "or set on_exhausted to stop, renormalise or repeat."
         )
     needed = share * wanted
     fitting = had / wanted
     weight = fitting / (1 - fitting) * (source.weight / share - source.weight)
     return SourceExhausted(
-        f"{start} while {short(wanted)} {unit} of the mix need {short(needed)} of it ({share:.4%}). Raise its max_passes to "
-        f"{ceil(needed / (had / done))}, take at most {short(most)} {unit}, or lower its weight to {weight:.2g}."
+        f"{start} while {short(wanted)} {unit} of the mix need {short(needed)} of it ({share:.4%}). "
+        f"Raise its max_passes to {ceil(needed / (had / done))}, take at most {short(most)} {unit}, "
+        f"or lower its weight to {weight:.2g}."
     )
 
 
 def no_rows(recipe: Recipe, line: "Line", lane: int) -> SourceExhausted:
     """The error for a lane that got no row of a source."""
     return SourceExhausted(
-        f"{recipe.file}: '{line.source.id}' has no row in lane {lane} of {recipe.lanes}: it is empty or has fewer rows than lanes. "
+        f"{recipe.file}: '{line.source.id}' has no row in lane {lane} of {recipe.lanes}: "
+        "it is empty or has fewer rows than lanes. "
         "Lower `lanes`, set on_exhausted to renormalise, or remove the source."
     )
 

@@ -1,4 +1,4 @@
-"""One lane: its own exact mixture over a disjoint part of every source. The same records in the same order, whoever reads it."""
+"""One lane: its own exact mixture over a disjoint part of every source, the same whoever reads it."""
 
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -46,16 +46,22 @@ class Limits:
 class Lane:
     """The records of one lane, a stretch at a time, resumable after any record.
 
-    One rule makes everything independent of who reads how much at a time: a block is read only when no record is safe to give,
-    and then exactly one, of the source the order wants next.
+    One rule makes everything independent of who reads how much at a time: a block is read only when no record is safe
+    to give, and then exactly one, of the source the order wants next.
 
     Attributes:
         number: the lane's number.
         ended: nothing more will come.
     """
 
-    def __init__(
-        self, recipe: Recipe, lines: list[Line], number: int, limits: Limits, seen: dedup.Seen | None, order: merge.Order
+    def __init__(  # noqa: PLR0917 - made in one place only
+        self,
+        recipe: Recipe,
+        lines: list[Line],
+        number: int,
+        limits: Limits,
+        seen: dedup.Seen | None,
+        order: merge.Order,
     ) -> None:
         self.number, self.ended = number, False
         self._recipe, self._lines, self._limits, self._seen = recipe, lines, limits, seen
@@ -122,7 +128,7 @@ class Lane:
         return Tally({line.source.id: mine for line, mine in zip(self._lines, counts, strict=True)})
 
     def state_dict(self, unread: int = 0) -> dict[str, Any]:
-        """Where the lane stands after the last record pulled, less `unread`; JSON-able. `logs` has what dedup remembers."""
+        """Where the lane stands after the last record pulled, less `unread`; JSON-able. See `seen_log`, `logs`."""
         counts = {line.source.id: line.counts for line in self._lines}
         return {
             "lane": self.number,
@@ -166,7 +172,7 @@ class Lane:
         return {line.source.id: line.verdicts() for line in self._lines}
 
     def seen_log(self, since: int = 0) -> tuple[bytes, int]:
-        """What dedup has come to remember since its document number `since`, and how many documents it remembers now."""
+        """What dedup remembers from its document number `since` on, and how many documents it remembers in all."""
         if self._seen is None:
             return b"", 0
         return self._seen.log_since(since).tobytes(), len(self._seen)

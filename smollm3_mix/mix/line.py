@@ -25,8 +25,8 @@ DROPPED_BEFORE = "dropped_before"
 class Line:
     """The source's side of a lane: reads, cleans, judges and dedups one block at a time.
 
-    A source holds at most one block. The next is read only when every document of it has been given, so a place in the source is
-    the start of the current block, which of its rows were kept, and how many of those have been given.
+    A source holds at most one block. The next is read only when every document of it has been given, so a place in
+    the source is the start of the current block, which of its rows were kept, and how many of those have been given.
 
     Attributes:
         source: what is read.
@@ -39,7 +39,9 @@ class Line:
         counts: read, dropped and so on, of this lane.
     """
 
-    def __init__(self, recipe: Recipe, number: int, source: Source, reader: Reader, lane: int, split: str) -> None:
+    def __init__(  # noqa: PLR0917 - made in one place only
+        self, recipe: Recipe, number: int, source: Source, reader: Reader, lane: int, split: str
+    ) -> None:
         self.source, self.number = source, number
         self.passes, self.gone = 0, False
         self.units = self.documents = 0
@@ -176,8 +178,9 @@ class Line:
         if raw is None or len(raw.rows) != state["rows"]:
             found = "no rows" if raw is None else f"{len(raw.rows)} rows"
             raise StateError(
-                f"source '{self.source.id}': the block at part {self._start.part}, row {self._start.row} had {state['rows']} rows "
-                f"when the state was saved and has {found} now. The source's files have changed; start afresh."
+                f"source '{self.source.id}': the block at part {self._start.part}, row {self._start.row} had "
+                f"{state['rows']} rows when the state was saved and has {found} now. "
+                "The source's files have changed; start afresh."
             )
         prepared = cleaned(raw, self.source)
         self.accepted = accept(prepared, self._shuffled(), self._recipe, self.source)

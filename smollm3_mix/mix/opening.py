@@ -52,7 +52,8 @@ class Mix:
                 raise ValueError(f"{name} must be a whole number above 0, or None for no limit; got {limit!r}")
         if self.split == "validation" and not self.plan.recipe.holdout.fraction:
             raise ValueError(
-                f"{self.plan.recipe.file} holds nothing out, so it has no validation split; add `holdout: {{fraction: 0.001}}`"
+                f"{self.plan.recipe.file} holds nothing out, so it has no validation split; "
+                "add `holdout: {fraction: 0.001}`"
             )
 
     @property

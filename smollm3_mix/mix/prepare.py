@@ -1,4 +1,4 @@
-"""From a raw block to records that may be given: clean, judge, hold out, fingerprint. Pure, so any thread may run ahead."""
+"""From a raw block to records that may be given: clean, judge, hold out, fingerprint. Pure."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -88,8 +88,8 @@ def cleaned(raw: RawBlock, source: Source) -> Prepared:
 def other_split(fingerprints: npt.NDArray[np.uint64], fraction: float, split: str) -> pa.StringArray:
     """Reason for each document that belongs to the other split, null for the rest.
 
-    Membership is a function of the cleaned text alone, so no seed, lane or stage can move a document from one split to the other,
-    and copies of a text are always on the same side.
+    Membership is a function of the cleaned text alone, so no seed, lane or stage can move a document from one split
+    to the other, and copies of a text are always on the same side.
     """
     held = fingerprints[:, 1] < np.uint64(min(int(fraction * 2.0**64), 2**64 - 1))
     mask = held if split == "train" else ~held

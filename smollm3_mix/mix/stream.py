@@ -41,7 +41,9 @@ class Stream:
         self._lanes = [mix.lane(number) for number in lanes]
         self._round = list(range(len(self._lanes)))  # lanes that go on, in turn order
         self._turn = 0  # place in the round of the lane that gives the record at the buffer's start
-        self._clear()
+        self._chunk = Chunk([], np.empty(0, np.int64))
+        self._batch: pa.RecordBatch | None = None  # the chunk as Arrow, once somebody has asked for it
+        self._read = 0  # records of the chunk that were given out
 
     def read(self, rows: int) -> pa.RecordBatch:
         """The next records as one batch of schema.RECORD: at least one and at most `rows`, or none at the end.
@@ -80,7 +82,8 @@ class Stream:
     def state_dict(self) -> dict[str, Any]:
         """Where the stream stands after the last record given out, JSON-able; `load_state_dict` goes on from there.
 
-        Holds what dedup remembers as well, so it grows by about 8 bytes for each document accepted (more with near dedup).
+        Holds what dedup remembers as well, so it grows by about 8 bytes for each document accepted (more with near
+        dedup).
         """
         unread = self._unread()
         going = [lane.number for n, lane in enumerate(self._lanes) if n in self._round]
@@ -122,12 +125,10 @@ class Stream:
             lane.close()
 
     def _clear(self) -> None:
-        self._chunk, self._turns = Chunk([], np.empty(0, np.int64)), np.empty(0, np.int64)
-        self._batch: pa.RecordBatch | None = None
-        self._read = 0
+        self._chunk, self._batch, self._read = Chunk([], np.empty(0, np.int64)), None, 0
 
     def _fill(self) -> bool:
-        """Have unread records at hand; False at the end. Only an empty buffer is filled, so that no state lies behind it."""
+        """Have unread records at hand; False at the end. Filled only when empty, so no state lies behind it."""
         if self._read < len(self._chunk):
             return True
         if self._round:
@@ -185,7 +186,8 @@ def check_state(mix: "Mix", state: Mapping[str, Any]) -> None:
     for name, value in now.items():
         if was.get(name) != value:
             raise StateError(
-                f"this state was saved with {name}={was.get(name)!r}, but the mix has {name}={value!r}. Open the mix as it was."
+                f"this state was saved with {name}={was.get(name)!r}, but the mix has {name}={value!r}. "
+                "Open the mix as it was."
             )
 
 

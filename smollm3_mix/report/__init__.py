@@ -1,8 +1,8 @@
 """A tally held against its recipe: rows for tables, on the terminal, in the card and in JSON.
 
-    rows   what was asked and given of each source, and how far off it ever was
-    plan   what a mix would take of each source, before anything is read
-    text   tables made of them
+rows   what was asked and given of each source, and how far off it ever was
+plan   what a mix would take of each source, before anything is read
+text   tables made of them
 """
 
 from smollm3_mix.report.rows import Row, rows, sparse

@@ -11,8 +11,8 @@ from smollm3_mix.sources import Resolved
 def plan_table(recipe: Recipe, resolved: Mapping[str, Resolved], tokens: int | None) -> Table:
     """Share, files and size of each source, and with `tokens` what is needed of it; first row the headings.
 
-    Sizes are bytes on disk as listed, mostly compressed. Passes are those that the needed text takes if a byte on disk holds at
-    least a byte of text, so compressed sources need fewer.
+    Sizes are bytes on disk as listed, mostly compressed. Passes are those that the needed text takes if a byte on
+    disk holds at least a byte of text, so compressed sources need fewer.
     """
     table = [["source", "weight", "share", "files", "bytes on disk", "tokens needed", "bytes needed", "passes at most"]]
     for source in recipe.active:

@@ -22,7 +22,8 @@ class Row:
         units: units given.
         records: records given.
         debt: largest |share × total − given| after any record of any lane, in units.
-        bound: what that debt may be at most, from the longest documents; see `merge.debt_bound`. None where the order gives none.
+        bound: what that debt may be at most, from the longest documents; see `merge.debt_bound`. None where the order
+            gives none.
         read: raw rows read.
         duplicates: rows dropped as exact or near duplicates.
         dropped: rows dropped for other reasons.
@@ -74,7 +75,7 @@ FEW = 100
 
 
 def sparse(recipe: Recipe, tally: Tally, lanes: int) -> str | None:
-    """A sentence on the sources of which a lane gave fewer than about FEW documents, with how far off they are; None: no such."""
+    """A sentence on the sources of which a lane gave fewer than about FEW documents, or None."""
     few = sorted(
         (row for row in rows(recipe, tally) if row.bound is not None and row.records < FEW * lanes),
         key=lambda row: row.records,
@@ -84,6 +85,7 @@ def sparse(recipe: Recipe, tally: Tally, lanes: int) -> str | None:
     named = ", ".join(f"{row.source} {row.records:,}" for row in few[:5]) + (", …" if len(few) > 5 else "")
     off = max(abs(row.given - row.asked) / row.asked for row in few)
     return (
-        f"{len(few)} of {len(recipe.active)} sources gave fewer than {FEW} documents a lane ({named}); their shares are off by up to "
-        f"{off:.0%} of themselves. More tokens, or fewer than {lanes} lanes, bring them nearer."
+        f"{len(few)} of {len(recipe.active)} sources gave fewer than {FEW} documents a lane ({named}); "
+        f"their shares are off by up to {off:.0%} of themselves. "
+        f"More tokens, or fewer than {lanes} lanes, bring them nearer."
     )

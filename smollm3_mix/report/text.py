@@ -10,7 +10,20 @@ Table = list[list[str]]
 
 def shares_table(rows: Sequence[Row], unit: str) -> Table:
     """Asked, given and worst debt of each source and of the whole; first row the headings."""
-    table = [["source", "asked", "given", "off by", f"{unit} given", "records", "worst debt", "bound", "duplicates", "dropped"]]
+    table = [
+        [
+            "source",
+            "asked",
+            "given",
+            "off by",
+            f"{unit} given",
+            "records",
+            "worst debt",
+            "bound",
+            "duplicates",
+            "dropped",
+        ]
+    ]
     table += [
         [
             row.source,

@@ -12,7 +12,14 @@ from smollm3_mix.recipe import Source
 from smollm3_mix.report import drops_table, markdown, rows, shares_table
 from smollm3_mix.tally import Tally
 
-_SIZES = (("n<1K", 1e3), ("1K<n<10K", 1e4), ("10K<n<100K", 1e5), ("100K<n<1M", 1e6), ("1M<n<10M", 1e7), ("10M<n<100M", 1e8))
+_SIZES = (
+    ("n<1K", 1e3),
+    ("1K<n<10K", 1e4),
+    ("10K<n<100K", 1e5),
+    ("100K<n<1M", 1e6),
+    ("1M<n<10M", 1e7),
+    ("10M<n<100M", 1e8),
+)
 
 
 def template() -> Template:
@@ -28,7 +35,9 @@ def card(mix: Mix, tallies: dict[str, Tally], files: dict[str, int]) -> str:
     limits = "".join(f" --{name.replace('_', '-')} {limit}" for name, limit in mix.asked.items() if limit)
     drops = drops_table(train)
     return template().substitute(
-        metadata=yaml.safe_dump(_metadata(mix, tallies, files), sort_keys=False, allow_unicode=True, width=120).rstrip(),
+        metadata=yaml.safe_dump(
+            _metadata(mix, tallies, files), sort_keys=False, allow_unicode=True, width=120
+        ).rstrip(),
         title=f"{recipe.name}, as mixed",
         description=recipe.description or "A data mixture.",
         version=__version__,
@@ -37,7 +46,8 @@ def card(mix: Mix, tallies: dict[str, Tally], files: dict[str, int]) -> str:
         weigh_by=recipe.weigh_by.capitalize(),
         shares=markdown(shares_table(rows(recipe, train), recipe.weigh_by)),
         drops=markdown(drops) if len(drops) > 1 else "Nothing.",
-        missing="\n".join(f"* `{source}`: {reason}" for source, reason in mix.plan.skipped.items()) or "Nothing is missing.",
+        missing="\n".join(f"* `{source}`: {reason}" for source, reason in mix.plan.skipped.items())
+        or "Nothing is missing.",
         sources=markdown([["source", "from", "revision", "licence"], *(_origin(source) for source in recipe.active)]),
         command=f"smollm3-mix write recipe.yaml --output-dir DIR{limits}",
     )

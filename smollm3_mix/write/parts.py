@@ -1,7 +1,8 @@
 """One lane written part by part; after a kill it goes on at the end of the last whole part.
 
-A part's end is a record at which the lane's state is saved. The order of the three files makes it safe: first the Parquet file, then what
-dedup remembered since the last part, then the state that counts both. What no state counts is written again.
+A part's end is a record at which the lane's state is saved. The order of the three files makes it safe: first the
+Parquet file, then what dedup remembered since the last part, then the state that counts both. What no state counts is
+written again.
 """
 
 import json
@@ -83,14 +84,15 @@ def write_lane(job: LaneJob, report: Report) -> Tally:
             if wrote:
                 part += 1
             tally = lane.tally(groups.ahead)
-            _save(job, lane, groups, part, done, tally)
+            _save(job, lane, groups, part, done=done, tally=tally)
             if done:
                 return tally
     except OSError as error:
         if isinstance(error, MixError):  # of a source, say
             raise
         raise OutputError(
-            f"{error.filename or work}: {error.strerror or error}. Whole parts are kept: make room and run the same command again to go on."
+            f"{error.filename or work}: {error.strerror or error}. Whole parts are kept: "
+            "make room and run the same command again to go on."
         ) from error
     finally:
         lane.close()
@@ -182,7 +184,7 @@ def parquet_options() -> dict[str, Any]:
     return options
 
 
-def _save(job: LaneJob, lane: Lane, groups: _Groups, parts: int, done: bool, tally: Tally) -> None:
+def _save(job: LaneJob, lane: Lane, groups: _Groups, parts: int, *, done: bool, tally: Tally) -> None:
     work = Path(job.work)
     before = read_state(job)
     logs = [] if before is None else before["seen"]

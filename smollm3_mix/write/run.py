@@ -83,8 +83,8 @@ def write(
 ) -> dict[str, Tally]:
     """Counts by split of the mix that now lies in `output_dir` as Parquet, with card, pinned recipe and tally.
 
-    The bytes depend on the recipe, the limits and `part_bytes` alone. After an interruption the same call goes on behind the last
-    whole part of each lane; over a finished result of the same request it returns at once.
+    The bytes depend on the recipe, the limits and `part_bytes` alone. After an interruption the same call goes on
+    behind the last whole part of each lane; over a finished result of the same request it returns at once.
 
     Args:
         recipe: a `Recipe`, a path, or the name of a shipped stage.
@@ -135,7 +135,8 @@ def _finished(folder: Path, request: Request) -> dict[str, Tally] | None:
     stranger = layout.occupant(folder)
     if stranger is not None:
         raise OutputError(
-            f"{folder} holds {stranger!r}, which is no part of a written mix. Choose an empty or new folder with --output-dir."
+            f"{folder} holds {stranger!r}, which is no part of a written mix. "
+            "Choose an empty or new folder with --output-dir."
         )
     if not layout.complete(folder):
         return None
@@ -159,7 +160,8 @@ def _opened(asked: Recipe, work: Path, request: Request, token: str | bool | Non
         if saved["request"] != request.to_dict():
             raise OutputError(
                 f"{work.parent} holds the unfinished write of another mix: it was asked for with "
-                f"{_differing(saved['request'], request.to_dict())}. Run that command again to finish it, or remove {work}."
+                f"{_differing(saved['request'], request.to_dict())}. "
+                f"Run that command again to finish it, or remove {work}."
             )
         recipe = Recipe.from_dict(saved["recipe"])
     limits = {name: getattr(request, name) for name in ("max_samples", "max_tokens", "max_bytes")}
@@ -186,8 +188,8 @@ def _check_room(mix: Mix, work: Path) -> None:
     needed = expected_bytes(mix.recipe, mix.plan.resolved, mix.max_tokens, mix.max_bytes)
     if mix.max_samples is None and needed > room:
         raise OutputError(
-            f"{work.parent} has room for {room:,} bytes, and the mix would take about {needed:,.0f}. Give --max-tokens, "
-            "--max-samples or --max-bytes, or another --output-dir."
+            f"{work.parent} has room for {room:,} bytes, and the mix would take about {needed:,.0f}. "
+            "Give --max-tokens, --max-samples or --max-bytes, or another --output-dir."
         )
 
 
@@ -222,7 +224,7 @@ class _Stopped(Exception):  # noqa: N818 - ends a worker's lane, never seen by u
 
 
 def _start(messages: Any, stop: Any) -> None:
-    global _messages, _stop  # noqa: PLW0603 - how a worker process is handed what it shares
+    global _messages, _stop
     _messages, _stop = messages, stop
 
 
@@ -239,7 +241,7 @@ def _forward(messages: Any, listener: Listener, stop: Any) -> None:
     while not stop.is_set():
         try:
             listener(messages.get(timeout=0.1))
-        except Empty:
+        except Empty:  # noqa: PERF203 - it waits
             continue
 
 
@@ -252,7 +254,9 @@ def _commit(folder: Path, work: Path, mix: Mix, request: Request, tallies: dict[
         "recipe": mix.plan.recipe.fingerprint,
         "skipped": mix.plan.skipped,
         "files": files,
-        "splits": {split: {"total": tally.total.__dict__, "sources": tally.to_dict()} for split, tally in tallies.items()},
+        "splits": {
+            split: {"total": tally.total.__dict__, "sources": tally.to_dict()} for split, tally in tallies.items()
+        },
     }
     layout.replace(work / layout.RECIPE, mix.plan.recipe.to_yaml().encode())
     layout.replace(work / layout.CARD, card(mix, tallies, files).encode())

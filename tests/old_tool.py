@@ -1,0 +1,70 @@
+"""What the old tool did, in the plainest Python, and recipes to hold it against."""
+
+import json
+
+import datasets
+import pyarrow as pa
+import pyarrow.parquet as pq
+import yaml
+from conftest import document, jsonl, parquet
+
+from smollm3_mix.clean import Cleaning, clean
+
+WEIGHTS = {"a": 0.6, "b": 0.3, "c": 0.1}
+MIN_CHARS = 120
+RULES = {"judge": {"min_chars": MIN_CHARS}, "lanes": 3}
+
+
+def lists_without_weights(folder):
+    """The old form without weights: two English lists, of 30 and 20 rows, and a Vietnamese one of 10."""
+    english, vietnamese = [document("en", n) for n in range(30)], [document("vi", n) for n in range(10)]
+    english[7], vietnamese[3] = english[2], english[5]
+    vietnamese[4] = " "
+    for name, texts in (("one", english), ("viet", vietnamese)):
+        parquet(folder / name, texts)
+    jsonl(folder / "two", [document("two", n) for n in range(20)])
+    config = {
+        "english_datasets": [
+            {"name": str(folder / name), "text_field": "text", "split": "train", "streaming": True}
+            for name in ("one", "two")
+        ],
+        "vietnamese_datasets": [{"name": str(folder / "viet"), "text_field": "text", "categories": ["news"]}],
+        "filtering": {"min_length": 0, "deduplication": {"enabled": True}},
+    }
+    path = folder / "lists.yaml"
+    path.write_text(yaml.safe_dump(config), encoding="utf-8")
+    return path
+
+
+def old_pipeline(folder, seed, max_samples=None):
+    """(kept texts, rows processed): `interleave_datasets` over the raw sources, then row by row clean, judge, dedup."""
+    raw = {
+        "a": pa.concat_tables(map(pq.read_table, sorted((folder / "a").iterdir())))["text"].to_pylist(),
+        "b": [json.loads(line)["text"] for line in (folder / "b" / "all.jsonl").read_text().splitlines()],
+        "c": pq.read_table(folder / "c" / "part-00.parquet")["text"].to_pylist(),
+    }
+    streams = [
+        datasets.Dataset.from_dict(
+            {"text": texts, "row": [f"{key}:{n}" for n in range(len(texts))]}
+        ).to_iterable_dataset()
+        for key, texts in raw.items()
+    ]
+    drawn = datasets.interleave_datasets(
+        streams, probabilities=list(WEIGHTS.values()), seed=seed, stopping_strategy="all_exhausted"
+    )
+    kept, verdicts, seen, processed = [], {}, set(), 0
+    for row in drawn:
+        if processed == max_samples:
+            break
+        processed += 1
+        (text,) = clean(pa.array([row["text"]]), Cleaning()).to_pylist()
+        if row["row"] not in verdicts:
+            verdicts[row["row"]] = len(text) >= MIN_CHARS and text not in seen
+            seen.add(text)
+        if verdicts[row["row"]]:
+            kept.append(text)
+    return kept, processed
+
+
+def messages(caplog):
+    return [record.getMessage() for record in caplog.records if record.name == "smollm3_mix"]

@@ -1,0 +1,45 @@
+"""Fingerprints and the options of dedup."""
+
+import hashlib
+import re
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from smollm3_mix.dedup import Dedup, Near, fingerprints
+
+
+@given(st.lists(st.one_of(st.none(), st.text(max_size=40))), st.integers(0, 5), st.booleans())
+def test_fingerprints_are_blake2b_of_the_bytes_of_each_row(texts, start, large):
+    whole = pa.array(texts, pa.large_string() if large else pa.string())
+    found = fingerprints(whole.slice(min(start, len(texts))))
+    assert found.shape == (len(texts[start:]), 2)
+    assert found.dtype == np.uint64
+    for text, pair in zip(texts[start:], found.tolist(), strict=True):
+        digest = b"\0" * 16 if text is None else hashlib.blake2b(text.encode(), digest_size=16).digest()
+        assert digest == b"".join(word.to_bytes(8, "little") for word in pair)
+
+
+@pytest.mark.parametrize(
+    ("given", "fault"),
+    [
+        ({"bands": 0}, "dedup.near.bands: expected a whole number from 1 to 64, got 0"),
+        ({"rows": 17}, "dedup.near.rows: expected a whole number from 1 to 16, got 17"),
+        ({"ngram": True}, "dedup.near.ngram: expected a whole number from 1 to 64, got True"),
+        ({"ngram": 2.5}, "dedup.near.ngram: expected a whole number from 1 to 64, got 2.5"),
+        ({"jaccard": 1.5}, "dedup.near.jaccard: expected a number from 0 to 1, got 1.5"),
+        ({"jaccard": float("nan")}, "dedup.near.jaccard: expected a number from 0 to 1, got nan"),
+    ],
+)
+def test_a_near_dedup_that_cannot_be_is_refused(given, fault):
+    with pytest.raises(ValueError, match=f"^{re.escape(fault)}$"):
+        Near(**given)
+
+
+@pytest.mark.parametrize("memory", [0, -1, "1GiB", True])
+def test_memory_that_is_no_number_of_bytes_is_refused(memory):
+    with pytest.raises(ValueError, match=f"^dedup.memory: expected a number of bytes, got {memory!r}$"):
+        Dedup(memory=memory)

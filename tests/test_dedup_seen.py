@@ -1,0 +1,160 @@
+"""Seen: the verdicts of a plain model of the rule, however rows are cut into calls, resumed, and grown."""
+
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from smollm3_mix.dedup import EXACT, FIRST, NEAR, Dedup, Near, Seen
+from smollm3_mix.errors import MixError, StateError
+
+ROWS = st.lists(
+    st.tuples(st.integers(1, 12), st.lists(st.integers(1, 4), min_size=3, max_size=3), st.sampled_from([0, 1, 1, 1]), st.booleans())
+)
+DEDUPS = st.sampled_from(
+    [Dedup(), *(Dedup(exact, Near(3, 2, jaccard=j)) for exact in (True, False) for j in (0, 0.3, 0.6))]
+)
+
+
+def columns(rows):
+    """Fingerprints, signatures and candidates of drawn rows."""
+    prints = np.array([[number, 7] for number, *_ in rows], dtype=np.uint64).reshape(-1, 2)
+    bands = np.array([np.array(keys) * some for _, keys, some, _ in rows], dtype=np.uint64).reshape(-1, 3)
+    return prints, bands | bands << np.uint64(31), np.array([asked for *_, asked in rows], dtype=bool)
+
+
+def model(dedup, prints, bands, candidates):
+    """Codes, one row after the other."""
+    exact, holders, codes = set(), {}, []
+    for number, keys, asked in zip(prints[:, 0].tolist(), bands.tolist(), candidates, strict=True):
+        mine = [(column, key) for column, key in enumerate(keys) if key] if dedup.near else []
+        code = FIRST
+        if asked and (dedup.exact or mine):
+            if dedup.exact and number in exact:
+                code = EXACT
+            elif any(pair in holders and jaccard(keys, holders[pair], dedup.near) for pair in mine):
+                code = NEAR
+            else:
+                exact.add(number)
+                for pair in mine:
+                    holders.setdefault(pair, keys)
+        codes.append(code)
+    return codes
+
+
+def jaccard(one, other, near):
+    low = 2**32 - 1
+    equal = sum((a & low == b & low) + (a >> 32 == b >> 32) for a, b in zip(one, other, strict=True))
+    return near.jaccard == 0 or (equal / 6 - 2**-32) / (1 - 2**-32) >= near.jaccard
+
+
+def in_calls(seen, prints, bands, candidates, cuts):
+    """Codes when the rows come in several calls."""
+    edges = [0, *sorted(min(cut, len(prints)) for cut in cuts), len(prints)]
+    return [
+        code
+        for a, b in zip(edges, edges[1:], strict=False)
+        for code in seen.first(prints[a:b], bands[a:b], candidates[a:b]).tolist()
+    ]
+
+
+@given(DEDUPS, ROWS, st.lists(st.integers(0, 30)))
+def test_verdicts_are_those_of_the_rule_however_rows_are_cut(dedup, rows, cuts):
+    given = columns(rows)
+    whole, parts = Seen(dedup, 2**20), Seen(dedup, 2**20)
+    expected = model(dedup, *given)
+    assert whole.first(*given).tolist() == expected
+    assert in_calls(parts, *given, cuts) == expected
+    assert (len(parts), parts.digest) == (len(whole), whole.digest)
+
+
+@given(DEDUPS, ROWS, st.integers(0, 30), st.integers(0, 30))
+def test_a_restored_seen_goes_on_like_the_one_it_was_taken_from(dedup, rows, stop, middle):
+    prints, bands, candidates = columns(rows)
+    saved, logs = Seen(dedup, 2**20), []
+    for part in (slice(0, middle), slice(middle, stop)):
+        before = len(saved)
+        saved.first(prints[part], bands[part], candidates[part])
+        logs.append(saved.log_since(before))
+    restored = Seen(dedup, 2**20)
+    restored.restore(np.frombuffer(log.tobytes(), np.uint64).reshape(log.shape) for log in logs)
+    assert (len(restored), restored.digest) == (len(saved), saved.digest)
+    rest = slice(max(stop, middle), None)
+    codes = [seen.first(prints[rest], bands[rest], candidates[rest]).tolist() for seen in (saved, restored)]
+    assert codes[0] == codes[1]
+    assert saved.digest == restored.digest
+
+
+def rows_of(count, seed, bands=14):
+    draw = np.random.default_rng(seed)
+    prints = draw.integers(0, 2**64 - 1, (count, 2), dtype=np.uint64)
+    return prints, draw.integers(1, 2**64 - 1, (count, bands), dtype=np.uint64), np.ones(count, dtype=bool)
+
+
+def test_everything_is_found_again_after_growing_and_memory_is_as_stated():
+    seen = Seen(Dedup(near=Near()), 195 * 9000)
+    assert seen.capacity == 9000
+    given = rows_of(9000, seed=0)
+    assert not any(in_calls(seen, *given, range(0, 9000, 700)))
+    assert len(seen) == 9000
+    assert seen.nbytes <= 195 * 9000
+    assert (seen.first(*given) == EXACT).all()
+    prints, bands, candidates = given
+    last = np.zeros_like(bands)
+    last[:, 13] = bands[:, 13]
+    assert (seen.first(~prints, last, candidates) == NEAR).all()
+    assert (seen.first(~prints, np.roll(bands, 1, axis=1), np.zeros(9000, dtype=bool)) == FIRST).all()
+
+
+@pytest.mark.parametrize("step", [1, 2**8, 2**32, 2**56, 2**64 // 9000], ids=hex)
+def test_keys_that_lie_in_order_are_found_as_fast_as_others(step):
+    seen = Seen(Dedup(), 13 * 9000)
+    prints = (np.arange(1, 9001, dtype=np.uint64) * np.uint64(step % 2**64))[:, None].repeat(2, axis=1)
+    prints = prints[np.unique(prints[:, 0], return_index=True)[1]]
+    prints = prints[prints[:, 0] > 0]
+    everyone = np.ones(len(prints), dtype=bool)
+    assert (seen.first(prints, None, everyone) == FIRST).all()
+    assert (seen.first(prints, None, everyone) == EXACT).all()
+
+
+def test_a_full_memory_is_an_error_that_says_what_to_set():
+    seen = Seen(Dedup(memory=100_000), 13 * 100)
+    prints, _, candidates = rows_of(101, seed=1)
+    seen.first(prints[:98], None, candidates[:98])
+    message = (
+        "dedup.memory: the 1,300 bytes of a lane hold 100 documents at 13 bytes; 98 are remembered and 3 more have come. "
+        "Set dedup.memory to 200000 (now 100000) for twice as many, or take fewer documents"
+    )
+    with pytest.raises(MixError, match=f"^{re.escape(message)}$"):
+        seen.first(prints, None, candidates)
+    assert len(seen) == 98
+    assert seen.first(prints[:100], None, candidates[:100]).tolist() == [EXACT] * 98 + [FIRST] * 2
+
+
+def test_what_is_saved_of_another_dedup_is_refused():
+    seen = Seen(Dedup(near=Near(2, 2)), 2**16)
+    message = (
+        "expected what is remembered as uint64[documents, 3], got uint64[5, 1]; it was saved with another dedup than "
+        f"{Dedup(near=Near(2, 2))}. Resume with that one, or start afresh"
+    )
+    with pytest.raises(StateError, match=f"^{re.escape(message)}$"):
+        seen.restore([np.ones((5, 1), dtype=np.uint64)])
+
+
+def test_only_an_empty_seen_is_restored():
+    seen = Seen(Dedup(), 2**16)
+    seen.restore([np.ones((1, 1), dtype=np.uint64)])
+    with pytest.raises(StateError, match=r"^this Seen remembers 1 documents already; restore a new one$"):
+        seen.restore([])
+
+
+def test_near_dedup_needs_signatures():
+    with pytest.raises(ValueError, match=r"^expected signatures\[1, 14\] for near dedup, got None$"):
+        Seen(Dedup(near=Near()), 2**16).first(np.ones((1, 2), np.uint64), None, np.ones(1, bool))
+
+
+def test_nothing_to_remember_is_no_seen():
+    with pytest.raises(ValueError, match=r"^dedup: expected exact: true or near, got neither; nothing need be remembered then$"):
+        Seen(Dedup(exact=False), 2**16)
