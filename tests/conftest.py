@@ -106,12 +106,15 @@ def jsonl(folder: Path, texts: list[str]) -> Path:
 def recipe_file(tmp_path: Path) -> Callable[..., Path]:
     """Writes a recipe over `a` (Parquet, 400 documents), `b` (JSON lines, 200) and `c` (Parquet, 60)."""
 
-    def make(name: str = "toy", sources: dict[str, Any] | None = None, **top: Any) -> Path:
+    def make(
+        name: str = "toy",
+        sources: dict[str, Any] | None = None,
+        sizes: tuple[int, int, int] = (400, 200, 60),
+        **top: Any,
+    ) -> Path:
         folder = tmp_path / "sources"
         if not folder.exists():
-            texts = {
-                key: [document(key, n) for n in range(count)] for key, count in (("a", 400), ("b", 200), ("c", 60))
-            }
+            texts = {key: [document(key, n) for n in range(size)] for key, size in zip("abc", sizes, strict=True)}
             texts["a"][50], texts["b"][10] = texts["a"][3], texts["a"][4]
             texts["b"][20] = ""
             parquet(folder / "a", texts["a"], files=5)

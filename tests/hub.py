@@ -1,4 +1,4 @@
-"""A Hub on this machine with one dataset repository: the answers that reading it takes, as huggingface_hub asks for them."""
+"""A Hub on this machine with one dataset repository: the answers that reading it takes."""
 
 import hashlib
 import json

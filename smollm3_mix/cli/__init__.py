@@ -22,7 +22,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         datefmt="%Y-%m-%d %H:%M:%S",
         stream=sys.stderr,
     )
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # one line for each request says nothing to a user
+    for client in ("httpx", "httpx2"):  # one line for each request says nothing to a user
+        logging.getLogger(client).setLevel(logging.WARNING)
     if hasattr(signal, "SIGPIPE"):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `take … | head` ends quietly
     try:

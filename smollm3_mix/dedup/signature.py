@@ -11,16 +11,16 @@ from smollm3_mix.dedup.options import Near
 from smollm3_mix.measure.scripts import SCALES, SHARE, Unspaced, unspaced
 from smollm3_mix.measure.words import Hashes, Ints, Words, scrambled, words
 
-Values = npt.NDArray[np.uint32]
-
-_EMPTY = np.uint32(0xFFFFFFFF)  # minimum of a bin that no shingle fell into
-_TURN = np.uint32(0x9E3779B1)  # 2^32 / golden ratio, a prime
+_EMPTY = np.uint64(2**64 - 1)  # minimum of a bin that no shingle fell into
+_TURN = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio, odd
+_STIR = np.uint64(0xD6E8FEB86659FD93)  # odd, of well-spread bits
+_HALF = np.uint64(32)
 
 
 def signatures(texts: pa.StringArray, near: Near, found: Words | None = None) -> Hashes:
     """uint64[rows, bands]: the key of each band of each document; two documents meet where they have a key in common.
 
-    A key holds the lowest 64 // rows bits (at most 32) of each minimum of its band, so two signatures also tell in how many
+    A key holds 64 // rows bits (at most 32) of a hash of each minimum of its band, so two signatures also tell in how many
     minima they agree (see `agreement`). A document without words has a row of zeros. A document's signature depends on its text
     alone, and is the same on every machine.
 
@@ -30,7 +30,7 @@ def signatures(texts: pa.StringArray, near: Near, found: Words | None = None) ->
         found: `words(texts)`, if somebody has it already.
     """
     found = words(texts) if found is None else found
-    minima = np.full((len(texts), near.bands * near.rows), _EMPTY, dtype=np.uint32)
+    minima = np.full((len(texts), near.bands * near.rows), _EMPTY, dtype=np.uint64)
     spaced = np.ones(len(texts), dtype=np.bool_)
     for part in _unspaced(texts, found):
         n = near.ngram * SCALES[part.script]
@@ -73,44 +73,41 @@ def _unspaced(texts: pa.StringArray, found: Words) -> tuple[Unspaced, ...]:
     return unspaced(texts, found, np.asarray(pc.fill_null(pc.utf8_length(texts), 0)).astype(np.int64))
 
 
-def _minima(hashes: Hashes, first: Ints, n: int, bins: int) -> Values:
+def _minima(hashes: Hashes, first: Ints, n: int, bins: int) -> Hashes:
     """uint32[rows, bins]: least value of each document's shingles in each bin, `_EMPTY` where there is none.
 
     One permutation hashing (Li, Owen & Zhang 2012): the range of the hash is cut into bins, and each shingle counts for
     the one that it falls into.
     """
     count = np.diff(first)
-    value = _shingles(hashes.astype(np.uint32), first, n)
+    value = _shingles(hashes, first, n)
     place = np.repeat(np.arange(len(count)) * bins, count)
-    place += (value >> np.uint32(16)) * np.uint32(bins) >> np.uint32(16)
-    minima = np.full(len(count) * bins, _EMPTY, dtype=np.uint32)
+    place += ((value >> _HALF) * np.uint64(bins) >> _HALF).astype(np.int64)
+    minima = np.full(len(count) * bins, _EMPTY, dtype=np.uint64)
     np.minimum.at(minima, place, value)
     return minima.reshape(-1, bins)
 
 
-def _shingles(tokens: Values, first: Ints, n: int) -> Values:
-    """uint32[tokens]: hash of the n tokens from each on, `_EMPTY` where those are of two documents.
+def _shingles(tokens: Hashes, first: Ints, n: int) -> Hashes:
+    """uint64[tokens]: hash of the n tokens from each on, `_EMPTY` where those are of two documents.
 
-    A document of fewer tokens has one shingle, of all of them. 32 bits, as in datasketch: a shingle is taken for another one
-    of a thousand with probability 2e-7.
+    A document of fewer tokens has one shingle, of all of them.
     """
     begins, count = first[:-1], np.diff(first)
     value = _ngrams(tokens, n)
     for length in np.unique(count[(count > 0) & (count < n)]).tolist():
         short = begins[count == length]
         value[short] = _ngrams(tokens[short[:, None] + np.arange(length)].reshape(-1), length)[::length]
-    value ^= value >> np.uint32(16)  # finaliser of MurmurHash3
-    value *= np.uint32(0x85EBCA6B)
-    value ^= value >> np.uint32(13)
-    value *= np.uint32(0xC2B2AE35)
-    value ^= value >> np.uint32(16)
+    value ^= value >> _HALF
+    value *= _STIR
+    value ^= value >> _HALF
     astride = first[1:, None] - np.arange(1, n)
     value[astride[astride > begins[:, None]]] = _EMPTY
     return value
 
 
-def _ngrams(tokens: Values, n: int) -> Values:
-    """uint32[tokens]: polynomial of the n tokens from each on; of fewer where they end."""
+def _ngrams(tokens: Hashes, n: int) -> Hashes:
+    """uint64[tokens]: polynomial of the n tokens from each on; of fewer where they end."""
     value = tokens.copy()
     for ahead in range(1, min(n, len(tokens))):
         value *= _TURN
@@ -118,7 +115,7 @@ def _ngrams(tokens: Values, n: int) -> Values:
     return value
 
 
-def _filled(minima: Values) -> Values:
+def _filled(minima: Hashes) -> Hashes:
     """Minima with each empty bin given that of another one; documents without shingles stay empty.
 
     Every bin has its own pseudo-random order of donors, the same for all documents, and takes the first that is not empty
@@ -144,7 +141,7 @@ def _filled(minima: Values) -> Values:
     return filled
 
 
-def _offered(minima: Values, some: Ints) -> Values:
+def _offered(minima: Hashes, some: Ints) -> Hashes:
     """`minima` filled by offering each to all bins; documents come in falling order of `some`, how many they have."""
     offers, bits = _offers(minima.shape[1])
     best = np.full(minima.shape, np.iinfo(offers.dtype).max, dtype=offers.dtype)
@@ -177,10 +174,15 @@ def _bits(near: Near) -> int:
     return min(64 // near.rows, 32)
 
 
-def _keys(minima: Values, near: Near) -> Hashes:
-    """uint64[rows, bands]: the lowest bits of the minima of each band, side by side."""
+def _keys(minima: Hashes, near: Near) -> Hashes:
+    """uint64[rows, bands]: some bits of each minimum of a band, side by side.
+
+    Each bin takes other bits, or documents of few shingles, whose bins repeat each other, would have few keys to differ in.
+    """
     bits = _bits(near)
-    low = (minima & np.uint32((1 << bits) - 1)).astype(np.uint64).reshape(-1, near.bands, near.rows)
-    keys: Hashes = (low << np.arange(0, bits * near.rows, bits, dtype=np.uint64)).sum(axis=2, dtype=np.uint64)
+    taken = minima * (scrambled(np.arange(1, minima.shape[1] + 1, dtype=np.uint64)) | np.uint64(1))
+    taken >>= np.uint64(64 - bits)
+    taken = taken.reshape(-1, near.bands, near.rows) << np.arange(0, bits * near.rows, bits, dtype=np.uint64)
+    keys = np.bitwise_or.reduce(taken, axis=2)
     keys[minima[:, 0] == _EMPTY] = 0
     return keys

@@ -161,9 +161,9 @@ def gated(name: str) -> str:
 
 def unreachable(error: BaseException) -> str:
     """What to do about a Hub that does not answer, or refuses."""
-    first = (str(error).strip() or type(error).__name__).splitlines()[0]
+    first = (str(error).strip() or type(error).__name__).splitlines()[0].partition(" (Request ID")[0]
     if "401" in first:
-        return f"the Hub refuses the token ({first}); log in again with `hf auth login`, or unset HF_TOKEN"
+        return "the Hub refuses the token (401 Unauthorized); log in again with `hf auth login`, or unset HF_TOKEN"
     return f"the Hub cannot be reached ({first}); check the network, HF_ENDPOINT and HF_HUB_OFFLINE"
 
 

@@ -102,8 +102,10 @@ def _listed(source: Source, listing: Listing, folder: local.Place | None, token:
     """What `datasets` finds: in a folder, a repository, or by `data_files` alone."""
     form, paths, delimiter = listing.files(source)
     shown = folder.shown if folder else ""
-    if paths and all(path.startswith("hf://datasets/") for path in paths):
+    if listing.commit:
         files = hub_files(paths, token)
+    elif repos := [path for path in paths if path.startswith("hf://")]:
+        raise Fault(f"{repos[0]} is in no pinned commit; give the repository as `name` and its paths as `data_files`")
     elif any("://" in path for path in paths):
         files = tuple(_elsewhere(path) for path in paths)
     else:

@@ -105,28 +105,27 @@ def write(
         RecipeError, Unreadable, SourceExhausted, SourceError: as the mix raises them.
     """
     asked = recipe if isinstance(recipe, Recipe) else read(recipe)
-    changes = {key: value for key, value in (("seed", seed), ("lanes", lanes)) if value is not None}
-    asked = asked.with_(**changes) if changes else asked
+    asked = asked.with_(seed=seed, lanes=lanes)
     request = Request(asked.fingerprint, max_samples, max_tokens, max_bytes, skip_unreadable, part_bytes)
     folder = Path(output_dir)
     done = _finished(folder, request)
     if done is not None:
         return done
     with layout.locked(folder) as work:
-        try:
-            mixes = _opened(asked, work, request, token)
-        except BaseException:
-            if not (work / layout.REQUEST).exists():  # nothing was begun, so nothing is left behind
-                layout.clear(folder)
-            raise
-        jobs = [LaneJob(mix, lane, str(work), part_bytes) for mix in mixes for lane in range(mix.num_lanes)]
-        tallies = _run(jobs, processes, listener or (lambda _: None))
-        by_split = {
-            mix.split: sum((t for job, t in zip(jobs, tallies, strict=True) if job.mix is mix), Tally({}))
-            for mix in mixes
-        }
-        _commit(folder, work, mixes[0], request, by_split)
+        mixes = _opened(asked, work, request, token)
+        tallies = _written(mixes, work, part_bytes, processes, listener or (lambda _: None))
+        _commit(folder, work, mixes[0], request, tallies)
     layout.clear(folder)
+    return tallies
+
+
+def _written(mixes: Sequence[Mix], work: Path, part_bytes: int, processes: int, listener: Listener) -> dict[str, Tally]:
+    """Counts by split, once every part of every lane is in the work folder."""
+    jobs = [LaneJob(mix, lane, str(work), part_bytes) for mix in mixes for lane in range(mix.num_lanes)]
+    tallies = _run(jobs, processes, listener)
+    by_split: dict[str, Tally] = {}
+    for job, tally in zip(jobs, tallies, strict=True):
+        by_split[job.mix.split] = by_split.get(job.mix.split, Tally({})) + tally
     return by_split
 
 
@@ -152,6 +151,16 @@ def _finished(folder: Path, request: Request) -> dict[str, Tally] | None:
 
 
 def _opened(asked: Recipe, work: Path, request: Request, token: str | bool | None) -> list[Mix]:
+    """The mixes of all splits, train first; where nothing could be begun, nothing is left behind."""
+    try:
+        return _opened_in(work, asked, request, token)
+    except BaseException:
+        if not (work / layout.REQUEST).exists():
+            layout.clear(work.parent)
+        raise
+
+
+def _opened_in(work: Path, asked: Recipe, request: Request, token: str | bool | None) -> list[Mix]:
     """The mixes of all splits, train first; on a second run pinned to what the first one found."""
     note = work / layout.REQUEST
     recipe = asked

@@ -1,0 +1,394 @@
+"""README and docs: commands parse and run, recipes read, tables are the dataclasses', messages are the code's, links lead somewhere."""
+
+import argparse
+import ast
+import dataclasses
+import importlib
+import os
+import re
+import shlex
+import types
+import typing
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from conftest import document, parquet
+
+import smollm3_mix
+from smollm3_mix import open_mix
+from smollm3_mix.clean import Cleaning
+from smollm3_mix.cli import main
+from smollm3_mix.cli.arguments import parser
+from smollm3_mix.dedup import Dedup, Near, Seen
+from smollm3_mix.judge import Judge, thresholds
+from smollm3_mix.recipe import Block, Holdout, Kind, Recipe, Source, read
+from smollm3_mix.recipe.reading import DESCRIPTIVE, TOP_KEYS
+from smollm3_mix.recipe.values import BAD, Place, default_of, read_value
+from smollm3_mix.schema import ON_EXHAUSTED
+from smollm3_mix.write import write
+
+ROOT = Path(__file__).parent.parent
+README, SAMPLING, DESIGN = ROOT / "README.md", ROOT / "docs/weighted-sampling.md", ROOT / "docs/design.md"
+PAGES = [README, *sorted((ROOT / "docs").glob("*.md")), ROOT / "CONTRIBUTING.md"]
+pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+
+
+def blocks(page: Path, *languages: str) -> list[str]:
+    """Fenced blocks of a page in these languages, in order."""
+    found = re.findall(r"^```(\w*)\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    return [text for language, text in found if language in languages]
+
+
+def commands(page: Path) -> list[list[str]]:
+    """Arguments of every `smollm3-mix …` in the page's shell blocks and, where there are any, in its running text."""
+    text = page.read_text(encoding="utf-8")
+    lines = [line for block in blocks(page, "shell", "bash", "console") for line in block.splitlines()]
+    lines += re.findall(r"`(smollm3-mix [a-z]+ [^`]+)`", re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL))
+    steps = [step.strip().removeprefix("$ ") for line in lines for step in line.split("&&")]
+    return [shlex.split(step, comments=True)[1:] for step in steps if step.startswith("smollm3-mix ")]
+
+
+def verbs() -> dict[str, argparse.ArgumentParser]:
+    adders = next(action for action in parser()._actions if isinstance(action, argparse._SubParsersAction))
+    return dict(adders.choices)
+
+
+def section(page: Path, heading: str) -> str:
+    """The text below a heading, up to the next one of its level or a higher one."""
+    level = heading.index(" ")
+    found = re.search(
+        rf"^{re.escape(heading)}\n(.*?)(?=^#{{1,{level}}} |\Z)", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+    )
+    assert found, f"{page.name} has no {heading!r}"
+    return found[1]
+
+
+def rows(text: str) -> list[list[str]]:
+    """Cells of all rows of all tables, without headings."""
+    lines = [re.split(r"(?<!\\)\|", line.strip().strip("|")) for line in text.splitlines() if line.startswith("|")]
+    rules = [number for number, line in enumerate(lines) if set("".join(line)) <= set("-: ")]
+    heads = {number - 1 for number in rules}
+    return [[c.strip() for c in line] for n, line in enumerate(lines) if n not in heads and n not in rules]
+
+
+# ---- commands
+
+
+@pages
+def test_commands_can_be_typed(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    wrong = []
+    for arguments in commands(page):
+        try:
+            parser().parse_args(arguments)
+        except SystemExit as stop:
+            if stop.code:
+                wrong.append((arguments, capsys.readouterr().err))
+    assert wrong == []
+
+
+def test_every_verb_has_help_and_stands_in_the_readme(capsys: pytest.CaptureFixture[str]) -> None:
+    named = {arguments[0] for arguments in commands(README)}
+    assert set(verbs()) <= named
+    for verb, its in verbs().items():
+        assert verb in parser().format_help()
+        assert its.description
+        unsaid = [action.dest for action in its._actions if not action.help and action.dest != "split"]
+        assert unsaid == [], verb
+
+
+@pages
+def test_verbs_named_in_running_text_exist(page: Path) -> None:
+    named = set(re.findall(r"`smollm3-mix ([a-z][a-z-]*)", page.read_text(encoding="utf-8")))
+    assert named <= set(verbs())
+
+
+@pytest.fixture(scope="module")
+def walked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder in which the first recipe of weighted-sampling.md is `mine.yaml`."""
+    folder, before = tmp_path_factory.mktemp("walk"), Path.cwd()
+    (folder / "mine.yaml").write_text(blocks(SAMPLING, "yaml")[0], encoding="utf-8")
+    os.chdir(folder)
+    yield folder
+    os.chdir(before)
+
+
+def test_the_page_on_sampling_can_be_followed(walked: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shown = dict(re.findall(r"<!-- output of: (.*?) -->\n```text\n(.*?)```", SAMPLING.read_text("utf-8"), re.DOTALL))
+    printed = {}
+    for arguments in commands(SAMPLING):
+        if "mine.yaml" in arguments or "my-mix" in arguments:
+            assert main(arguments) == 0, arguments
+            printed[shlex.join(["smollm3-mix", *arguments])] = capsys.readouterr().out
+    assert len(shown) == 1
+    for command, output in shown.items():
+        assert untimed(printed[command]) == untimed(output)
+    for block in blocks(SAMPLING, "python"):
+        exec(compile(block, SAMPLING.name, "exec"), {})
+
+
+def untimed(output: str) -> str:
+    return re.sub(r"in [0-9.]+ s\.", "in 1.0 s.", output)
+
+
+def test_the_readme_shows_what_the_demo_prints(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command, shown = re.findall(r"<!-- output of: (.*?) -->\n```text\n(.*?)```", README.read_text("utf-8"), re.DOTALL)[0]
+    arguments = shlex.split(command)[1:]
+    arguments[arguments.index("--output-dir") + 1] = str(tmp_path / "out")
+    assert main(arguments) == 0
+    printed = capsys.readouterr().out
+    assert table(shown) == table(printed)  # numbers but for the asked shares change with the version of Python
+
+
+def table(output: str) -> list[list[str]]:
+    """Headings, then name and asked share of each source, of the first table in an output."""
+    head, _, *body = (re.split(r"  +", line) for line in output.strip().splitlines())
+    return [head, *(row[:2] for row in body[: [row[0] for row in body].index("total")])]
+
+
+# ---- Python and recipes
+
+
+@pages
+def test_python_compiles_and_names_what_exists(page: Path) -> None:
+    for block in blocks(page, "python"):
+        tree = ast.parse(block)
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "smollm3_mix":
+                assert hasattr(smollm3_mix, node.attr)
+            if isinstance(node, ast.ImportFrom) and str(node.module).startswith("smollm3_mix"):
+                room = importlib.import_module(str(node.module))
+                assert all(hasattr(room, alias.name) for alias in node.names)
+
+
+@pages
+def test_recipes_can_be_read(page: Path, tmp_path: Path) -> None:
+    for number, block in enumerate(blocks(page, "yaml")):
+        file = tmp_path / f"{number}.yaml"
+        file.write_text(block, encoding="utf-8")
+        assert read(file).sources
+
+
+# ---- the tables of keys
+
+TOP = {"": Recipe, "block": Block, "dedup": Dedup, "dedup.near": Near, "holdout": Holdout}
+NOT_IN_FILES = {"sources", "file", "folder", "ignored"}
+TABLES: dict[str, dict[str, type]] = {
+    "### The top of a file": TOP,
+    "### A source": {"": Source, "kind": Kind},
+    "### `clean`": {"": Cleaning},
+    "### `judge`": {"": Judge},
+}
+
+
+def fields(of: dict[str, type]) -> dict[str, tuple[Any, Any]]:
+    """Dotted key → type and default, of every field; a dataclass that has rows of its own is no field."""
+    found = {}
+    for prefix, cls in of.items():
+        hints = typing.get_type_hints(cls)
+        for field in dataclasses.fields(cls):
+            key = f"{prefix}.{field.name}" if prefix else field.name
+            inside = key in of and not isinstance(None, hints[field.name])
+            if field.name not in NOT_IN_FILES and not inside:
+                found[key] = hints[field.name], default_of(field)
+    return found
+
+
+@pytest.mark.parametrize("heading", TABLES)
+def test_every_key_stands_in_its_table_with_its_default(heading: str) -> None:
+    said = {row[0].strip("`"): row[1].strip("`") for row in rows(section(SAMPLING, heading)) if row[0].count("`") == 2}
+    said = {key: default for key, default in said.items() if key not in thresholds_by_group()} | {
+        key: said[key] for key in said if key in fields(TABLES[heading])
+    }
+    expected = fields(TABLES[heading])
+    extra = {"datasets", "clean", "judge"} if heading == "### The top of a file" else set[str]()
+    assert set(said) == set(expected) | extra
+    words = {"by kind", "name[/config]", ""}  # defaults that no YAML value stands for
+    for key, (hint, default) in expected.items():
+        if said[key] not in words:
+            faults: list[str] = []
+            assert read_value(hint, yaml.safe_load(said[key]), Place(keys=key), faults) == default, (key, faults)
+        else:
+            assert default is BAD or key in ("id", "clean"), key
+
+
+def test_the_top_has_no_key_that_the_reader_does_not_know() -> None:
+    keys = {row[0].strip("`").split(".")[0] for row in rows(section(SAMPLING, "### The top of a file"))}
+    assert keys == set(TOP_KEYS)
+
+
+def thresholds_by_group() -> dict[str, type]:
+    """Group of `judge` → its dataclass."""
+    hints = typing.get_type_hints(Judge)
+    classes = {cls for _, cls in vars(thresholds).items() if dataclasses.is_dataclass(cls)}
+    return {
+        name: next(arg for arg in typing.get_args(hint) if arg in classes)
+        for name, hint in hints.items()
+        if isinstance(hint, types.UnionType) and classes & set(typing.get_args(hint))
+    }
+
+
+def test_every_threshold_stands_in_its_group_with_its_value() -> None:
+    groups = thresholds_by_group()
+    said = {row[0].strip("`"): row[1] for row in rows(section(SAMPLING, "### `judge`")) if len(row) == 2}
+    assert set(said) == set(groups)
+    for name, cls in groups.items():
+        values = {
+            key: yaml.safe_load(value)
+            for key, value in (pair.split(": ") for pair in re.findall(r"`([^`]+)`", said[name]))
+        }
+        assert values == {field.name: field.default for field in dataclasses.fields(cls)}
+
+
+def test_other_lists_of_words_are_the_code_s() -> None:
+    text = SAMPLING.read_text(encoding="utf-8")
+    accepted = re.search(r"Accepted and not read, .*?: (.*?)\n\n", text, re.DOTALL)
+    assert accepted
+    assert set(re.findall(r"`(\w+)`", accepted[1])) == set(DESCRIPTIVE)
+    policies = [row[0].strip("`") for row in rows(section(SAMPLING, "## When a source runs out"))]
+    assert policies == list(ON_EXHAUSTED)
+
+
+def test_the_documents_that_memory_holds_are_counted_right() -> None:
+    said = re.findall(r"[0-9,]{9,}", section(SAMPLING, "## Cleaning, judging, dedup"))
+    counted = [Seen(dedup, dedup.memory).capacity for dedup in (Dedup(), Dedup(near=Near()))]
+    assert said == [f"{count:,}" for count in counted]
+
+
+# ---- messages
+
+
+def templates() -> list[re.Pattern[str]]:
+    """A pattern for each line of each string in the package, anything standing for what is filled in."""
+    found = []
+    for path in sorted((ROOT / "smollm3_mix").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            parts = node.values if isinstance(node, ast.JoinedStr) else [node] if isinstance(node, ast.Constant) else []
+            texts = [part.value if isinstance(part, ast.Constant) else "{}" for part in parts]
+            for line in "".join(text for text in texts if isinstance(text, str)).split("\n"):
+                fixed = [re.escape(piece) for piece in re.split(r"\{[^{} ]*\}|%s", line)]
+                if sum(map(len, fixed)) >= 20:
+                    found.append(re.compile(".*?".join(fixed)))
+    return found
+
+
+def messages(page: Path) -> list[str]:
+    """Blocks that quote a message: those of the sections on what can go wrong."""
+    text = "".join(section(page, heading) for heading in ("## When a source runs out", "## Troubleshooting"))
+    return [masked(block) for block in re.findall(r"^```text\n(.*?)\n```", text, re.MULTILINE | re.DOTALL)]
+
+
+def masked(message: str) -> str:
+    """The message without what changes with the version of pyarrow: fingerprints of recipes with pinned local files."""
+    return re.sub(r"\bmine [0-9a-f]{7}\b", "mine 0000000", message)
+
+
+def test_quoted_messages_are_what_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    said = {name: masked(str(message)) for name, message in provoked(tmp_path)}
+    quoted = messages(SAMPLING)
+    assert {name: message for name, message in said.items() if message not in quoted} == {}
+    known = templates()
+    for message in quoted:
+        if message not in said.values():  # the Hub's, or of two processes: only the code's words can be held against it
+            for line in message.splitlines():
+                assert any(pattern.search(line) for pattern in known), line
+
+
+def provoked(folder: Path) -> Iterator[tuple[str, BaseException]]:
+    """Name and error of each situation that can be had here."""
+    parquet(folder / "web", [document("web", n) for n in range(1000)])
+    parquet(folder / "code", [document("code", n) for n in range(300)])
+    parquet(folder / "tiny", [document("tiny", n) for n in range(3)], files=1)
+    (folder / "full").mkdir()
+    (folder / "full" / "notes.txt").touch()
+    web, code = {"name": "web", "weight": 0.8, "max_passes": 2}, {"name": "code", "weight": 0.2}
+
+    def mine(*sources: dict[str, Any], **top: Any) -> str:
+        text = yaml.safe_dump({"lanes": 1, **top, "datasets": sources}, sort_keys=False)
+        (folder / "mine.yaml").write_text(text.replace("!!python/tuple", ""), encoding="utf-8")
+        return "mine.yaml"
+
+    def drain(recipe: str, **limits: int) -> None:
+        for _ in open_mix(recipe, **limits).stream():  # type: ignore[arg-type]
+            pass
+
+    def other_state() -> None:
+        state = open_mix(mine(web, code)).stream().state_dict()
+        open_mix(mine(web, code | {"weight": 0.25})).stream().load_state_dict(state)
+
+    def other_mix() -> None:
+        write(mine(web, code), "my-mix", max_tokens=10_000)
+        write("mine.yaml", "my-mix", max_tokens=20_000)
+
+    situations: dict[str, Callable[[], Any]] = {
+        "a source ends before a limit": lambda: drain(mine(web, code), max_tokens=200_000),
+        "a source ends without a limit": lambda: drain(mine(web, code)),
+        "a key is misspelt": lambda: read(mine(web, {"name": "code", "wieght": 0.2})),
+        "an id comes twice": lambda: read(mine({"name": "web", "weight": 0.8}, web)),
+        "there is no such recipe": lambda: read("stage4"),
+        "there is no such column": lambda: open_mix(mine(web, code | {"text_field": "texts"})),
+        "rows are fewer than lanes": lambda: drain(mine(web, {"name": "tiny", "weight": 0.1}, lanes=8), max_tokens=9999),
+        "nothing is kept": lambda: drain(mine(web, code | {"judge": {"min_chars": 5000}}), max_tokens=40_000),
+        "memory is full": lambda: drain(mine(web, code, dedup={"memory": "8KiB"}), max_tokens=40_000),
+        "a state is another recipe's": other_state,
+        "the folder holds something else": lambda: write(mine(web, code), "full", max_tokens=1000),
+        "the folder holds another mix": other_mix,
+        "nothing is held out": lambda: open_mix(mine(web, code), split="validation"),
+    }
+    for name, situation in situations.items():
+        with pytest.raises((smollm3_mix.MixError, ValueError)) as error:
+            situation()
+        yield name, error.value
+
+
+# ---- words and links
+
+
+def test_nouns_are_in_the_code() -> None:
+    nouns = rows(section(DESIGN, "## Nouns"))
+    assert len(nouns) > 20
+    for noun, _, place in nouns:
+        assert exists(place.strip("`")), noun
+
+
+def exists(dotted: str) -> bool:
+    """Whether a dotted name can be had: modules first, then attributes."""
+    module, *names = dotted.split(".")
+    thing: Any = importlib.import_module(module)
+    for name in names:
+        module = f"{module}.{name}"
+        if not hasattr(thing, name):
+            try:
+                thing = importlib.import_module(module)
+            except ImportError:
+                return False
+        else:
+            thing = getattr(thing, name)
+    return True
+
+
+@pages
+def test_links_lead_somewhere(page: Path) -> None:
+    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if "://" in target:
+            continue
+        path, _, anchor = target.partition("#")
+        file = page.parent / path if path else page
+        assert file.exists(), target
+        if anchor:
+            assert anchor in {slug(line) for line in file.read_text(encoding="utf-8").splitlines() if line.startswith("#")}, target
+
+
+def slug(heading: str) -> str:
+    """The anchor that GitHub gives a heading."""
+    return re.sub(r"[^\w\- ]", "", heading.lstrip("#").strip().lower()).replace(" ", "-")
+
+
+@pages
+def test_files_that_are_named_exist(page: Path) -> None:
+    named = re.findall(r"\b((?:tests|bench|smollm3_mix|configs|docs)/[\w/.-]+\.(?:py|md|yaml))\b", page.read_text(encoding="utf-8"))
+    assert [name for name in named if not (ROOT / name).exists()] == []
