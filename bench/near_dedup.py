@@ -10,7 +10,7 @@ import argparse
 import re
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,7 @@ from datasketch import MinHash, MinHashLSH
 from rensa import RMinHash
 
 from smollm3_mix.dedup import Dedup, Near, Seen, agreement, fingerprints, signatures
-from smollm3_mix.measure import words
+from smollm3_mix.measure import Words, words
 from smollm3_mix.measure.scripts import SCALES, SHARE
 
 HAN = re.compile("[\u3040-\u9fff]")
@@ -94,7 +94,9 @@ def sketch(text: str) -> MinHash:
     return found
 
 
-def datasketch_pairs(lsh: MinHashLSH, known: list[MinHash], planted: list[str]) -> tuple[set[tuple[int, int]], np.ndarray]:
+def datasketch_pairs(
+    lsh: MinHashLSH, known: list[MinHash], planted: list[str]
+) -> tuple[set[tuple[int, int]], np.ndarray]:
     asked = [sketch(text) for text in planted]
     pairs = {(row, number) for row, each in enumerate(asked) for number in lsh.query(each)}
     return pairs, np.array([a.jaccard(b) for a, b in zip(asked, known, strict=True)])
@@ -108,10 +110,14 @@ def accuracy(texts: list[str]) -> None:
     with lsh.insertion_session() as session:
         for number, each in enumerate(known):
             session.insert(number, each)
-    print(f"{len(texts):,} documents, each also with some of its words replaced; {NEAR.bands} bands × {NEAR.rows}, "
-          f"{NEAR.ngram}-grams of words. Right: planted, or Jaccard ≥ {RELATED}")
-    print("| words edited | Jaccard | expected recall | recall: ours | datasketch | precision: ours | datasketch "
-          "| RMSE of Jaccard: ours | datasketch |\n|---|--:|--:|--:|--:|--:|--:|--:|--:|")
+    print(
+        f"{len(texts):,} documents, each also with some of its words replaced; {NEAR.bands} bands × {NEAR.rows}, "
+        f"{NEAR.ngram}-grams of words. Right: planted, or Jaccard ≥ {RELATED}"
+    )
+    print(
+        "| words edited | Jaccard | expected recall | recall: ours | datasketch | precision: ours | datasketch "
+        "| RMSE of Jaccard: ours | datasketch |\n|---|--:|--:|--:|--:|--:|--:|--:|--:|"
+    )
     for share in EDITS:
         planted = [edited(text, share, vocabulary, rng) for text in texts]
         true = np.array([jaccard(a, b) for a, b in zip(planted, texts, strict=True)])
@@ -125,48 +131,55 @@ def accuracy(texts: list[str]) -> None:
         print("| " + " | ".join(row) + " |", flush=True)
 
 
-def speed(name: str, work: Callable[[pa.StringArray], object], blocks: list[pa.StringArray], seconds: float) -> float:
-    """MB/s: median over blocks, as many as fit into the time."""
-    rates, begin = [], time.thread_time()
-    for block in blocks:
-        start = time.thread_time()
-        work(block)
-        rates.append(block.nbytes / (time.thread_time() - start) / 1e6)
-        if time.thread_time() - begin > seconds:
-            break
-    median = float(np.median(rates))
-    print(f"| {name} | {median:.1f} |", flush=True)
-    return median
-
-
 def rensa_sketches(block: pa.StringArray) -> None:
     for text in block.to_pylist():
+        parts, between, n = tokens(text)
         found = RMinHash(num_perm=MINIMA, seed=42)
-        found.update(list(shingles(text)))
+        found.update([between.join(parts[at : at + n]) for at in range(max(len(parts) - n + 1, 1))])
         found.digest()
 
 
 def speeds(texts: list[str], seconds: float) -> None:
-    blocks, start, size = [], 0, 0
+    """MB/s of each, all over the same blocks in turn, so that a busy machine slows all of them."""
+    warm = np.empty(31 << 20, dtype=np.uint8)  # glibc then keeps what is freed, and later blocks have no page faults
+    del warm
+    everyone = np.ones(len(texts), dtype=np.bool_)
+    seen = Seen(Dedup(near=NEAR), 2**30)
+    works: dict[str, Callable[[pa.StringArray, Words], object]] = {
+        "signatures of text": lambda block, _: signatures(block, NEAR),
+        "signatures of words hashed before": lambda block, found: signatures(block, NEAR, found),
+        "rensa RMinHash": lambda block, _: rensa_sketches(block),
+        "datasketch MinHash": lambda block, _: [sketch(text) for text in block.to_pylist()],
+        "words and their hashes": lambda block, _: words(block).hashes,
+        "fingerprints": lambda block, _: fingerprints(block),
+    }
+    times, total = dict.fromkeys([*works, "Seen.first, exact and near"], 0.0), 0
+    for block in blocks_of(texts):
+        found = words(block)
+        total += len(found.data) + 0 * len(found.hashes)
+        for name, work in works.items():
+            start = time.thread_time()
+            work(block, found)
+            times[name] += time.thread_time() - start
+        keys = fingerprints(block), signatures(block, NEAR, found), everyone[: len(block)]
+        start = time.thread_time()
+        seen.first(*keys)
+        times["Seen.first, exact and near"] += time.thread_time() - start
+        if sum(times.values()) > seconds:
+            break
+    ours = times["signatures of text"]
+    print(f"\n| one core, {total / 1e6:.0f} MB | MB/s | signatures of text against it |\n|---|--:|--:|")
+    for name, spent in times.items():
+        print(f"| {name} | {total / spent / 1e6:.1f} | {spent / ours:.1f} × |")
+
+
+def blocks_of(texts: list[str]) -> Iterator[pa.StringArray]:
+    start = size = 0
     for number, text in enumerate(texts, 1):
         size += len(text.encode())
         if size >= BLOCK or number == len(texts):
-            blocks.append(pa.array(texts[start:number], pa.string()))
+            yield pa.array(texts[start:number], pa.string())
             start, size = number, 0
-    warm = np.empty(31 << 20, dtype=np.uint8)  # makes glibc keep what is freed, as a long run does
-    del warm
-    seen = Seen(Dedup(near=NEAR), 2**30)
-    print("\n| one core | MB/s of text |\n|---|--:|")
-    ours = speed("signatures, words included", lambda block: signatures(block, NEAR), blocks * 3, seconds)
-    found = {id(block): words(block) for block in blocks}
-    _ = [each.hashes for each in found.values()]
-    speed("signatures, words shared with judge", lambda block: signatures(block, NEAR, found[id(block)]), blocks * 3, seconds)
-    speed("fingerprints", fingerprints, blocks * 3, seconds)
-    keys = {id(block): (fingerprints(block), signatures(block, NEAR), np.ones(len(block), dtype=np.bool_)) for block in blocks}
-    speed("Seen.first, exact and near", lambda block: seen.first(*keys[id(block)]), blocks, seconds)
-    rensa = speed("rensa RMinHash", rensa_sketches, blocks, seconds)
-    sketches = speed("datasketch MinHash", lambda block: [sketch(text) for text in block.to_pylist()], blocks, seconds)
-    print(f"\nsignatures against rensa: {ours / rensa:.1f} ×, against datasketch: {ours / sketches:.1f} ×")
 
 
 def main() -> None:

@@ -1,38 +1,44 @@
-"""Megabytes of text and documents a second: ours beside reading alone, `interleave_datasets` alone, and the naive pipeline.
+"""MB of text and documents a second: ours beside decoding alone, `interleave_datasets` alone, and the naive pipeline.
 
     python bench/throughput.py CORPUS [--megabytes 64] [--repeats 5]
 
-CORPUS is a folder with the Parquet files of SOURCES below, in folders named as on the Hub, with a column `text`. Everything runs on
-one core, in one process, in turns (all ways once, then again), over the same sources with the same weights, until the same amount of text
-has been given out; the medians are shown. Documents dropped as duplicates or empty are not counted: what is counted is text given.
-Opening (finding files, reading recipes) is not timed; reading the first rows is. MB = 10^6 bytes of UTF-8. `busy` is processor time
-over wall time of the pinned process: well below 100 %, something else used the core, and the row is to be measured again.
+CORPUS holds, in folders named as on the Hub, the Parquet files of SOURCES below, with a column `text`. Everything runs
+on one core in one process, in turns (all ways once, then again), over the same sources with the same weights, until the
+same amount of text has been given out. Medians are shown; `x (c)` is the median of the ratios within a turn. What is
+counted is text given, not what was dropped. The clock runs from an eighth of the text on, so that opening files and
+filling buffers is in nobody's speed; `first` has the seconds to the first record instead. MB = 10^6 bytes of UTF-8.
+`busy` is processor time over wall time: well below 100 %, something else used the core; repeat the run when it is quiet,
+or take --processor-time, which counts the processor's seconds in place of the clock's and is nearly as good.
 """
 
 import argparse
 import gc
-import hashlib
 import os
 import re
 import statistics
 import time
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import datasets
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 import smollm3_mix
+from smollm3_mix.clean import Cleaning
+from smollm3_mix.dedup import Dedup, Near
 from smollm3_mix.judge import Judge
-from smollm3_mix.recipe import Recipe, Source
-from smollm3_mix.recipe.model import Kind
+from smollm3_mix.recipe.model import Kind, Recipe, Source
 
 SEED = 42
+WARM = 8
+"""One part in so many is given out before the clock runs."""
 
 
 class Origin(NamedTuple):
@@ -55,219 +61,223 @@ SOURCES = (
     Origin("fineweb-2/data/ell_Grek", 0.05, "prose", "el", 0.215),
     Origin("fineweb-2/data/rus_Cyrl", 0.05, "prose", "ru", 0.186),
 )
-"""Weights such that neither documents nor tokens drawn by them run out before about 80 MB."""
+
+RULES = {
+    "prose": Judge(gopher_quality=True, gopher_repetition=True, fineweb=True),
+    "math": Judge(gopher_repetition=True),
+    "code": Judge(code=True),
+}
+"""What (e) judges by: the published rules of Gopher, FineWeb and The Stack."""
 
 CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 SPACES = re.compile("[ \t]+")
 BLANK_LINES = re.compile("\n{3,}")
 
-Run = Callable[[], tuple[int, int]]
-"""Does the work once; gives documents and bytes of text given out. Counting bytes is left to `given`, outside the clock."""
+
+class Count(NamedTuple):
+    """Documents, and bytes of their text."""
+
+    documents: int
+    bytes: int
 
 
 @dataclass
 class Way:
-    """One way to do the work: `prepare` opens and is not timed, what it returns is; `given` counts what came out."""
+    """One way to do the work.
+
+    Attributes:
+        name: with the letter it goes by.
+        start: what gives an iterator over all that comes out; itself not timed.
+        count: of some of that.
+        first: seconds to the first item, of each turn.
+        seconds: of the timed part, of each turn.
+        busy: processor time over wall time.
+        given: what the timed part gave out.
+    """
 
     name: str
-    prepare: Callable[[], Callable[[], Any]]
-    given: Callable[[Any], tuple[int, int]]
+    start: Callable[[], Iterator[Any]]
+    count: Callable[[list[Any]], Count]
+    first: list[float] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
     busy: list[float] = field(default_factory=list)
-    documents: int = 0
-    bytes: int = 0
+    given: Count = field(default_factory=lambda: Count(0, 0))
 
-    def once(self) -> None:
-        run = self.prepare()
+    def turn(self, warm: int, *, processor_time: bool) -> None:
+        """Run once; the first `warm` bytes before the clock."""
+        items = self.start()
         gc.collect()
+        begun = time.perf_counter()
+        kept = [next(items)]
+        self.first.append(time.perf_counter() - begun)
+        bytes_ = self.count(kept).bytes
+        while bytes_ < warm:
+            kept.append(next(items))
+            bytes_ += self.count(kept[-1:]).bytes
         wall, processor = time.perf_counter(), time.process_time()
-        out = run()
+        out = list(items)
         processor, wall = time.process_time() - processor, time.perf_counter() - wall
-        self.seconds.append(wall)
+        self.seconds.append(processor if processor_time else wall)
         self.busy.append(processor / wall)
-        self.documents, self.bytes = self.given(out)
+        self.given = self.count(out)
+
+    @property
+    def speeds(self) -> list[float]:
+        """MB/s of each turn."""
+        return [self.given.bytes / seconds / 1e6 for seconds in self.seconds]
 
 
 def one_core() -> str:
-    """Pins this process to one core, where the platform can, and every pool of threads to one thread."""
+    """Pins this process to one core, where the platform can, and Arrow's pools to one thread; says what it did."""
     pa.set_cpu_count(1)
     pa.set_io_thread_count(1)
     if not hasattr(os, "sched_setaffinity"):
-        return f"one of {os.cpu_count()} cores, not pinned: this platform cannot"
+        return f"one of {os.cpu_count()} cores (not pinned: this platform cannot)"
     core = max(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {core})
-    return f"core {core} of {os.cpu_count()}, pinned"
+    return f"core {core} of {os.cpu_count()}, load {os.getloadavg()[0]:.1f}"
 
 
 def files(corpus: Path) -> dict[str, list[str]]:
-    """The Parquet files of each source, by its folder; they are read once, so that all ways find them in the page cache."""
+    """The Parquet files of each source, by its folder; read once, so that every way finds them in the page cache."""
     found = {origin.folder: sorted(map(str, (corpus / origin.folder).rglob("*.parquet"))) for origin in SOURCES}
     missing = [folder for folder, paths in found.items() if not paths]
     if missing:
-        raise SystemExit(f"{corpus} has no Parquet files in {', '.join(missing)}")
+        raise SystemExit(f"{corpus} has no Parquet files in {', '.join(missing)}; name the folder that holds them")
     for paths in found.values():
         for path in paths:
             Path(path).read_bytes()
     return found
 
 
-def decoded(found: dict[str, list[str]]) -> list[pa.RecordBatch]:
-    """The text column of every file as Arrow, each batch dropped for its lengths."""
-    sizes = []
+def decoded(found: dict[str, list[str]]) -> Iterator[pa.Array]:
+    """The text column of every file, 1,000 rows at a time; dropped for its size, as a loop over it would drop it."""
     for paths in found.values():
         for path in paths:
-            with pq.ParquetFile(path) as opened:
-                for batch in opened.iter_batches(1024, columns=["text"], use_threads=False):
-                    sizes.append((len(batch), batch.column(0).get_total_buffer_size()))
-    return sizes
+            for batch in pq.ParquetFile(path).iter_batches(1000, columns=["text"], use_threads=False):
+                lengths = pc.binary_length(batch.column(0))
+                yield Count(len(batch), pc.sum(lengths).as_py())
 
 
-def interleaved(found: dict[str, list[str]]) -> Any:
-    """What the naive pipeline iterates over, streaming; only the text column is read, in one type."""
-    from datasets import Features, Value, config, interleave_datasets, load_dataset
-
-    config.SLEEP_TIME_ON_THREADS_SHUTDOWN = 0  # else closing it waits 5 s
-    text = Features({"text": Value("string")})
-    streams = [
-        load_dataset("parquet", data_files=paths, columns=["text"], features=text, split="train", streaming=True)
-        for paths in found.values()
-    ]
+def interleaved(found: dict[str, list[str]]) -> datasets.IterableDataset:
+    """What the naive pipeline iterates over: streams, drawn from document by document."""
+    streams = []
+    for paths in found.values():
+        stream = datasets.load_dataset("parquet", data_files=paths, split="train", streaming=True)
+        stream = stream.select_columns(["text"])
+        if stream.features["text"] != datasets.Value(
+            "string"
+        ):  # interleave_datasets refuses to mix it with large_string
+            stream = stream.cast_column("text", datasets.Value("string"))
+        streams.append(stream)
     weights = [origin.weight for origin in SOURCES]
-    return interleave_datasets(streams, probabilities=weights, seed=SEED, stopping_strategy="all_exhausted")
+    return datasets.interleave_datasets(streams, probabilities=weights, seed=SEED, stopping_strategy="all_exhausted")
 
 
-def texts(records: Iterable[dict[str, Any]], documents: int) -> list[str]:
-    """The first texts, as they are."""
-    out: list[str] = []
+def plain(records: Iterable[dict[str, Any]]) -> Iterator[str]:
+    """The texts as they are."""
     for record in records:
-        out.append(record["text"])
-        if len(out) == documents:
-            break
-    return out
+        yield record["text"]
 
 
-def naive(records: Iterable[dict[str, Any]], documents: int) -> list[str]:
-    """The first texts that are left after cleaning by regular expressions and dedup by a set of hashes."""
-    seen: set[str] = set()
-    out: list[str] = []
+def naive(records: Iterable[dict[str, Any]]) -> Iterator[str]:
+    """The texts that are left after cleaning by regular expressions and dedup by a set of hashes."""
+    seen: set[int] = set()
     for record in records:
         text = unicodedata.normalize("NFC", record["text"])
         text = CONTROLS.sub("", text)
         text = SPACES.sub(" ", text)
         text = BLANK_LINES.sub("\n\n", text).strip()
-        digest = hashlib.md5(text.encode()).hexdigest()
-        if not text or digest in seen:
-            continue
-        seen.add(digest)
-        out.append(text)
-        if len(out) == documents:
-            break
-    return out
+        digest = hash(text)
+        if text and digest not in seen:
+            seen.add(digest)
+            yield text
 
 
-def enough(records: Iterable[dict[str, Any]], work: Callable[..., list[str]], size: int) -> int:
-    """How many documents `work` gives until they hold `size` bytes, found before anything is timed."""
-    most = 1 << 40
-    lengths = np.cumsum([len(text.encode()) for text in work(_until(records, 1.3 * size), most)])
-    return int(np.searchsorted(lengths, size)) + 1
+def enough(texts: Iterator[str], size: int) -> int:
+    """How many of the texts hold `size` bytes; found before anything is timed."""
+    for number, text in enumerate(texts, 1):
+        size -= len(text.encode())
+        if size <= 0:
+            return number
+    raise SystemExit("the corpus is too small for so many --megabytes")
 
 
-def _until(records: Iterable[dict[str, Any]], size: float) -> Iterable[dict[str, Any]]:
-    for record in records:
-        size -= len(record["text"].encode())
-        yield record
-        if size < 0:
-            return
-
-
-def recipe(corpus: Path, judged: bool) -> Recipe:
-    """The same sources and weights for us, in one lane; with `judged`, Gopher's, FineWeb's and The Stack's rules and near dedup."""
-    plain = Judge()
-    rules = {
-        "prose": Judge(gopher_quality=True, gopher_repetition=True, fineweb=True),
-        "math": Judge(gopher_repetition=True),
-        "code": Judge(code=True),
-    }
+def recipe(corpus: Path, *, judged: bool) -> Recipe:
+    """The same sources and weights for us, in one lane; `judged` adds RULES and near dedup."""
     sources = tuple(
         Source(
             id=origin.folder,
-            name=str(corpus / origin.folder / "**/*.parquet"),
+            name=str(corpus / origin.folder / "**" / "*.parquet"),
             weight=origin.weight,
             kind=Kind(origin.kind, origin.language),
-            clean=smollm3_mix.clean.Cleaning(origin.kind),
-            judge=rules[origin.kind] if judged else plain,
+            clean=Cleaning(origin.kind),
+            judge=RULES[origin.kind] if judged else Judge(),
             tokens_per_byte=origin.ratio,
         )
         for origin in SOURCES
     )
-    mix = Recipe(sources, file="throughput", seed=SEED, lanes=1, on_exhausted="repeat")
-    return mix.with_(dedup={"exact": True, "near": {}}) if judged else mix
+    return Recipe(
+        sources,
+        file="throughput",
+        seed=SEED,
+        lanes=1,
+        on_exhausted="stop",
+        dedup=Dedup(near=Near() if judged else None),
+    )
 
 
-def as_records(mix: smollm3_mix.Mix) -> list[dict[str, Any]]:
-    """Every record of the mix as a dict, in a list."""
-    return list(mix.stream())
-
-
-def as_arrow(mix: smollm3_mix.Mix) -> list[pa.RecordBatch]:
-    """Every record of the mix in Arrow batches of up to 1,000."""
-    stream, out = mix.stream(), []
+def batches(stream: smollm3_mix.Stream) -> Iterator[pa.RecordBatch]:
+    """Everything of a stream, in Arrow."""
     while len(batch := stream.read(1000)):
-        out.append(batch)
-    return out
+        yield batch
 
 
-def of_texts(out: list[str]) -> tuple[int, int]:
-    return len(out), sum(len(text.encode()) for text in out)
+def of_texts(texts: list[str]) -> Count:
+    return Count(len(texts), sum(len(text.encode()) for text in texts))
 
 
-def of_records(out: list[dict[str, Any]]) -> tuple[int, int]:
-    return of_texts([record["text"] for record in out])
+def of_records(records: list[dict[str, Any]]) -> Count:
+    return of_texts([record["text"] for record in records])
 
 
-def of_arrow(out: list[pa.RecordBatch]) -> tuple[int, int]:
-    return sum(map(len, out)), sum(pc.sum(pc.binary_length(batch.column("text"))).as_py() for batch in out)
+def of_arrow(given: list[pa.RecordBatch]) -> Count:
+    return Count(sum(map(len, given)), sum(pc.sum(pc.binary_length(batch["text"])).as_py() for batch in given))
 
 
-def of_sizes(out: list[tuple[int, int]]) -> tuple[int, int]:
-    return sum(rows for rows, _ in out), sum(size for _, size in out)
+def of_counts(counts: list[Count]) -> Count:
+    return Count(sum(count.documents for count in counts), sum(count.bytes for count in counts))
 
 
 def ways(corpus: Path, size: int) -> list[Way]:
-    """What is compared; (c) is the measure of the others."""
+    """What is compared; (c) is what the others are measured by."""
     found = files(corpus)
-    plain = enough(interleaved(found), texts, size)
-    cleaned = enough(interleaved(found), naive, size)
+    datasets.config.SLEEP_TIME_ON_THREADS_SHUTDOWN = 0  # else the naive pipeline waits 5 s at its end
+    unchanged, cleaned = enough(plain(interleaved(found)), size), enough(naive(interleaved(found)), size)
     ours = smollm3_mix.open_mix(recipe(corpus, judged=False), max_bytes=size)
     judged = smollm3_mix.open_mix(recipe(corpus, judged=True), max_bytes=size)
-
-    def stock(work: Callable[..., list[str]], documents: int) -> Callable[[], Callable[[], list[str]]]:
-        def prepare() -> Callable[[], list[str]]:
-            records = interleaved(found)
-            return lambda: work(records, documents)
-
-        return prepare
-
+    stock = {"b": lambda: plain(interleaved(found)), "c": lambda: naive(interleaved(found))}
     return [
-        Way("(a) Parquet decode of the text column, to Arrow", lambda: lambda: decoded(found), of_sizes),
-        Way("(b) interleave_datasets alone, records", stock(texts, plain), of_texts),
-        Way("(c) naive: (b), regex clean, set dedup, to a list", stock(naive, cleaned), of_texts),
-        Way("(d) ours: clean, exact dedup, token shares, records", lambda: lambda: as_records(ours), of_records),
-        Way("(d) the same, Arrow", lambda: lambda: as_arrow(ours), of_arrow),
-        Way("(e) ours with judge and near dedup, records", lambda: lambda: as_records(judged), of_records),
+        Way("(a) Parquet decode of the text column, Arrow", lambda: decoded(found), of_counts),
+        Way("(b) interleave_datasets alone, records", lambda: islice(stock["b"](), unchanged), of_texts),
+        Way("(c) naive: (b), regex clean, set dedup, list", lambda: islice(stock["c"](), cleaned), of_texts),
+        Way("(d) ours: clean, dedup, token shares, records", lambda: iter(ours.stream()), of_records),
+        Way("(d) the same, Arrow", lambda: batches(ours.stream()), of_arrow),
+        Way("(e) ours, with judge and near dedup, records", lambda: iter(judged.stream()), of_records),
+        Way("(e) the same, Arrow", lambda: batches(judged.stream()), of_arrow),
     ]
 
 
 def show(compared: list[Way]) -> None:
-    """One line a way, medians."""
-    speeds = {way.name: way.bytes / statistics.median(way.seconds) / 1e6 for way in compared}
-    measure = next(speed for name, speed in speeds.items() if name.startswith("(c)"))
-    print(f"{'':54} {'MB/s':>8} {'docs/s':>10} {'x (c)':>7} {'MB given':>9} {'docs':>8} {'busy':>6}")
+    """One line a way."""
+    middle = statistics.median
+    measure = next(way for way in compared if way.name.startswith("(c)"))
+    print(f"{'':46} {'MB/s':>7} {'docs/s':>9} {'x (c)':>7} {'first':>7} {'MB':>6} {'docs':>8} {'busy':>5}")
     for way in compared:
-        rate = way.documents / statistics.median(way.seconds)
+        ratio = middle(mine / its for mine, its in zip(way.speeds, measure.speeds, strict=True))
         print(
-            f"{way.name:54} {speeds[way.name]:8.1f} {rate:10,.0f} {speeds[way.name] / measure:7.1f} "
-            f"{way.bytes / 1e6:9.1f} {way.documents:8,} {statistics.median(way.busy):6.0%}"
+            f"{way.name:46} {middle(way.speeds):7.1f} {way.given.documents / middle(way.seconds):9,.0f} {ratio:7.2f} "
+            f"{middle(way.first):5.2f} s {way.given.bytes / 1e6:6.1f} {way.given.documents:8,} {middle(way.busy):5.0%}"
         )
 
 
@@ -275,17 +285,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("corpus", type=Path)
     parser.add_argument("--megabytes", type=float, default=64, help="text given out by each way (default %(default)s)")
-    parser.add_argument("--repeats", type=int, default=5, help="repetitions, in turns (default %(default)s)")
+    parser.add_argument("--repeats", type=int, default=5, help="turns (default %(default)s)")
+    parser.add_argument("--processor-time", action="store_true", help="count processor time, for a machine in use")
     given = parser.parse_args()
-    where = one_core()
-    compared = ways(given.corpus.resolve(), int(given.megabytes * 1e6))
+    where, size = one_core(), int(given.megabytes * 1e6)
+    compared = ways(given.corpus.resolve(), size)
     for _ in range(given.repeats):
         for way in compared:
-            way.once()
+            way.turn(size // WARM, processor_time=given.processor_time)
     show(compared)
-    import datasets
-
-    print(f"{where}; load {os.getloadavg()[0]:.1f}; datasets {datasets.__version__}, pyarrow {pa.__version__}, numpy {np.__version__}")
+    print(f"{where}; datasets {datasets.__version__}, pyarrow {pa.__version__}, numpy {np.__version__}")
 
 
 if __name__ == "__main__":

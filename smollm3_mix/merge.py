@@ -55,8 +55,10 @@ def places(units: Ints, before: int, ordinal: int, share: float, key: tuple[int,
         share: normalised weight of the source, 0 < share ≤ 1.
         key: from `stream_key`; fixes every u.
     """
-    starts = before + np.cumsum(units) - units
-    return np.asarray((starts + uniforms(key, ordinal, len(units)) * units) / share, dtype=np.float64)
+    ends = before + np.cumsum(units)
+    inside = (ends - units + uniforms(key, ordinal, len(units)) * units) / share
+    # Rounding must not put a document on its own end, which is the horizon it has to lie below.
+    return np.asarray(np.minimum(inside, np.nextafter(ends / share, 0)), dtype=np.float64)
 
 
 def debt_bound(shares: Floats, longest: Floats) -> Floats:

@@ -48,9 +48,9 @@ def add_rows(tables: ModuleType) -> None:
     tables._EXTENSION_TO_MODULE[EXTENSION] = (_NAME, {})
     tables._MODULE_TO_EXTENSIONS[_NAME] = [EXTENSION]
     tables._MODULE_TO_METADATA_FILE_NAMES[_NAME] = []
-    if hasattr(tables, "_MODULE_TO_METADATA_EXTENSIONS"):  # from 4.5 on
+    if hasattr(tables, "_MODULE_TO_METADATA_EXTENSIONS"):  # in later 4.x
         tables._MODULE_TO_METADATA_EXTENSIONS[_NAME] = []
-    # Lists made from the tables when `datasets` was imported: in 4.0 one in `load`, later two beside the tables
+    # Lists made of the tables when `datasets` was imported: up to 4.0 one in `load`, later two beside the tables
     for module, name in (
         (tables, "_ALL_EXTENSIONS"),
         (tables, "_ALL_ALLOWED_EXTENSIONS"),

@@ -11,7 +11,12 @@ from smollm3_mix.dedup import EXACT, FIRST, NEAR, Dedup, Near, Seen
 from smollm3_mix.errors import MixError, StateError
 
 ROWS = st.lists(
-    st.tuples(st.integers(1, 12), st.lists(st.integers(1, 4), min_size=3, max_size=3), st.sampled_from([0, 1, 1, 1]), st.booleans())
+    st.tuples(
+        st.integers(1, 12),
+        st.lists(st.integers(1, 4), min_size=3, max_size=3),
+        st.sampled_from([0, 1, 1, 1]),
+        st.booleans(),
+    )
 )
 DEDUPS = st.sampled_from(
     [Dedup(), *(Dedup(exact, Near(3, 2, jaccard=j)) for exact in (True, False) for j in (0, 0.3, 0.6))]
@@ -156,5 +161,7 @@ def test_near_dedup_needs_signatures():
 
 
 def test_nothing_to_remember_is_no_seen():
-    with pytest.raises(ValueError, match=r"^dedup: expected exact: true or near, got neither; nothing need be remembered then$"):
+    with pytest.raises(
+        ValueError, match=r"^dedup: expected exact: true or near, got neither; nothing need be remembered then$"
+    ):
         Seen(Dedup(exact=False), 2**16)

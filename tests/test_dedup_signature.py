@@ -76,8 +76,15 @@ def test_a_signature_depends_on_its_text_alone(texts, start):
 
 
 def test_signatures_are_the_same_on_every_machine():
-    keys = signatures(pa.array(["the same on every machine, in every year to come", "混合物の言葉は毎年同じです"]), NEAR)
-    assert [f"{key:016x}" for key in keys[:, [0, 13]].ravel().tolist()] == []
+    keys = signatures(
+        pa.array(["the same on every machine, in every year to come", "混合物の言葉は毎年同じです"]), NEAR
+    )
+    assert [f"{key:016x}" for key in keys[:, [0, 13]].ravel().tolist()] == [
+        "5deead3e25de2bcd",
+        "ec597df15fe71255",
+        "df3c21c15cdd5309",
+        "9b8e9f94172276b0",
+    ]
 
 
 def test_white_space_is_no_difference_and_order_is_one():
@@ -106,7 +113,9 @@ def test_scripts_without_spaces_are_shingled_by_characters(last):
     assert not (met[0] == np.roll(met[0], 1, axis=0)).any()
 
 
-@pytest.mark.parametrize("near", [Near(1, 1, 1), Near(64, 16, 13), Near(25, 5, 5), Near(9, 13, 3), Near(2, 16, 64)], ids=str)
+@pytest.mark.parametrize(
+    "near", [Near(1, 1, 1), Near(64, 16, 13), Near(25, 5, 5), Near(9, 13, 3), Near(2, 16, 64)], ids=str
+)
 def test_any_bands_rows_and_ngrams_tell_documents_apart(near):
     draw = random.Random(1)
     texts = pa.array([" ".join(draw.choices(VOCABULARY, k=draw.randint(1, 300))) for _ in range(60)])
@@ -126,6 +135,9 @@ def test_an_empty_bin_takes_the_minimum_of_its_first_donor_that_has_one(bins):
     for row, gone in enumerate(empty):
         if not gone.all():
             first = np.argmax(~gone[donors], axis=0)
-            assert filled[row].tolist() == np.where(gone, minima[row, donors[first, np.arange(bins)]], minima[row]).tolist()
+            assert (
+                filled[row].tolist()
+                == np.where(gone, minima[row, donors[first, np.arange(bins)]], minima[row]).tolist()
+            )
         else:
             assert (filled[row] == 2**64 - 1).all()

@@ -1,10 +1,9 @@
-"""README and docs: commands parse and run, recipes read, tables are the dataclasses', messages are the code's, links lead somewhere."""
+"""README and docs: commands run, recipes read, tables are the dataclasses', messages the code's, links lead on."""
 
 import argparse
 import ast
 import dataclasses
 import importlib
-import os
 import re
 import shlex
 import types
@@ -18,7 +17,7 @@ import yaml
 from conftest import document, parquet
 
 import smollm3_mix
-from smollm3_mix import open_mix
+from smollm3_mix import open_mix, report
 from smollm3_mix.clean import Cleaning
 from smollm3_mix.cli import main
 from smollm3_mix.cli.arguments import parser
@@ -27,7 +26,9 @@ from smollm3_mix.judge import Judge, thresholds
 from smollm3_mix.recipe import Block, Holdout, Kind, Recipe, Source, read
 from smollm3_mix.recipe.reading import DESCRIPTIVE, TOP_KEYS
 from smollm3_mix.recipe.values import BAD, Place, default_of, read_value
+from smollm3_mix.report import shares_table
 from smollm3_mix.schema import ON_EXHAUSTED
+from smollm3_mix.tally import Tally
 from smollm3_mix.write import write
 
 ROOT = Path(__file__).parent.parent
@@ -42,11 +43,15 @@ def blocks(page: Path, *languages: str) -> list[str]:
     return [text for language, text in found if language in languages]
 
 
+def prose(page: Path) -> str:
+    """The page without its fenced blocks."""
+    return re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+
+
 def commands(page: Path) -> list[list[str]]:
-    """Arguments of every `smollm3-mix …` in the page's shell blocks and, where there are any, in its running text."""
-    text = page.read_text(encoding="utf-8")
+    """Arguments of every `smollm3-mix …` in the page's shell blocks and in its running text, where it has any."""
     lines = [line for block in blocks(page, "shell", "bash", "console") for line in block.splitlines()]
-    lines += re.findall(r"`(smollm3-mix [a-z]+ [^`]+)`", re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL))
+    lines += re.findall(r"`(smollm3-mix [a-z]+ [^`]+)`", prose(page))
     steps = [step.strip().removeprefix("$ ") for line in lines for step in line.split("&&")]
     return [shlex.split(step, comments=True)[1:] for step in steps if step.startswith("smollm3-mix ")]
 
@@ -58,10 +63,9 @@ def verbs() -> dict[str, argparse.ArgumentParser]:
 
 def section(page: Path, heading: str) -> str:
     """The text below a heading, up to the next one of its level or a higher one."""
-    level = heading.index(" ")
-    found = re.search(
-        rf"^{re.escape(heading)}\n(.*?)(?=^#{{1,{level}}} |\Z)", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
-    )
+    level, text = heading.index(" "), page.read_text(encoding="utf-8")
+    pattern = rf"^{re.escape(heading)}\n(.*?)(?=^#{{1,{level}}} |\Z)"
+    found = re.search(pattern, text, re.MULTILINE | re.DOTALL)
     assert found, f"{page.name} has no {heading!r}"
     return found[1]
 
@@ -79,14 +83,16 @@ def rows(text: str) -> list[list[str]]:
 
 @pages
 def test_commands_can_be_typed(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    wrong = []
-    for arguments in commands(page):
-        try:
-            parser().parse_args(arguments)
-        except SystemExit as stop:
-            if stop.code:
-                wrong.append((arguments, capsys.readouterr().err))
-    assert wrong == []
+    assert [found for arguments in commands(page) if (found := refusal(arguments, capsys))] == []
+
+
+def refusal(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str | None:
+    """What the command line says against these arguments, None where they can be meant."""
+    try:
+        parser().parse_args(arguments)
+    except SystemExit as stop:
+        return f"{arguments}: {capsys.readouterr().err}" if stop.code else None
+    return None
 
 
 def test_every_verb_has_help_and_stands_in_the_readme(capsys: pytest.CaptureFixture[str]) -> None:
@@ -105,25 +111,23 @@ def test_verbs_named_in_running_text_exist(page: Path) -> None:
     assert named <= set(verbs())
 
 
-@pytest.fixture(scope="module")
-def walked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder in which the first recipe of weighted-sampling.md is `mine.yaml`."""
-    folder, before = tmp_path_factory.mktemp("walk"), Path.cwd()
-    (folder / "mine.yaml").write_text(blocks(SAMPLING, "yaml")[0], encoding="utf-8")
-    os.chdir(folder)
-    yield folder
-    os.chdir(before)
+def outputs(page: Path) -> dict[str, str]:
+    """What the page says that a command prints."""
+    return dict(re.findall(r"<!-- output of: (.*?) -->\n```text\n(.*?)```", page.read_text("utf-8"), re.DOTALL))
 
 
-def test_the_page_on_sampling_can_be_followed(walked: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    shown = dict(re.findall(r"<!-- output of: (.*?) -->\n```text\n(.*?)```", SAMPLING.read_text("utf-8"), re.DOTALL))
+def test_the_page_on_sampling_can_be_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.yaml").write_text(blocks(SAMPLING, "yaml")[0], encoding="utf-8")
     printed = {}
     for arguments in commands(SAMPLING):
         if "mine.yaml" in arguments or "my-mix" in arguments:
             assert main(arguments) == 0, arguments
             printed[shlex.join(["smollm3-mix", *arguments])] = capsys.readouterr().out
-    assert len(shown) == 1
-    for command, output in shown.items():
+    assert len(outputs(SAMPLING)) == 1
+    for command, output in outputs(SAMPLING).items():
         assert untimed(printed[command]) == untimed(output)
     for block in blocks(SAMPLING, "python"):
         exec(compile(block, SAMPLING.name, "exec"), {})
@@ -133,19 +137,17 @@ def untimed(output: str) -> str:
     return re.sub(r"in [0-9.]+ s\.", "in 1.0 s.", output)
 
 
-def test_the_readme_shows_what_the_demo_prints(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    command, shown = re.findall(r"<!-- output of: (.*?) -->\n```text\n(.*?)```", README.read_text("utf-8"), re.DOTALL)[0]
-    arguments = shlex.split(command)[1:]
-    arguments[arguments.index("--output-dir") + 1] = str(tmp_path / "out")
-    assert main(arguments) == 0
-    printed = capsys.readouterr().out
-    assert table(shown) == table(printed)  # numbers but for the asked shares change with the version of Python
-
-
-def table(output: str) -> list[list[str]]:
-    """Headings, then name and asked share of each source, of the first table in an output."""
-    head, _, *body = (re.split(r"  +", line) for line in output.strip().splitlines())
-    return [head, *(row[:2] for row in body[: [row[0] for row in body].index("total")])]
+def test_the_readme_shows_the_demo_s_columns_sources_and_shares() -> None:
+    ((command, shown),) = outputs(README).items()
+    assert shlex.split(command)[:3] == ["smollm3-mix", "write", "demo"]
+    demo = read("demo")
+    # Other numbers change with the version of Python, whose texts the demo mixes.
+    empty = shares_table(report.rows(demo, Tally.empty(demo.shares)), demo.weigh_by)
+    head, _, *body = (re.split(r"  +", line) for line in shown.strip().splitlines())
+    assert head == empty[0]
+    assert [row[:2] for row in body[: len(demo.shares)]] == [row[:2] for row in empty[1:-1]]
+    assert body[len(demo.shares)][0] == "total"
+    assert re.search(r"^Wrote [0-9,]+ records \([0-9,]+ tokens\) and [0-9,]+ of validation to ", shown, re.MULTILINE)
 
 
 # ---- Python and recipes
@@ -198,10 +200,8 @@ def fields(of: dict[str, type]) -> dict[str, tuple[Any, Any]]:
 
 @pytest.mark.parametrize("heading", TABLES)
 def test_every_key_stands_in_its_table_with_its_default(heading: str) -> None:
-    said = {row[0].strip("`"): row[1].strip("`") for row in rows(section(SAMPLING, heading)) if row[0].count("`") == 2}
-    said = {key: default for key, default in said.items() if key not in thresholds_by_group()} | {
-        key: said[key] for key in said if key in fields(TABLES[heading])
-    }
+    table = rows(section(SAMPLING, heading))
+    said = {row[0].strip("`"): row[1].strip("`") for row in table if len(row) == 3}
     expected = fields(TABLES[heading])
     extra = {"datasets", "clean", "judge"} if heading == "### The top of a file" else set[str]()
     assert set(said) == set(expected) | extra
@@ -291,6 +291,7 @@ def test_quoted_messages_are_what_is_said(tmp_path: Path, monkeypatch: pytest.Mo
     quoted = messages(SAMPLING)
     assert {name: message for name, message in said.items() if message not in quoted} == {}
     known = templates()
+    assert not any(pattern.search("a sentence that nobody has ever written into the code") for pattern in known)
     for message in quoted:
         if message not in said.values():  # the Hub's, or of two processes: only the code's words can be held against it
             for line in message.splitlines():
@@ -305,10 +306,11 @@ def provoked(folder: Path) -> Iterator[tuple[str, BaseException]]:
     (folder / "full").mkdir()
     (folder / "full" / "notes.txt").touch()
     web, code = {"name": "web", "weight": 0.8, "max_passes": 2}, {"name": "code", "weight": 0.2}
+    tiny = {"name": "tiny", "weight": 0.1}
 
     def mine(*sources: dict[str, Any], **top: Any) -> str:
-        text = yaml.safe_dump({"lanes": 1, **top, "datasets": sources}, sort_keys=False)
-        (folder / "mine.yaml").write_text(text.replace("!!python/tuple", ""), encoding="utf-8")
+        text = yaml.safe_dump({"lanes": 1, **top, "datasets": list(sources)}, sort_keys=False)
+        (folder / "mine.yaml").write_text(text, encoding="utf-8")
         return "mine.yaml"
 
     def drain(recipe: str, **limits: int) -> None:
@@ -330,7 +332,7 @@ def provoked(folder: Path) -> Iterator[tuple[str, BaseException]]:
         "an id comes twice": lambda: read(mine({"name": "web", "weight": 0.8}, web)),
         "there is no such recipe": lambda: read("stage4"),
         "there is no such column": lambda: open_mix(mine(web, code | {"text_field": "texts"})),
-        "rows are fewer than lanes": lambda: drain(mine(web, {"name": "tiny", "weight": 0.1}, lanes=8), max_tokens=9999),
+        "rows are fewer than lanes": lambda: drain(mine(web, tiny, lanes=8), max_tokens=40_000),
         "nothing is kept": lambda: drain(mine(web, code | {"judge": {"min_chars": 5000}}), max_tokens=40_000),
         "memory is full": lambda: drain(mine(web, code, dedup={"memory": "8KiB"}), max_tokens=40_000),
         "a state is another recipe's": other_state,
@@ -372,15 +374,12 @@ def exists(dotted: str) -> bool:
 
 @pages
 def test_links_lead_somewhere(page: Path) -> None:
-    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
-    for target in re.findall(r"\]\(([^)\s]+)\)", text):
-        if "://" in target:
-            continue
-        path, _, anchor = target.partition("#")
-        file = page.parent / path if path else page
-        assert file.exists(), target
-        if anchor:
-            assert anchor in {slug(line) for line in file.read_text(encoding="utf-8").splitlines() if line.startswith("#")}, target
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose(page)):
+        if "://" not in target:
+            path, _, anchor = target.partition("#")
+            file = page.parent / path if path else page
+            assert file.exists(), target
+            assert not anchor or anchor in {slug(line) for line in prose(file).splitlines() if line[:1] == "#"}, target
 
 
 def slug(heading: str) -> str:
@@ -390,5 +389,6 @@ def slug(heading: str) -> str:
 
 @pages
 def test_files_that_are_named_exist(page: Path) -> None:
-    named = re.findall(r"\b((?:tests|bench|smollm3_mix|configs|docs)/[\w/.-]+\.(?:py|md|yaml))\b", page.read_text(encoding="utf-8"))
+    pattern = r"\b((?:tests|bench|smollm3_mix|configs|docs)/[\w/.-]+\.(?:py|md|yaml))\b"
+    named = re.findall(pattern, page.read_text(encoding="utf-8"))
     assert [name for name in named if not (ROOT / name).exists()] == []

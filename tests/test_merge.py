@@ -37,6 +37,13 @@ def test_places_lie_inside_the_stretched_document():
     assert ((at >= starts) & (at < starts + units / 0.25)).all()
 
 
+def test_no_document_lies_on_its_own_end_by_rounding():
+    units = np.full(2000, 3)
+    at = places(units, before=10**15, ordinal=0, share=0.37, key=stream_key("far"))
+    assert (at < (10**15 + np.cumsum(units)) / 0.37).all()
+    assert (np.diff(at) >= 0).all()
+
+
 @st.composite
 def mixes(draw):
     """Weights over five decades, and lengths with heavy tails."""

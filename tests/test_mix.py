@@ -202,6 +202,14 @@ def test_repeat_ends_when_every_source_was_read_once(recipe_file):
     assert given["a"] + given["b"] + given["c"] == tally.total.given
 
 
+def test_repeat_with_more_passes_ends_when_every_source_had_all_of_them(recipe_file):
+    twice = {key: {"max_passes": 2} for key in "abc"}
+    stream = open_mix(recipe_file(lanes=1, on_exhausted="repeat", sources=twice, sizes=(60, 30, 12))).stream()
+    given = Counter(record["source"] for record in stream)
+    assert min(given.values()) > 0
+    assert min(counts.passes for counts in stream.tally().sources.values()) == 2
+
+
 def test_repeat_goes_on_to_a_limit(recipe_file):
     stream = open_mix(recipe_file(lanes=2, on_exhausted="repeat"), max_tokens=80_000).stream()
     assert sum(record["tokens"] for record in stream) >= 80_000

@@ -11,8 +11,22 @@ from hypothesis import strategies as st
 from smollm3_mix.measure import Words, words
 
 SPACES = [c for c in map(chr, range(sys.maxunicode + 1)) if c.isspace()]
-LOOKALIKES = ["\u200b", "\ufeff", "\u180e", "\u2060", "\u1681", "\u200c", "\u2030", "\u3001", "\u00a1", "\u0084", "\x00"]
-TEXTS = st.text(st.one_of(st.sampled_from(SPACES + LOOKALIKES), st.sampled_from("abcé中ậ𝒳"), st.characters(codec="utf-8")))
+LOOKALIKES = [
+    "\u200b",
+    "\ufeff",
+    "\u180e",
+    "\u2060",
+    "\u1681",
+    "\u200c",
+    "\u2030",
+    "\u3001",
+    "\u00a1",
+    "\u0084",
+    "\x00",
+]
+TEXTS = st.text(
+    st.one_of(st.sampled_from(SPACES + LOOKALIKES), st.sampled_from("abcé中ậ𝒳"), st.characters(codec="utf-8"))
+)
 BLOCKS = st.lists(st.one_of(st.none(), TEXTS), max_size=8)
 
 
@@ -65,7 +79,14 @@ def test_one_changed_byte_changes_the_hash_at_every_length():
 
 def test_hashes_are_the_same_on_every_machine():
     found = words(pa.array(["a mixture of", None, "internationalisation 混合物の言葉", "x" * 2000]))
-    assert [f"{h:016x}" for h in found.hashes.tolist()] == []
+    assert [f"{h:016x}" for h in found.hashes.tolist()] == [
+        "4f5da978776a9db1",
+        "598ede926c6cdad0",
+        "52ef151864498b18",
+        "3a1cbbef02c482a2",
+        "684f1791f7d9e07f",
+        "e136f256394eee91",
+    ]
 
 
 def test_swapped_parts_and_trailing_nuls_are_other_words():
@@ -87,5 +108,7 @@ def test_a_word_of_fifty_megabytes_is_one_word():
 
 
 def test_anything_but_a_string_array_is_refused():
-    with pytest.raises(TypeError, match=r"^expected a pyarrow string array, got ChunkedArray; cast it, or combine its chunks$"):
+    with pytest.raises(
+        TypeError, match=r"^expected a pyarrow string array, got ChunkedArray; cast it, or combine its chunks$"
+    ):
         words(pa.chunked_array([["a"]]))

@@ -1,4 +1,4 @@
-"""Which documents were seen before: byte for byte (`fingerprints`), or nearly (`signatures`), in bounded memory (`Seen`)."""
+"""Which documents were seen before: byte for byte (`fingerprints`) or nearly (`signatures`), in bounded memory."""
 
 from smollm3_mix.dedup.fingerprint import fingerprints
 from smollm3_mix.dedup.options import Dedup, Near

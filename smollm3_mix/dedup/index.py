@@ -20,8 +20,8 @@ _HALF = np.uint64(32)
 class Index:
     """Keys of documents in order of arrival, and which document was the first to have a key in a column.
 
-    A key of 0 is no key: kept, never found. The table holds numbers of documents only; what keys they stand for is looked up.
-    Room doubles as documents arrive; when the table is made anew, the old one is gone before.
+    A key of 0 is no key: kept, never found. The table holds numbers of documents only; what keys they stand for is
+    looked up. Room doubles as documents arrive; when the table is made anew, the old one is gone before.
 
     Args:
         columns: keys of a document.
@@ -57,7 +57,7 @@ class Index:
         return self._keys[documents]
 
     def find(self, keys: Keys) -> Ints:
-        """int64[rows, columns]: the first document with each of `keys` (uint64[rows, columns]) in its column, -1 if none."""
+        """int64[rows, columns]: the first document with each of uint64[rows, columns] in its column, -1 if none."""
         found = np.full(keys.size, -1, dtype=np.int64)
         held = self._keys.reshape(-1)
         todo = np.flatnonzero(keys)
@@ -101,7 +101,9 @@ class Index:
         place = places(wanted, column)
         while len(wanted):
             slot = self._slots(place)
-            free = np.flatnonzero(self._table.take(slot) == 0)[::-1]  # reversed: of several at one slot the first gets it
+            free = np.flatnonzero(self._table.take(slot) == 0)[
+                ::-1
+            ]  # reversed: of several at one slot the first gets it
             self._table[slot[free]] = entry[free]
             # Who holds the slot now may be oneself, or an earlier document with the same key: both are done.
             holder = self._table.take(slot).astype(np.int64) - 1
@@ -123,7 +125,7 @@ def places(keys: Keys, column: Ints) -> Keys:
 
 
 def _further(place: Keys) -> Keys:
-    """Where to look next (a bijection). Steps of a fixed length are not enough: some would come back to full slots for long."""
+    """Where to look next; a bijection. With steps of one length, some keys come back to the same full slots again."""
     place = place ^ (place >> _HALF)
     place *= _SPREAD
     place += _SPREAD

@@ -7,16 +7,21 @@ from dataclasses import dataclass
 class Near:
     """Two documents are near duplicates when their MinHash signatures agree in all of a band.
 
-    Documents whose shingles overlap by Jaccard j meet with probability 1 - (1 - j^rows)^bands: with the defaults, which are
-    FineWeb's (Penedo et al. 2024, section 3.4), 0.92 at j = 0.8, 0.56 at 0.7, 0.05 at 0.5. More bands or fewer rows find more.
+    Documents whose shingles overlap by Jaccard j meet with probability 1 - (1 - j^rows)^bands: with the defaults,
+    which are FineWeb's (Penedo et al. 2024, section 3.4), 0.92 at j = 0.8, 0.56 at 0.7, 0.05 at 0.5. More bands or
+    fewer rows find more.
+
+    A shingle is of words as they are written. Lowering case and leaving out punctuation, as FineWeb does, found 111
+    more and 92 fewer near duplicates in 16,281 real documents: no difference beyond the chance in MinHash.
 
     Attributes:
         bands: parts of a signature, any of which may agree; 1 to 64. Each takes 13 bytes of memory a document.
         rows: minima in a band, all of which must agree; 1 to 16.
         ngram: words in a shingle, 1 to 64; a shorter document is one shingle. A document in a script without spaces is
-            shingled by characters, in Chinese and Japanese twice as many, in Thai and its like four times (see `scripts`).
-        jaccard: least Jaccard, as estimated from the whole signatures, of two documents that agree in a band; 0 = any. With
-            bands × rows = 112 minima the estimate is off by 0.045 (standard error) at most.
+            shingled by characters, twice as many in Chinese and Japanese, four times as many in Thai and its like.
+        jaccard: least Jaccard, as estimated from the whole signatures, of two documents that agree in a band; 0 = any.
+            Of 2,025 pairs found in 37,771 real documents by the other defaults, 95 % had a Jaccard of 0.5 or more;
+            with 0.6 here 1,773 pairs were left, 99.9 % of them such, and none of 0.7 or more was lost.
     """
 
     bands: int = 14
@@ -40,8 +45,8 @@ class Dedup:
     Attributes:
         exact: drop documents whose cleaned text is that of an earlier one, byte for byte.
         near: drop near duplicates too; None = keep them.
-        memory: bytes for the whole mix, divided evenly by its lanes. 13 bytes a document for exact dedup, 13 more for
-            each band of near dedup.
+        memory: bytes for the whole mix, divided evenly by its lanes: 13 a document for exact dedup, and 13 for each
+            band of near dedup. So 1 GiB is 82 million documents, or 5.5 million with 14 bands.
     """
 
     exact: bool = True

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from smollm3_mix.dedup.index import BYTES, Flags, Index, Ints, Keys, places
-from smollm3_mix.dedup.options import Dedup
+from smollm3_mix.dedup.options import Dedup, Near
 from smollm3_mix.dedup.signature import agreement
 from smollm3_mix.errors import MixError, StateError
 
@@ -20,12 +20,12 @@ Codes = npt.NDArray[np.uint8]
 class Seen:
     """Documents accepted so far in one lane, of which later ones are duplicates.
 
-    Verdicts depend on the documents and their order, not on how they are cut into blocks. 13 bytes a document are taken for
-    exact dedup (8 of its fingerprint are kept), and 13 for each band: 195 in all with 14 bands. Room doubles as needed, up to
-    `memory` bytes; then `first` raises. Nothing is forgotten.
+    Verdicts depend on the documents and their order, not on how they are cut into blocks. 13 bytes a document are
+    taken for exact dedup (8 of its fingerprint are kept), and 13 for each band: 195 in all with 14 bands. Room
+    doubles as needed, up to `memory` bytes; then `first` raises. Nothing is forgotten.
 
-    Wrong verdicts: as 64 bits of the fingerprint are compared, a new document is taken for one of n others by chance with
-    probability n · 2^-64, 5e-13 for 10 million.
+    Wrong verdicts: as 64 bits are compared, a new document is taken for one of n others by chance with probability
+    n · 2^-64 (5e-13 for 10 million), and with n · 2^-64 for each band.
 
     With `near.jaccard`, a document is compared with the first that had a band in common with it, in each band.
 
@@ -69,7 +69,8 @@ class Seen:
     def first(self, fingerprints: Keys, signatures: Keys | None, candidates: Flags) -> Codes:
         """uint8[rows]: FIRST for a row not seen before, which is remembered from now on; else EXACT or NEAR.
 
-        Rows enter in order: a row may be the duplicate of an earlier one of the same call. What is dropped is not remembered.
+        Rows enter in order: a row may be the duplicate of an earlier one of the same call. What is dropped is not
+        remembered.
 
         Args:
             fingerprints: uint64[rows, 2], from `fingerprints`.
@@ -106,8 +107,9 @@ class Seen:
         for part in parts:
             if part.dtype != np.uint64 or part.ndim != 2 or part.shape[1] != self._columns:
                 raise StateError(
-                    f"expected what is remembered as uint64[documents, {self._columns}], got {part.dtype}{list(part.shape)}; "
-                    f"it was saved with another dedup than {self._dedup}. Resume with that one, or start afresh"
+                    f"expected what is remembered as uint64[documents, {self._columns}], got {part.dtype}"
+                    f"{list(part.shape)}; it was saved with another dedup than {self._dedup}. Resume with that one, "
+                    "or start afresh"
                 )
             self._remember(part)
 
@@ -127,8 +129,8 @@ class Seen:
         hits = holders >= 0
         verdicts = np.full(len(keys), FIRST, dtype=np.uint8)
         row, column = np.nonzero(hits[:, self._exact :])
-        if len(row) and self._near and self._near.jaccard > 0:
-            row = row[self._alike(keys[row], self._index.keys(holders[row, column + self._exact]))]
+        if len(row) and self._near and self._near.jaccard:
+            row = row[self._alike(keys[row], self._index.keys(holders[row, column + self._exact]), self._near)]
         verdicts[row] = NEAR
         if self._exact:
             verdicts[hits[:, 0]] = EXACT
@@ -157,24 +159,22 @@ class Seen:
         """Verdict on a row that meets earlier rows of its call, given as (column, row)."""
         if self._exact and met and met[0][0] == 0:
             return EXACT
-        if self._near and self._near.jaccard > 0:
-            others = np.array([other for _, other in met], dtype=np.int64)
-            return NEAR if self._alike(keys[np.full(len(met), row)], keys[others]).any() else FIRST
+        if met and self._near and self._near.jaccard:
+            others = keys[[other for _, other in met]]
+            return NEAR if self._alike(keys[[row] * len(met)], others, self._near).any() else FIRST
         return NEAR if met else FIRST
 
-    def _alike(self, keys: Keys, others: Keys) -> Flags:
-        """bool[rows]: whether near dedup takes each row of `keys` for that of `others`."""
-        near = self._near
-        bands = slice(self._exact, None)
-        return agreement(keys[:, bands], others[:, bands], near) >= near.jaccard
+    def _alike(self, keys: Keys, others: Keys, near: Near) -> Flags:
+        """bool[rows]: whether the signatures in each row of `keys` and `others` agree as far as `near.jaccard` asks."""
+        return agreement(keys[:, self._exact :], others[:, self._exact :], near) >= near.jaccard
 
     def _remember(self, keys: Keys) -> None:
         if len(self) + len(keys) > self.capacity:
             each = BYTES * self._columns
             raise MixError(
                 f"dedup.memory: the {self._memory:,} bytes of a lane hold {self.capacity:,} documents at {each} bytes; "
-                f"{len(self):,} are remembered and {len(keys):,} more have come. Set dedup.memory to {2 * self._dedup.memory} "
-                f"(now {self._dedup.memory}) for twice as many, or take fewer documents"
+                f"{len(self):,} are remembered and {len(keys):,} more have come. Set dedup.memory to "
+                f"{2 * self._dedup.memory} (now {self._dedup.memory}) for twice as many, or take fewer documents"
             )
         self._index.add(keys)
         self._log.update(keys.astype("<u8").tobytes())

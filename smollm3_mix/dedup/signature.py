@@ -20,9 +20,9 @@ _HALF = np.uint64(32)
 def signatures(texts: pa.StringArray, near: Near, found: Words | None = None) -> Hashes:
     """uint64[rows, bands]: the key of each band of each document; two documents meet where they have a key in common.
 
-    A key holds 64 // rows bits (at most 32) of a hash of each minimum of its band, so two signatures also tell in how many
-    minima they agree (see `agreement`). A document without words has a row of zeros. A document's signature depends on its text
-    alone, and is the same on every machine.
+    A key holds 64 // rows bits (at most 32) of a hash of each minimum of its band, so two signatures also tell in how
+    many minima they agree (see `agreement`). A document without words has a row of zeros. A document's signature
+    depends on its text alone, and is the same on every machine.
 
     Args:
         texts: string array; null = no words.
@@ -32,10 +32,10 @@ def signatures(texts: pa.StringArray, near: Near, found: Words | None = None) ->
     found = words(texts) if found is None else found
     minima = np.full((len(texts), near.bands * near.rows), _EMPTY, dtype=np.uint64)
     spaced = np.ones(len(texts), dtype=np.bool_)
-    for part in _unspaced(texts, found):
+    for rows, part in _unspaced(texts, found):
         n = near.ngram * SCALES[part.script]
-        minima[part.rows] = _minima(part.words.hashes, part.words.first, n, minima.shape[1])
-        spaced[part.rows] = False
+        minima[rows] = _minima(part.words.hashes, part.words.first, n, minima.shape[1])
+        spaced[rows] = False
     if spaced.all():
         minima = _minima(found.hashes, found.first, near.ngram, minima.shape[1])
     elif spaced.any():
@@ -46,7 +46,8 @@ def signatures(texts: pa.StringArray, near: Near, found: Words | None = None) ->
 def agreement(one: Hashes, other: Hashes, near: Near) -> npt.NDArray[np.float64]:
     """float64[rows]: Jaccard of the shingles of two documents, estimated from their signatures.
 
-    The share of minima that agree in the bits kept, less what agrees by chance (Li & König 2010). May be a little below 0.
+    The share of minima that agree in the bits kept, less what agrees by chance (Li & König 2010). May be a little
+    below 0.
 
     Args:
         one: uint64[rows, bands], signatures.
@@ -61,20 +62,25 @@ def agreement(one: Hashes, other: Hashes, near: Near) -> npt.NDArray[np.float64]
     return (equal / (near.bands * near.rows) - chance) / (1 - chance)
 
 
-def _unspaced(texts: pa.StringArray, found: Words) -> tuple[Unspaced, ...]:
-    """The documents in scripts without spaces, as `unspaced` finds them; quick where there cannot be any."""
+def _unspaced(texts: pa.StringArray, found: Words) -> list[tuple[Ints, Unspaced]]:
+    """Rows in scripts without spaces, and what `unspaced` makes of them; quick where there are none."""
     data, offsets = found.data, found.offsets
     begins = (data - np.uint8(0xE3)) < 7  # every character of these scripts begins with E0, E3 to E9, or E1 80 to E1 9F
     begins |= data == 0xE0
     begins[:-1] |= (data[:-1] == 0xE1) & (data[1:] < 0xA0)
     count = np.diff(np.searchsorted(np.flatnonzero(begins), offsets))
-    if not np.any((count > 0) & (count >= SHARE / 4 * np.diff(offsets))):  # a code point has 4 bytes at most
-        return ()
-    return unspaced(texts, found, np.asarray(pc.fill_null(pc.utf8_length(texts), 0)).astype(np.int64))
+    likely = np.flatnonzero((count > 0) & (count >= SHARE / 4 * np.diff(offsets)))  # a code point has 4 bytes at most
+    if not len(likely):
+        return []
+    if len(likely) < len(texts):
+        texts = texts.take(pa.array(likely))
+        found = words(texts)
+    chars = np.asarray(pc.fill_null(pc.utf8_length(texts), 0)).astype(np.int64)
+    return [(likely[part.rows], part) for part in unspaced(texts, found, chars)]
 
 
 def _minima(hashes: Hashes, first: Ints, n: int, bins: int) -> Hashes:
-    """uint32[rows, bins]: least value of each document's shingles in each bin, `_EMPTY` where there is none.
+    """uint64[rows, bins]: least value of each document's shingles in each bin, `_EMPTY` where there is none.
 
     One permutation hashing (Li, Owen & Zhang 2012): the range of the hash is cut into bins, and each shingle counts for
     the one that it falls into.
@@ -118,8 +124,9 @@ def _ngrams(tokens: Hashes, n: int) -> Hashes:
 def _filled(minima: Hashes) -> Hashes:
     """Minima with each empty bin given that of another one; documents without shingles stay empty.
 
-    Every bin has its own pseudo-random order of donors, the same for all documents, and takes the first that is not empty
-    (Shrivastava 2017). Were its donors its neighbours, the bins of a band would agree together, and bands by mistake.
+    Every bin has its own pseudo-random order of donors, the same for all documents, and takes the first that is not
+    empty (Shrivastava 2017). Were its donors its neighbours, the bins of a band would agree together, and bands by
+    mistake.
     """
     bins = minima.shape[1]
     empty = minima == _EMPTY
@@ -177,7 +184,8 @@ def _bits(near: Near) -> int:
 def _keys(minima: Hashes, near: Near) -> Hashes:
     """uint64[rows, bands]: some bits of each minimum of a band, side by side.
 
-    Each bin takes other bits, or documents of few shingles, whose bins repeat each other, would have few keys to differ in.
+    Each bin takes other bits, or documents of few shingles, whose bins repeat each other, would have few keys to
+    differ in.
     """
     bits = _bits(near)
     taken = minima * (scrambled(np.arange(1, minima.shape[1] + 1, dtype=np.uint64)) | np.uint64(1))

@@ -16,9 +16,9 @@ def own_reasons(
 ) -> pa.StringArray:
     """The reasons, with those the function gives for the chosen rows.
 
-    The function is given the texts that are still wanted, as one pa.StringArray without nulls, and returns as many reasons, a
-    list or an Arrow array: None to keep a text, else a word that says what is wrong with it. Its answer for a text should
-    depend on that text alone; which texts stand together is not promised.
+    The function is given the texts that are still wanted, as one pa.StringArray without nulls, and returns as many
+    reasons, a list or an Arrow array: None to keep a text, else a word that says what is wrong with it. Its answer for
+    a text should depend on that text alone; which texts stand together is not promised.
 
     Args:
         name: "module:function".
@@ -56,12 +56,14 @@ def find(name: str) -> Callable[[pa.StringArray], Any]:
         function = getattr(importlib.import_module(module), attribute)
     except ImportError as error:
         remedy = "install it, or run where Python finds it (PYTHONPATH)"
-        raise RecipeError(f"judge.python {name!r}", [f"module {module!r} cannot be imported ({error}); {remedy}"]) from error
+        raise RecipeError(
+            f"judge.python {name!r}", [f"module {module!r} cannot be imported ({error}); {remedy}"]
+        ) from error
     except AttributeError as error:
         raise RecipeError(f"judge.python {name!r}", [f"module {module!r} has no {attribute!r}"]) from error
     if not callable(function):
         raise RecipeError(f"judge.python {name!r}", [f"expected a function, got {type(function).__name__}"])
-    return function  # type: ignore[no-any-return]
+    return function
 
 
 def _answers(name: str, given: Any, rows: int) -> npt.NDArray[np.object_]:

@@ -19,7 +19,10 @@ REASONS = {
     "duplicate_line_chars": "too large a share of its text is lines that stand in it before",
     "duplicate_paragraph_chars": "too large a share of its text is paragraphs that stand in it before",
     **{f"top_{n}gram": f"its most frequent run of {n} words makes up too large a share of it" for n in (2, 3, 4)},
-    **{f"duplicate_{n}grams": f"too large a share of it is runs of {n} words that stand in it before" for n in range(5, 11)},
+    **{
+        f"duplicate_{n}grams": f"too large a share of it is runs of {n} words that stand in it before"
+        for n in range(5, 11)
+    },
     "lorem_ipsum": "it has filler text",
     "curly_bracket": "it has a curly bracket in its prose",
     "too_few_sentences": "fewer sentences in well-formed lines than min_sentences",

@@ -19,8 +19,8 @@ _GROUPS = {
 class Judge:
     """Rules of one source; without any, only an empty document is dropped.
 
-    A group of rules is an instance with its thresholds, True for the published ones, False for no such rules, None for what
-    the preset says (without a preset: no such rules).
+    A group of rules is an instance with its thresholds, True for the published ones, False for no such rules, None for
+    what the preset says (without a preset: no such rules).
 
     Attributes:
         preset: prose, code or math: rules for that kind of text, lenient enough for sources that were filtered
@@ -29,8 +29,8 @@ class Judge:
         min_chars: code points a text needs → too_short.
         max_chars: code points a text may have → too_long.
         gopher_quality, gopher_repetition, c4, fineweb, code: groups of rules.
-        python: "module:function", a user's own function that gives reasons for a block of texts; see `own`. Whoever reads recipes
-            from elsewhere must refuse it there.
+        python: "module:function", a user's own function that gives reasons for a block of texts; see `own`. Whoever
+            reads a recipe from elsewhere must refuse it.
 
     Raises:
         ValueError: an unknown preset, or a limit no document could be held against.

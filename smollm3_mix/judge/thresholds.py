@@ -52,7 +52,8 @@ class GopherQuality(_Checked):
 class GopherRepetition(_Checked):
     """Repetition rules of Gopher: Rae et al. 2021 (arXiv 2112.11446), table A1, in its order; all are shares.
 
-    Lines and paragraphs count as duplicate from their second time on. See `measure.grams` for what is counted of n-grams.
+    Lines and paragraphs count as duplicate from their second time on. For what is counted of n-grams see
+    `measure.Limits`.
 
     Attributes:
         duplicate_lines: of lines → duplicate_lines.
@@ -60,8 +61,8 @@ class GopherRepetition(_Checked):
         duplicate_line_chars: of code points, in duplicate lines → duplicate_line_chars.
         duplicate_paragraph_chars: of code points, in duplicate paragraphs → duplicate_paragraph_chars.
         top_2gram, top_3gram, top_4gram: of code points, in the most frequent n-gram → the same names.
-        top_occurrences: times the most frequent n-gram occurs, at least, to be held against a document. With 1, as the paper has
-            it, a document of a few words fails by any n-gram.
+        top_occurrences: times the most frequent n-gram occurs, at least, to be held against a document. With 1, as the
+            paper has it, a document of a few words fails by any n-gram.
         duplicate_5grams, …, duplicate_10grams: of code points, in duplicate n-grams → the same names.
     """
 
@@ -83,7 +84,7 @@ class GopherRepetition(_Checked):
 
 @dataclass(frozen=True)
 class C4(_Checked):
-    """Page rules of C4: Raffel et al. 2020 (JMLR 21-140), section 2.2, as in its code (tensorflow/datasets, c4_utils.py).
+    """Page rules of C4: Raffel et al. 2020 (JMLR 21-140), section 2.2, as in its code (tensorflow/datasets).
 
     They look at the lines C4 keeps: those that end with . ? ! " or ' and name neither javascript nor a policy. Here the
     lines stay as they are; taking them out is for `clean`. The list of bad words is not applied. For English.
@@ -105,12 +106,12 @@ class C4(_Checked):
 
 @dataclass(frozen=True)
 class FineWeb(_Checked):
-    """FineWeb's own rules: Penedo et al. 2024 (arXiv 2406.17557), section 3.6; the last is in its code only (datatrove).
+    """FineWeb's own rules: Penedo et al. 2024 (arXiv 2406.17557), section 3.6; the last is in its code only.
 
     Attributes:
         min_punctuated_lines: share of lines whose last character ends a sentence → too_few_punctuated_lines.
-        max_short_lines: share of lines of at most `short_line_chars` code points → too_many_short_lines. Not held against scripts
-            without spaces.
+        max_short_lines: share of lines of at most `short_line_chars` code points → too_many_short_lines. Not held
+            against scripts without spaces.
         short_line_chars: code points.
         max_duplicate_line_chars: share of code points, line feeds apart, in lines that stand in the document before
             → duplicate_line_chars. The paper says 0.1; FineWeb's English pipeline ran with 0.01, FineWeb-2's with 0.1.

@@ -6,9 +6,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from smollm3_mix.judge.rules import Judge
 from smollm3_mix.judge.languages import stop_words
 from smollm3_mix.judge.own import own_reasons
+from smollm3_mix.judge.rules import Judge
 from smollm3_mix.judge.thresholds import C4, Code, FineWeb, GopherQuality, GopherRepetition
 from smollm3_mix.measure import Limits, Measures, Words, kept_lines
 

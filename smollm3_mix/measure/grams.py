@@ -1,8 +1,8 @@
 """How much of a document its repeated n-grams take up: Gopher's repetition measures (Rae et al. 2021, table A1).
 
-Most n-grams occur once, and no more need be known of them. So each pair of words is first counted in a table by the upper
-bits of its hash, which never counts too few; a longer n-gram occurs no more often than the rarest pair in it. Only
-documents that could pass a limit by these bounds are looked at n-gram by n-gram, and then exactly.
+Most n-grams occur once, and no more need be known of them. So each pair of words is first counted in a table by the
+upper bits of its hash, which never counts too few; a longer n-gram occurs no more often than the rarest pair in it.
+Only documents that could pass a limit by these bounds are looked at n-gram by n-gram, and then exactly.
 """
 
 from collections.abc import Iterator, Mapping
@@ -108,13 +108,12 @@ class _Grams:
         whole = len(self.owner) - size + 1
         counts = np.zeros(len(self.owner), dtype=np.int64)
         for begin, end in _chunks(self.tokens.first):
-            end = min(end, whole)
-            if begin < end:
-                keys = self.tokens.hashes[begin:end].copy()
-                for nth in range(1, size):
-                    keys *= _FACTOR
-                    keys += self.tokens.hashes[begin + nth : end + nth]
-                counts[begin:end] = crowd(salted(keys, self.owner[begin:end]))
+            places = slice(begin, min(end, whole))
+            keys = self.tokens.hashes[places].copy()
+            for nth in range(1, size):
+                keys *= _FACTOR
+                keys += self.tokens.hashes[nth:][places]
+            counts[places] = crowd(salted(keys, self.owner[places]))
         for back in range(1, size):  # the last tokens of each document
             last = self.tokens.first[1:] - back
             counts[last[last >= self.tokens.first[:-1]]] = 0
@@ -135,7 +134,9 @@ class _Grams:
         """Judge by the top n-gram, given at most how often the n-gram at each place occurs."""
         tokens, size = self.tokens, n * self.tokens.scale
         spaces = tokens.spaced * (size - 1)
-        length = np.zeros(len(least), dtype=np.int64)  # 0 where none fits in the block; where none in its document, least is
+        length = np.zeros(
+            len(least), dtype=np.int64
+        )  # 0 where none fits in the block; where none in its document, least is
         length[: max(len(least) - size + 1, 0)] = tokens.places[size:] - tokens.places[:-size] + spaces
         filled = np.flatnonzero(np.diff(tokens.first))
         most = np.maximum.reduceat(least * length, tokens.first[filled])
@@ -152,7 +153,7 @@ class _Grams:
         self.passed[rows[(share > limit) & (counts >= occurrences)]] = n
 
     def _tops(self, places: Ints, size: int) -> tuple[Ints, Ints]:
-        """Where the most frequent n-gram of each document that has some of the places is first, and how often it occurs."""
+        """First place of the most frequent n-gram of each document with some of the places, and how often it occurs."""
         keys = self._keys(places, size)
         order = np.argsort(keys, kind="stable")
         ordered = keys[order]
@@ -181,7 +182,7 @@ class _Grams:
         return found[crowd(self._keys(found, size)) > 1] if len(found) else found
 
     def _much(self, found: Ints, counted: Ints, size: int, bound: float) -> Ints:
-        """Those found in documents whose tokens from the counted places on, `size` from each, make up more than the bound."""
+        """Those found in documents whose tokens from the counted places on, `size` each, are more than the bound."""
         upto = np.minimum(counted + size, np.append(counted[1:], len(self.owner)))
         covered = self.tokens.places[upto] - self.tokens.places[counted]
         chars = np.bincount(self.owner[counted], covered, minlength=len(self.chars))

@@ -14,13 +14,13 @@ _SPREAD = np.uint64(0xBF58476D1CE4E5B9)  # a multiplier of splitmix64
 
 @dataclass(frozen=True, eq=False)
 class Lines:
-    """Lines that hold at least one word, in order, of all documents of a block.
+    r"""Lines that hold at least one word, in order, of all documents of a block.
 
     White space around and between the words of a line is no part of what it says: lines are equal if their words are.
 
     Attributes:
         words: the words of the block.
-        newlines: int64, places of all "\\n" in the block.
+        newlines: int64, places of all "\n" in the block.
         begin: int64[lines + 1]; the words of line j are number begin[j] to begin[j + 1] - 1.
         first: int64[rows + 1]; the lines of document i are number first[i] to first[i + 1] - 1.
         opens: bool[lines]; True where a paragraph begins: at a document's first line and after an empty line.
@@ -98,9 +98,9 @@ class Paragraphs:
 
 
 def lines(words: Words) -> Lines:
-    """Lines of each document; see `Lines`.
+    r"""Lines of each document; see `Lines`.
 
-    A line ends at "\\n" alone: cleaning makes all other line ends into it.
+    A line ends at "\n" alone: cleaning makes all other line ends into it.
     """
     newlines = np.flatnonzero(words.data == 0x0A)
     begins = np.zeros(len(words.starts) + 1, dtype=np.bool_)

@@ -28,8 +28,8 @@ class Measures:
     A document's numbers depend on its text alone, never on its block. Shares are of words, lines or code points,
     from 0 to 1; a null or empty document has counts and shares of 0.
 
-    In scripts that write no spaces between words, two characters of Chinese or Japanese count as a word, four of Thai, Lao,
-    Khmer, Myanmar or Tibetan (see `scripts`); what means nothing there is NaN.
+    In scripts that write no spaces between words, two characters of Chinese or Japanese count as a word, four of Thai,
+    Lao, Khmer, Myanmar or Tibetan (see `scripts`); what means nothing there is NaN.
 
     Args:
         texts: string or large_string array.
@@ -120,7 +120,7 @@ class Measures:
     def distinct_words(self, wanted: tuple[str, ...]) -> Floats:
         """float64[rows]: how many of the wanted words each document holds, written as they are.
 
-        In Chinese and Japanese only wanted words of one character can be found. NaN in Thai and the like, whose words are not.
+        In Chinese and Japanese only wanted words of one character can be found; in Thai and the like none: NaN.
         """
         keys = np.sort(words(pa.array(sorted(set(wanted)), pa.string())).hashes)
         found = _distinct(self.words.hashes, self.words.first, keys)
@@ -148,14 +148,14 @@ class Measures:
 
     @cached_property
     def duplicate_paragraph_chars(self) -> Ints:
-        """int64[rows]: code points of paragraphs that stand in the document before, without white space at their ends."""
+        """int64[rows]: code points of paragraphs that stand in the document before, from first word to last."""
         found = self.lines.paragraphs
         chosen = found.repeated
         starts, ends = self.lines.starts[found.begin[chosen]], self.lines.ends[found.begin[chosen + 1] - 1]
         return self._sum_chars(starts, ends, found.rows[chosen])
 
     def passed_grams(self, limits: Limits) -> Ints:
-        """int64[rows]: n of the first limit on n-grams that each document passes, 0 where it passes none; see `grams`."""
+        """int64[rows]: n of the first limit on n-grams that each document passes, 0 where none; see `grams`."""
         passed = first_passed(Tokens(self.words.hashes, self.places, self.words.first), self.chars, limits)
         for part in self._unspaced:
             tokens = Tokens(part.words.hashes, part.places, part.words.first, 0, SCALES[part.script])
@@ -199,7 +199,8 @@ class Measures:
         offsets, inner = self.words.offsets, self.lines.newlines + 1
         edges = np.sort(np.concatenate([offsets, inner]))
         length = self._continuations.code_points(edges[:-1], edges[1:])
-        length -= (length > 0) & (self.words.data.take(edges[1:] - 1, mode="clip") == ord("\n"))
+        some = np.flatnonzero(length)
+        length[some] -= self.words.data[edges[some + 1] - 1] == ord("\n")
         longest = np.zeros(len(offsets) - 1, dtype=np.int64)
         filled = np.flatnonzero(offsets[1:] > offsets[:-1])
         if len(filled):

@@ -24,7 +24,7 @@ class Unspaced:
     Attributes:
         script: "han" or "thai"; see `SCALES`.
         rows: int64, numbers of the documents in the block, ascending.
-        words: of these documents alone: what white space parts, cut again before and after each character of the script.
+        words: of these documents alone: what white space parts, cut before and after each character of the script.
         single: bool[words], True for the characters of the script.
     """
 
@@ -90,7 +90,9 @@ def _thai(data: Bytes) -> Ints:
         return found
     second = data.take(found + 1, mode="clip")
     south = (data[found] == 0xE0) & (second >= 0xB8)
-    east = (data[found] == 0xE1) & ((second <= 0x82) | (second == 0x9E) | (second == 0x9F))
+    third = data.take(found + 2, mode="clip")
+    myanmar = (second <= 0x81) | ((second == 0x82) & (third < 0xA0))  # Georgian begins at U+10A0
+    east = (data[found] == 0xE1) & (myanmar | (second == 0x9E) | (second == 0x9F))
     return found[south | east]
 
 

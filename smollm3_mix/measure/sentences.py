@@ -34,8 +34,8 @@ class KeptLines:
 def kept_lines(measures: Measures, min_words: int, max_word_chars: int) -> KeptLines:
     """Sentences in the lines that C4 keeps, and what makes it drop whole pages.
 
-    Kept are lines with at least `min_words` words, none longer than `max_word_chars`, that end with . ? ! " or ' but not with
-    three dots (citations such as [1] left aside), and name neither javascript nor a policy.
+    Kept are lines with at least `min_words` words, none longer than `max_word_chars`, that end with . ? ! " or ' but
+    not with three dots (citations such as [1] left aside), and name neither javascript nor a policy.
     """
     lines, data = measures.lines, measures.words.data
     good = np.diff(lines.begin) >= min_words
@@ -50,7 +50,9 @@ def kept_lines(measures: Measures, min_words: int, max_word_chars: int) -> KeptL
         good &= ~_around(lines, _found(lower, phrase))
     ends = sum_rows(_end_sentences(measures.words), lines.begin)
     sentences = np.where(good, np.maximum(ends, 1), 0)
-    return KeptLines(sum_rows(sentences, lines.first), sum_rows(lorem, lines.first) > 0, sum_rows(curly, lines.first) > 0)
+    return KeptLines(
+        sum_rows(sentences, lines.first), sum_rows(lorem, lines.first) > 0, sum_rows(curly, lines.first) > 0
+    )
 
 
 def _finished(data: Bytes, starts: Ints, ends: Ints) -> Flags:

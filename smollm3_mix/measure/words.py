@@ -66,8 +66,9 @@ def words(texts: pa.StringArray) -> Words:
     data, offsets = text_view(texts)
     space = _spaces(data)
     if texts.null_count:
-        for row in np.flatnonzero(texts.is_null().to_numpy(zero_copy_only=False)):
-            space[offsets[row] : offsets[row + 1]] = True  # Arrow lets a null slot hold bytes
+        hidden = texts.is_null().to_numpy(zero_copy_only=False) & (np.diff(offsets) > 0)
+        for row in np.flatnonzero(hidden):  # Arrow lets a null slot hold bytes
+            space[offsets[row] : offsets[row + 1]] = True
     starts, ends = _runs(space, offsets)
     return Words(data, offsets, starts, ends, np.searchsorted(starts, offsets).astype(np.int64, copy=False))
 
@@ -107,13 +108,13 @@ def hash_runs(data: Bytes, starts: Ints, ends: Ints) -> Hashes:
         some = longer[length[longer] <= _LONG]
         hashes[some] = scrambled(hashes[some] + _between(loads, starts[some] + 8, ends[some] - 8))
         for run in longer[length[longer] > _LONG]:
-            digest = hashlib.blake2b(data[starts[run] : ends[run]], digest_size=8).digest()
+            digest = hashlib.blake2b(data[starts[run] : ends[run]].tobytes(), digest_size=8).digest()
             hashes[run] = int.from_bytes(digest, "little")
     return hashes
 
 
 def _between(loads: Hashes, starts: Ints, ends: Ints) -> Hashes:
-    """uint64[runs]: sum of the scrambled loads of each run, each with its place; eight bytes or more lie behind a run."""
+    """uint64[runs]: sum of the scrambled loads of each run; eight bytes or more of its word lie behind each run."""
     if not len(starts):
         return np.zeros(0, dtype=np.uint64)
     count = (ends - starts + 7) >> 3
@@ -142,8 +143,9 @@ def _spaces(data: Bytes) -> npt.NDArray[np.bool_]:
     space |= (data - np.uint8(0x1C)) < 4  # the four separators
     if len(data) < 2 or data.max() < 0x80:
         return space
-    # All others are C2 85, C2 A0, E1 9A 80, E2 80 xx, E2 81 9F and E3 80 80. First what may be one, by few comparisons of all
-    # bytes that leave out what Vietnamese and Japanese are full of, E1 BA and E3 81; then a look at each.
+    # All others are C2 85, C2 A0, E1 9A 80, E2 80 xx, E2 81 9F and E3 80 80. First what may be one, by few
+    # comparisons of all bytes that leave out what Vietnamese and Japanese are full of, E1 BA and E3 81; then a look
+    # at each.
     here, after = data[:-1], data[1:]
     likely = (here - np.uint8(0xE1)) < 2
     likely |= here == 0xC2

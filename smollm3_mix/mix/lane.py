@@ -282,9 +282,9 @@ class Lane:
             self._repeat(line)
 
     def _repeat(self, line: Line) -> None:
-        """Start the source again; without a limit the lane ends when every source has been read through once."""
-        others = all(other.passes > 0 for other in self._lines if other is not line)
-        if self._limits.none and others and line.passes == 0:
+        """Start the source again; without a limit the lane ends when every source has had all its passes."""
+        others = all(other.passes >= other.source.max_passes for other in self._lines if other is not line)
+        if self._limits.none and others and line.passes < line.source.max_passes:
             self.ended = True
             return
         line.restart()
@@ -302,5 +302,4 @@ class Lane:
         """Whether the order must know that a pass ends with the current block; only draws need to."""
         if not isinstance(self._order, merge.Iid):
             return False
-        ending = line.passes == 0 if self._policy == "repeat" else line.passes + 1 >= line.source.max_passes
-        return ending and line.at_end()
+        return line.passes + 1 == line.source.max_passes and line.at_end()

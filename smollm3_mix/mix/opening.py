@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from smollm3_mix import dedup, merge
+from smollm3_mix.errors import RecipeError
 from smollm3_mix.mix.lane import Lane, Limits
 from smollm3_mix.mix.line import Line
 from smollm3_mix.mix.prepare import remembers
@@ -51,10 +52,8 @@ class Mix:
             if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
                 raise ValueError(f"{name} must be a whole number above 0, or None for no limit; got {limit!r}")
         if self.split == "validation" and not self.plan.recipe.holdout.fraction:
-            raise ValueError(
-                f"{self.plan.recipe.file} holds nothing out, so it has no validation split; "
-                "add `holdout: {fraction: 0.001}`"
-            )
+            fault = "holds nothing out, so it has no validation split; add `holdout: {fraction: 0.001}`"
+            raise RecipeError(self.plan.recipe.file, [fault])
 
     @property
     def asked(self) -> dict[str, int | None]:
@@ -92,7 +91,7 @@ class Mix:
         for place, source in enumerate(recipe.active):
             resolved = self.plan.resolved[source.id]
             parts = deal(resolved, self.num_lanes, recipe.seed, recipe.shuffle == "block")[number]
-            reader = Reader(source, resolved, parts, recipe.block)
+            reader = Reader(source, resolved, parts, recipe.block, self.plan.token)
             lines.append(Line(recipe, place, source, reader, number, self.split))
         seen = dedup.Seen(recipe.dedup, recipe.dedup.memory // self.num_lanes) if remembers(recipe) else None
         return Lane(recipe, lines, number, self.limits(number), seen, self._order(recipe, number))

@@ -11,10 +11,10 @@ from smollm3_mix.sources import Resolved
 def plan_table(recipe: Recipe, resolved: Mapping[str, Resolved], tokens: int | None) -> Table:
     """Share, files and size of each source, and with `tokens` what is needed of it; first row the headings.
 
-    Sizes are bytes on disk as listed, mostly compressed. Passes are those that the needed text takes if a byte on
-    disk holds at least a byte of text, so compressed sources need fewer.
+    Sizes are bytes on disk as listed, mostly compressed. Passes are what the needed text would take if a byte on disk
+    held a byte of text and none were dropped: a guess, too high for compressed files and too low for dirty ones.
     """
-    table = [["source", "weight", "share", "files", "bytes on disk", "tokens needed", "bytes needed", "passes at most"]]
+    table = [["source", "weight", "share", "files", "bytes on disk", "tokens needed", "bytes needed", "passes"]]
     for source in recipe.active:
         found = resolved.get(source.id)
         share = recipe.shares[source.id]

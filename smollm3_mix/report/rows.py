@@ -48,9 +48,8 @@ def rows(recipe: Recipe, tally: Tally) -> list[Row]:
     counts = [tally.sources[source.id] for source in recipe.active]
     shares = np.array([recipe.shares[source.id] for source in recipe.active])
     bounds = debt_bound(shares, np.array([mine.longest for mine in counts], dtype=np.float64))
-    # A source that leaves makes the rest start counting anew, from a debt that is within the bound.
-    slack = 2 if recipe.on_exhausted == "renormalise" else 1
-    bounded = recipe.order == "exact" and recipe.weighted
+    # Where sources leave, the rest have larger shares from then on, so the bound by the recipe's shares does not hold.
+    bounded = recipe.order == "exact" and recipe.weighted and recipe.on_exhausted != "renormalise"
     given = tally.given_shares()
     return [
         Row(
@@ -60,7 +59,7 @@ def rows(recipe: Recipe, tally: Tally) -> list[Row]:
             units=mine.given_units,
             records=mine.given,
             debt=mine.worst_debt,
-            bound=slack * float(bound) if bounded else None,
+            bound=float(bound) if bounded else None,
             read=mine.read,
             duplicates=sum(mine.dropped.get(reason, 0) for reason in DUPLICATE_REASONS),
             dropped=sum(rows for reason, rows in mine.dropped.items() if reason not in DUPLICATE_REASONS),
@@ -87,5 +86,5 @@ def sparse(recipe: Recipe, tally: Tally, lanes: int) -> str | None:
     return (
         f"{len(few)} of {len(recipe.active)} sources gave fewer than {FEW} documents a lane ({named}); "
         f"their shares are off by up to {off:.0%} of themselves. "
-        f"More tokens, or fewer than {lanes} lanes, bring them nearer."
+        f"More tokens{'' if lanes == 1 else f', or fewer than {lanes} lanes,'} bring them nearer."
     )

@@ -106,8 +106,9 @@ class Ahead(io.RawIOBase):
         if not self._held:
             self._held = memoryview(self._ranged.read(max(size, self._step)))
             self._step = min(self._step * 2, self._most)
-        given, self._held = self._held[:size], self._held[size:]
-        return bytes(given)
+        given = bytes(self._held[:size])
+        self._held = self._held[size:] if size < len(self._held) else memoryview(b"")  # an empty view holds its bytes
+        return given
 
     def readinto(self, buffer: Any) -> int:  # noqa: D102
         data = self.read(len(buffer))

@@ -52,8 +52,12 @@ def read(span: Span) -> Iterator[pa.RecordBatch]:
         if number <= span.row:
             continue
         mine = (numbers >= span.row) & stripe(span.part, span.file.size, numbers)
-        if mine.any():
-            yield from _parse(chunk if mine.all() else _some(chunk, ends, mine), numbers[mine], *known)
+        if not mine.any():
+            continue
+        batch = _parse(chunk if mine.all() else _some(chunk, ends, mine), numbers[mine], *known)
+        del chunk  # an idle reader holds no bytes that are parsed
+        if batch is not None:
+            yield batch
 
 
 def _some(chunk: bytes, ends: npt.NDArray[np.int64], mine: npt.NDArray[np.bool_]) -> bytes:
@@ -70,8 +74,10 @@ def chunks(source: Any, size: int) -> Iterator[bytes]:
         if not cut:
             held.append(data)
             continue
-        yield b"".join([*held, data[:cut]])
+        whole = [b"".join([*held, data[:cut]])]
         held = [data[cut:]] if cut < len(data) else []
+        del data
+        yield whole.pop()  # nothing here holds what was given out
     if held:
         yield b"".join([*held, b"\n"])
 
@@ -99,22 +105,20 @@ def _known(source: Source, chunk: bytes) -> tuple[Columns, pa.Schema | None]:
 
 def _parse(
     chunk: bytes, numbers: npt.NDArray[np.int64], columns: Columns, schema: pa.Schema | None
-) -> Iterator[pa.RecordBatch]:
-    """Rows of the lines of a chunk; `numbers` has one number a line, blank ones included."""
+) -> pa.RecordBatch | None:
+    """Rows of the lines of a chunk, None if all are blank; `numbers` has one number a line, blank ones included."""
     data = np.frombuffer(chunk, np.uint8)
     ends = np.flatnonzero(data == NEWLINE) + 1
     # Arrow crashes on a line that holds only `null`, and skips blank ones: it gets chunks of objects alone.
     if schema is not None and data[0] == BRACE and (data[ends[:-1]] == BRACE).all():
         table = _arrow(chunk, schema)
         if table is not None and table.num_rows == len(numbers):
-            yield rows(table, columns, numbers)
-            return
+            return rows(table, columns, numbers)
     found = [
         (number, _object(line, number)) for number, line in zip(numbers.tolist(), chunk.split(b"\n"), strict=False)
     ]
     objects = {number: line for number, line in found if line is not None}
-    if objects:
-        yield _rows(list(objects.values()), columns, np.array(list(objects), dtype=np.int64))
+    return _rows(list(objects.values()), columns, np.array(list(objects), dtype=np.int64)) if objects else None
 
 
 def _arrow(chunk: bytes, schema: pa.Schema) -> pa.RecordBatch | None:

@@ -27,6 +27,10 @@ WHOLE = 1 << 23
 """Remote row groups with at most so many compressed bytes in the needed columns are fetched at once, in merged
 requests."""
 
+SMALL = 1 << 23
+"""Row groups with at most so many bytes in the needed columns are decoded whole: a decoder at work holds a dictionary of the
+first thousand texts twice, which is more."""
+
 STEP = 16
 """Fewest rows decoded at once, however long."""
 
@@ -112,15 +116,20 @@ def _group(
         buffer_size=0 if whole else LOCAL_BUFFER if local(file) else REMOTE_BUFFER,
         page_checksum_verification=True,
     )
-    each = max(sum(chunk.total_uncompressed_size for chunk in chunks) // info.num_rows, 1)
-    step = min(max(span.bytes // each, STEP), span.rows)
+    size = sum(chunk.total_uncompressed_size for chunk in chunks)
+    step = min(max(span.bytes * info.num_rows // max(size, 1), STEP), span.rows)
+    batches = opened.iter_batches(
+        info.num_rows if size <= SMALL else step, row_groups=[group], columns=list(leaves.values()), use_threads=False
+    )
+    if size <= SMALL:
+        batches = iter(list(batches))  # and the decoder is done with
     first = sum(metadata.row_group(before).num_rows for before in range(group))
     at = 0
-    for batch in opened.iter_batches(step, row_groups=[group], columns=list(leaves.values()), use_threads=False):
+    for batch in batches:
         low, high = max(wanted.start - at, 0), min(wanted.stop - at, len(batch))
-        if low < high:
-            numbers = np.arange(first + at + low, first + at + high, dtype=np.int64)
-            yield rows(batch.slice(low, high - low), columns, numbers)
+        for start in range(low, high, step):
+            some = batch.slice(start, min(step, high - start))
+            yield rows(some, columns, np.arange(first + at + start, first + at + start + len(some), dtype=np.int64))
         at += len(batch)
         if at >= wanted.stop:
             return

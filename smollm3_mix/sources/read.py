@@ -171,7 +171,8 @@ class Reader:
 
     def _block(self, taken: list[pa.RecordBatch]) -> RawBlock:
         start, file = self.cursor, self.resolved.files[self.parts[self.cursor.part].file]
-        batch = taken[0] if len(taken) == 1 else pa.Table.from_batches(taken).combine_chunks().to_batches()[0]
+        # With an empty batch beside it a single one is copied too: a block holds no memory of its neighbours.
+        batch = pa.Table.from_batches([*taken, taken[0].slice(0, 0)]).combine_chunks().to_batches()[0]
         texts, reasons, ids, meta, rows = batch.columns
         numbers = rows.to_numpy()
         self.cursor = Cursor(start.part, int(numbers[-1]) + 1)

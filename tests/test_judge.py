@@ -1,0 +1,209 @@
+"""Verdicts: every rule by example at its threshold, the order of reasons, independence of the block, bad input."""
+
+from dataclasses import fields, replace
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_measure import BLOCKS
+
+from smollm3_mix.judge import C4, REASONS, Code, FineWeb, GopherQuality, GopherRepetition, Judge, judge
+from smollm3_mix.measure import words
+
+GROUPS = {
+    "gopher_quality": GopherQuality,
+    "gopher_repetition": GopherRepetition,
+    "c4": C4,
+    "fineweb": FineWeb,
+    "code": Code,
+}
+ALL = Judge(min_chars=3, max_chars=200, language="en", **dict.fromkeys(GROUPS, True))
+
+
+def only(group, **rules):
+    """A judge with these rules of a group and no others; thresholds that are no rules keep their defaults."""
+    cls = GROUPS[group]
+    off = {f.name: None for f in fields(cls) if "None" in str(f.type)} | {"lorem_ipsum": False, "curly_bracket": False}
+    off = {name: value for name, value in off.items() if name in {f.name for f in fields(cls)}}
+    return Judge(language="en", **{group: cls(**(off | rules))})
+
+
+def reason(text, rules):
+    return judge(pa.array([text]), rules).to_pylist()[0]
+
+
+def plain(n):
+    """So many different words of three letters, on one line."""
+    return " ".join(f"{chr(97 + i // 26 % 26)}{chr(97 + i % 26)}x" for i in range(n))
+
+
+Q, R, F = "gopher_quality", "gopher_repetition", "fineweb"
+EXAMPLES = [
+    # group, rule, threshold, text at the threshold, text beyond it, reason
+    (Q, "min_words", 3, "a b c", "a b", "too_few_words"),
+    (Q, "max_words", 3, "a b c", "a b c d", "too_many_words"),
+    (Q, "min_mean_word_chars", 3, "ab dé fghi xyz?", "ab dé fgh xyz?", "words_too_short"),
+    (Q, "max_mean_word_chars", 3, "ab éfgh", "ab éfghi", "words_too_long"),
+    (Q, "max_hashes_per_word", 0.5, "#a b", "##a b c", "too_many_hashes"),
+    (Q, "max_ellipses_per_word", 0.5, "a..... b", "a...... b c", "too_many_ellipses"),
+    (Q, "max_ellipses_per_word", 0.5, "a… b", "a… b… c", "too_many_ellipses"),
+    (Q, "max_bullet_lines", 0.5, "- a\n\nb", "  • a\n-b\nc", "too_many_bullet_lines"),
+    (Q, "max_ellipsis_lines", 0.5, "a ...\n\nb", "a…  \nb...\nc", "too_many_ellipsis_lines"),
+    (Q, "min_alphabetic_words", 0.5, "1é +", "1é + 2", "too_few_alphabetic_words"),
+    (Q, "min_stop_words", 2, "the end of it", "the the The. With", "too_few_stop_words"),
+    (R, "duplicate_lines", 0.5, "a\na", "a\n\n a\na", "duplicate_lines"),
+    (R, "duplicate_paragraphs", 0.5, "a\nb\n\na  \n b", "a\n\na\n \na\n", "duplicate_paragraphs"),
+    (R, "duplicate_line_chars", 0.25, "éé\néé\nyy", "ééé\nééé\nyy", "duplicate_line_chars"),
+    (R, "duplicate_paragraph_chars", 0.25, "éé\n\néé\n\n", "éé\n\néé\n", "duplicate_paragraph_chars"),
+    (R, "top_2gram", 0.6, "a b a b cd", "a b a b c", "top_2gram"),
+    (R, "top_3gram", 0.5, "a b c a b c 12345678", "a b c a b c 1234567", "top_3gram"),
+    (R, "top_4gram", 0.5, "a b c d a b c d 123456789012", "a b c d a b c d 12345678901", "top_4gram"),
+    *[
+        (R, f"duplicate_{n}grams", 0.2, f"{g} {g}{'x' * (n + 1)}", f"{g} {g}{'x' * n}", f"duplicate_{n}grams")
+        for n in range(5, 11)
+        for g in [" ".join("abcdefghij"[:n])]
+    ],
+    ("c4", "min_sentences", 2, "One two three.\nfour five six", None, None),
+    (F, "min_punctuated_lines", 0.5, "a.  \n\nb", "a.\nb\nc", "too_few_punctuated_lines"),
+    (F, "min_punctuated_lines", 0.5, "是。\nb", "是\nक।\nc", "too_few_punctuated_lines"),
+    (F, "max_short_lines", 0.5, f"{'é' * 30}\n{'é' * 31}", f"{'é' * 30}\n{'é' * 31}\n  a", "too_many_short_lines"),
+    (F, "max_duplicate_line_chars", 0.5, "éé\n\néé", "éé\n\néé\néé", "duplicate_line_chars"),
+    (F, "max_newlines_per_word", 0.5, "a\nb", "a\n\nb c", "too_many_newlines"),
+    ("code", "max_lines", 2, "a\nb\n", "a\nb\nc", "too_many_lines"),
+    ("code", "max_line_chars", 3, "ééé\na", "é\néééé\na", "line_too_long"),
+    ("code", "max_mean_line_chars", 2, "éé\n\nabcd", "éé\n\nabcde", "lines_too_long"),
+    ("code", "min_alphanumerics", 0.5, "é1{}", "é1{};", "too_few_alphanumerics"),
+]
+
+
+@pytest.mark.parametrize(("group", "rule", "limit", "good", "bad", "expected"), EXAMPLES)
+def test_a_value_at_the_threshold_passes_and_one_beyond_it_fails(group, rule, limit, good, bad, expected):
+    rules = only(group, **{rule: limit})
+    if bad is not None:
+        assert (reason(good, rules), reason(bad, rules)) == (None, expected)
+        assert reason(bad, only(group)) is None
+
+
+FIVE = "It is one. Is it two? It is three! It is four. It is five."
+C4_LINES = [
+    (FIVE, None),
+    (FIVE.replace("four.", "four"), "too_few_sentences"),
+    (f"{FIVE}[12][citation needed]", None),
+    (f"{FIVE[:-1]}...", "too_few_sentences"),
+    (f"{FIVE[:-1]}", "too_few_sentences"),
+    (f'{FIVE[:-1]}"', "too_few_sentences"),  # ends well, but four sentences
+    (f"{FIVE} Javascript is off.", "too_few_sentences"),
+    (f"Javascript is off.\n{FIVE}", None),
+    (f"See our Privacy Policy. {FIVE}", "too_few_sentences"),
+    (f"{FIVE}\nLorem ipsum dolor.", "lorem_ipsum"),
+    (f"{FIVE}\nLorem ipsum dolor", None),
+    (f"{FIVE}\nSay {{ here.", "curly_bracket"),
+    (f"{FIVE}\nSay {{ here", None),
+    (f"{FIVE}\nJavascript {{ here.", None),
+    ("One two.\n" * 9, "too_few_sentences"),  # lines of two words
+    (f"{FIVE} {'x' * 1001}.", "too_few_sentences"),
+    (f"{FIVE} {'é' * 999}.", None),
+    ("Mr. A. B. Cee said so, and J. R. R. Tee.", "too_few_sentences"),
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), C4_LINES)
+def test_c4_looks_at_the_lines_it_keeps(text, expected):
+    assert reason(text, Judge(c4=True)) == expected
+
+
+def test_length_is_counted_in_code_points():
+    rules = Judge(min_chars=2, max_chars=3)
+    texts = ["", "é", "éé", "𝒳𝒳𝒳", "𝒳𝒳𝒳𝒳"]
+    assert judge(pa.array(texts), rules).to_pylist() == ["empty", "too_short", None, None, "too_long"]
+
+
+def test_without_rules_only_the_empty_document_is_dropped():
+    assert judge(pa.array(["", " ", "\x00", None]), Judge()).to_pylist() == ["empty", None, None, None]
+
+
+@pytest.mark.parametrize("text", ["", " \n\t ", "\n", "\u3000", "\x00", "\u0301", "\u202e", "{", "…", "\ufeff", "是"])
+def test_strange_little_documents_get_a_verdict(text):
+    assert reason(text, ALL) in {*REASONS, None}
+
+
+def test_a_block_may_be_empty_or_all_null():
+    assert judge(pa.array([], pa.string()), ALL).to_pylist() == []
+    assert judge(pa.array([None, None], pa.string()), ALL).to_pylist() == [None, None]
+
+
+def test_reasons_come_in_the_documented_order():
+    """What fails several rules gives the first; with that rule off the next."""
+    texts = pa.array(
+        ["a - ... {\n" * 40, "# # #", "x" * 300, "a\na\na\na\na", FIVE, "如果" * 20, "ทดสอบ" * 30, "{}; " * 50]
+    )
+    single = [Judge(min_chars=3), Judge(max_chars=200)]
+    single += [
+        only(name, **{rule.name: rule.default})
+        for name, cls in GROUPS.items()
+        for rule in fields(cls)
+        if "None" in str(rule.type) or isinstance(rule.default, bool)
+    ]
+    by_rule = [judge(texts, rules).to_pylist() for rules in single]
+    expected = []
+    for row in range(len(texts)):
+        given_by = [reasons[row] for reasons in by_rule if reasons[row]]
+        expected.append(min(given_by, key=list(REASONS).index, default=None))
+    assert judge(texts, ALL).to_pylist() == expected
+    assert len(set(expected)) > 4
+
+
+@settings(deadline=None, max_examples=100)
+@given(BLOCKS, st.integers(0, 8), st.booleans())
+def test_any_split_of_the_rows_gives_the_same_verdicts(texts, cut, large):
+    block = pa.array(texts, pa.large_string() if large else pa.string())
+    whole = judge(block, ALL)
+    assert whole.type == pa.string()
+    assert judge(block[:cut], ALL).to_pylist() + judge(block[cut:], ALL).to_pylist() == whole.to_pylist()
+    assert judge(block, ALL, words(block)).to_pylist() == whole.to_pylist()
+
+
+def test_a_line_of_50_mb_is_judged():
+    text = "all work and no play makes jack a dull boy " * 1_200_000
+    assert reason(text, replace(ALL, max_chars=None)) == "too_many_words"
+    assert reason(text, Judge(gopher_repetition=GopherRepetition(top_2gram=None, top_3gram=None))) == "duplicate_5grams"
+
+
+@pytest.mark.parametrize("texts", [["a"], pa.array([b"a"]), pa.chunked_array([["a"]]), None])
+def test_what_is_no_string_array_is_refused(texts):
+    with pytest.raises(TypeError, match=r"expected a pyarrow string array, got .*; cast it, or combine its chunks"):
+        judge(texts, Judge())
+
+
+CHINESE = "如果软件包没有安装，系统会提示用户先从网络上下载它，然后再继续。这个过程通常只需要几分钟的时间。"
+THAI = "ภาษาไทยเป็นภาษาที่ใช้กันในประเทศไทยและไม่มีการเว้นวรรคระหว่างคำในประโยคเดียวกันเหมือนภาษาอังกฤษ"
+
+
+def test_scripts_without_spaces_are_judged_by_their_characters():
+    rules = Judge(gopher_quality=GopherQuality(min_words=20), language="zh")
+    assert judge(pa.array([CHINESE, CHINESE[:30], "没有" * 40]), rules).to_pylist() == [
+        None,
+        "too_few_words",
+        "too_few_stop_words",
+    ]
+    assert reason(THAI, replace(rules, language="th")) is None
+    repetition = Judge(gopher_repetition=True)
+    assert reason(CHINESE, repetition) is None
+    assert reason(THAI, repetition) is None
+    assert reason(CHINESE * 3, repetition) == "duplicate_5grams"
+    assert reason(THAI * 3, repetition) == "duplicate_5grams"
+
+
+def test_stop_words_are_those_of_the_language_and_none_of_an_unknown_one():
+    french = f"{plain(60)} de la"
+    for language, expected in [
+        ("fr", None),
+        ("fra_Latn", None),
+        ("en", "too_few_stop_words"),
+        (None, None),
+        ("xx", None),
+    ]:
+        assert reason(french, Judge(gopher_quality=True, language=language)) == expected
+    own = GopherQuality(stop_words=("aax", "absent"))
+    assert reason(french, Judge(gopher_quality=own)) == "too_few_stop_words"

@@ -1,0 +1,206 @@
+"""Measures of a block against a slow reading of one document, and their independence of the block."""
+
+import re
+import unicodedata
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from smollm3_mix.measure import Measures, kept_lines, words
+from smollm3_mix.measure.chars import are_letters, are_terminal
+
+HAN = re.compile("[\u3040-\u9fff]")
+THAI = re.compile("[\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff]")
+TERMINAL = set(".!?。؟।።")
+CITATION = re.compile(r"\[\d*\]|\[edit\]|\[citation needed\]")
+POLICY = ("terms of use", "privacy policy", "cookie policy", "uses cookies", "use of cookies", "use cookies")
+
+WORDS = ["a", "the", "café", "Жук", "x.", "y!", "[1]", "end.[2]", "(U.S.A.)", "J.", "3.", "...", "…", "wait...", "oh…", "#",
+         "##", "-", "•", "•b", "{", '"so."', "it's", "12", "--", "=", "한국", "नमस्ते", "naïve,", "lorem ipsum", "JavaScript",
+         "use cookies", "。", "؟", "\u00a0", "\u2028"]  # fmt: skip
+JOINS = st.sampled_from([" ", " ", " ", "\n", "\n", "\n\n", "  ", "\t", " \n ", "\n \n", "\r\n", ""])
+SPACED = st.lists(st.tuples(st.sampled_from(WORDS), JOINS), max_size=40).map(lambda parts: "".join(map("".join, parts)))
+UNSPACED = st.text("我们是人日本ひらカナไทยກខမြកខ 。、a b12\n.", max_size=60)
+ANY = st.text(st.characters(codec="utf-8"), max_size=30)
+BLOCKS = st.lists(st.one_of(st.none(), SPACED, SPACED, UNSPACED, ANY), max_size=8)
+
+
+def has_letter(word):
+    return bool(are_letters(np.array([ord(c) for c in word])).any())
+
+
+def share(found, of):
+    return len(found) / max(len(of), 1)
+
+
+def script(text):
+    han, thai = len(HAN.findall(text)), len(THAI.findall(text))
+    if han + thai == 0 or han + thai < 0.2 * len(text):
+        return None
+    return "han" if han >= thai else "thai"
+
+
+def tokens(text):
+    """Words; in a script without spaces its characters, and what is left of words between them."""
+    if script(text) is None:
+        return text.split()
+    cut = re.compile(f"({HAN.pattern}|{THAI.pattern})")
+    return [part for word in text.split() for part in cut.split(word) if part]
+
+
+def reference(text):
+    """All measures of one document, computed as one would say them."""
+    found = text.split()
+    lines = [line for line in text.split("\n") if line.split()]
+    keys = [tuple(line.split()) for line in lines]
+    again = [i for i, key in enumerate(keys) if key in keys[:i]]
+    paragraphs = []
+    for line in text.split("\n"):
+        paragraphs = [*paragraphs, []] if not line.split() or not paragraphs else paragraphs
+        if line.split():
+            paragraphs[-1].append(tuple(line.split()))
+    paragraphs = [tuple(p) for p in paragraphs if p]
+    parts = tokens(text)
+    singles = [part for part in parts if HAN.fullmatch(part) or THAI.fullmatch(part)] if script(text) else []
+    count = len(parts) - len(singles) + len(singles) // {"han": 2, "thai": 4, None: 1}[script(text)]
+    whole = text.split("\n")[: -1 if text.endswith("\n") else None] if text else []
+    return {
+        "chars": len(text),
+        "newlines": text.count("\n"),
+        "word_count": count,
+        "mean_word_chars": np.nan if script(text) else sum(map(len, found)) / max(len(found), 1),
+        "hashes_per_word": text.count("#") / max(count, 1),
+        "ellipses_per_word": (text.count("...") + text.count("…")) / max(count, 1),
+        "bullet_lines": share([line for line in lines if line.split()[0][0] in "•-"], lines),
+        "ellipsis_lines": share([line for line in lines if line.split()[-1].endswith(("...", "…"))], lines),
+        "alphabetic_words": share([part for part in parts if has_letter(part)], parts),
+        "duplicate_lines": share(again, lines),
+        "duplicate_line_chars": sum(len(lines[i]) for i in again),
+        "duplicate_paragraphs": share([i for i, p in enumerate(paragraphs) if p in paragraphs[:i]], paragraphs),
+        "punctuated_lines": share([s for s in lines if are_terminal(np.array([ord(s.rstrip()[-1])]))[0]], lines),
+        "newlines_per_word": text.count("\n") / max(count, 1),
+        "line_count": len(whole),
+        "mean_line_chars": sum(map(len, whole)) / max(len(whole), 1),
+        "longest_line_chars": max(map(len, whole), default=0),
+        "alphanumerics": share([c for c in text if c in "0123456789" or has_letter(c)], text),
+    }
+
+
+def measured(block, row):
+    return {name: getattr(block, name)[row] for name in reference("")}
+
+
+@settings(deadline=None, max_examples=150)
+@given(BLOCKS)
+def test_measures_are_those_of_a_slow_reading_of_each_document(texts):
+    block = Measures(pa.array(texts, pa.string()))
+    for row, text in enumerate(texts):
+        assert measured(block, row) == pytest.approx(reference(text or ""), nan_ok=True), repr(text)
+        short = share([s for s in (text or "").split("\n") if s.split() and len(s) <= 5], (text or "").split("\n"))
+        lines = [s for s in (text or "").split("\n") if s.split()]
+        short = np.nan if script(text or "") else share([s for s in lines if len(s) <= 5], lines)
+        assert block.short_lines(5)[row] == pytest.approx(short, nan_ok=True)
+
+
+@settings(deadline=None, max_examples=100)
+@given(BLOCKS, st.integers(0, 8))
+def test_a_document_has_the_same_measures_in_any_block(texts, cut):
+    whole = Measures(pa.array(texts, pa.string()))
+    parts = [Measures(pa.array(texts, pa.string())[:cut]), Measures(pa.array(texts, pa.large_string())[cut:])]
+    for name in reference(""):
+        np.testing.assert_array_equal(
+            getattr(whole, name), np.concatenate([getattr(part, name) for part in parts]), err_msg=name
+        )
+
+
+@settings(deadline=None, max_examples=100)
+@given(BLOCKS, st.lists(st.sampled_from(["the", "a", "naïve,", "absent", "我", "は", "ไทย"]), max_size=5))
+def test_distinct_words_are_counted_once_each(texts, wanted):
+    found = Measures(pa.array(texts, pa.string())).distinct_words(tuple(wanted))
+    for row, text in enumerate(texts):
+        expected = len(set(wanted) & set(tokens(text or "")))
+        assert found[row] == pytest.approx(np.nan if script(text or "") == "thai" else expected, nan_ok=True)
+
+
+def kept_by_reference(text, least, longest):
+    """C4's page rules, line by line."""
+    sentences, lorem, curly = 0, False, False
+    for line in text.split("\n"):
+        found = line.split()
+        if len(found) < least or any(len(word) > longest for word in found):
+            continue
+        bare = CITATION.sub("", line.strip()) if line.strip().endswith("]") else line.strip()
+        if not bare.endswith((".", "?", "!", '"', "'")) or bare.endswith("..."):
+            continue
+        low = line.encode().lower().decode()
+        if "lorem ipsum" in low:
+            lorem = True
+        if "javascript" in low:
+            continue
+        curly |= "{" in line
+        if any(phrase in low for phrase in POLICY):
+            continue
+        sentences += max(1, sum(map(ends_sentence, found)))
+    return sentences, lorem, curly
+
+
+def ends_sentence(word):
+    for _ in range(3):
+        word = word[:-1] if len(word) > 1 and word[-1] in "\"')]" else word
+    return word[-1] in ".?!" and not re.search(r"(^|[^A-Z])[A-Z]\.$", word)
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.lists(st.one_of(SPACED, ANY), max_size=6), st.integers(0, 4), st.integers(3, 9))
+def test_kept_lines_are_those_of_a_slow_reading(texts, least, longest):
+    kept = kept_lines(Measures(pa.array(texts, pa.string())), least, longest)
+    found = list(zip(kept.sentences.tolist(), kept.lorem_ipsum.tolist(), kept.curly_bracket.tolist(), strict=True))
+    assert found == [kept_by_reference(text, least, longest) for text in texts]
+
+
+def test_words_that_are_given_are_not_looked_for_again():
+    texts = pa.array(["one two", None, "three"])
+    found = words(texts)
+    assert Measures(texts, found).words is found
+
+
+@pytest.mark.parametrize("letters", ["Aé", "Жñ", "中あ", "ไक", "한ب", "أ́"])
+def test_letters_and_marks_of_living_scripts_are_letters(letters):
+    assert are_letters(np.array([ord(c) for c in letters])).all()
+
+
+@pytest.mark.parametrize("others", ["0٣", "#-", "•…", "。、", "←√", "😀🚀", "\ue000", "\U000f0000\U0010ffff"])
+def test_digits_punctuation_and_symbols_are_no_letters(others):
+    assert not are_letters(np.array([ord(c) for c in others])).any()
+
+
+def test_letters_agree_with_this_python_wherever_unicode_has_not_changed_since_3_2():
+    old = unicodedata.ucd_3_2_0.category
+    codes = [c for c in range(0x30000) if old(chr(c)) == unicodedata.category(chr(c)) != "Cn"]
+    expected = [unicodedata.category(chr(c))[0] in "LM" for c in codes]
+    assert are_letters(np.array(codes)).tolist() == expected
+
+
+def test_one_long_line_without_spaces_is_measured():
+    text = "-" * 5_000_000 + "é"
+    block = Measures(pa.array(["short", text]))
+    assert block.word_count.tolist() == [1, 1]
+    assert block.mean_word_chars.tolist() == [5, 5_000_001]
+    assert block.alphabetic_words.tolist() == [1, 1]
+    assert block.longest_line_chars.tolist() == [5, 5_000_001]
+
+
+def test_bytes_behind_a_null_belong_to_nobody():
+    texts = pa.Array.from_buffers(
+        pa.string(),
+        3,
+        [pa.py_buffer(b"\x05"), pa.py_buffer(np.array([0, 2, 8, 10], np.int32)), pa.py_buffer(b"a.{\n#...b.")],
+    )
+    assert texts.to_pylist() == ["a.", None, "b."]
+    block, clean = Measures(texts), Measures(pa.array(["a.", None, "b."]))
+    for name in ("word_count", "duplicate_lines", "bullet_lines", "punctuated_lines", "alphabetic_words"):
+        np.testing.assert_array_equal(getattr(block, name), getattr(clean, name), err_msg=name)
+    assert not kept_lines(block, 1, 9).curly_bracket.any()

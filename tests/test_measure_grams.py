@@ -1,0 +1,109 @@
+"""Repeated n-grams against a slow count of one document."""
+
+from collections import Counter
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_measure import script, tokens
+
+from smollm3_mix.measure import Limits, Measures
+
+SOME = st.lists(st.sampled_from(["a", "b", "is", "café", "longer-word"]), max_size=80).map(" ".join)
+PATTERN = st.tuples(st.lists(st.sampled_from("abcdefghij"), min_size=1, max_size=12), st.integers(1, 8), SOME).map(
+    lambda parts: " ".join(parts[0] * parts[1]) + " " + parts[2]
+)
+HAN = st.text("我们是人日本の、。a ", max_size=120)
+THAI = st.text("กขคงไ ", max_size=150)
+BLOCKS = st.lists(st.one_of(SOME, SOME, PATTERN, PATTERN, HAN, THAI, st.just("")), max_size=6)
+SHARE = st.sampled_from([0.0, 0.05, 0.1, 0.16, 0.2, 0.3, 0.5, 0.8, 1.2])
+TOPS = st.dictionaries(st.sampled_from([2, 3, 4]), SHARE)
+DUPLICATES = st.dictionaries(st.sampled_from([5, 6, 7, 8, 9, 10]), SHARE)
+
+
+def parted(text):
+    """Tokens, code points between two, and how many make a word."""
+    kind = script(text)
+    return tokens(text), int(kind is None), {None: 1, "han": 2, "thai": 4}[kind]
+
+
+def top_share(text, n, occurrences):
+    found, spaced, scale = parted(text)
+    size = n * scale
+    grams = [tuple(found[i : i + size]) for i in range(len(found) - size + 1)]
+    if not grams:
+        return 0
+    gram, count = Counter(grams).most_common(1)[0]  # of several, the one that is met first
+    return count * (sum(map(len, gram)) + spaced * (size - 1)) / len(text) if count >= occurrences else 0
+
+
+def duplicate_share(text, n):
+    found, _, scale = parted(text)
+    size = n * scale
+    grams = [tuple(found[i : i + size]) for i in range(len(found) - size + 1)]
+    place, chars = 0, 0
+    while place < len(grams):
+        if grams[place] in grams[:place]:
+            chars += sum(map(len, grams[place]))
+            place += size
+        else:
+            place += 1
+    return chars / len(text)
+
+
+def first_passed(text, limits):
+    for n in sorted(limits.tops):
+        if top_share(text, n, limits.occurrences) > limits.tops[n]:
+            return n
+    for n in sorted(limits.duplicates):
+        if text and duplicate_share(text, n) > limits.duplicates[n]:
+            return n
+    return 0
+
+
+@settings(deadline=None, max_examples=300)
+@given(BLOCKS, TOPS, DUPLICATES, st.integers(1, 4))
+def test_the_first_limit_passed_is_that_of_a_slow_count(texts, tops, duplicates, occurrences):
+    limits = Limits(tops, duplicates, occurrences)
+    found = Measures(pa.array(texts, pa.string())).passed_grams(limits)
+    assert found.tolist() == [first_passed(text, limits) for text in texts]
+
+
+def test_documents_of_more_than_one_counting_chunk_are_counted_apart():
+    rng = np.random.default_rng(7)
+    plain = [" ".join(f"w{i}" for i in rng.integers(0, 10**9, 9_000)) for _ in range(12)]
+    twice = [f"{text} {text}" for text in plain[:4]]
+    limits = Limits({2: 0.01}, {5: 0.4, 10: 0.3})
+    found = Measures(pa.array([*plain[:4], *twice, *plain[4:]])).passed_grams(limits)
+    assert found.tolist() == [0] * 4 + [5] * 4 + [0] * 8
+
+
+@pytest.mark.parametrize("n", [2, 3, 4])
+def test_a_top_gram_is_weighed_with_its_spaces_and_passes_at_the_limit(n):
+    # The n-gram takes up (2n - 1) code points of 100, twice.
+    gram = " ".join("abcd"[:n])
+    text = f"{gram} {gram} "
+    text += " ".join("efghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"[: (100 - len(text) + 1) // 2])
+    text += "!" * (100 - len(text))
+    share = 2 * (2 * n - 1) / 100
+    block = Measures(pa.array([text]))
+    assert block.passed_grams(Limits({n: share}, {})).tolist() == [0]
+    assert block.passed_grams(Limits({n: share - 0.001}, {})).tolist() == [n]
+
+
+@pytest.mark.parametrize("n", range(5, 11))
+def test_duplicate_grams_are_weighed_without_spaces_and_pass_at_the_limit(n):
+    gram = " ".join("abcdefghij"[:n])
+    text = f"{gram} x {gram}"
+    share = n / len(text)
+    block = Measures(pa.array([text]))
+    assert block.passed_grams(Limits({}, {n: share})).tolist() == [0]
+    assert block.passed_grams(Limits({}, {n: share - 0.001})).tolist() == [n]
+
+
+def test_repeating_one_word_for_megabytes_takes_seconds_at_most():
+    block = Measures(pa.array(["no " * 1_000_000, "ha" * 2_000_000, "哈" * 300_000]))
+    assert block.passed_grams(Limits({}, {5: 0.5})).tolist() == [5, 0, 5]
+    assert block.passed_grams(Limits({4: 0.5}, {})).tolist() == [4, 0, 4]
