@@ -1,7 +1,7 @@
 """Near-duplicate signatures beside datasketch's and rensa's: what they find of planted near duplicates, and how fast.
 
     pip install datasketch rensa
-    python bench/near_dedup.py FOLDER [--documents 2000] [--seconds 10]
+    python bench/near_dedup.py FOLDER [--documents 2000] [--seconds 60]
 
 FOLDER holds Parquet files with a column `text`, in any depth. One core; times are processor time of this thread.
 """
@@ -26,7 +26,6 @@ from smollm3_mix.measure.scripts import SCALES, SHARE
 HAN = re.compile("[\u3040-\u9fff]")
 HAN_TOKENS = re.compile("[\u3040-\u9fff]|[^\u3040-\u9fff\\s]+")
 NEAR = Near()
-MINIMA = NEAR.bands * NEAR.rows
 EDITS = (0.05, 0.1, 0.2, 0.3)
 RELATED = 0.5  # a pair that shares half of its shingles is a near duplicate, planted or not
 BLOCK = 1 << 20
@@ -76,43 +75,42 @@ def edited(text: str, share: float, vocabulary: list[str], rng: np.random.Genera
     return between.join(parts)
 
 
-def our_pairs(texts: list[str], planted: list[str]) -> tuple[set[tuple[int, int]], np.ndarray]:
+def our_pairs(known: np.ndarray, planted: list[str], near: Near) -> tuple[set[tuple[int, int]], np.ndarray]:
     """(planted, text) that share a band, and the Jaccard estimated of each planted pair."""
-    known, asked = (signatures(pa.array(part, pa.string()), NEAR) for part in (texts, planted))
+    asked = signatures(pa.array(planted, pa.string()), near)
     pairs = set()
-    for band in range(NEAR.bands):
+    for band in range(near.bands):
         holders = defaultdict(list)
         for number, key in enumerate(known[:, band].tolist()):
             holders[key].append(number)
         pairs |= {(row, number) for row, key in enumerate(asked[:, band].tolist()) for number in holders.get(key, ())}
-    return pairs, agreement(asked, known, NEAR)
+    return pairs, agreement(asked, known, near)
 
 
-def sketch(text: str) -> MinHash:
-    found = MinHash(num_perm=MINIMA)
+def sketch(text: str, near: Near = NEAR) -> MinHash:
+    found = MinHash(num_perm=near.bands * near.rows)
     found.update_batch([shingle.encode() for shingle in shingles(text)])
     return found
 
 
 def datasketch_pairs(
-    lsh: MinHashLSH, known: list[MinHash], planted: list[str]
+    lsh: MinHashLSH, known: list[MinHash], planted: list[str], near: Near
 ) -> tuple[set[tuple[int, int]], np.ndarray]:
-    asked = [sketch(text) for text in planted]
+    asked = [sketch(text, near) for text in planted]
     pairs = {(row, number) for row, each in enumerate(asked) for number in lsh.query(each)}
     return pairs, np.array([a.jaccard(b) for a, b in zip(asked, known, strict=True)])
 
 
-def accuracy(texts: list[str]) -> None:
+def accuracy(texts: list[str], near: Near) -> None:
     rng = np.random.default_rng(0)
     vocabulary = [part for text in texts[:: max(len(texts) // 300, 1)] for part in tokens(text)[0]]
-    known = [sketch(text) for text in texts]
-    lsh = MinHashLSH(num_perm=MINIMA, params=(NEAR.bands, NEAR.rows))
-    with lsh.insertion_session() as session:
-        for number, each in enumerate(known):
-            session.insert(number, each)
+    ours, theirs = signatures(pa.array(texts, pa.string()), near), [sketch(text, near) for text in texts]
+    lsh = MinHashLSH(num_perm=near.bands * near.rows, params=(near.bands, near.rows))
+    for number, each in enumerate(theirs):
+        lsh.insert(number, each)
     print(
-        f"{len(texts):,} documents, each also with some of its words replaced; {NEAR.bands} bands × {NEAR.rows}, "
-        f"{NEAR.ngram}-grams of words. Right: planted, or Jaccard ≥ {RELATED}"
+        f"\n{len(texts):,} documents, each also with some of its words replaced; {near.bands} bands × {near.rows}, "
+        f"{near.ngram}-grams of words. Right: planted, or Jaccard ≥ {RELATED}\n"
     )
     print(
         "| words edited | Jaccard | expected recall | recall: ours | datasketch | precision: ours | datasketch "
@@ -121,8 +119,8 @@ def accuracy(texts: list[str]) -> None:
     for share in EDITS:
         planted = [edited(text, share, vocabulary, rng) for text in texts]
         true = np.array([jaccard(a, b) for a, b in zip(planted, texts, strict=True)])
-        row = [f"{share:.0%}", f"{true.mean():.2f}", f"{(1 - (1 - true**NEAR.rows) ** NEAR.bands).mean():.3f}"]
-        both = our_pairs(texts, planted), datasketch_pairs(lsh, known, planted)
+        row = [f"{share:.0%}", f"{true.mean():.2f}", f"{(1 - (1 - true**near.rows) ** near.bands).mean():.3f}"]
+        both = our_pairs(ours, planted, near), datasketch_pairs(lsh, theirs, planted, near)
         row += [f"{np.mean([(n, n) in pairs for n in range(len(texts))]):.3f}" for pairs, _ in both]
         for pairs, _ in both:
             right = [a == b or jaccard(planted[a], texts[b]) >= RELATED for a, b in pairs]
@@ -133,9 +131,9 @@ def accuracy(texts: list[str]) -> None:
 
 def rensa_sketches(block: pa.StringArray) -> None:
     for text in block.to_pylist():
-        parts, between, n = tokens(text)
-        found = RMinHash(num_perm=MINIMA, seed=42)
-        found.update([between.join(parts[at : at + n]) for at in range(max(len(parts) - n + 1, 1))])
+        parts, n = text.split(), NEAR.ngram
+        found = RMinHash(num_perm=NEAR.bands * NEAR.rows, seed=42)
+        found.update([" ".join(parts[at : at + n]) for at in range(max(len(parts) - n + 1, 1))])
         found.digest()
 
 
@@ -156,7 +154,8 @@ def speeds(texts: list[str], seconds: float) -> None:
     times, total = dict.fromkeys([*works, "Seen.first, exact and near"], 0.0), 0
     for block in blocks_of(texts):
         found = words(block)
-        total += len(found.data) + 0 * len(found.hashes)
+        _ = found.hashes
+        total += len(found.data)
         for name, work in works.items():
             start = time.thread_time()
             work(block, found)
@@ -186,10 +185,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--documents", type=int, default=2000)
-    parser.add_argument("--seconds", type=float, default=10, help="for each of the speeds")
+    parser.add_argument("--seconds", type=float, default=60, help="for the speeds")
     given = parser.parse_args()
     texts = documents(given.folder, given.documents)
-    accuracy(texts)
+    accuracy(texts, NEAR)
+    accuracy(texts, Near(bands=25, rows=5))
     speeds(texts, given.seconds)
 
 

@@ -1,7 +1,9 @@
 """A small mix for the tests of the doors: local sources and a recipe, made on the fly."""
 
+import functools
 import json
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -44,6 +46,16 @@ def write_recipe(path: Path, sources: Path, **changes: Any) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(yaml.safe_dump(recipe | changes), encoding="utf-8")
     return path
+
+
+def stream(recipe: Path, **fields: Any) -> Any:
+    """`load(recipe, **fields)`, found once and then copied, which takes a twentieth of the time."""
+    return pickle.loads(_opened(recipe, tuple(fields.items())))
+
+
+@functools.cache
+def _opened(recipe: Path, fields: tuple[tuple[str, Any], ...]) -> bytes:
+    return pickle.dumps(smollm3_mix.load(recipe, cache_dir=str(recipe.parent / "cache"), **dict(fields)))
 
 
 def run(code: str, home: Path, endpoint: str | None = None, **arguments: Any) -> Any:

@@ -11,11 +11,12 @@ import datasets
 import pytest
 from datasets import load_dataset_builder
 from datasets.distributed import split_dataset_by_node
-from doors import LANES, write_recipe, write_sources
+from doors import LANES, stream, write_recipe, write_sources
 
 import smollm3_mix
 from smollm3_mix import RECORD, RecipeError, SmolLM3Mix, SmolLM3MixConfig, load, open_mix
 from smollm3_mix.builder import dataset as builder_module
+from smollm3_mix.builder.config import refuse_functions
 from smollm3_mix.recipe import read, shipped
 
 
@@ -38,10 +39,6 @@ def records(recipe: Path) -> list[dict[str, Any]]:
     return list(open_mix(recipe).stream())
 
 
-def stream(recipe: Path, **fields: Any) -> Any:
-    return load(recipe, cache_dir=str(recipe.parent / "cache"), **fields)
-
-
 def ids(examples: Any) -> list[str]:
     return [example["id"] for example in examples]
 
@@ -51,7 +48,7 @@ def ids(examples: Any) -> list[str]:
 
 def test_streams_the_records_of_the_mix_lanes_in_turn(recipe: Path, records: list[dict[str, Any]]) -> None:
     assert len(records) > 400
-    assert list(stream(recipe)) == records
+    assert list(load(recipe, cache_dir=str(recipe.parent / "cache"))) == records
 
 
 def test_columns_are_declared_and_lanes_are_shards(recipe: Path) -> None:
@@ -120,7 +117,7 @@ def test_spawned_workers_read_their_lanes_without_listing_anything_again(
 ) -> None:
     write_sources(tmp_path / "sources")
     path = write_recipe(tmp_path / "mine.yaml", tmp_path / "sources")
-    dataset = stream(path)
+    dataset = load(path, cache_dir=str(tmp_path))
     path.unlink()  # a worker that read the recipe again would fail
     (tmp_path / "sources/alpha/1.parquet").write_bytes(b"no parquet: a worker that lists would trip over it")
     with multiprocessing.get_context("spawn").Pool(1) as pool:
@@ -276,3 +273,16 @@ def test_the_builders_module_does_no_io_of_its_own() -> None:
 
 def test_config_fields_have_defaults_so_that_a_card_can_set_them() -> None:
     assert all(hasattr(SmolLM3MixConfig, field.name) for field in dataclasses.fields(SmolLM3MixConfig))
+
+
+def test_a_recipe_of_the_hub_may_not_name_a_function_unasked(recipe: Path, tmp_path: Path) -> None:
+    text = recipe.read_text().replace("datasets:", "judge: {python: 'evil:run'}\ndatasets:", 1)
+    (tmp_path / "own.yaml").write_text(text)
+    place = "hf://datasets/someone/mix/configs/own.smollm3_mix.yaml"
+    with pytest.raises(RecipeError) as caught:
+        refuse_functions(place, read(tmp_path / "own.yaml"))
+    assert caught.value.faults[0].endswith(
+        f"would run 'evil:run'; read the recipe, then smollm3_mix.load(\"{place}\", trust_remote_code=True), "
+        "or load a local copy"
+    )
+    refuse_functions(place, read(recipe))

@@ -9,9 +9,9 @@ from typing import Any
 import datasets
 import pytest
 from datasets.distributed import split_dataset_by_node
-from doors import write_recipe, write_sources
+from doors import stream, write_recipe, write_sources
 
-from smollm3_mix import StateError, load
+from smollm3_mix import StateError
 from smollm3_mix.builder import examples
 from smollm3_mix.mix import Stream
 
@@ -21,10 +21,6 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("resume")
     write_sources(folder / "sources", rows=60)
     return write_recipe(folder / "mine.yaml", folder / "sources", lanes=3, block={"rows": 8})
-
-
-def stream(recipe: Path, **fields: Any) -> Any:
-    return load(recipe, cache_dir=str(recipe.parent / "cache"), **fields)
 
 
 def ids(examples: Any) -> list[str]:

@@ -1,6 +1,7 @@
 """Seen: the verdicts of a plain model of the rule, however rows are cut into calls, resumed, and grown."""
 
 import re
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -58,11 +59,7 @@ def jaccard(one, other, near):
 def in_calls(seen, prints, bands, candidates, cuts):
     """Codes when the rows come in several calls."""
     edges = [0, *sorted(min(cut, len(prints)) for cut in cuts), len(prints)]
-    return [
-        code
-        for a, b in zip(edges, edges[1:], strict=False)
-        for code in seen.first(prints[a:b], bands[a:b], candidates[a:b]).tolist()
-    ]
+    return [code for a, b in pairwise(edges) for code in seen.first(prints[a:b], bands[a:b], candidates[a:b]).tolist()]
 
 
 @given(DEDUPS, ROWS, st.lists(st.integers(0, 30)))
@@ -129,8 +126,8 @@ def test_a_full_memory_is_an_error_that_says_what_to_set():
     prints, _, candidates = rows_of(101, seed=1)
     seen.first(prints[:98], None, candidates[:98])
     message = (
-        "dedup.memory: the 1,300 bytes of a lane hold 100 documents at 13 bytes; 98 are remembered and 3 more have come. "
-        "Set dedup.memory to 200000 (now 100000) for twice as many, or take fewer documents"
+        "dedup.memory: the 1,300 bytes of a lane hold 100 documents at 13 bytes; 98 are remembered and 3 more have "
+        "come. Set dedup.memory to 200000 (now 100000) for twice as many, or take fewer documents"
     )
     with pytest.raises(MixError, match=f"^{re.escape(message)}$"):
         seen.first(prints, None, candidates)

@@ -60,11 +60,11 @@ EXAMPLES = [
     (R, "top_3gram", 0.5, "a b c a b c 12345678", "a b c a b c 1234567", "top_3gram"),
     (R, "top_4gram", 0.5, "a b c d a b c d 123456789012", "a b c d a b c d 12345678901", "top_4gram"),
     *[
-        (R, f"duplicate_{n}grams", 0.2, f"{g} {g}{'x' * (n + 1)}", f"{g} {g}{'x' * n}", f"duplicate_{n}grams")
+        (R, f"duplicate_{n}grams", 0.2, f"{g} {g} {'x' * n}", f"{g} {g} {'x' * (n - 1)}", f"duplicate_{n}grams")
         for n in range(5, 11)
         for g in [" ".join("abcdefghij"[:n])]
     ],
-    ("c4", "min_sentences", 2, "One two three.\nfour five six", None, None),
+    ("c4", "min_sentences", 2, "Is one enough? No, two.", "Is one enough, or two?", "too_few_sentences"),
     (F, "min_punctuated_lines", 0.5, "a.  \n\nb", "a.\nb\nc", "too_few_punctuated_lines"),
     (F, "min_punctuated_lines", 0.5, "是。\nb", "是\nक।\nc", "too_few_punctuated_lines"),
     (F, "max_short_lines", 0.5, f"{'é' * 30}\n{'é' * 31}", f"{'é' * 30}\n{'é' * 31}\n  a", "too_many_short_lines"),
@@ -80,9 +80,8 @@ EXAMPLES = [
 @pytest.mark.parametrize(("group", "rule", "limit", "good", "bad", "expected"), EXAMPLES)
 def test_a_value_at_the_threshold_passes_and_one_beyond_it_fails(group, rule, limit, good, bad, expected):
     rules = only(group, **{rule: limit})
-    if bad is not None:
-        assert (reason(good, rules), reason(bad, rules)) == (None, expected)
-        assert reason(bad, only(group)) is None
+    assert (reason(good, rules), reason(bad, rules)) == (None, expected)
+    assert reason(bad, only(group)) is None
 
 
 FIVE = "It is one. Is it two? It is three! It is four. It is five."
@@ -92,7 +91,7 @@ C4_LINES = [
     (f"{FIVE}[12][citation needed]", None),
     (f"{FIVE[:-1]}...", "too_few_sentences"),
     (f"{FIVE[:-1]}", "too_few_sentences"),
-    (f'{FIVE[:-1]}"', "too_few_sentences"),  # ends well, but four sentences
+    (f'{FIVE[:-1]}"', None),
     (f"{FIVE} Javascript is off.", "too_few_sentences"),
     (f"Javascript is off.\n{FIVE}", None),
     (f"See our Privacy Policy. {FIVE}", "too_few_sentences"),
@@ -123,7 +122,10 @@ def test_without_rules_only_the_empty_document_is_dropped():
     assert judge(pa.array(["", " ", "\x00", None]), Judge()).to_pylist() == ["empty", None, None, None]
 
 
-@pytest.mark.parametrize("text", ["", " \n\t ", "\n", "\u3000", "\x00", "\u0301", "\u202e", "{", "…", "\ufeff", "是"])
+STRANGE = ["", " \n\t ", "\n", "\u3000", "\x00", "\u0301", "\u202e", "{", "…", "\ufeff", "是"]
+
+
+@pytest.mark.parametrize("text", STRANGE)
 def test_strange_little_documents_get_a_verdict(text):
     assert reason(text, ALL) in {*REASONS, None}
 
@@ -136,7 +138,17 @@ def test_a_block_may_be_empty_or_all_null():
 def test_reasons_come_in_the_documented_order():
     """What fails several rules gives the first; with that rule off the next."""
     texts = pa.array(
-        ["a - ... {\n" * 40, "# # #", "x" * 300, "a\na\na\na\na", FIVE, "如果" * 20, "ทดสอบ" * 30, "{}; " * 50]
+        [
+            *STRANGE,
+            FIVE,
+            f"{FIVE}\n{{ is one.",
+            "a\n" * 60,
+            "如果" * 60,
+            "ทดสอบ" * 36,
+            "{}; " * 49,
+            plain(50),
+            f"{plain(48)}. The of",
+        ]
     )
     single = [Judge(min_chars=3), Judge(max_chars=200)]
     single += [
@@ -165,9 +177,10 @@ def test_any_split_of_the_rows_gives_the_same_verdicts(texts, cut, large):
 
 
 def test_a_line_of_50_mb_is_judged():
-    text = "all work and no play makes jack a dull boy " * 1_200_000
+    assert reason("x" * 50_000_000, replace(ALL, max_chars=None)) == "too_few_words"
+    text = "all work and no play makes jack a dull boy " * 100_000
     assert reason(text, replace(ALL, max_chars=None)) == "too_many_words"
-    assert reason(text, Judge(gopher_repetition=GopherRepetition(top_2gram=None, top_3gram=None))) == "duplicate_5grams"
+    assert reason(text, only(R, duplicate_5grams=0.15)) == "duplicate_5grams"
 
 
 @pytest.mark.parametrize("texts", [["a"], pa.array([b"a"]), pa.chunked_array([["a"]]), None])
@@ -188,15 +201,13 @@ def test_scripts_without_spaces_are_judged_by_their_characters():
         "too_few_stop_words",
     ]
     assert reason(THAI, replace(rules, language="th")) is None
-    repetition = Judge(gopher_repetition=True)
-    assert reason(CHINESE, repetition) is None
-    assert reason(THAI, repetition) is None
-    assert reason(CHINESE * 3, repetition) == "duplicate_5grams"
-    assert reason(THAI * 3, repetition) == "duplicate_5grams"
+    twice = only(R, duplicate_5grams=0.15)
+    assert [reason(text, twice) for text in (CHINESE, THAI)] == [None, None]
+    assert [reason(text * 2, twice) for text in (CHINESE, THAI)] == ["duplicate_5grams"] * 2
 
 
 def test_stop_words_are_those_of_the_language_and_none_of_an_unknown_one():
-    french = f"{plain(60)} de la"
+    french = " ".join(["jardin", "maison"] * 30) + " de la"
     for language, expected in [
         ("fr", None),
         ("fra_Latn", None),

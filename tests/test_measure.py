@@ -18,9 +18,9 @@ TERMINAL = set(".!?。؟।።")
 CITATION = re.compile(r"\[\d*\]|\[edit\]|\[citation needed\]")
 POLICY = ("terms of use", "privacy policy", "cookie policy", "uses cookies", "use of cookies", "use cookies")
 
-WORDS = ["a", "the", "café", "Жук", "x.", "y!", "[1]", "end.[2]", "(U.S.A.)", "J.", "3.", "...", "…", "wait...", "oh…", "#",
-         "##", "-", "•", "•b", "{", '"so."', "it's", "12", "--", "=", "한국", "नमस्ते", "naïve,", "lorem ipsum", "JavaScript",
-         "use cookies", "。", "؟", "\u00a0", "\u2028"]  # fmt: skip
+WORDS = ["a", "the", "café", "Жук", "x.", "y!", "[1]", "end.[2]", "(U.S.A.)", "J.", "3.", "...", "…", "wait...", "oh…",
+         "#", "##", "-", "•", "•b", "{", '"so."', "it's", "12", "--", "=", "한국", "नमस्ते", "naïve,", "lorem ipsum",
+         "JavaScript", "use cookies", "。", "؟", "\u00a0", "\u2028"]  # fmt: skip
 JOINS = st.sampled_from([" ", " ", " ", "\n", "\n", "\n\n", "  ", "\t", " \n ", "\n \n", "\r\n", ""])
 SPACED = st.lists(st.tuples(st.sampled_from(WORDS), JOINS), max_size=40).map(lambda parts: "".join(map("".join, parts)))
 UNSPACED = st.text("我们是人日本ひらカナไทยກខမြកខ 。、a b12\n.", max_size=60)
@@ -99,7 +99,6 @@ def test_measures_are_those_of_a_slow_reading_of_each_document(texts):
     block = Measures(pa.array(texts, pa.string()))
     for row, text in enumerate(texts):
         assert measured(block, row) == pytest.approx(reference(text or ""), nan_ok=True), repr(text)
-        short = share([s for s in (text or "").split("\n") if s.split() and len(s) <= 5], (text or "").split("\n"))
         lines = [s for s in (text or "").split("\n") if s.split()]
         short = np.nan if script(text or "") else share([s for s in lines if len(s) <= 5], lines)
         assert block.short_lines(5)[row] == pytest.approx(short, nan_ok=True)
@@ -143,7 +142,7 @@ def kept_by_reference(text, least, longest):
         curly |= "{" in line
         if any(phrase in low for phrase in POLICY):
             continue
-        sentences += max(1, sum(map(ends_sentence, found)))
+        sentences += sum(map(ends_sentence, found[:-1])) + 1
     return sentences, lorem, curly
 
 

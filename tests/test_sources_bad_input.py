@@ -191,10 +191,10 @@ def test_a_csv_row_with_another_number_of_columns(tmp_path: Path) -> None:
     assert message(path, "csv") == f"source 's': data/a.csv: {fault}"
 
 
-@pytest.mark.parametrize("name", ["a.parquet", "a.jsonl", "a.jsonl.gz", "a.csv", "a.arrow"])
+@pytest.mark.parametrize("name", ["a.parquet", "a.jsonl", "a.jsonl.gz", "a.csv", "a.arrow", "a.stream"])
 def test_a_document_of_50_mb_is_one_block(tmp_path: Path, name: str) -> None:
     path = write(tmp_path / name, [{"text": "a"}, {"text": "long " * 10_000_000}, {"text": "b"}])
-    form = {".parquet": "parquet", ".csv": "csv", ".arrow": "arrow"}.get(path.suffix, "json")
+    form = {".parquet": "parquet", ".csv": "csv", ".arrow": "arrow", ".stream": "arrow"}.get(path.suffix, "json")
     found = blocks(reader(resolved(path, form=form)))
     assert [block.bytes for block in found] == [50_000_001, 1]
 

@@ -33,6 +33,7 @@ class SmolLM3MixConfig(datasets.BuilderConfig):  # type: ignore[misc]  # dataset
         max_samples: records of the whole mix, dealt evenly to the lanes; default: no limit.
         max_tokens: tokens of the whole mix, dealt evenly to the lanes; default: no limit.
         skip_unreadable: go on without the sources that cannot be read; the log names them.
+        trust_remote_code: let a recipe of the Hub name a Python function to judge by (`judge: {python: …}`).
     """
 
     name: str = "default"
@@ -43,6 +44,7 @@ class SmolLM3MixConfig(datasets.BuilderConfig):  # type: ignore[misc]  # dataset
     max_samples: int | None = None
     max_tokens: int | None = None
     skip_unreadable: bool = False
+    trust_remote_code: bool = False
 
     def __post_init__(self) -> None:
         if self.name == "default" and self.recipe is not None:
@@ -77,7 +79,11 @@ class SmolLM3MixConfig(datasets.BuilderConfig):  # type: ignore[misc]  # dataset
         changes = {key: value for key in ("seed", "lanes") if (value := getattr(self, key)) is not None}
         if isinstance(self.recipe, Recipe):
             return self.recipe.with_(**changes) if changes else self.recipe
-        return read(local_copy(self._place(), token), **changes)
+        place = self._place()
+        recipe = read(local_copy(place, token), **changes)
+        if place.startswith("hf://") and not self.trust_remote_code:
+            refuse_functions(place, recipe)
+        return recipe
 
     def identity(self, recipe: Recipe, features: Any = None) -> str:
         """Name and 16 hex digits that change with all that decides what is prepared: the cache folder's name.
@@ -98,6 +104,18 @@ class SmolLM3MixConfig(datasets.BuilderConfig):  # type: ignore[misc]  # dataset
             choose = ", ".join(sorted(files))
             raise RecipeError(self.name, [f"{len(files)} recipes and none of that name; choose one of {choose}"])
         return files.get(self.name) or next(iter(files.values()), self.name)
+
+
+def refuse_functions(place: str, recipe: Recipe) -> None:
+    """Nothing, for a recipe that is data alone.
+
+    Raises:
+        RecipeError: it came from the Hub and names a function to be imported and run.
+    """
+    named = [f"source {s.id!r} would run {s.judge.python!r}" for s in recipe.active if s.judge.python is not None]
+    if named:
+        remedy = f'read the recipe, then smollm3_mix.load("{place}", trust_remote_code=True), or load a local copy'
+        raise RecipeError(place, [f"{each}; {remedy}" for each in named])
 
 
 def recipe_name(recipe: str | os.PathLike[str] | Recipe) -> str:

@@ -134,17 +134,20 @@ def _filled(minima: Hashes) -> Hashes:
     # Two ways to the same donors: where most bins have a minimum, the empty ones ask in turn; where few have one, they
     # offer it to all bins.
     filled = minima.copy()
-    row, place = np.nonzero(empty & (2 * some >= bins)[:, None])
+    place = np.flatnonzero(empty & (4 * some >= bins)[:, None])
+    row, column = np.divmod(place, bins)
+    row *= bins
     for donors in _donors(bins):
-        if not len(row):
+        if not len(place):
             break
-        value = minima[row, donors[place]]
-        filled[row, place] = value
-        on = value == _EMPTY
-        row, place = row[on], place[on]
-    sparse = np.flatnonzero((some > 0) & (2 * some < bins))
-    sparse = sparse[np.argsort(-some[sparse], kind="stable")]
-    filled[sparse] = _offered(minima[sparse], some[sparse])
+        value = minima.take(row + donors.take(column))
+        filled.put(place, value)
+        on = np.flatnonzero(value == _EMPTY)
+        place, row, column = place[on], row[on], column[on]
+    sparse = np.flatnonzero((some > 0) & (4 * some < bins))
+    if len(sparse):
+        sparse = sparse[np.argsort(-some[sparse], kind="stable")]
+        filled[sparse] = _offered(minima[sparse], some[sparse])
     return filled
 
 
@@ -154,9 +157,9 @@ def _offered(minima: Hashes, some: Ints) -> Hashes:
     best = np.full(minima.shape, np.iinfo(offers.dtype).max, dtype=offers.dtype)
     donor = np.nonzero(minima != _EMPTY)[1]
     begin = np.cumsum(some) - some
-    for turn in range(int(some[0]) if len(some) else 0):
-        count = int(np.searchsorted(-some, -turn))  # documents with more than `turn` minima
-        np.minimum(best[:count], offers[donor[begin[:count] + turn]], out=best[:count])
+    turns = np.arange(some[0])
+    for turn, count in zip(turns, np.searchsorted(-some, -turns).tolist(), strict=True):  # documents with more minima
+        np.minimum(best[:count], offers.take(donor.take(begin[:count] + turn), axis=0), out=best[:count])
     return np.take_along_axis(minima, (best & offers.dtype.type((1 << bits) - 1)).astype(np.int64), axis=1)
 
 

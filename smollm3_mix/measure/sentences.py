@@ -48,8 +48,9 @@ def kept_lines(measures: Measures, min_words: int, max_word_chars: int) -> KeptL
     curly = good & _around(lines, np.flatnonzero(data == ord("{")))
     for phrase in POLICY:
         good &= ~_around(lines, _found(lower, phrase))
-    ends = sum_rows(_end_sentences(measures.words), lines.begin)
-    sentences = np.where(good, np.maximum(ends, 1), 0)
+    ends = _end_sentences(measures.words)
+    ends[lines.begin[1:] - 1] = True  # a line ends whatever sentence is left
+    sentences = np.where(good, sum_rows(ends, lines.begin), 0)
     return KeptLines(
         sum_rows(sentences, lines.first), sum_rows(lorem, lines.first) > 0, sum_rows(curly, lines.first) > 0
     )

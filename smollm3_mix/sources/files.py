@@ -96,7 +96,8 @@ class Ahead(io.RawIOBase):
     def peek(self, size: int) -> bytes:
         """The next `size` bytes, fewer at the end, without taking them."""
         if len(self._held) < size:
-            self._held = memoryview(bytes(self._held) + self._ranged.read(max(size, self._step)))
+            self._held = memoryview(bytes(self._held) + self._ranged.read(self._step))
+            self._step = min(self._step * 2, self._most)
         return bytes(self._held[:size])
 
     def read(self, size: int = -1) -> bytes:
@@ -104,7 +105,7 @@ class Ahead(io.RawIOBase):
         if size < 0:
             return bytes(self._held) + self._ranged.read()
         if not self._held:
-            self._held = memoryview(self._ranged.read(max(size, self._step)))
+            self._held = memoryview(self._ranged.read(self._step))
             self._step = min(self._step * 2, self._most)
         given = bytes(self._held[:size])
         self._held = self._held[size:] if size < len(self._held) else memoryview(b"")  # an empty view holds its bytes
@@ -168,9 +169,12 @@ def broken() -> tuple[type[BaseException], ...]:
 
 def why(error: BaseException, file: File) -> str:
     """What such an error says in plain words, and what to do; follows the file's name."""
-    first = str(error).strip().split("\n")[0] or type(error).__name__
-    if isinstance(error, FileNotFoundError):
+    first = (str(error).strip() or type(error).__name__).splitlines()[0].partition(" (Request ID")[0]
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    if isinstance(error, FileNotFoundError) or status == 404:
         return "is gone since the mix was opened; open the mix again, or put the file back"
+    if status in {401, 403}:
+        return f"may not be read ({first}); log in with `hf auth login` or set HF_TOKEN, then go on"
     if isinstance(error, PermissionError):
         return f"may not be read: {first}"
     if not local(file):

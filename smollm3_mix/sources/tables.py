@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from typing import Any
 
@@ -54,7 +55,7 @@ def csv_names(file: File, delimiter: str, token: Token = None) -> list[str]:
     """The columns of a csv file, as its first line names them."""
     try:
         opened = pyarrow.csv.open_csv(
-            stream(file, token),
+            _exact(stream(file, token)),
             read_options=pyarrow.csv.ReadOptions(use_threads=False, block_size=CSV_BLOCK),
             parse_options=pyarrow.csv.ParseOptions(delimiter=delimiter, invalid_row_handler=lambda _: "skip"),
         )
@@ -67,7 +68,7 @@ def _csv(span: Span, columns: Columns, block: int) -> Iterator[pa.RecordBatch]:
     wanted = dict.fromkeys(columns.top, pa.string()) | {where.path[0]: kind(where) for where in columns.where}
     return iter(
         pyarrow.csv.open_csv(
-            stream(span.file, span.token),
+            _exact(stream(span.file, span.token)),
             read_options=pyarrow.csv.ReadOptions(use_threads=False, block_size=block),
             parse_options=pyarrow.csv.ParseOptions(delimiter=span.resolved.delimiter, newlines_in_values=True),
             convert_options=pyarrow.csv.ConvertOptions(
@@ -129,5 +130,5 @@ def _mine(batches: Iterator[pa.RecordBatch], span: Span, row: int) -> Iterator[t
 
 
 def _exact(source: Any) -> Any:
-    """A stream whose `read(n)` gives n bytes unless it ends, as Arrow's stream reader needs."""
-    return source if isinstance(source, pa.NativeFile) else pa.PythonFile(source, mode="r")
+    """A stream whose `read(n)` gives n bytes unless it ends, as Arrow's readers need."""
+    return source if isinstance(source, pa.NativeFile) else pa.PythonFile(io.BufferedReader(source), mode="r")

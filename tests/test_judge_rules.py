@@ -1,0 +1,236 @@
+"""What a judge can be asked: presets, groups, kinds, languages, and what is refused."""
+
+import pickle
+
+import pyarrow as pa
+import pytest
+
+from smollm3_mix.errors import RecipeError
+from smollm3_mix.judge import C4, PRESETS, REASONS, Code, FineWeb, GopherQuality, GopherRepetition, Judge, judge
+from smollm3_mix.judge.languages import LANGUAGES, stop_words
+from smollm3_mix.recipe.values import Place, plain, read_value
+
+PROSE = "The first line says what it is about.\nThe second says a little more of it, with 3 numbers: 1, 2 and 3.\n"
+
+
+def read(given):
+    faults = []
+    value = read_value(Judge, given, Place(keys="judge"), faults)
+    return faults or value
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, Judge()),
+        ("prose", Judge(preset="prose")),
+        ({"min_chars": 50, "preset": "kind"}, Judge(preset="kind", min_chars=50)),
+        ({"c4": True, "code": False, "fineweb": None}, Judge(c4=C4(), code=False)),
+        ({"gopher_quality": {"min_words": None, "stop_words": ["un", "une"]}},
+         Judge(gopher_quality=GopherQuality(min_words=None, stop_words=("un", "une")))),
+        ({"python": "rules:reasons"}, Judge(python="rules:reasons")),
+    ],
+)  # fmt: skip
+def test_a_recipe_can_say_it(given, expected):
+    assert read(given) == expected
+    assert read(plain(expected)) == expected
+    assert pickle.loads(pickle.dumps(expected)) == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "fault"),
+    [
+        ("web", "judge.preset: expected prose, code, math, fineweb2 or kind, got 'web'"),
+        ({"min_chars": -1}, "judge.min_chars: expected 0 or more, got -1"),
+        ({"min_chars": 9, "max_chars": 8}, "judge.min_chars: expected at most max_chars (8), got 9"),
+        ({"python": "rules.py"},
+         'judge.python: expected "module:function", such as "my_rules:reasons", got \'rules.py\''),
+        ({"gopher_quality": {"max_words": -2, "min_words": None}},
+         "judge.gopher_quality.max_words: expected a finite number of 0 or more, got -2"),
+        ({"gopher_quality": {"min_words": 9, "max_words": 8}},
+         "judge.gopher_quality.min_words: expected at most max_words (8), got 9"),
+        ({"gopher_qualty": True}, "judge: unknown key 'gopher_qualty' (did you mean 'gopher_quality'?)"),
+    ],
+)  # fmt: skip
+def test_a_recipe_that_cannot_be_meant_is_refused(given, fault):
+    assert read(given) == [fault]
+
+
+def test_a_nan_is_no_threshold():
+    with pytest.raises(ValueError, match=r"^max_lines: expected a finite number of 0 or more, got nan$"):
+        Code(max_lines=float("nan"))
+
+
+def test_true_means_the_published_thresholds():
+    assert Judge(gopher_quality=True, gopher_repetition=True, c4=True, fineweb=True, code=True) == Judge(
+        gopher_quality=GopherQuality(), gopher_repetition=GopherRepetition(), c4=C4(), fineweb=FineWeb(), code=Code()
+    )
+
+
+def test_published_thresholds_are_those_of_the_papers():
+    """Rae et al. 2021, appendix A1.1 and table A1; Penedo et al. 2024, section 3.6; Kocetkov et al. 2022."""
+    assert list(plain(GopherQuality()).values()) == [50, 100_000, 3, 10, 0.1, 0.1, 0.9, 0.3, 0.8, 2, None]
+    shares = [0.3, 0.3, 0.2, 0.2, 0.2, 0.18, 0.16, 1, 0.15, 0.14, 0.13, 0.12, 0.11, 0.1]
+    assert list(plain(GopherRepetition()).values()) == shares
+    assert (C4().min_words_per_line, C4().min_sentences, C4().max_word_chars) == (3, 5, 1000)
+    assert (FineWeb().min_punctuated_lines, FineWeb().max_short_lines, FineWeb().max_duplicate_line_chars) == (
+        0.12,
+        0.67,
+        0.1,
+    )
+    assert list(plain(Code()).values()) == [100_000, 1000, 100, 0.25]
+    assert stop_words("en") == ("the", "be", "to", "of", "and", "that", "have", "with")
+
+
+def test_a_group_in_full_overrides_the_preset_and_false_takes_it_out():
+    in_full = Judge("prose", gopher_quality=GopherQuality(min_words=7), gopher_repetition=False).in_full()
+    assert in_full.gopher_quality == GopherQuality(min_words=7)
+    assert in_full.gopher_repetition is None
+    assert Judge("prose").in_full().gopher_repetition is not None
+    assert in_full.preset is None
+    assert in_full.in_full() == in_full
+
+
+@pytest.mark.parametrize(
+    ("kind", "preset"), [("prose", "prose"), ("code", "code"), ("math", "math"), ("reasoning", None)]
+)
+def test_preset_kind_is_the_one_of_the_sources_kind(kind, preset):
+    asked = Judge(preset="kind", min_chars=5)
+    assert asked.for_kind(kind, "fr") == Judge(preset=preset, min_chars=5, language="fr")
+
+
+def test_a_language_or_preset_that_is_given_stays():
+    assert Judge("math", language="de").for_kind("code", "fr") == Judge("math", language="de")
+
+
+def test_preset_kind_without_a_kind_is_refused():
+    with pytest.raises(ValueError, match=r"^preset: kind needs a source's kind; name the preset, or ask for_kind$"):
+        judge(pa.array(["a"]), Judge("kind"))
+
+
+def test_presets_mean_what_they_always_meant():
+    """Other values get another name; this changes with none."""
+    prose, math, code = (Judge(name).in_full() for name in ("prose", "math", "code"))
+    assert list(plain(prose.gopher_repetition).values()) == [
+        0.8, None, 0.6, 0.6, 0.5, 0.5, 0.5, 4, 0.6, None, None, None, None, 0.5,
+    ]  # fmt: skip
+    quality = {name: value for name, value in plain(prose.gopher_quality).items() if value is not None}
+    assert quality == {"max_mean_word_chars": 30, "min_alphabetic_words": 0.3}
+    assert (math.gopher_quality, math.gopher_repetition) == (None, prose.gopher_repetition)
+    assert plain(code.code) == {
+        "max_lines": None, "max_line_chars": 100_000, "max_mean_line_chars": 500, "min_alphanumerics": 0.1,
+    }  # fmt: skip
+    assert [group for judge in (prose, math, code) for group in (judge.c4, judge.fineweb)] == [None] * 6
+
+
+GOOD = {
+    "prose": [
+        PROSE,
+        "是。",
+        "短い。",
+        "- one\n- two\n- three\n",
+        "Haiku,\nhaiku,\nhaiku.",
+        "x = 1",
+        "ภาษาไทยเป็นภาษาที่ใช้กันในประเทศไทย",
+    ],
+    "code": ["f({});\n", "int main() {\n    return 0;\n}\n", "x" * 400, "                    }\n" + "a = b;\n" * 9],
+    "math": ["$$\\int_0^1 x\\,dx = \\frac{1}{2}$$", "1 + 1 = 2\n2 + 2 = 4\n", "∀ε>0 ∃δ>0"],
+}
+BAD = {
+    "prose": [("spam " * 50, "top_2gram"), ("no.\n" * 5 + "yes.", "duplicate_line_chars"),
+              ("=-" * 40, "words_too_long"), ("= - _ " * 9, "too_few_alphabetic_words"),
+              ("QUJD" * 20, "words_too_long"), (PROSE * 4, "duplicate_line_chars")],
+    "code": [("x" * 501, "lines_too_long"), ("\n" * 999 + "x" * 100_001, "line_too_long"),
+             (" " * 91 + "abcdefghi", "too_few_alphanumerics")],
+    "math": [("0 " * 50, "top_2gram")],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_lenient_presets_keep_short_and_plain_text_and_drop_what_is_none(name):
+    assert judge(pa.array(GOOD[name]), Judge(name)).null_count == len(GOOD[name])
+    texts, expected = zip(*BAD[name], strict=True)
+    assert tuple(judge(pa.array(texts), Judge(name)).to_pylist()) == expected
+
+
+def test_fineweb2_takes_the_thresholds_of_the_language():
+    french, unknown = Judge("fineweb2", language="fr").in_full(), Judge("fineweb2", language="xx").in_full()
+    assert french.gopher_repetition.duplicate_lines == LANGUAGES["fra"].duplicate_lines == 0.264
+    assert (french.gopher_quality.min_mean_word_chars, french.gopher_quality.max_mean_word_chars) == (2, 11)
+    assert (french.fineweb.min_punctuated_lines, french.fineweb.max_short_lines) == (0.1, None)
+    assert unknown.gopher_quality == GopherQuality()
+    assert unknown.gopher_repetition.duplicate_lines == 0.3
+
+
+@pytest.mark.parametrize(
+    ("tag", "word"), [("fr", "est"), ("fra_Latn", "est"), ("pt-BR", "uma"), ("zho", "的"), ("EN", "the")]
+)
+def test_a_language_is_known_by_any_usual_tag(tag, word):
+    assert word in stop_words(tag)
+
+
+def test_no_preset_or_language_table_has_a_threshold_out_of_range():
+    for tag, known in LANGUAGES.items():
+        found = Judge("fineweb2", language=tag).in_full()
+        assert all(0 <= share <= 1 for share in (*known.tops, *known.duplicates, known.alphabetic_words))
+        assert found.gopher_quality.min_mean_word_chars < found.gopher_quality.max_mean_word_chars
+    assert set(PRESETS) == {"prose", "code", "math", "fineweb2"}
+    assert "empty" in REASONS
+
+
+def keeping(texts):
+    """A user's own function: keeps what has an e."""
+    return [None if "e" in text else "no_e" for text in texts.to_pylist()]
+
+
+def as_arrow(texts):
+    return pa.array(["own"] * len(texts))
+
+
+BROKEN = {
+    "none": (lambda texts: None, "expected a list or an Arrow array of reasons, got NoneType"),
+    "few": (lambda texts: [None], "expected a reason or None for each of 2 texts, got 1"),
+    "flags": (lambda texts: [True, False], "expected None or a word for a reason, got True for text 0"),
+    "blank": (lambda texts: [None, ""], "expected None or a word for a reason, got '' for text 1"),
+    "divides": (lambda texts: 1 // 0, "raised ZeroDivisionError: integer division or modulo by zero"),
+}
+
+
+def test_a_users_own_function_is_given_what_is_left_and_its_reasons_count():
+    texts = pa.array(["", "hello", None, "rust", "no"])
+    found = judge(texts, Judge(min_chars=3, python=f"{__name__}:keeping"))
+    assert found.to_pylist() == ["empty", None, None, "no_e", "too_short"]
+    assert judge(texts, Judge(python=f"{__name__}:as_arrow")).to_pylist() == ["empty", "own", None, "own", "own"]
+
+
+def test_a_users_own_function_is_not_called_for_nothing():
+    assert judge(pa.array(["", None]), Judge(python="no_such_module:reasons")).to_pylist() == ["empty", None]
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_users_own_function_that_answers_badly_is_named(name, monkeypatch):
+    function, fault = BROKEN[name]
+    monkeypatch.setattr(f"{__name__}.as_arrow", function)
+    with pytest.raises(RecipeError) as caught:
+        judge(pa.array(["a", "b"]), Judge(python=f"{__name__}:as_arrow"))
+    assert str(caught.value) == f"judge.python '{__name__}:as_arrow': {fault}"
+
+
+NOT_FOUND = (
+    "module 'no_such_module' cannot be imported (No module named 'no_such_module'); "
+    "install it, or run where Python finds it (PYTHONPATH)"
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "fault"),
+    [
+        ("no_such_module:reasons", NOT_FOUND),
+        ("math:reasons", "module 'math' has no 'reasons'"),
+        ("math:pi", "expected a function, got float"),
+    ],
+)  # fmt: skip
+def test_a_users_own_function_that_cannot_be_had_is_named(name, fault):
+    with pytest.raises(RecipeError) as caught:
+        judge(pa.array(["a"]), Judge(python=name))
+    assert str(caught.value) == f"judge.python {name!r}: {fault}"

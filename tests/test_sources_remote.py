@@ -1,0 +1,159 @@
+"""Remote files: one request for each range, retries, and clear errors; against two real servers on this machine."""
+
+import re
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+from sources_fixtures import blocks, packed, rows, source
+
+from smollm3_mix.errors import SourceError
+from smollm3_mix.recipe import Block
+from smollm3_mix.sources import File, Reader, Resolved, deal, files, remote
+
+DATA = "".join(f'{{"text": "document {n}"}}\n' for n in range(200_000)).encode()
+
+
+class Server(ThreadingHTTPServer):
+    """Gives ranges of DATA, or redirects to another server; `plan` has an answer for each of the next requests."""
+
+    def __init__(self, storage: str | None = None) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.storage, self.asked, self.plan, self.data = storage, [], [], DATA
+        self.url = f"http://127.0.0.1:{self.server_address[1]}"
+
+    asked: list[tuple[str, str | None]]
+    plan: list[int | str]
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_GET(self) -> None:
+        asked = self.headers["range"]
+        self.server.asked.append((asked, self.headers["authorization"]))
+        told = self.server.plan.pop(0) if self.server.plan else 206
+        if isinstance(told, int) and told >= 400:
+            self._answer(told, b"", {})
+        elif self.server.storage:
+            self._answer(302, b"", {"location": f"{self.server.storage}/signed?n={len(self.server.asked)}"})
+        else:
+            start, stop = (int(number) for number in asked.removeprefix("bytes=").split("-"))
+            body = self.server.data if told == 200 else self.server.data[start : stop + 1]
+            self._answer(200 if told == 200 else 206, body, {}, cut=told == "short")
+
+    def _answer(self, status: int, body: bytes, headers: dict[str, str], *, cut: bool = False) -> None:
+        self.send_response(status)
+        for name, value in {**headers, "content-length": str(len(body) - 3 * cut)}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body[: len(body) - 3 * cut])
+
+    def log_message(self, *args: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Server, Server]]:
+    """The Hub, which redirects, and its storage."""
+    import huggingface_hub
+
+    storage = Server()
+    front = Server(storage.url)
+    monkeypatch.setattr(huggingface_hub, "hf_hub_url", lambda *args, **kwargs: f"{front.url}/file")
+    monkeypatch.setattr(remote, "PAUSE", 0.01)
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    threads = [threading.Thread(target=one.serve_forever, args=(0.01,), daemon=True) for one in (front, storage)]
+    for thread in threads:
+        thread.start()
+    yield front, storage
+    for one in (front, storage):
+        one.shutdown()
+        one.server_close()
+
+
+def listed(data: bytes = DATA) -> File:
+    return File("org/web@c0ffee/a.jsonl", "hf://datasets/org/web@c0ffee/a.jsonl", len(data))
+
+
+def opened(file: File) -> Reader:
+    found = Resolved("s", "json", "c0ffee", (file,))
+    return Reader(source(), found, deal(found, 1, 0, True)[0], Block(rows=10**9, bytes=10**9), token="hf_secret")
+
+
+def test_ranges_go_straight_to_storage_after_the_first(hub: tuple[Server, Server]) -> None:
+    front, storage = hub
+    (block,) = blocks(opened(listed()))
+    assert len(block.rows) == 200_000
+    assert [authorization for _, authorization in front.asked] == ["Bearer hf_secret"]
+    assert {authorization for _, authorization in storage.asked} == {None}
+    sizes = [
+        int(stop) - int(start) + 1 for start, stop in (a.removeprefix("bytes=").split("-") for a, _ in storage.asked)
+    ]
+    assert sizes[:4] == [1 << 18, 1 << 19, 1 << 20, 1 << 21]
+    assert sum(sizes) == len(DATA)
+
+
+def test_an_expired_signature_is_asked_for_anew(hub: tuple[Server, Server]) -> None:
+    front, storage = hub
+    storage.plan = [206, 403, 206]
+    (block,) = blocks(opened(listed()))
+    assert len(block.rows) == 200_000
+    assert len(front.asked) == 2
+
+
+@pytest.mark.parametrize("plan", [["short"], [503, 503], [429], [206, "short", 500, 206, "short"], [200]])
+def test_passing_faults_are_no_faults(hub: tuple[Server, Server], plan: list[int | str]) -> None:
+    hub[1].plan = plan
+    (block,) = blocks(opened(listed()))
+    assert block.texts[199_999].as_py() == "document 199999"
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (401, r"may not be read (.*401.*); log in with `hf auth login` or set HF_TOKEN, then go on"),
+        (403, r"may not be read (.*403.*); log in with `hf auth login` or set HF_TOKEN, then go on"),
+        (404, r"is gone since the mix was opened; open the mix again, or put the file back"),
+        (
+            416,
+            r"cannot be read (.*416.*); try again, the mix goes on where it was; if it stays so, the file is damaged",
+        ),
+    ],
+)
+def test_a_refusal_is_said_at_once(hub: tuple[Server, Server], status: int, said: str) -> None:
+    hub[0].plan = [status] * 9
+    with pytest.raises(SourceError) as error:
+        opened(listed()).read()
+    assert re.fullmatch(f"source 's': org/web@c0ffee/a.jsonl {said}", str(error.value))
+    assert len(hub[0].asked) == 1
+
+
+def test_bodies_that_stay_short_are_an_error(hub: tuple[Server, Server]) -> None:
+    hub[1].plan = ["short"] * 9
+    with pytest.raises(SourceError, match="bytes 0 to 262144 came short 4 times"):
+        opened(listed()).read()
+
+
+def test_compressed_files_and_seeking(hub: tuple[Server, Server]) -> None:
+    from pathlib import Path
+
+    hub[1].data = packed(Path("a.gz"), DATA)
+    reader = opened(listed(hub[1].data))
+    (block,) = blocks(reader)
+    assert len(block.rows) == 200_000
+    reader.seek(block.start._replace(row=199_990))
+    assert [row for _, row, _, _ in rows(blocks(reader))] == list(range(199_990, 200_000))
+
+
+def test_other_urls_go_through_fsspec() -> None:
+    import fsspec
+
+    fsspec.filesystem("memory").pipe("/web/a.jsonl", DATA)
+    file = File("memory://web/a.jsonl", "memory://web/a.jsonl", len(DATA))
+    (block,) = blocks(opened(file))
+    assert len(block.rows) == 200_000
+    assert files.Ranged(file).read(9) == DATA[:9]
