@@ -307,16 +307,15 @@ def served(script: Path, root: Path, work: Path, recipe: Path) -> str:
 def _kind(request: dict[str, Any]) -> str:
     """What a request asks for, without names, revisions and ranges."""
     path = request["path"].partition("?")[0]
-    for known in ("/resolve/", "/tree/", "/paths-info/", "/revision/"):
-        if known in path:
-            file = (
-                f" {Path(path).name}"
-                if known == "/resolve/" and path.endswith((".md", ".py", ".yaml", ".json"))
-                else ""
-            )
-            return f"{request['method']} {known.strip('/')}{file} → {request['status']}"
-    place = "storage" if request.get("host") == "cdn" else re.sub(r"(/api/datasets)/.*", r"\1/…", path)
-    return f"{request['method']} {place} → {request['status']}"
+    what = next((known for known in ("tree", "paths-info", "revision", "resolve") if f"/{known}/" in path), "info")
+    if "/resolve-cache/" in path:
+        what = "resolve-cache"
+    if request.get("host") == "cdn":
+        what = "storage"
+    ending = Path(path).suffix
+    if what in {"resolve", "resolve-cache"} and ending in {".md", ".py", ".yaml"}:
+        what += f" *{ending}"
+    return f"{request['method']} {what} → {request['status']}"
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import datasets
 import pytest
+import yaml
 from datasets import load_dataset_builder
 from datasets.distributed import split_dataset_by_node
 from doors import LANES, stream, write_recipe, write_sources
@@ -276,8 +277,8 @@ def test_config_fields_have_defaults_so_that_a_card_can_set_them() -> None:
 
 
 def test_a_recipe_of_the_hub_may_not_name_a_function_unasked(recipe: Path, tmp_path: Path) -> None:
-    text = recipe.read_text().replace("datasets:", "judge: {python: 'evil:run'}\ndatasets:", 1)
-    (tmp_path / "own.yaml").write_text(text)
+    own = yaml.safe_load(recipe.read_text()) | {"judge": {"python": "evil:run"}}
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump(own))
     place = "hf://datasets/someone/mix/configs/own.smollm3_mix.yaml"
     with pytest.raises(RecipeError) as caught:
         refuse_functions(place, read(tmp_path / "own.yaml"))

@@ -150,7 +150,7 @@ def _recipe(given: Any, file: str, folder: str) -> Recipe:
     recipe = read_dataclass(Recipe, values, Place(), faults)
     if faults or of_sources:
         raise RecipeError(file, faults + of_sources)
-    return recipe  # type: ignore[no-any-return]
+    return recipe
 
 
 def _default(cls: type[Any], key: str, top: Mapping[str, Any], faults: list[str]) -> Any:
@@ -206,7 +206,7 @@ def _source(given: Any, place: str, common: _Common, faults: list[str]) -> Sourc
         source = dataclasses.replace(source, kind=Kind(source.kind.type, common.language))
     if "clean" not in entry:
         source = dataclasses.replace(source, clean=common.clean or source.kind.cleaning)
-    return source  # type: ignore[no-any-return]
+    return source
 
 
 def _id(entry: Mapping[str, Any]) -> str | None:

@@ -17,12 +17,10 @@ import pyarrow as pa
 from smollm3_mix.sources.plan import Fault, File, Token
 from smollm3_mix.sources.remote import failures, fetcher
 
-LOCAL_AHEAD = 1 << 18
-"""Bytes read at once from a local sequential file."""
-
+LOCAL_AHEAD = (1 << 18, 1 << 20)
 REMOTE_AHEAD = (1 << 18, 1 << 21)
-"""Bytes of the first request for a remote sequential file, and of the largest. They double in between, so that the
-first record comes soon and later requests pay for their latency."""
+"""Bytes of the first read of a sequential file, and of the largest. They double in between, so that the first record comes
+soon and later requests pay for their latency."""
 
 MAGIC = {
     b"\x1f\x8b": "gzip",
@@ -138,7 +136,7 @@ def stream(file: File, token: Token = None) -> io.RawIOBase | pa.NativeFile:
 
     Only `read(n)` is promised: between 1 and n bytes, none at the end.
     """
-    first, most = (LOCAL_AHEAD, LOCAL_AHEAD) if local(file) else REMOTE_AHEAD
+    first, most = LOCAL_AHEAD if local(file) else REMOTE_AHEAD
     ahead = Ahead(Ranged(file, token), first, most)
     head = ahead.peek(6)
     codec = next((codec for magic, codec in MAGIC.items() if head.startswith(magic)), None)

@@ -28,8 +28,8 @@ WHOLE = 1 << 23
 requests."""
 
 SMALL = 1 << 23
-"""Row groups with at most so many bytes in the needed columns are decoded whole: a decoder at work holds more, a dictionary
-of the first thousand texts, twice."""
+"""Row groups with at most so many bytes in the needed columns are decoded whole: a decoder at work holds more, namely a
+dictionary of the first thousand texts, twice."""
 
 STEP = 16
 """Fewest rows decoded at once, however long."""
