@@ -4,7 +4,7 @@
 
 CORPUS holds Parquet files with a column `text`, in folders named as on the Hub. Their text is written in the shapes of
 stage 3's own repositories (Parquet with all its columns, json.gz, jsonl.zst, columns to be joined, nested answers),
-`--megabytes` of it for each source: with 16 lanes each lane then holds a full block of every source. Unavailable
+`--megabytes` of it for each source: with 16 lanes each lane then has two full blocks of every source. Unavailable
 sources get one too, and code has its text inline. The official ids, weights and all else of the recipe stay.
 
 `take --max-samples 100` then runs as a child process, with one lane and with 16, from the folders; and with `--hub`, a
@@ -322,7 +322,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("corpus", type=Path)
     parser.add_argument("--hub", type=Path, help="script that serves folders as a Hub on loopback")
-    parser.add_argument("--megabytes", type=float, default=17, help="text of each source (default %(default)s)")
+    parser.add_argument("--megabytes", type=float, default=34, help="text of each source (default %(default)s)")
     parser.add_argument("--keep", type=Path, help="folder for the stand-ins; made where missing, used again where not")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:

@@ -258,7 +258,7 @@ def test_the_written_file_is_readable(write):
         "judge: {min_chars: 50}",
         "dedup:",
         "  exact: true",
-        "  near: {bands: 4, rows: 2, ngram: 5}",
+        "  near: {bands: 4, rows: 2, ngram: 5, jaccard: 0.0}",
         "  memory: 1073741824",
         "holdout: {fraction: 0.001, tokens: 2500000000}",
         "on_exhausted: stop",
@@ -306,7 +306,7 @@ def test_differences_name_keys_sources_and_order(write):
         "sources.pull-requests: weight 0.006 → absent",
         "sources.issues: absent → weight 0.006",
         "seed: 7 → 8",
-        'dedup.near: {"bands": 4, "rows": 2, "ngram": 5} → none',
+        'dedup.near: {"bands": 4, "rows": 2, "ngram": 5, "jaccard": 0.0} → none',
         "sources.fineweb-edu.weight: 0.333 → 0.36",
         "sources.fineweb-edu.judge.min_chars: 50 → 40",
     ]

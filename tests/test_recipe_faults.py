@@ -133,7 +133,7 @@ def test_a_file_in_another_encoding(tmp_path):
         ("holdout: {fraction: 1}", "holdout.fraction: expected 0 or more and less than 1, got 1.0"),
         ("holdout: {fraction: .nan}", "holdout.fraction: expected a finite number, got nan"),
         ("dedup: {exact: 1}", "dedup.exact: expected true or false, got 1"),
-        ("dedup: {near: 3}", "dedup.near: expected a mapping (keys: bands, rows, ngram), got 3"),
+        ("dedup: {near: 3}", "dedup.near: expected a mapping (keys: bands, rows, ngram, jaccard), got 3"),
         ("sources: []", "unknown key 'sources' (did you mean 'datasets'?)"),
         ("file: x", None),
         ("1: x", None),

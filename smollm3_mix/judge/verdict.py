@@ -42,7 +42,7 @@ def judge(texts: pa.StringArray, rules: Judge, words: Words | None = None) -> pa
     names: list[str | None] = [None]
     verdicts = np.zeros(len(texts), dtype=np.int64)
     null = np.asarray(texts.is_null())
-    for reason, failed in _faults(measures, rules.in_full()):
+    for reason, failed in _faults(measures, rules.in_full(), verdicts):
         names.append(reason)
         verdicts[failed & (verdicts == 0) & ~null] = len(names) - 1
     reasons = pa.array(names, pa.string()).take(pa.array(verdicts))
@@ -52,7 +52,8 @@ def judge(texts: pa.StringArray, rules: Judge, words: Words | None = None) -> pa
     return own_reasons(rules.python, texts, left, reasons)
 
 
-def _faults(measures: Measures, rules: Judge) -> Iterator[Fault]:
+def _faults(measures: Measures, rules: Judge, verdicts: npt.NDArray[np.int64]) -> Iterator[Fault]:
+    """Reasons and who has them, in order; a rule that is slow need not look where `verdicts` are no longer 0."""
     yield "empty", measures.chars == 0
     if rules.min_chars is not None:
         yield "too_short", measures.chars < rules.min_chars
@@ -61,7 +62,7 @@ def _faults(measures: Measures, rules: Judge) -> Iterator[Fault]:
     if isinstance(rules.gopher_quality, GopherQuality):
         yield from _gopher_quality(measures, rules.gopher_quality, rules.language)
     if isinstance(rules.gopher_repetition, GopherRepetition):
-        yield from _gopher_repetition(measures, rules.gopher_repetition)
+        yield from _gopher_repetition(measures, rules.gopher_repetition, verdicts)
     if isinstance(rules.c4, C4):
         yield from _c4(measures, rules.c4)
     if isinstance(rules.fineweb, FineWeb):
@@ -95,7 +96,7 @@ def _gopher_quality(measures: Measures, rules: GopherQuality, language: str | No
         yield "too_few_stop_words", measures.distinct_words(wanted) < rules.min_stop_words
 
 
-def _gopher_repetition(measures: Measures, rules: GopherRepetition) -> Iterator[Fault]:
+def _gopher_repetition(measures: Measures, rules: GopherRepetition, verdicts: npt.NDArray[np.int64]) -> Iterator[Fault]:
     if rules.duplicate_lines is not None:
         yield "duplicate_lines", measures.duplicate_lines > rules.duplicate_lines
     if rules.duplicate_paragraphs is not None:
@@ -107,7 +108,7 @@ def _gopher_repetition(measures: Measures, rules: GopherRepetition) -> Iterator[
         yield "duplicate_paragraph_chars", measures.duplicate_paragraph_chars / chars > rules.duplicate_paragraph_chars
     tops = {n: limit for n in (2, 3, 4) if (limit := getattr(rules, f"top_{n}gram")) is not None}
     duplicates = {n: limit for n in range(5, 11) if (limit := getattr(rules, f"duplicate_{n}grams")) is not None}
-    passed = measures.passed_grams(Limits(tops, duplicates, rules.top_occurrences))
+    passed = measures.passed_grams(Limits(tops, duplicates, rules.top_occurrences), verdicts == 0)
     for n in tops:
         yield f"top_{n}gram", passed == n
     for n in duplicates:

@@ -47,6 +47,7 @@ class Continuations:
     """
 
     def __init__(self, data: Bytes) -> None:
+        self._data = data
         inner = (data & np.uint8(0xC0)) == 0x80
         self._many = int(np.count_nonzero(inner))
         self._dense = self._many * _SPARSE > len(data)
@@ -55,6 +56,13 @@ class Continuations:
             np.cumsum(inner.view(np.uint8), dtype=self._before.dtype, out=self._before[1:])
         elif self._many:
             self._places = np.flatnonzero(inner)
+
+    def wide(self) -> Ints:
+        """int64: first bytes of the code points of three or four bytes, ascending."""
+        if self._dense or not self._many:
+            return np.flatnonzero(self._data >= 0xE0)
+        leads = self._places - 1
+        return leads[self._data[leads] >= 0xE0]
 
     def code_points(self, starts: Ints, ends: Ints) -> Ints:
         """int64[spans]: code points in data[starts[i]:ends[i]]; the spans must ascend and not overlap."""

@@ -60,18 +60,19 @@ class Limits:
     occurrences: int = 1
 
 
-def first_passed(tokens: Tokens, chars: Ints, limits: Limits) -> Ints:
+def first_passed(tokens: Tokens, chars: Ints, limits: Limits, among: Flags) -> Ints:
     """int64[rows]: n of the first limit that each document passes: of the top n-grams, then the duplicates; 0 = none.
 
     Args:
         tokens: of the whole block.
         chars: int64[rows], code points of each document.
-        limits: in any order; looked at with n ascending. No n may stand both in `tops` and `duplicates`.
+        limits: looked at with n ascending. No n may stand both in `tops` and `duplicates`.
+        among: bool[rows], documents to look at; the others get 0.
     """
-    found = _Grams(tokens, chars)
+    found = _Grams(tokens, chars, among)
     if len(tokens.hashes) >= 2 * tokens.scale:
         found.judge(limits)
-    return found.passed
+    return np.maximum(found.passed, 0)
 
 
 class _Grams:
@@ -79,13 +80,13 @@ class _Grams:
 
     Attributes:
         owner: int64[tokens], the document of each token.
-        passed: int64[rows], n of the first limit passed so far.
+        passed: int64[rows], n of the first limit passed so far; -1 for documents not to look at.
     """
 
-    def __init__(self, tokens: Tokens, chars: Ints) -> None:
+    def __init__(self, tokens: Tokens, chars: Ints, among: Flags) -> None:
         self.tokens, self.chars = tokens, chars
         self.owner = np.repeat(np.arange(len(chars)), np.diff(tokens.first))
-        self.passed = np.zeros(len(chars), dtype=np.int64)
+        self.passed = np.where(among, 0, -1)
 
     def judge(self, limits: Limits) -> None:
         """Put n of the first limit passed into `passed`."""

@@ -154,12 +154,19 @@ class Measures:
         starts, ends = self.lines.starts[found.begin[chosen]], self.lines.ends[found.begin[chosen + 1] - 1]
         return self._sum_chars(starts, ends, found.rows[chosen])
 
-    def passed_grams(self, limits: Limits) -> Ints:
-        """int64[rows]: n of the first limit on n-grams that each document passes, 0 where none; see `grams`."""
-        passed = first_passed(Tokens(self.words.hashes, self.places, self.words.first), self.chars, limits)
+    def passed_grams(self, limits: Limits, among: Flags | None = None) -> Ints:
+        """int64[rows]: n of the first limit on n-grams that each document passes, 0 where none; see `grams`.
+
+        Args:
+            limits: shares that n-grams may take up.
+            among: bool[rows], documents to look at; the others get 0. None = all.
+        """
+        among = np.ones(len(self.chars), dtype=np.bool_) if among is None else among
+        tokens = Tokens(self.words.hashes, self.places, self.words.first)
+        passed = first_passed(tokens, self.chars, limits, among)
         for part in self._unspaced:
             tokens = Tokens(part.words.hashes, part.places, part.words.first, 0, SCALES[part.script])
-            passed[part.rows] = first_passed(tokens, self.chars[part.rows], limits)
+            passed[part.rows] = first_passed(tokens, self.chars[part.rows], limits, among[part.rows])
         return passed
 
     @cached_property
@@ -225,16 +232,19 @@ class Measures:
 
     @cached_property
     def _unspaced(self) -> tuple[Unspaced, ...]:
-        return unspaced(self.texts, self.words, self.chars)
+        return unspaced(self.texts, self.words, self.chars, self._wide)
 
     @cached_property
     def _continuations(self) -> Continuations:
         return Continuations(self.words.data)
 
     @cached_property
+    def _wide(self) -> Ints:
+        return self._continuations.wide()
+
+    @cached_property
     def _ellipses(self) -> Ints:
-        likely = np.flatnonzero(self.words.data == 0xE2)
-        return likely[_spell(self.words.data, likely, "…")]
+        return self._wide[_spell(self.words.data, self._wide, "…")]
 
     def _sum_chars(self, starts: Ints, ends: Ints, rows: Ints) -> Ints:
         """int64[rows]: code points of the spans that belong to each document."""

@@ -54,15 +54,16 @@ class Unspaced:
         return np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(length)])
 
 
-def unspaced(texts: pa.StringArray, found: Words, chars: Ints) -> tuple[Unspaced, ...]:
+def unspaced(texts: pa.StringArray, found: Words, chars: Ints, wide: Ints) -> tuple[Unspaced, ...]:
     """The documents of a block that are in a script without spaces, by kind of script; none for most blocks.
 
     Args:
         texts: string or large_string array.
         found: `words(texts)`.
         chars: int64[rows], code points of each document.
+        wide: `Continuations.wide` of its bytes.
     """
-    singles = {"han": _han(found.data), "thai": _thai(found.data)}
+    singles = _singles(found.data, wide)
     counts = {script: np.diff(np.searchsorted(places, found.offsets)) for script, places in singles.items()}
     total = counts["han"] + counts["thai"]
     inside = (total > 0) & (total >= SHARE * chars)
@@ -77,28 +78,25 @@ def unspaced(texts: pa.StringArray, found: Words, chars: Ints) -> tuple[Unspaced
     return tuple(parts)
 
 
-def _han(data: Bytes) -> Ints:
-    """First bytes of kana, bopomofo and Han characters of the Basic Multilingual Plane: U+3040 to U+9FFF."""
-    found = np.flatnonzero((data - np.uint8(0xE3)) < 7)
-    return found[(data[found] > 0xE3) | (data.take(found + 1, mode="clip") > 0x80)]  # E3 80 is punctuation
+def _singles(data: Bytes, wide: Ints) -> dict[str, Ints]:
+    """First bytes of the characters of scripts without spaces, by kind of script.
 
-
-def _thai(data: Bytes) -> Ints:
-    """First bytes of Thai, Lao, Tibetan (U+0E00 to U+0FFF), Myanmar (U+1000 to U+109F) and Khmer (U+1780 to U+17FF)."""
-    found = np.flatnonzero((data - np.uint8(0xE0)) < 2)
-    if len(found) == 0:
-        return found
-    second = data.take(found + 1, mode="clip")
-    south = (data[found] == 0xE0) & (second >= 0xB8)
-    third = data.take(found + 2, mode="clip")
-    myanmar = (second <= 0x81) | ((second == 0x82) & (third < 0xA0))  # Georgian begins at U+10A0
-    east = (data[found] == 0xE1) & (myanmar | (second == 0x9E) | (second == 0x9F))
-    return found[south | east]
+    han: kana, bopomofo and Han characters of the Basic Multilingual Plane, U+3040 to U+9FFF. thai: Thai, Lao and
+    Tibetan, U+0E00 to U+0FFF; Myanmar, U+1000 to U+109F; Khmer, U+1780 to U+17FF.
+    """
+    lead, second = data[wide], data.take(wide + 1, mode="clip") if len(wide) else data[:0]
+    han = ((lead - np.uint8(0xE4)) < 6) | ((lead == 0xE3) & (second > 0x80))  # E3 80 is punctuation
+    thai = (lead == 0xE0) & (second >= 0xB8)
+    likely = np.flatnonzero(lead == 0xE1)
+    two, three = second[likely], data.take(wide[likely] + 2, mode="clip") if len(likely) else data[:0]
+    myanmar = (two <= 0x81) | ((two == 0x82) & (three < 0xA0))  # Georgian begins at U+10A0
+    thai[likely] = myanmar | (two == 0x9E) | (two == 0x9F)
+    return {"han": wide[han], "thai": wide[thai]}
 
 
 def _cut(script: str, rows: Ints, found: Words) -> Unspaced:
     """The documents `found` are the words of, cut before and after each character of either kind."""
-    places = np.concatenate([_han(found.data), _thai(found.data)])
+    places = np.concatenate(list(_singles(found.data, np.flatnonzero(found.data >= 0xE0)).values()))
     size = len(found.data)
     single, marks, edges = (np.zeros(size + 1, dtype=np.bool_) for _ in range(3))
     single[places] = True

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from smollm3_mix import dedup, schema, tokens
 from smollm3_mix.clean import clean
 from smollm3_mix.judge import judge
+from smollm3_mix.measure import words
 from smollm3_mix.recipe import Recipe, Source
 from smollm3_mix.sources import RawBlock
 
@@ -65,13 +66,15 @@ def prepare(raw: RawBlock, recipe: Recipe, source: Source, split: str) -> Prepar
     start = cleaned(raw, source)
     texts, reasons = start.texts, start.reasons
     kept = reasons.null_count
+    near = recipe.dedup.near
+    found = words(texts) if kept and near is not None else None  # one pass serves judge and signatures
     if kept:
-        reasons = pc.coalesce(reasons, judge(texts, source.judge))
+        reasons = pc.coalesce(reasons, judge(texts, source.judge, found))
     fingerprints = None
     if kept and (remembers(recipe) or recipe.holdout.fraction > 0):
         fingerprints = dedup.fingerprints(texts)
         reasons = pc.coalesce(reasons, other_split(fingerprints, recipe.holdout.fraction, split))
-    signatures = dedup.signatures(texts, recipe.dedup.near) if kept and recipe.dedup.near is not None else None
+    signatures = dedup.signatures(texts, near, found) if kept and near is not None else None
     return Prepared(raw, texts, reasons, fingerprints, signatures)
 
 

@@ -19,8 +19,8 @@ from smollm3_mix.sources.remote import failures, fetcher
 
 LOCAL_AHEAD = (1 << 18, 1 << 20)
 REMOTE_AHEAD = (1 << 18, 1 << 21)
-"""Bytes of the first read of a sequential file, and of the largest. They double in between, so that the first record comes
-soon and later requests pay for their latency."""
+"""Bytes of the first read of a sequential file, and of the largest. They double in between, so that the first record
+comes soon and later requests pay for their latency."""
 
 MAGIC = {
     b"\x1f\x8b": "gzip",

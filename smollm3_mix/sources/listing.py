@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from smollm3_mix.sources.columns import listed, meant
+from smollm3_mix.sources.columns import listed, meant, nearest
 from smollm3_mix.sources.plan import Fault, File, Token
 from smollm3_mix.sources.remote import HUB, failures
 
@@ -25,7 +25,18 @@ NO_REPOSITORY = (
     "mend the name, or log in with `hf auth login` (or set HF_TOKEN) if it is yours"
 )
 
+UNKNOWN = "not found. Available"
+"""What `datasets` says of a config that is not there, before a list of those that are."""
+
 LISTING = re.compile(r"\[.*?\]", re.DOTALL)
+
+
+class Misnamed(Fault):
+    """A config that is not there, while one with nearly its name is."""
+
+    def __init__(self, said: str, near: str) -> None:
+        super().__init__(said)
+        self.near = near
 
 
 class Listing:
@@ -56,7 +67,8 @@ class Listing:
         """Format, paths or URLs of a source's files in listing order, and the delimiter of csv.
 
         Raises:
-            Fault: config, split or files are not there, or cannot be read.
+            Misnamed: the config is nearly the name of another.
+        Fault: config, split or files are not there, or cannot be read.
         """
         builder = self._build(source)
         module = type(builder).__module__
@@ -97,7 +109,9 @@ class Listing:
                 token=self._token,
             )
         except Exception as error:
-            raise Fault(self._plainly(error, source)) from error
+            said, text = self._plainly(error, source), str(error)
+            near = nearest(source.config, _names(text)) if source.config and UNKNOWN in text else None
+            raise (Misnamed(said, near) if near else Fault(said)) from error
 
     def _load(self, source: Source) -> Any:
         import datasets
@@ -130,7 +144,7 @@ class Listing:
         text, kind = str(error), type(error).__name__
         if self._gated and any(word in text for word in ("gated", "cannot be accessed", "401", "403")):
             return gated(self._name)
-        if "Config name is missing" in text or "not found. Available" in text:
+        if "Config name is missing" in text or UNKNOWN in text:
             return _config(source.config, _names(text))
         if isinstance(error, FileNotFoundError):
             asked = source.data_files or source.data_dir

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +14,7 @@ from smollm3_mix.errors import Unreadable
 from smollm3_mix.sources import local
 from smollm3_mix.sources.check import SWH, check
 from smollm3_mix.sources.files import broken, why
-from smollm3_mix.sources.listing import FORMATS, Listing, gated, hub_files, unreachable
+from smollm3_mix.sources.listing import FORMATS, Listing, Misnamed, gated, hub_files, unreachable
 from smollm3_mix.sources.plan import Fault, File, Plan, Resolved, Token
 
 if TYPE_CHECKING:
@@ -92,10 +93,23 @@ def _find(recipe: Recipe, group: Sequence[Source], token: Token) -> dict[str, Re
                 listing = Listing(
                     str(place.root) if place else source.name or "", source.revision if hub else None, token, hub=hub
                 )
-            found[source.id] = _listed(source, listing, place, token)
+            try:
+                found[source.id] = _listed(source, listing, place, token)
+            except Misnamed as fault:
+                found[source.id] = str(fault) + _further(source, fault.near, listing, place, token)
         except Fault as fault:
             found[source.id] = str(fault)
     return found
+
+
+def _further(source: Source, near: str, listing: Listing, folder: local.Place | None, token: Token) -> str:
+    """What else is wrong once the config is mended, so that one error says all; empty if nothing is."""
+    mended = dataclasses.replace(source, config=near)
+    try:
+        fault = _check(mended, _listed(mended, listing, folder, token), token)
+    except Fault as error:
+        fault = str(error)
+    return f"; and with `config: {near}`: {fault}" if fault else ""
 
 
 def _listed(source: Source, listing: Listing, folder: local.Place | None, token: Token) -> Resolved:
