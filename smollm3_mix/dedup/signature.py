@@ -76,7 +76,7 @@ def _unspaced(texts: pa.StringArray, found: Words) -> list[tuple[Ints, Unspaced]
         texts = texts.take(pa.array(likely))
         found = words(texts)
     chars = np.asarray(pc.fill_null(pc.utf8_length(texts), 0)).astype(np.int64)
-    return [(likely[part.rows], part) for part in unspaced(texts, found, chars)]
+    return [(likely[part.rows], part) for part in unspaced(texts, found, chars, np.flatnonzero(found.data >= 0xE0))]
 
 
 def _minima(hashes: Hashes, first: Ints, n: int, bins: int) -> Hashes:
