@@ -192,3 +192,9 @@ def test_recipes_are_found_in_a_wheel_and_in_a_checkout(tmp_path, monkeypatch):
         (folder / f"{name}.smollm3_mix.yaml").write_text(SMALL)
         assert shipped() == [name]
         assert read(name).shares == {"a/b": 1.0}
+
+
+def test_a_folder_does_not_hide_a_shipped_recipe(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "demo").mkdir()
+    assert find("demo").name == "demo.smollm3_mix.yaml"

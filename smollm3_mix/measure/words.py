@@ -157,6 +157,7 @@ def _spaces(data: Bytes) -> npt.NDArray[np.bool_]:
     low = (second & np.uint8(0x3F)).astype(np.int64) << 6 | (third & np.uint8(0x3F))
     code = (data[found] & np.uint8(0x0F)).astype(np.int64) << 12 | low
     three = ((code >= 0x2000) & (code <= 0x200A)) | np.isin(code, _SPACES)
+    three &= data[found] != 0xC2  # a lead byte of two has no third
     for ahead, wide in enumerate((two | three, two | three, three)):
         space[found[wide] + ahead] = True
     return space

@@ -41,7 +41,7 @@ def shipped() -> list[str]:
 def find(name: str | os.PathLike[str]) -> Path:
     """The recipe file that a path or name means.
 
-    A path that exists comes first; then the name of a shipped recipe (`stage1` or `stage1.smollm3_mix.yaml`); then the
+    A file that exists comes first; then the name of a shipped recipe (`stage1` or `stage1.smollm3_mix.yaml`); then the
     old tool's file names (`OLD_NAMES`).
 
     Raises:
@@ -50,11 +50,11 @@ def find(name: str | os.PathLike[str]) -> Path:
     path, text = Path(name).expanduser(), os.fspath(name)
     if path.is_file():
         return path
-    if path.is_dir():
+    names = shipped()
+    if path.is_dir() and text not in names:  # a folder `demo`, of a mix that was written, does not hide the recipe
         inside = sorted(entry.name for entry in path.iterdir() if entry.name.endswith((".yaml", ".yml")))
         there = f"the one you mean, of: {', '.join(inside)}" if inside else "a recipe file; it holds none"
         raise RecipeError(text, [f"is a folder; name {there}"])
-    names = shipped()
     # An old name may come with a folder before it; a shipped name with none, or it would hide a wrong path.
     wanted = OLD_NAMES.get(path.name, text.removesuffix(ENDING))
     if wanted in names:
