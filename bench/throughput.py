@@ -7,8 +7,8 @@ on one core in one process, in turns (all ways once, then again), over the same 
 same amount of text has been given out. Medians are shown; `x (c)` is the median of the ratios within a turn. What is
 counted is text given, not what was dropped. The clock runs from an eighth of the text on, so that opening files and
 filling buffers is in nobody's speed; `first` has the seconds to the first record instead. MB = 10^6 bytes of UTF-8.
-`busy` is processor time over wall time: well below 100 %, something else used the core; repeat the run when it is quiet,
-or take --processor-time, which counts the processor's seconds in place of the clock's and is nearly as good.
+`busy` is processor time over wall time: well below 100 %, something else used the core; repeat the run when it is
+quiet, or take --processor-time, which counts the processor's seconds in place of the clock's and is nearly as good.
 """
 
 import argparse

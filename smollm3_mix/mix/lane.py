@@ -46,8 +46,8 @@ class Limits:
 def keep_heap() -> None:
     """Let glibc keep freed memory up to 32 MiB instead of giving it back after every block.
 
-    Freeing one large block raises its thresholds (mallopt(3), M_MMAP_THRESHOLD); a block's temporaries then reuse pages that
-    are mapped, where they would fault in thousands of new ones. Without glibc it does nothing and costs nothing.
+    Freeing one large block raises its thresholds (mallopt(3), M_MMAP_THRESHOLD); a block's temporaries then reuse pages
+    that are mapped, where they would fault in thousands of new ones. Without glibc it does nothing and costs nothing.
     """
     np.empty(31 << 20, np.uint8)  # freed at once: nobody holds it
 
