@@ -9,7 +9,7 @@ import pytest
 
 from smollm3_mix.errors import SourceExhausted, StateError
 from smollm3_mix.merge import debt_bound
-from smollm3_mix.mix import open_mix
+from smollm3_mix.mix import open_mix, stream
 from smollm3_mix.schema import RECORD
 from smollm3_mix.tally import Tally
 
@@ -49,6 +49,23 @@ def test_lanes_take_turns_and_are_the_same_alone(recipe_file):
         for lane in (alone[2], alone[0])
         if place < len(lane)
     ]
+
+
+@pytest.mark.parametrize("top", [{}, {"order": "iid", "on_exhausted": "repeat"}])
+def test_blocks_that_rest_are_read_again(recipe_file, monkeypatch, top):
+    mix = open_mix(recipe_file(sizes=(90, 45, 18), **top))
+    whole = mix.stream()
+    records = list(whole)
+    monkeypatch.setattr(stream, "HELD", 0)
+    resting = mix.stream()
+    assert list(resting) == records
+    assert resting.tally() == whole.tally()
+    again = mix.stream()
+    list(itertools.islice(again, 20))
+    state = json.loads(json.dumps(again.state_dict()))
+    resumed = mix.stream()
+    resumed.load_state_dict(state)
+    assert list(resumed) == records[20:]
 
 
 def test_every_record_comes_once_and_says_where_from(recipe_file):

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from sources_fixtures import blocks, expected_sizes, reader, resolved, rows, source, write
 
 from smollm3_mix.recipe import Block
-from smollm3_mix.sources import Cursor, Reader, deal, read
+from smollm3_mix.sources import Cursor, Reader, deal, parquet, read
 
 ENDINGS = (
     ".parquet",
@@ -126,9 +127,9 @@ def test_blocks_never_cross_files(tmp_path: Path) -> None:
 
 
 def test_idle_readers_rest_and_come_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(read, "OPEN", 2)
     path = write(tmp_path / "a.parquet", [{"text": f"{i}"} for i in range(300)], [100])
     found = resolved(path)
+    monkeypatch.setattr(read, "HELD", 2 * parquet.held(source(), found.files[0]))
     readers = [reader(found, lane, 8, Block(rows=5, bytes=10**6)) for lane in range(8)]
     given: list[Any] = [[] for _ in readers]
     for _ in range(10):
@@ -137,6 +138,15 @@ def test_idle_readers_rest_and_come_back(tmp_path: Path, monkeypatch: pytest.Mon
             given[lane] += rows([block] if block else [])
     assert sum(opened._decoding is not None for opened in readers) <= 2
     assert sorted(row for lane in given for _, row, _, _ in lane) == list(range(300))
+
+
+def test_readers_that_work_at_once_rest_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(read, "HELD", 0)
+    found = resolved(write(tmp_path / "a.parquet", [{"text": f"{i}"} for i in range(3000)], [1000]))
+    readers = [reader(found, lane, 64, Block(rows=5, bytes=10**6)) for lane in range(64)]
+    with ThreadPoolExecutor(16) as pool:
+        assert all(pool.map(Reader.read, readers))
+    assert sum(opened._decoding is not None for opened in readers) <= 1
 
 
 def test_what_a_reader_needs_can_be_sent_to_another_process(tmp_path: Path) -> None:

@@ -28,6 +28,8 @@ from smollm3_mix.clean.rows import Bytes, Flags, Integers, Rows
 
 Points = npt.NDArray[np.int32]
 
+TAB = 0x09
+
 # ECMA-48: control sequences (colours, cursor), operating system commands (titles, links), choice of a character set.
 ESCAPES = re.compile("\x1b(?:\\[[0-?]*[ -/]*[@-~]|\\][^\x07\x1b\n]*(?:\x07|\x1b\\\\)|[()][0-9A-Za-z])")
 
@@ -50,11 +52,27 @@ def with_plain_characters(rows: Rows, profile: str) -> Rows:
     texts: list[bytes] = []
     for row, odd in found.items():
         old = rows.data[rows.offsets[row] : rows.offsets[row + 1]].tobytes()
-        new = plain(old.decode(), odd, profile).encode()
+        new = _replaced(old, odd, profile) or plain(old.decode(), odd, profile).encode()
         if new != old:
             changed.append(row)
             texts.append(new)
     return rows.with_rows(np.array(changed, np.int64), texts)
+
+
+def _replaced(text: bytes, odd: str, profile: str) -> bytes | None:
+    """What `plain` gives, where every odd character becomes another one; else None.
+
+    By far most documents with odd characters have no others than these. A space or line feed in place of another keeps
+    neighbours apart, so the text need not be decoded.
+    """
+    becomes = replacements(profile)
+    if not all(map(becomes.get, odd)):
+        return None
+    if "\r" in odd:
+        text = text.replace(b"\r\n", b"\n")
+    for character in odd:
+        text = text.replace(character.encode(), becomes[character].encode())
+    return text
 
 
 def plain(text: str, odd: str, profile: str) -> str:
@@ -96,14 +114,20 @@ def overstruck(text: str) -> str:
 def _settled(text: str) -> str:
     """Text in NFC with joints only where they act; repeated, since NFC can bring joints to other neighbours."""
     while not text.isascii():
-        placed = text
+        placed, joined = text, False
         for joints, misplaced in _misplaced():
             if any(map(placed.__contains__, joints)):
-                placed = misplaced.sub("", placed)
-        text = unicodedata.normalize("NFC", placed)
-        if text == placed:
+                placed, joined = misplaced.sub("", placed), True
+        text = _composed(placed)
+        if text == placed or not joined:
             break
     return text
+
+
+def _composed(text: str) -> str:
+    """Text in NFC, line by line: nothing composes with a line feed, and most texts have few lines to be looked at."""
+    lines = text.split("\n")
+    return "\n".join([line if line.isascii() else unicodedata.normalize("NFC", line) for line in lines])
 
 
 @cache
@@ -149,11 +173,8 @@ def _odd(rows: Rows, letters: Alphabet) -> tuple[Integers, Points]:
 
 def _controls(data: Bytes) -> Integers:
     """Positions of ASCII control characters other than tab and line feed."""
-    low, delete = data < 0x20, data == 0x7F
-    plain = np.count_nonzero(data == 0x0A) + np.count_nonzero(data == 0x09)
-    if np.count_nonzero(low) == plain and not delete.any():
-        return np.zeros(0, np.int64)
-    return np.flatnonzero((low | delete) & (data != 0x0A) & (data != 0x09))
+    odd = ((data < 0x20) & (data - np.uint8(TAB) > 1)) | (data == 0x7F)  # tab and line feed are neighbours
+    return np.flatnonzero(odd) if odd.any() else np.zeros(0, np.int64)
 
 
 def _candidates(data: Bytes, letters: Alphabet) -> Integers:

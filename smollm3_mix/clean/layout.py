@@ -5,11 +5,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from smollm3_mix.clean.rows import Flags, Integers, Rows
+from smollm3_mix.clean.rows import Bytes, Flags, Integers, Rows
 
 SPACE, TAB, LINE_FEED, BACKTICK = 0x20, 0x09, 0x0A, 0x60
 # First bytes of a line of quoted code: Markdown's indented code, a tab, a Python session.
 QUOTED = (b"    ", b"\t", b">>>", b"...")
+# Cuts rarer than one in so many bytes are made by joining what lies between; denser ones by a mask over every byte.
+SPARSE = 256
 
 _BLANK_LINES = re.compile(rb"(?:[ \t]*\n)+")
 
@@ -95,11 +97,21 @@ def _evened(rows: Rows, collapse: bool) -> Rows:
     if len(inner):
         tabs = (runs.tabs[dirty[inner]] > 0) | (data[start[inner]] == TAB)
         data[cut[inner]] = np.where(tabs, TAB, SPACE)
-    removed = cut - start
+    total = np.concatenate([[0], np.cumsum(cut - start)])
+    return Rows(_without(data, start, cut), rows.offsets - total[np.searchsorted(start, rows.offsets)])
+
+
+def _without(data: Bytes, start: Integers, end: Integers) -> Bytes:
+    """The bytes but for those from each start to its end; both increasing."""
+    if len(start) < len(data) // SPARSE:
+        view = data.data
+        bounds = zip([0, *end.tolist()], [*start.tolist(), len(data)], strict=True)
+        return np.frombuffer(b"".join([view[first:last] for first, last in bounds]), np.uint8)
+    removed = end - start
     keep = np.ones(len(data), np.bool_)
     keep[np.repeat(start - np.cumsum(removed) + removed, removed) + np.arange(removed.sum())] = False
-    total = np.concatenate([[0], np.cumsum(removed)])
-    return Rows(data[keep], rows.offsets - total[np.searchsorted(start, rows.offsets)])
+    kept: Bytes = data[keep]
+    return kept
 
 
 def _runs(rows: Rows) -> _Runs:
@@ -115,7 +127,8 @@ def _runs(rows: Rows) -> _Runs:
     byte = data[pair + 1]
     ends_line = byte == LINE_FEED
     lines = _counts(ends_line, first, last) + (data[start] == LINE_FEED)
-    tabs = _counts(byte == TAB, first, last)
+    tab = byte == TAB
+    tabs = _counts(tab, first, last) if tab.any() else np.zeros_like(first)
     latest = np.maximum.accumulate(np.where(ends_line, pair + 1, -1))[last]
     latest = np.where((latest < start) & (lines > 0), start, latest)
     return _Runs(start, end, lines, np.where(lines > 0, end - latest - 1, end - start), tabs)
@@ -138,8 +151,11 @@ def _in_quoted_code(rows: Rows, positions: Integers) -> Flags:
     feeds = np.flatnonzero(rows.data == LINE_FEED)
     starts = _line_starts(rows, feeds, positions)
     quoted = np.zeros(len(positions), np.bool_)
+    begins = np.take(rows.data, starts)
     for mark in QUOTED:
-        quoted |= _begins(rows, starts, mark)
+        some = np.flatnonzero(begins == mark[0])
+        if len(some):
+            quoted[some] |= _begins(rows, starts[some], mark)
     fences = _fences(rows, feeds)
     if len(fences):
         document = rows.offsets[rows.at(positions)]
@@ -168,7 +184,7 @@ def _fences(rows: Rows, feeds: Integers) -> Integers:
     """
     data = rows.data
     ticks = np.flatnonzero(data == BACKTICK)
-    if len(ticks) < 3:
+    if not (ticks[2:] - ticks[:-2] == 2).any():
         return ticks[:0]
     opens = np.flatnonzero((np.diff(ticks, prepend=-2) != 1) | rows.meets(ticks))
     closes = np.append(opens[1:], len(ticks)) - 1

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from smollm3_mix.judge.languages import stop_words
 from smollm3_mix.judge.own import own_reasons
@@ -44,8 +45,12 @@ def judge(texts: pa.StringArray, rules: Judge, words: Words | None = None) -> pa
     null = np.asarray(texts.is_null())
     for reason, failed in _faults(measures, rules.in_full(), verdicts):
         names.append(reason)
-        verdicts[failed & (verdicts == 0) & ~null] = len(names) - 1
-    reasons = pa.array(names, pa.string()).take(pa.array(verdicts))
+        if failed.any():
+            verdicts[failed & (verdicts == 0) & ~null] = len(names) - 1
+    if verdicts.any():
+        reasons = pa.array(names, pa.string()).take(pa.array(verdicts))
+    else:
+        reasons = pa.nulls(len(texts), pa.string())
     if rules.python is None:
         return reasons
     left = np.flatnonzero((verdicts == 0) & ~null)
@@ -54,7 +59,7 @@ def judge(texts: pa.StringArray, rules: Judge, words: Words | None = None) -> pa
 
 def _faults(measures: Measures, rules: Judge, verdicts: npt.NDArray[np.int64]) -> Iterator[Fault]:
     """Reasons and who has them, in order; a rule that is slow need not look where `verdicts` are no longer 0."""
-    yield "empty", measures.chars == 0
+    yield "empty", np.asarray(pc.fill_null(pc.binary_length(measures.texts), 0)) == 0  # code points take a scan
     if rules.min_chars is not None:
         yield "too_short", measures.chars < rules.min_chars
     if rules.max_chars is not None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from smollm3_mix import dedup, merge
 from smollm3_mix.mix.chunk import Chunk
@@ -19,8 +20,9 @@ from smollm3_mix.tally import Counts, Debts, Tally
 
 Ints = npt.NDArray[np.int64]
 
-OPENERS = 16
-"""Threads that open a lane's sources and read their first blocks."""
+OPENERS, LOCAL_OPENERS = 16, 4
+"""Threads that open a lane's sources and read their first blocks: many to wait for a network at once; few where only
+the processor is waited for, as each holds a row group while it decodes."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ class Lane:
     Attributes:
         number: the lane's number.
         ended: nothing more will come.
+        lines: its sources, in recipe order.
     """
 
     def __init__(  # noqa: PLR0917 - made in one place only
@@ -73,7 +76,7 @@ class Lane:
         order: merge.Order,
     ) -> None:
         self.number, self.ended = number, False
-        self._recipe, self._lines, self._limits, self._seen = recipe, lines, limits, seen
+        self._recipe, self.lines, self._limits, self._seen = recipe, lines, limits, seen
         self._order = order
         shares = recipe.shares
         self._debts = Debts(np.array([shares.get(line.source.id, 0.0) for line in lines]))
@@ -117,10 +120,10 @@ class Lane:
         """The next records, at most `rows` and at most `pending`."""
         taken = self._ready[self._pulled : self._pulled + rows]
         pieces = []
-        counts = np.bincount(taken, minlength=len(self._lines))
+        counts = np.bincount(taken, minlength=len(self.lines))
         for number in np.flatnonzero(counts):
             start, count = int(self._taken[number]), int(counts[number])
-            pieces.append(self._accepted(int(number)).records.slice(start, count))
+            pieces.append(self.lines[int(number)].records().slice(start, count))
         self._taken += counts
         self._pulled += len(taken)
         index = np.empty(len(taken), np.int64)
@@ -129,22 +132,22 @@ class Lane:
 
     def tally(self, unread: int = 0) -> Tally:
         """Counts after the last record pulled, less the last `unread` of the pulled ones."""
-        counts, debts = deepcopy([line.counts for line in self._lines]), deepcopy(self._debts)
+        counts, debts = deepcopy([line.counts for line in self.lines]), deepcopy(self._debts)
         self._count(counts, debts, self._pulled - unread)
         for number, mine in enumerate(counts):
             mine.waiting = mine.read - sum(mine.dropped.values()) - mine.given
             mine.worst_debt = float(debts.worst[number])
-        return Tally({line.source.id: mine for line, mine in zip(self._lines, counts, strict=True)})
+        return Tally({line.source.id: mine for line, mine in zip(self.lines, counts, strict=True)})
 
     def state_dict(self, unread: int = 0) -> dict[str, Any]:
         """Where the lane stands after the last record pulled, less `unread`; JSON-able. See `seen_log`, `logs`."""
-        counts = {line.source.id: line.counts for line in self._lines}
+        counts = {line.source.id: line.counts for line in self.lines}
         return {
             "lane": self.number,
             "order": self._order_state,
             "skip": self._pulled - unread,
             "ended": self.ended,
-            "lines": [line.state_dict(int(self._given[n])) for n, line in enumerate(self._lines)],
+            "lines": [line.state_dict(int(self._given[n])) for n, line in enumerate(self.lines)],
             "counts": Tally(counts).to_dict(),
             "debts": [self._debts.total, self._debts.given.tolist(), self._debts.worst.tolist()],
         }
@@ -152,17 +155,17 @@ class Lane:
     def load_state_dict(self, state: dict[str, Any], verdicts: dict[str, bytes]) -> None:
         """Stand where `state_dict` was taken, after `restore_seen`. Reads the current block of each source."""
         counts = Tally.from_dict(state["counts"])
-        with ThreadPoolExecutor(OPENERS) as pool:
-            saved = zip(self._lines, state["lines"], strict=True)
+        with self._openers() as pool:
+            saved = zip(self.lines, state["lines"], strict=True)
             jobs = [
                 pool.submit(line.load_state_dict, at, counts.sources[line.source.id], verdicts.get(line.source.id, b""))
                 for line, at in saved
             ]
             for job in jobs:
                 job.result()
-        self._order.restore(state["order"], [(line.units, line.documents) for line in self._lines])
+        self._order.restore(state["order"], [(line.units, line.documents) for line in self.lines])
         total, given, worst = state["debts"]
-        for number, line in enumerate(self._lines):
+        for number, line in enumerate(self.lines):
             if line.gone:
                 self._leave(number)
             elif line.accepted is not None:
@@ -174,11 +177,11 @@ class Lane:
         self._order_state = state["order"]
         ready = np.empty(0, np.int64) if self._limit_reached() else self._within_limits(self._order.ready())
         self._ready, self._pulled = ready, state["skip"]
-        self._taken = self._given + np.bincount(ready[: self._pulled], minlength=len(self._lines))
+        self._taken = self._given + np.bincount(ready[: self._pulled], minlength=len(self.lines))
 
     def logs(self) -> dict[str, bytes]:
         """Verdicts of the first pass of every source that may be read again, by source id."""
-        return {line.source.id: line.verdicts() for line in self._lines}
+        return {line.source.id: line.verdicts() for line in self.lines}
 
     def seen_log(self, since: int = 0) -> tuple[bytes, int]:
         """What dedup remembers from its document number `since` on, and how many documents it remembers in all."""
@@ -194,7 +197,7 @@ class Lane:
 
     def close(self) -> None:
         """Close all files."""
-        for line in self._lines:
+        for line in self.lines:
             line.close()
 
     def _open(self) -> None:
@@ -203,20 +206,24 @@ class Lane:
             return
         keep_heap()
         if not isinstance(self._order, merge.Concatenation):
-            with ThreadPoolExecutor(OPENERS) as pool:
-                for job in [pool.submit(line.read_ahead) for line in self._lines]:
+            with self._openers() as pool:
+                for job in [pool.submit(line.read_ahead) for line in self.lines]:
                     job.result()
+            pa.default_memory_pool().release_unused()  # what the threads freed would otherwise stay with their heaps
         self._opened = True
 
+    def _openers(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(OPENERS if any(line.remote for line in self.lines) else LOCAL_OPENERS)
+
     def _accepted(self, number: int) -> Accepted:
-        accepted = self._lines[number].accepted
+        accepted = self.lines[number].accepted
         if accepted is None:
             raise AssertionError(f"lane {self.number}: source {number} has no block although its documents are pending")
         return accepted
 
     def _settle(self) -> None:
         """Count all pulled records as given, and start a new stretch."""
-        self._count([line.counts for line in self._lines], self._debts, self._pulled)
+        self._count([line.counts for line in self.lines], self._debts, self._pulled)
         self._given = self._taken.copy()
         self._order_state = self._order.state()
         self._ready, self._pulled = np.empty(0, np.int64), 0
@@ -226,7 +233,7 @@ class Lane:
         done = self._ready[:pulled]
         if not len(done):
             return
-        rows = np.bincount(done, minlength=len(self._lines))
+        rows = np.bincount(done, minlength=len(self.lines))
         for number in np.flatnonzero(rows).tolist():
             accepted = self._accepted(number)
             span = slice(int(self._given[number]), int(self._given[number] + rows[number]))
@@ -243,7 +250,7 @@ class Lane:
 
     def _totals(self) -> tuple[int, int, int]:
         """Records, tokens and bytes given before the pending stretch."""
-        counts = [line.counts for line in self._lines]
+        counts = [line.counts for line in self.lines]
         return sum(c.given for c in counts), sum(c.given_tokens for c in counts), sum(c.given_bytes for c in counts)
 
     def _within_limits(self, ready: Ints) -> Ints:
@@ -270,7 +277,7 @@ class Lane:
 
     def _refill(self, number: int) -> None:
         """Read one block of a source, or settle what its end means."""
-        line = self._lines[number]
+        line = self.lines[number]
         accepted = line.advance(self._seen)
         if accepted is not None:
             self._given[number] = self._taken[number] = 0
@@ -293,7 +300,7 @@ class Lane:
 
     def _repeat(self, line: Line) -> None:
         """Start the source again; without a limit the lane ends when every source has had all its passes."""
-        others = all(other.passes >= other.source.max_passes for other in self._lines if other is not line)
+        others = all(other.passes >= other.source.max_passes for other in self.lines if other is not line)
         if self._limits.none and others and line.passes < line.source.max_passes:
             self.ended = True
             return

@@ -1,10 +1,13 @@
 """One source in one lane: where its reader stands, and the accepted documents of its current block."""
 
 import base64
+import itertools
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from smollm3_mix import dedup, merge
 from smollm3_mix.errors import SourceExhausted, StateError
@@ -20,6 +23,8 @@ FRUITLESS_BLOCKS = 512
 
 DROPPED_BEFORE = "dropped_before"
 """Reason, in later passes, for what the first pass dropped: its verdicts are reused, since repeats are meant."""
+
+_clock = itertools.count()
 
 
 class Line:
@@ -37,6 +42,7 @@ class Line:
         documents: documents laid before the current block.
         accepted: accepted documents of the current block, in the order laid; None before the first and after the last.
         counts: read, dropped and so on, of this lane.
+        used: rises whenever the current block is laid or given from.
     """
 
     def __init__(  # noqa: PLR0917 - made in one place only
@@ -55,6 +61,36 @@ class Line:
         self._keep = np.empty(0, bool)
         self._ahead: RawBlock | None = None
         self._accepted_in_pass = 0
+        self.used = 0
+        self._size = 0  # bytes of the current block's texts, if it may rest
+
+    @property
+    def remote(self) -> bool:
+        """Whether the source is read over the network."""
+        return self._reader.remote
+
+    @property
+    def held(self) -> int:
+        """Bytes of text that `rest` would free at a small price."""
+        return self._size if self.accepted is not None and self.accepted.records is not None else 0
+
+    def rest(self) -> None:
+        """Give up the current block's records until they are asked for."""
+        if self.accepted is not None:
+            self.accepted = replace(self.accepted, records=None)
+
+    def records(self) -> pa.RecordBatch:
+        """The current block's accepted records, columns of schema.RECORD; read again if they were given up."""
+        self.used = next(_clock)
+        if self.accepted is None:
+            raise AssertionError(f"source '{self.source.id}' has no block although its documents are pending")
+        if self.accepted.records is None:
+            place = self._reader.cursor
+            self._reader.seek(self._start)
+            self.accepted = self._again(len(self._keep), "the block was read first")
+            if self._reader.cursor != place:  # a block was read ahead
+                self._reader.seek(place)
+        return self.accepted.records
 
     def read_ahead(self) -> None:
         """Read the next raw block now, so that several sources can be opened at once; touches nothing else."""
@@ -126,6 +162,8 @@ class Line:
         self.accepted = accept(prepared, self._shuffled(), self._recipe, self.source)
         self._accepted_in_pass += len(self.accepted.units)
         self._count(raw, dropped, self.accepted)
+        self.used = next(_clock)
+        self._size = int(self.accepted.lengths.sum()) if self._reader.seekable else 0
         return self.accepted
 
     def _count(self, raw: RawBlock, dropped: dict[str, int], accepted: Accepted) -> None:
@@ -174,16 +212,23 @@ class Line:
         self._reader.seek(self._start)
         if self._block < 0:
             return
+        self.accepted = self._again(state["rows"], "the state was saved")
+
+    def _again(self, rows: int, when: str) -> Accepted:
+        """The current block, read where the reader stands and not judged again.
+
+        Raises:
+            StateError: it is not the same any more.
+        """
         raw = self._reader.read()
-        if raw is None or len(raw.rows) != state["rows"]:
+        if raw is None or len(raw.rows) != rows:
             found = "no rows" if raw is None else f"{len(raw.rows)} rows"
             raise StateError(
                 f"source '{self.source.id}': the block at part {self._start.part}, row {self._start.row} had "
-                f"{state['rows']} rows when the state was saved and has {found} now. "
+                f"{rows} rows when {when} and has {found} now. "
                 "The source's files have changed; start afresh."
             )
-        prepared = cleaned(raw, self.source)
-        self.accepted = accept(prepared, self._shuffled(), self._recipe, self.source)
+        return accept(cleaned(raw, self.source), self._shuffled(), self._recipe, self.source)
 
     def verdicts(self) -> bytes:
         """Verdicts of the first pass, for `load_state_dict`; empty for a source that is read once."""

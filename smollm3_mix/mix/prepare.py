@@ -46,13 +46,13 @@ class Accepted:
     """The accepted documents of a block, in the order in which they are laid on the line.
 
     Attributes:
-        records: columns of schema.RECORD.
+        records: columns of schema.RECORD; None while they are given up, to be read again.
         units: what each weighs, int64[rows].
         tokens: tokens of each, int64[rows].
         lengths: UTF-8 bytes of each text, int64[rows].
     """
 
-    records: pa.RecordBatch
+    records: pa.RecordBatch | None
     units: npt.NDArray[np.int64]
     tokens: npt.NDArray[np.int64]
     lengths: npt.NDArray[np.int64]
@@ -73,7 +73,8 @@ def prepare(raw: RawBlock, recipe: Recipe, source: Source, split: str) -> Prepar
     fingerprints = None
     if kept and (remembers(recipe) or recipe.holdout.fraction > 0):
         fingerprints = dedup.fingerprints(texts)
-        reasons = pc.coalesce(reasons, other_split(fingerprints, recipe.holdout.fraction, split))
+        if recipe.holdout.fraction > 0:
+            reasons = pc.coalesce(reasons, other_split(fingerprints, recipe.holdout.fraction, split))
     signatures = dedup.signatures(texts, near, found) if kept and near is not None else None
     return Prepared(raw, texts, reasons, fingerprints, signatures)
 
@@ -119,10 +120,12 @@ def accept(prepared: Prepared, rows: npt.NDArray[np.int64], recipe: Recipe, sour
     lengths = tokens.byte_lengths(texts)
     counted = tokens.tokens_per_byte(lengths, source.tokens_per_byte)
     numbers = pa.array(raw.rows[rows], pa.int64())
-    derived = pc.binary_join_element_wise(pa.scalar(raw.file), numbers.cast(pa.string()), ":")
+    ids = pa.nulls(len(rows), pa.string()) if raw.ids is None else raw.ids.take(index)
+    if ids.null_count:
+        ids = pc.coalesce(ids, pc.binary_join_element_wise(pa.scalar(raw.file), numbers.cast(pa.string()), ":"))
     columns = [
         texts,
-        derived if raw.ids is None else pc.coalesce(raw.ids.take(index), derived),
+        ids,
         pa.repeat(pa.scalar(source.id, pa.string()), len(rows)),
         pa.array(counted),
         pa.repeat(pa.scalar(raw.file, pa.string()), len(rows)),

@@ -22,6 +22,9 @@ Ints = npt.NDArray[np.int64]
 CHUNK = 1024
 """Most records taken from the lanes at once. What comes out does not depend on it."""
 
+HELD = 1 << 28
+"""Bytes of records that the lanes of a stream hold together; blocks given from longest ago are read again when due."""
+
 
 class Stream:
     """The records of some lanes of a mix, one of each lane in turn; a lane that ends leaves the round.
@@ -153,6 +156,18 @@ class Stream:
             turns = np.arange(rows) % len(order)
             counts = np.bincount(turns, minlength=len(order))
             self._chunk = in_turn([lane.pull(int(n)) for lane, n in zip(order, counts, strict=True) if n], turns)
+        self._rest()
+
+    def _rest(self) -> None:
+        """Let blocks rest while all hold more than HELD."""
+        held = [(line.used, line.held, line) for lane in self._lanes for line in lane.lines]
+        over = sum(size for _, size, _ in held) - HELD
+        for _, size, line in sorted(held, key=lambda each: each[0]) if over > 0 else ():
+            if over <= 0:
+                break
+            if size:
+                line.rest()
+                over -= size
 
     def _unread(self) -> Ints:
         """Records of each lane that were pulled and not given out."""

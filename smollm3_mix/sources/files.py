@@ -17,7 +17,7 @@ import pyarrow as pa
 from smollm3_mix.sources.plan import Fault, File, Token
 from smollm3_mix.sources.remote import failures, fetcher
 
-LOCAL_AHEAD = (1 << 18, 1 << 20)
+LOCAL_AHEAD = (1 << 18, 1 << 18)
 REMOTE_AHEAD = (1 << 18, 1 << 21)
 """Bytes of the first read of a sequential file, and of the largest. They double in between, so that the first record
 comes soon and later requests pay for their latency."""

@@ -25,7 +25,7 @@ from smollm3_mix.sources.where import Where, kind, matches
 if TYPE_CHECKING:
     from smollm3_mix.recipe import Source
 
-CHUNK = 1 << 20
+CHUNK = 1 << 18
 """Bytes of lines parsed at once."""
 
 SAMPLE = 64

@@ -6,7 +6,7 @@ import threading
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +16,9 @@ from smollm3_mix.sources.columns import Columns, bind, dropped, rows
 from smollm3_mix.sources.files import Ranged, local, state
 from smollm3_mix.sources.plan import File, Span, Token
 from smollm3_mix.sources.where import possible
+
+if TYPE_CHECKING:
+    from smollm3_mix.recipe import Source
 
 LOCAL_BUFFER = 1 << 17
 """Bytes read at once from each column of a local file; more is no faster, and idle readers hold it."""
@@ -80,6 +83,14 @@ def read(span: Span) -> Iterator[pa.RecordBatch]:
             for start in range(row, end, span.rows):
                 yield dropped(np.arange(start, min(start + span.rows, end), dtype=np.int64))
         row = end
+
+
+def held(source: Source, file: File, token: Token = None) -> int:
+    """About the bytes that a reader of the file keeps from one block to the next: a row group's needed columns."""
+    metadata = footer(file, token)
+    leaves = _leaves(metadata, bind(source, metadata.schema.to_arrow_schema().names))
+    groups = range(metadata.num_row_groups)
+    return min(max((_weight(metadata.row_group(group), leaves) for group in groups), default=0), 2 * SMALL)
 
 
 def cut(edges: list[int], weights: list[int], place: int, size: int) -> int:

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from smollm3_mix.errors import SourceError
 from smollm3_mix.sources import lines, parquet, tables
-from smollm3_mix.sources.files import broken, why
+from smollm3_mix.sources.files import broken, local, why
 from smollm3_mix.sources.plan import Cursor, Fault, Part, Resolved, Span, Token
 
 if TYPE_CHECKING:
@@ -31,9 +31,8 @@ DECODERS: dict[str, Decoder] = {
     "arrow": tables.read_arrow,
 }
 
-OPEN = 64
-"""Parquet readers that keep what they hold of a row group while idle, 1 to 4 MB each; others begin at their cursor
-again."""
+HELD = 1 << 26
+"""Bytes that idle Parquet readers keep of their row groups, all together; the rest begin at their cursor again."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +86,7 @@ class Reader:
         self._decoding: Iterator[pa.RecordBatch] | None = None
         self._held: list[pa.RecordBatch] = []
         self._busy = threading.Lock()
+        self.holds = 0  # about the bytes kept until the next read
 
     def read(self) -> RawBlock | None:
         """The next block, None at the end of the lane's parts.
@@ -94,15 +94,21 @@ class Reader:
         Raises:
             SourceError: a file cannot be read; the message names source, file and what to do.
         """
-        with self._busy:
-            _touch(self)
-            while self.cursor.part < len(self.parts):
-                taken = self._take()
-                if taken:
-                    return self._block(taken)
-                self._drop()
-                self.cursor = Cursor(self.cursor.part + 1, 0)
-            return None
+        try:
+            with self._busy:
+                return self._next()
+        finally:
+            _touch(self)  # last: a reader at work cannot rest, and must not be forgotten
+
+    @property
+    def remote(self) -> bool:
+        """Whether each read is a request over the network."""
+        return any(local(file) is None for file in self.resolved.files[:1])
+
+    @property
+    def seekable(self) -> bool:
+        """Whether going back costs no more than a row group; sequential files are read from their beginning."""
+        return self.resolved.format == "parquet"
 
     def seek(self, cursor: Cursor) -> None:
         """Goes on at a cursor of this lane: `Cursor()`, or a block's `start` or `next`, or any row in between."""
@@ -117,7 +123,7 @@ class Reader:
 
     def rest(self) -> bool:
         """Frees what is held, unless a read is under way or to come back would be dear: whether it did."""
-        if self.resolved.format != "parquet" or not self._busy.acquire(blocking=False):
+        if not self.seekable or not self._busy.acquire(blocking=False):
             return False
         try:
             self._drop()
@@ -125,8 +131,17 @@ class Reader:
             self._busy.release()
         return True
 
+    def _next(self) -> RawBlock | None:
+        while self.cursor.part < len(self.parts):
+            taken = self._take()
+            if taken:
+                return self._block(taken)
+            self._drop()
+            self.cursor = Cursor(self.cursor.part + 1, 0)
+        return None
+
     def _drop(self) -> None:
-        self._decoding, self._held = None, []
+        self._decoding, self._held, self.holds = None, [], 0
 
     def _take(self) -> list[pa.RecordBatch]:
         """The rows of the next block, none at the end of the part."""
@@ -161,6 +176,8 @@ class Reader:
                         self._token,
                     )
                 )
+                if self.seekable:
+                    self.holds = parquet.held(self.source, file, self._token)
             return next(self._decoding, None)
         except Fault as fault:
             self._drop()  # a decoder that failed would look as if it had ended
@@ -194,16 +211,24 @@ _lock = threading.Lock()
 
 
 def _touch(reader: Reader) -> None:
-    """Marks a reader as the last used, and lets the one idle for longest rest when too many hold decoded data."""
-    if reader.resolved.format != "parquet":
+    """Marks a reader as the last used; those idle for longest rest while all together hold more than HELD."""
+    if not reader.seekable:
         return
     with _lock:
+        _resting.pop(id(reader), None)
         _resting[id(reader)] = weakref.ref(reader)
-        _resting.move_to_end(id(reader))
-        old = [_resting.popitem(last=False)[1]() for _ in range(len(_resting) - OPEN)]
+        known = [(key, ref()) for key, ref in _resting.items()]
+        total = sum(idle.holds for _, idle in known if idle is not None)
+        old = []
+        for key, idle in known:
+            if idle is not None and (idle is reader or (idle.holds and total <= HELD)):
+                continue
+            del _resting[key]
+            if idle is not None:
+                total -= idle.holds
+                old.append(idle)
     for idle in old:
-        if idle is not None and idle is not reader:
-            idle.rest()
+        idle.rest()
 
 
 def _fill(batch: pa.RecordBatch, rows: int, size: int) -> tuple[int, int]:
