@@ -1,6 +1,6 @@
 """How often our verdicts are those of datatrove's own filters, on the same English texts, and why where they are not.
 
-    pip install "datatrove[processing]" spacy
+    pip install -e ".[bench]"
     python bench/agreement.py CORPUS [--documents N]
 
 CORPUS is a folder of Parquet files with a column `text`, at any depth. Both sides get the same thresholds and the words

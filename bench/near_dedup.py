@@ -1,6 +1,6 @@
 """Near-duplicate signatures beside datasketch's and rensa's: what they find of planted near duplicates, and how fast.
 
-    pip install datasketch rensa
+    pip install -e ".[bench]"
     python bench/near_dedup.py FOLDER [--documents 2000] [--seconds 60]
 
 FOLDER holds Parquet files with a column `text`, in any depth. One core; times are processor time of this thread.
@@ -17,6 +17,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from datasketch import MinHash, MinHashLSH
+from datatrove.pipeline.dedup import MinhashDedupSignature
+from datatrove.pipeline.dedup.minhash import MinhashConfig
 from rensa import RMinHash
 
 from smollm3_mix.dedup import Dedup, Near, Seen, agreement, fingerprints, signatures
@@ -137,17 +139,33 @@ def rensa_sketches(block: pa.StringArray) -> None:
         found.digest()
 
 
+def datatrove_signatures() -> Callable[[pa.StringArray], None]:
+    """What makes datatrove's signatures of a block, with its default tokenizer of English words."""
+    config = MinhashConfig(n_grams=NEAR.ngram, num_buckets=NEAR.bands, hashes_per_bucket=NEAR.rows)
+    step = MinhashDedupSignature("memory://signatures", config)
+
+    def work(block: pa.StringArray) -> None:
+        for text in block.to_pylist():
+            shingles = step.get_shingles(text)
+            if shingles.size:
+                step.get_signature(shingles)
+
+    return work
+
+
 def speeds(texts: list[str], seconds: float) -> None:
     """MB/s of each, all over the same blocks in turn, so that a busy machine slows all of them."""
     warm = np.empty(31 << 20, dtype=np.uint8)  # glibc then keeps what is freed, and later blocks have no page faults
     del warm
     everyone = np.ones(len(texts), dtype=np.bool_)
     seen = Seen(Dedup(near=NEAR), 2**30)
+    trove = datatrove_signatures()
     works: dict[str, Callable[[pa.StringArray, Words], object]] = {
         "signatures of text": lambda block, _: signatures(block, NEAR),
         "signatures of words hashed before": lambda block, found: signatures(block, NEAR, found),
         "rensa RMinHash": lambda block, _: rensa_sketches(block),
         "datasketch MinHash": lambda block, _: [sketch(text) for text in block.to_pylist()],
+        "datatrove MinhashDedupSignature": lambda block, _: trove(block),
         "words and their hashes": lambda block, _: words(block).hashes,
         "fingerprints": lambda block, _: fingerprints(block),
     }

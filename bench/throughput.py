@@ -158,8 +158,8 @@ def decoded(found: dict[str, list[str]]) -> Iterator[Count]:
                 yield Count(len(batch), pc.sum(pc.binary_length(batch.column(0))).as_py())
 
 
-def interleaved(found: dict[str, list[str]]) -> datasets.IterableDataset:
-    """What the naive pipeline iterates over: streams, drawn from document by document."""
+def interleaved(found: dict[str, list[str]], until: str = "all_exhausted") -> datasets.IterableDataset:
+    """What the naive pipeline iterates over: streams, drawn from document by document, `until` as datasets has it."""
     streams = []
     for paths in found.values():
         stream = datasets.load_dataset("parquet", data_files=paths, split="train", streaming=True)
@@ -170,7 +170,7 @@ def interleaved(found: dict[str, list[str]]) -> datasets.IterableDataset:
             stream = stream.cast_column("text", datasets.Value("string"))
         streams.append(stream)
     weights = [origin.weight for origin in SOURCES]
-    return datasets.interleave_datasets(streams, probabilities=weights, seed=SEED, stopping_strategy="all_exhausted")
+    return datasets.interleave_datasets(streams, probabilities=weights, seed=SEED, stopping_strategy=until)
 
 
 def plain(records: Iterable[dict[str, Any]]) -> Iterator[str]:
@@ -202,8 +202,8 @@ def enough(texts: Iterator[str], size: int) -> int:
     raise SystemExit("the corpus is too small for so many --megabytes")
 
 
-def recipe(corpus: Path, *, judged: bool) -> Recipe:
-    """The same sources and weights for us, in one lane; `judged` adds RULES and near dedup."""
+def recipe(corpus: Path, rules: Judge | dict[str, Judge], near: Near | None, on_exhausted: str = "stop") -> Recipe:
+    """The same sources and weights for us, in one lane, judged by `rules`, or those of the source's kind."""
     sources = tuple(
         Source(
             id=origin.folder,
@@ -211,7 +211,7 @@ def recipe(corpus: Path, *, judged: bool) -> Recipe:
             weight=origin.weight,
             kind=Kind(origin.kind, origin.language),
             clean=Cleaning(origin.kind),
-            judge=RULES[origin.kind] if judged else Judge(),
+            judge=(rules if isinstance(rules, Judge) else rules[origin.kind]).for_kind(origin.kind, origin.language),
             tokens_per_byte=origin.ratio,
         )
         for origin in SOURCES
@@ -221,8 +221,8 @@ def recipe(corpus: Path, *, judged: bool) -> Recipe:
         file="throughput",
         seed=SEED,
         lanes=1,
-        on_exhausted="stop",
-        dedup=Dedup(near=Near() if judged else None),
+        on_exhausted=on_exhausted,
+        dedup=Dedup(near=near),
     )
 
 
@@ -249,8 +249,8 @@ def ways(corpus: Path, size: int) -> list[Way]:
     found = files(corpus)
     datasets.config.SLEEP_TIME_ON_THREADS_SHUTDOWN = 0  # else the naive pipeline waits 5 s at its end
     unchanged, cleaned = enough(plain(interleaved(found)), size), enough(naive(interleaved(found)), size)
-    ours = smollm3_mix.open_mix(recipe(corpus, judged=False), max_bytes=size)
-    judged = smollm3_mix.open_mix(recipe(corpus, judged=True), max_bytes=size)
+    ours = smollm3_mix.open_mix(recipe(corpus, Judge(), None), max_bytes=size)
+    judged = smollm3_mix.open_mix(recipe(corpus, RULES, Near()), max_bytes=size)
     stock = {"b": lambda: plain(interleaved(found)), "c": lambda: naive(interleaved(found))}
     return [
         Way("(a) Parquet decode of the text column, Arrow", lambda: decoded(found), of_counts),

@@ -1,0 +1,178 @@
+"""MB and documents a second with every document judged and near dedup: ours beside the naive pipeline, which does neither,
+and datatrove, which does both; then near-duplicate signatures alone.
+
+    pip install -e ".[bench]"
+    python bench/judged.py CORPUS [--megabytes 48] [--slice 1] [--repeats 3] [--processor-time]
+
+CORPUS is what throughput.py takes. The first documents of each of its sources, as much as its weight asks for, are put
+into one file a source; every way reads all of them once, on one core, in one process. Gopher's quality and repetition
+rules are held against every document, whatever its kind; signatures are 14 bands of 8 over word 5-grams. datatrove has
+its own reader, filters and signatures, with its default tokenizer, round the cleaning and the set of hashes of the
+naive pipeline; it gets every n-th document, `--slice` megabytes in all, and looks up no signature.
+
+MB are 10^6 bytes of UTF-8 of text *read*, over the whole run, from the first file opened to the last record given;
+`given` is the share of it that is left. Speeds are medians of the turns.
+"""
+
+import argparse
+import gc
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # every file is at hand
+
+import datasets
+import near_dedup
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import throughput
+from datatrove.data import Document
+from datatrove.pipeline.dedup import MinhashDedupSignature
+from datatrove.pipeline.dedup.minhash import MinhashConfig
+from datatrove.pipeline.filters import GopherQualityFilter, GopherRepetitionFilter
+from datatrove.pipeline.readers import ParquetReader
+from loguru import logger
+from throughput import SOURCES, Count
+
+import smollm3_mix
+from smollm3_mix.judge import Judge
+
+GOPHER = Judge(gopher_quality=True, gopher_repetition=True)
+
+
+@dataclass
+class Way:
+    """One way to do the work.
+
+    Attributes:
+        name: what the table calls it.
+        read: what goes in.
+        start: what gives an iterator over all that comes out.
+        count: of what came out.
+        seconds: of each turn.
+        given: what came out.
+    """
+
+    name: str
+    read: Count
+    start: Callable[[], Iterator[Any]]
+    count: Callable[[list[Any]], Count]
+    seconds: list[float] = field(default_factory=list)
+    given: Count = field(default_factory=lambda: Count(0, 0))
+
+    def turn(self, clock: Callable[[], float]) -> None:
+        gc.collect()
+        begun = clock()
+        out = list(self.start())
+        self.seconds.append(clock() - begun)
+        self.given = self.count(out)
+
+    @property
+    def speed(self) -> float:
+        """MB of text read a second."""
+        return self.read.bytes / statistics.median(self.seconds) / 1e6
+
+
+def cut(corpus: Path, whole: Path, part: Path, sizes: tuple[float, float]) -> tuple[Count, Count]:
+    """Files of `sizes` bytes of text in all, one a source, in `whole` and, of every n-th document, in `part`."""
+    weights = np.array([origin.weight / origin.ratio for origin in SOURCES])
+    step = max(round(sizes[0] / sizes[1]), 1)
+    read = [Count(0, 0), Count(0, 0)]
+    for origin, size in zip(SOURCES, weights / weights.sum() * sizes[0], strict=True):
+        paths = sorted((corpus / origin.folder).rglob("*.parquet"))
+        texts = pa.chunked_array([c.cast(pa.string()) for p in paths for c in pq.read_table(p)["text"].chunks])
+        ends = np.cumsum(pc.fill_null(pc.binary_length(texts), 0).to_numpy())
+        if not len(ends) or ends[-1] < size:
+            raise SystemExit(f"{corpus / origin.folder} holds less than {size / 1e6:.1f} MB; ask for fewer --megabytes")
+        first = texts[: int(np.searchsorted(ends, size)) + 1]
+        for number, (folder, rows) in enumerate(((whole, first), (part, first.take(np.arange(0, len(first), step))))):
+            (folder / origin.folder).mkdir(parents=True)
+            pq.write_table(pa.table({"text": rows}), folder / origin.folder / "all.parquet", row_group_size=1000)
+            bytes_ = pc.sum(pc.binary_length(rows)).as_py()
+            read[number] = Count(read[number].documents + len(rows), read[number].bytes + bytes_)
+    return read[0], read[1]
+
+
+def datatrove(folder: Path, work: Path) -> Iterator[None]:
+    """Nothing; a run of datatrove over the folder, whose signatures are put into a new folder in `work`."""
+    read = ParquetReader(str(folder), recursive=True, glob_pattern="**/*.parquet").run()
+    texts = throughput.naive({"text": document.text} for document in read)
+    kept = (Document(text=text, id=str(number)) for number, text in enumerate(texts))
+    kept = GopherRepetitionFilter().run(GopherQualityFilter().run(kept))
+    near = near_dedup.NEAR
+    config = MinhashConfig(n_grams=near.ngram, num_buckets=near.bands, hashes_per_bucket=near.rows)
+    MinhashDedupSignature(tempfile.mkdtemp(dir=work), config).run(kept)
+    return iter(())
+
+
+def ways(whole: Path, part: Path, work: Path, read: tuple[Count, Count]) -> list[Way]:
+    """What is compared; the naive pipeline is the first."""
+    found = throughput.files(whole)
+    ours = smollm3_mix.open_mix(throughput.recipe(whole, GOPHER, near_dedup.NEAR, on_exhausted="renormalise"))
+    plain = smollm3_mix.open_mix(throughput.recipe(whole, Judge(), None, on_exhausted="renormalise"))
+    once = "all_exhausted_without_replacement"
+    records, counts = throughput.of_records, throughput.of_counts
+    return [
+        Way("naive: no judge, no near dedup", read[0],
+            lambda: throughput.naive(throughput.interleaved(found, once)), throughput.of_texts),
+        Way("ours: no judge, no near dedup, records", read[0], lambda: iter(plain.stream()), records),
+        Way("ours: Gopher and near dedup, records", read[0], lambda: iter(ours.stream()), records),
+        Way("ours: the same, Arrow", read[0], lambda: throughput.batches(ours.stream()), counts),
+        Way("datatrove: Gopher and signatures", read[1], partial(datatrove, part, work), counts),
+    ]  # fmt: skip
+
+
+def show(compared: list[Way]) -> None:
+    """One line a way; ratios to the naive pipeline and to datatrove."""
+    first, last = compared[0].speed, compared[-1].speed
+    print("| one core, one run | MB/s | documents/s | × naive | × datatrove | MB read | given |")
+    print("|---|--:|--:|--:|--:|--:|--:|")
+    for way in compared:
+        print(
+            f"| {way.name} | {way.speed:.2f} | {way.read.documents / statistics.median(way.seconds):,.0f} "
+            f"| {way.speed / first:.2f} | {way.speed / last:.1f} | {way.read.bytes / 1e6:.1f} "
+            f"| {f'{way.given.bytes / way.read.bytes:.0%}' if way.given.bytes else ''} |"
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("corpus", type=Path)
+    parser.add_argument("--megabytes", type=float, default=48, help="text read by each way (default %(default)s)")
+    parser.add_argument("--slice", type=float, default=1, help="megabytes for datatrove (default %(default)s)")
+    parser.add_argument("--repeats", type=int, default=3, help="turns (default %(default)s)")
+    parser.add_argument("--processor-time", action="store_true", help="count processor time, for a machine in use")
+    parser.add_argument("--seconds", type=float, default=60, help="for the signatures (default %(default)s)")
+    given = parser.parse_args()
+    logger.remove()
+    logger.add(sys.stderr, level="WARNING")
+    datasets.config.SLEEP_TIME_ON_THREADS_SHUTDOWN = 0  # else the naive pipeline waits 5 s at its end
+    where = throughput.one_core()
+    with tempfile.TemporaryDirectory() as folder:
+        whole, part, work = (Path(folder) / name for name in ("whole", "part", "work"))
+        work.mkdir()
+        sizes = given.megabytes * 1e6, given.slice * 1e6
+        compared = ways(whole, part, work, cut(given.corpus.resolve(), whole, part, sizes))
+        for _ in range(given.repeats):
+            for way in compared:
+                way.turn(time.process_time if given.processor_time else time.perf_counter)
+        show(compared)
+        texts = [text for path in sorted(whole.rglob("*.parquet")) for text in pq.read_table(path)["text"].to_pylist()]
+    near_dedup.speeds(
+        [text for text in np.random.default_rng(0).permuted(np.array(texts, object)) if text], given.seconds
+    )
+    print(f"{where}; datasets {datasets.__version__}, pyarrow {pa.__version__}, numpy {np.__version__}")
+
+
+if __name__ == "__main__":
+    main()
