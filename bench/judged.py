@@ -1,5 +1,5 @@
-"""MB and documents a second with every document judged and near dedup: ours beside the naive pipeline, which does neither,
-and datatrove, which does both; then near-duplicate signatures alone.
+"""MB and documents a second with every document judged, and near dedup: ours beside the naive pipeline, which does
+neither, and datatrove, which does both; then near-duplicate signatures alone.
 
     pip install -e ".[bench]"
     python bench/judged.py CORPUS [--megabytes 48] [--slice 1] [--repeats 3] [--processor-time]
