@@ -1,6 +1,7 @@
 """What a judge can be asked: presets, groups, kinds, languages, and what is refused."""
 
 import pickle
+from dataclasses import replace
 
 import pyarrow as pa
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from smollm3_mix.errors import RecipeError
 from smollm3_mix.judge import C4, PRESETS, REASONS, Code, FineWeb, GopherQuality, GopherRepetition, Judge, judge
 from smollm3_mix.judge.languages import LANGUAGES, stop_words
+from smollm3_mix.judge.presets import MARKUP
 from smollm3_mix.recipe.values import Place, plain, read_value
 
 PROSE = "The first line says what it is about.\nThe second says a little more of it, with 3 numbers: 1, 2 and 3.\n"
@@ -112,11 +114,12 @@ def test_presets_mean_what_they_always_meant():
     """Other values get another name; this changes with none."""
     prose, math, code = (Judge(name).in_full() for name in ("prose", "math", "code"))
     assert list(plain(prose.gopher_repetition).values()) == [
-        0.8, None, 0.6, 0.6, 0.5, 0.5, 0.5, 4, 0.6, None, None, None, None, 0.5,
+        0.8, None, 0.6, 0.6, 0.5, 0.5, 0.5, 4, 0.7, None, None, None, None, 0.6,
     ]  # fmt: skip
     quality = {name: value for name, value in plain(prose.gopher_quality).items() if value is not None}
     assert quality == {"max_mean_word_chars": 30, "min_alphabetic_words": 0.3}
-    assert (math.gopher_quality, math.gopher_repetition) == (None, prose.gopher_repetition)
+    assert math.gopher_quality == replace(prose.gopher_quality, min_alphabetic_words=None)
+    assert math.gopher_repetition == prose.gopher_repetition
     assert plain(code.code) == {
         "max_lines": None, "max_line_chars": 100_000, "max_mean_line_chars": 500, "min_alphanumerics": 0.1,
     }  # fmt: skip
@@ -142,7 +145,7 @@ BAD = {
               ("QUJD" * 20, "words_too_long"), (PROSE * 4, "duplicate_line_chars")],
     "code": [("x" * 501, "lines_too_long"), ("\n" * 999 + "x" * 100_001, "line_too_long"),
              (" " * 91 + "abcdefghi", "too_few_alphanumerics")],
-    "math": [("0 " * 50, "top_2gram")],
+    "math": [("0 " * 50, "top_2gram"), ("\\frac{123456789012345678901}{2} " * 3, "words_too_long")],
 }  # fmt: skip
 
 
@@ -151,6 +154,34 @@ def test_lenient_presets_keep_short_and_plain_text_and_drop_what_is_none(name):
     assert judge(pa.array(GOOD[name]), Judge(name)).null_count == len(GOOD[name])
     texts, expected = zip(*BAD[name], strict=True)
     assert tuple(judge(pa.array(texts), Judge(name)).to_pylist()) == expected
+
+
+def entries(n, other):
+    """n times the same ten words of five letters, then a word of so many; (n - 1) · 50 letters are repeated."""
+    same = " ".join(letter * 5 for letter in "abcdefghij")
+    return " ".join([same] * n + ["x" * other])
+
+
+@pytest.mark.parametrize(
+    ("n", "other", "expected"),
+    [(6, 57, None), (6, 56, "duplicate_10grams"), (8, 20, None), (8, 19, "duplicate_5grams")],
+)
+@pytest.mark.parametrize("name", ["prose", "math"])
+def test_entries_of_a_manual_may_repeat_most_of_each_other(name, n, other, expected):
+    """250 of 417 characters are less than 0.6, of 416 more; 350 of 500 are 0.7, of 499 more."""
+    text = entries(n, other)
+    rules = Judge(name).in_full().gopher_repetition
+    if expected != "duplicate_10grams":
+        rules = replace(rules, duplicate_10grams=None)
+    assert judge(pa.array([text]), Judge(gopher_repetition=rules)).to_pylist() == [expected]
+
+
+@pytest.mark.parametrize("language", [*MARKUP, "Markdown"])
+def test_a_line_of_markup_may_be_a_paragraph_but_not_a_file(language):
+    texts = pa.array(["a paragraph " * 42, "x" * 100_000, "x" * 100_001, "{}; " * 20])
+    expected = [None, None, "line_too_long", "too_few_alphanumerics"]
+    assert judge(texts, Judge("code", language=language)).to_pylist() == expected
+    assert judge(texts[:1], Judge("code", language="python")).to_pylist() == ["lines_too_long"]
 
 
 def test_fineweb2_takes_the_thresholds_of_the_language():

@@ -175,6 +175,15 @@ def test_code_is_not_cleaned_as_prose_and_keeps_its_licences(name: str) -> None:
             assert source.clean.profile == "math"
 
 
+@pytest.mark.parametrize("name", ALL)
+def test_every_source_is_judged_by_the_preset_of_its_kind(name: str) -> None:
+    """Short is 20 code points, 8 where two are a word; sums of one line may be shorter still."""
+    for source in recipe(name).sources:
+        assert (source.judge.preset, source.judge.language) == (source.kind.type, source.kind.language), source.id
+        dense = source.kind.language in ("zh", "ja")
+        assert source.judge.min_chars == (1 if "math_synth" in source.id else 8 if dense else 20), source.id
+
+
 @pytest.mark.parametrize("name", OPEN)
 def test_open_recipe_needs_no_consent_and_no_other_host(name: str) -> None:
     for source in recipe(name).active:
