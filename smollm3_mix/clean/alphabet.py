@@ -67,6 +67,7 @@ class Alphabet(NamedTuple):
 
     Attributes:
         kinds: uint8[0x110000], bits by code point.
+        becomes: uint8[0x110000], the space or line feed that replaces a code point wherever it stands, or 0.
         classes: uint8[0x110000], canonical combining class.
         composites: int64[k], sorted, first << 21 | second of each pair of characters that NFC makes one.
         leads: bytes[256], 1 for each first byte of a character that has a kind but DECOMPOSES alone.
@@ -74,6 +75,7 @@ class Alphabet(NamedTuple):
     """
 
     kinds: Bytes
+    becomes: Bytes
     classes: Bytes
     composites: Integers
     leads: bytes
@@ -85,7 +87,10 @@ def alphabet(profile: str) -> Alphabet:
     """The tables of a profile (not none); made at first use, from the running Python's Unicode data, in about 30 ms."""
     base, classes, composites = _unicode()
     kinds = base.copy()
-    kinds[[ord(character) for character in replacements(profile)]] |= ODD
+    becomes = np.zeros(0x110000, np.uint8)
+    for character, new in replacements(profile).items():
+        kinds[ord(character)] |= ODD
+        becomes[ord(character)] = ord(new) if new else 0
     kinds[[ZERO_WIDTH_SPACE, NON_JOINER, JOINER]] |= JOINT
     points = np.flatnonzero(kinds & ~np.uint8(DECOMPOSES))
     points = points[points >= 0x80]
@@ -95,7 +100,7 @@ def alphabet(profile: str) -> Alphabet:
     leads[lead] = 1
     seconds = np.zeros(4096, np.bool_)
     seconds[(lead & 0x3F) << 6 | second] = True
-    return Alphabet(kinds, classes, composites, leads.tobytes(), seconds)
+    return Alphabet(kinds, becomes, classes, composites, leads.tobytes(), seconds)
 
 
 @cache

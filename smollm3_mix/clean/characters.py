@@ -28,7 +28,7 @@ from smollm3_mix.clean.rows import Bytes, Flags, Integers, Rows
 
 Points = npt.NDArray[np.int32]
 
-TAB = 0x09
+TAB, LINE_FEED, CARRIAGE_RETURN = 0x09, 0x0A, 0x0D
 
 # ECMA-48: control sequences (colours, cursor), operating system commands (titles, links), choice of a character set.
 ESCAPES = re.compile("\x1b(?:\\[[0-?]*[ -/]*[@-~]|\\][^\x07\x1b\n]*(?:\x07|\x1b\\\\)|[()][0-9A-Za-z])")
@@ -41,38 +41,50 @@ def with_plain_characters(rows: Rows, profile: str) -> Rows:
         rows: the documents.
         profile: prose, code or math.
     """
-    positions, points = _odd(rows, alphabet(profile))
+    letters = alphabet(profile)
+    positions, points = _odd(rows, letters)
     if not len(positions):
         return rows
+    row = rows.at(positions)
+    whole = np.zeros(len(rows.offsets), np.bool_)  # documents to be looked at as a whole
+    whole[row[letters.becomes[points] == 0]] = True
+    easy = np.flatnonzero(~whole[row])
+    if len(easy):
+        rows = _with_spaces(rows, positions[easy], letters.becomes[points[easy]])
     # One number for each document and odd character in it: a document is then repaired with few calls of str.replace.
     found: dict[int, str] = {}
-    for number in np.unique(rows.at(positions) << 21 | points).tolist():
+    hard = np.flatnonzero(whole[row])
+    for number in np.unique(row[hard] << 21 | points[hard]).tolist():
         found[number >> 21] = found.get(number >> 21, "") + chr(number & 0x1FFFFF)
     changed: list[int] = []
     texts: list[bytes] = []
-    for row, odd in found.items():
-        old = rows.data[rows.offsets[row] : rows.offsets[row + 1]].tobytes()
-        new = _replaced(old, odd, profile) or plain(old.decode(), odd, profile).encode()
+    for document, odd in found.items():
+        old = rows.data[rows.offsets[document] : rows.offsets[document + 1]].tobytes()
+        new = plain(old.decode(), odd, profile).encode()
         if new != old:
-            changed.append(row)
+            changed.append(document)
             texts.append(new)
     return rows.with_rows(np.array(changed, np.int64), texts)
 
 
-def _replaced(text: bytes, odd: str, profile: str) -> bytes | None:
-    """What `plain` gives, where every odd character becomes another one; else None.
+def _with_spaces(rows: Rows, positions: Integers, becomes: Bytes) -> Rows:
+    """Documents with the character at each position replaced by one byte, and the two of CR LF by one line feed.
 
-    By far most documents with odd characters have no others than these. A space or line feed in place of another keeps
-    neighbours apart, so the text need not be decoded.
+    A space or line feed in place of another keeps neighbours apart, so nothing else need be looked at.
+
+    Args:
+        rows: the documents.
+        positions: int64[k], first bytes, increasing.
+        becomes: uint8[k], SPACE or LINE_FEED.
     """
-    becomes = replacements(profile)
-    if not all(map(becomes.get, odd)):
-        return None
-    if "\r" in odd:
-        text = text.replace(b"\r\n", b"\n")
-    for character in odd:
-        text = text.replace(character.encode(), becomes[character].encode())
-    return text
+    first = rows.data[positions]
+    width = 1 + (first >= 0xC0).astype(np.int64) + (first >= 0xE0)
+    after = positions + 1
+    pair = (first == CARRIAGE_RETURN) & (np.take(rows.data, after, mode="clip") == LINE_FEED) & ~rows.meets(after)
+    data = rows.data.copy()
+    data[positions] = becomes
+    cut = np.flatnonzero((width > 1) | pair)
+    return Rows(data, rows.offsets).without(after[cut] - pair[cut], (positions + width)[cut])
 
 
 def plain(text: str, odd: str, profile: str) -> str:
@@ -93,8 +105,7 @@ def plain(text: str, odd: str, profile: str) -> str:
     for character in odd:
         if character in becomes:
             text = text.replace(character, becomes[character])
-    # A space or line feed in place of another keeps neighbours apart; what vanishes can bring marks to other letters.
-    return text if all(map(becomes.get, odd)) else _settled(text)
+    return _settled(text)  # what vanishes can bring marks to other letters
 
 
 def overstruck(text: str) -> str:
@@ -155,40 +166,35 @@ def _odd(rows: Rows, letters: Alphabet) -> tuple[Integers, Points]:
     Returns:
         Byte positions, int64[k]; code points, int32[k].
     """
-    data = rows.data
-    positions = _controls(data)
-    points = data[positions].astype(np.int32)
-    wide = _candidates(data, letters)
+    controls, wide = _candidates(rows.data, letters)
     if not len(wide):
-        return positions, points
-    wide_points = point_at(data, wide)
-    kinds = letters.kinds[wide_points]
+        return controls, rows.data[controls].astype(np.int32)
+    points = point_at(rows.data, wide)
+    kinds = letters.kinds[points]
     odd = kinds & (ODD | NOT_NFC) != 0
     for kind, judge in ((MARK, _misplaced_marks), (JOINT, _misplaced_joints)):
         which = np.flatnonzero(kinds & kind)
         if len(which):
-            odd[which] |= judge(rows, letters, wide[which], wide_points[which])
-    return np.concatenate([positions, wide[odd]]), np.concatenate([points, wide_points[odd]])
+            odd[which] |= judge(rows, letters, wide[which], points[which])
+    positions = np.concatenate([controls, wide[odd]])
+    order = np.argsort(positions)
+    return positions[order], np.concatenate([rows.data[controls].astype(np.int32), points[odd]])[order]
 
 
-def _controls(data: Bytes) -> Integers:
-    """Positions of ASCII control characters other than tab and line feed."""
-    odd = ((data < 0x20) & (data - np.uint8(TAB) > 1)) | (data == 0x7F)  # tab and line feed are neighbours
-    return np.flatnonzero(odd) if odd.any() else np.zeros(0, np.int64)
-
-
-def _candidates(data: Bytes, letters: Alphabet) -> Integers:
-    """First bytes of all characters beyond ASCII that have a kind, and of some that have none."""
-    high = data >= 0xC2
-    count = np.count_nonzero(high)
-    if not count:
-        return np.zeros(0, np.int64)
-    if count > len(data) // 16:  # dense: a table look-up of every byte is cheaper than the positions of all
-        high = np.frombuffer(data.tobytes().translate(letters.leads), np.bool_)
-    positions = np.flatnonzero(high)
-    keys = (data[positions] & 0x3F).astype(np.uint16) << 6 | data[1:][positions] & 0x3F
-    known: Integers = positions[letters.seconds[keys]]
-    return known
+def _candidates(data: Bytes, letters: Alphabet) -> tuple[Integers, Integers]:
+    """Positions of ASCII controls but tab and line feed; first bytes of wider characters that may have a kind."""
+    unusual = data - np.uint8(0x20) >= 0x5F  # all but the ASCII characters that show
+    if np.count_nonzero(unusual) > len(data) // 16:  # dense: looked up byte by byte, few positions are left
+        odd = ((data < 0x20) & (data - np.uint8(TAB) > 1)) | (data == 0x7F)  # tab and line feed are neighbours
+        controls = np.flatnonzero(odd) if odd.any() else np.zeros(0, np.int64)
+        leads = np.flatnonzero(np.frombuffer(data.tobytes().translate(letters.leads), np.bool_))
+    else:
+        positions = np.flatnonzero(unusual)
+        byte = data[positions]
+        controls = positions[(byte < 0x80) & (byte - np.uint8(TAB) > 1)]
+        leads = positions[byte >= 0xC2]
+    keys = (data[leads] & 0x3F).astype(np.uint16) << 6 | data[1:][leads] & 0x3F
+    return controls, leads[letters.seconds[keys]]
 
 
 def point_at(data: Bytes, positions: Integers) -> Points:

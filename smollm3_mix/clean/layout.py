@@ -5,13 +5,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from smollm3_mix.clean.rows import Bytes, Flags, Integers, Rows
+from smollm3_mix.clean.rows import Flags, Integers, Rows
 
 SPACE, TAB, LINE_FEED, BACKTICK = 0x20, 0x09, 0x0A, 0x60
 # First bytes of a line of quoted code: Markdown's indented code, a tab, a Python session.
 QUOTED = (b"    ", b"\t", b">>>", b"...")
-# Cuts rarer than one in so many bytes are made by joining what lies between; denser ones by a mask over every byte.
-SPARSE = 256
 
 _BLANK_LINES = re.compile(rb"(?:[ \t]*\n)+")
 
@@ -97,28 +95,20 @@ def _evened(rows: Rows, collapse: bool) -> Rows:
     if len(inner):
         tabs = (runs.tabs[dirty[inner]] > 0) | (data[start[inner]] == TAB)
         data[cut[inner]] = np.where(tabs, TAB, SPACE)
-    total = np.concatenate([[0], np.cumsum(cut - start)])
-    return Rows(_without(data, start, cut), rows.offsets - total[np.searchsorted(start, rows.offsets)])
-
-
-def _without(data: Bytes, start: Integers, end: Integers) -> Bytes:
-    """The bytes but for those from each start to its end; both increasing."""
-    if len(start) < len(data) // SPARSE:
-        view = data.data
-        bounds = zip([0, *end.tolist()], [*start.tolist(), len(data)], strict=True)
-        return np.frombuffer(b"".join([view[first:last] for first, last in bounds]), np.uint8)
-    removed = end - start
-    keep = np.ones(len(data), np.bool_)
-    keep[np.repeat(start - np.cumsum(removed) + removed, removed) + np.arange(removed.sum())] = False
-    kept: Bytes = data[keep]
-    return kept
+    return Rows(data, rows.offsets).without(start, cut)
 
 
 def _runs(rows: Rows) -> _Runs:
-    """The runs of a block of trimmed documents; none spans two of them."""
+    """The runs of a block of trimmed documents but for those of two line feeds; none spans two documents."""
     data = rows.data
     space = data <= SPACE
     pair = np.flatnonzero(space[1:] & space[:-1])
+    if len(pair):  # by far most runs are the single blank line between paragraphs, which is as it should be
+        joined = np.diff(pair) == 1
+        blank = (data[pair] == LINE_FEED) & (data[pair + 1] == LINE_FEED)
+        blank[1:] &= ~joined
+        blank[:-1] &= ~joined
+        pair = pair[~blank]
     if not len(pair):
         return _Runs(pair, pair, pair, pair, pair)
     gap = np.flatnonzero(np.diff(pair) != 1)
@@ -149,13 +139,14 @@ def _in_quoted_code(rows: Rows, positions: Integers) -> Flags:
         positions: int64[k], increasing.
     """
     feeds = np.flatnonzero(rows.data == LINE_FEED)
-    starts = _line_starts(rows, feeds, positions)
     quoted = np.zeros(len(positions), np.bool_)
-    begins = np.take(rows.data, starts)
-    for mark in QUOTED:
-        some = np.flatnonzero(begins == mark[0])
-        if len(some):
-            quoted[some] |= _begins(rows, starts[some], mark)
+    lines = np.concatenate([rows.offsets[:-1], feeds + 1])  # the last may be the block's end
+    begins = np.take(rows.data, lines, mode="clip")
+    marked = [some[_begins(rows, some, mark)] for mark in QUOTED for some in [lines[begins == mark[0]]] if len(some)]
+    if any(map(len, marked)):  # few texts have such a line, and only then it matters which line a position is in
+        starts = np.sort(np.concatenate(marked))
+        mine = _line_starts(rows, feeds, positions)
+        quoted = np.take(starts, np.searchsorted(starts, mine), mode="clip") == mine
     fences = _fences(rows, feeds)
     if len(fences):
         document = rows.offsets[rows.at(positions)]

@@ -13,6 +13,8 @@ Integers = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 
 INT32_MAX = 2**31 - 1
+# Cuts rarer than one in so many bytes are made by joining what lies between; denser ones by a mask over every byte.
+SPARSE = 256
 
 
 class Rows(NamedTuple):
@@ -46,6 +48,25 @@ class Rows(NamedTuple):
             )
             for first, last in pairwise(bounds)
         ]
+
+    def without(self, start: Integers, end: Integers) -> "Rows":
+        """The same documents but for the bytes from each start to its end, which lie in one document each.
+
+        Args:
+            start: int64[k], increasing.
+            end: int64[k], increasing, each above its start.
+        """
+        removed = end - start
+        total = np.concatenate([[0], np.cumsum(removed)])
+        if len(start) < len(self.data) // SPARSE:
+            view = self.data.data
+            bounds = zip([0, *end.tolist()], [*start.tolist(), len(self.data)], strict=True)
+            data = np.frombuffer(b"".join([view[first:last] for first, last in bounds]), np.uint8)
+        else:
+            keep = np.ones(len(self.data), np.bool_)
+            keep[np.repeat(start - total[:-1], removed) + np.arange(total[-1])] = False
+            data = self.data[keep]
+        return Rows(data, self.offsets - total[np.searchsorted(start, self.offsets)])
 
     def with_rows(self, rows: Integers, texts: Sequence[bytes]) -> "Rows":
         """The same documents with some replaced; the same object if `rows` is empty.
