@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parent.parent / "smollm3_mix"
 FLOORS = [
     ["errors", "schema"],
     ["measure"],
-    ["clean", "judge", "dedup", "merge", "tokens", "tally"],
+    ["clean", "judge", "dedup", "merge", "tokens", "tally", "exclude"],
     ["recipe"],
     ["sources"],
     ["mix"],
@@ -29,7 +29,7 @@ OUTSIDE = {
     "schema": {"pyarrow"},
     "clean": PURE | {"ftfy"},
     "dedup": PURE | {"xxhash"},
-    **dict.fromkeys(("measure", "judge", "merge", "tokens", "tally"), PURE),
+    **dict.fromkeys(("measure", "judge", "merge", "tokens", "tally", "exclude"), PURE),
     "recipe": {"yaml"},
     "sources": PURE | {"datasets", "huggingface_hub", "fsspec"},
     "mix": PURE,

@@ -15,6 +15,7 @@ from smollm3_mix.dedup import Dedup, Near
 from smollm3_mix.errors import RecipeError
 from smollm3_mix.judge import Judge
 from smollm3_mix.recipe import Block, Holdout, Kind, Recipe, Source, read
+from smollm3_mix.recipe.filters import Exclude
 from smollm3_mix.recipe.syntax import dump, load
 
 WORDS = st.one_of(
@@ -168,6 +169,7 @@ DECIDING = {
     "order": "iid",
     "block": Block(rows=7),
     "shuffle": "none",
+    "exclude": Exclude("x", "0" * 64),
     "dedup": Dedup(near=Near()),
     "holdout": Holdout(fraction=0.1),
     "on_exhausted": "repeat",

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
-from urllib.parse import unquote
 
 import datasets
 
@@ -17,8 +16,7 @@ from smollm3_mix.errors import RecipeError
 from smollm3_mix.recipe import Recipe, Source, read
 from smollm3_mix.register import EXTENSION
 from smollm3_mix.sources import local
-
-_ON_THE_HUB = re.compile(r"hf://datasets/(?P<repository>[^/@]+/[^/@]+)(@(?P<revision>[^/]+))?/(?P<file>.+)")
+from smollm3_mix.sources.exclusion import local_copy
 
 
 @dataclass
@@ -80,7 +78,8 @@ class SmolLM3MixConfig(datasets.BuilderConfig):  # type: ignore[misc]  # dataset
         if isinstance(self.recipe, Recipe):
             return self.recipe.with_(**changes) if changes else self.recipe
         place = self._place()
-        recipe = read(local_copy(place, token), **changes)
+        folder = place.rpartition("/")[0] if place.startswith("hf://") else None
+        recipe = read(local_copy(place, token), folder=folder, **changes)
         if place.startswith("hf://") and not self.trust_remote_code:
             refuse_functions(place, recipe)
         return recipe
@@ -136,17 +135,3 @@ def local_files(recipe: Recipe, source: Source) -> Iterator[tuple[str, int, int]
             if path.is_file():
                 status = path.stat()
                 yield str(path), status.st_size, status.st_mtime_ns
-
-
-def local_copy(place: str, token: str | bool | None) -> str:
-    """`place` itself, or the path of a local copy where it is the URL of a file on the Hub (cached by its commit)."""
-    if "://" not in place:
-        return place
-    from huggingface_hub import hf_hub_download
-
-    found = _ON_THE_HUB.fullmatch(place)
-    if found is None:
-        raise RecipeError(place, ["expected hf://datasets/<owner>/<name>[@<revision>]/<path>, a path, or a name"])
-    repository, revision, file = found["repository"], found["revision"], found["file"]
-    revision = revision and unquote(revision)
-    return hf_hub_download(repository, file, repo_type="dataset", revision=revision, token=token)

@@ -152,7 +152,7 @@ class Draws:
     def _line(self, place: int, source: Source) -> Drawn:
         resolved = self._mix.plan.resolved[source.id]
         parts = deal(resolved, 1, self.recipe.seed, shuffle=False)[0]
-        reader = Reader(source, resolved, parts, self.recipe.block, self._mix.plan.token)
+        reader = Reader(source, resolved, parts, self.recipe.block, self._mix.plan.token, self._mix.plan.excluded)
         return Drawn(self._undeduped, place, source, reader)
 
     def _settled(self, lines: Sequence[Drawn], drawn: pa.RecordBatch) -> pa.StringArray:

@@ -91,7 +91,7 @@ class Mix:
         for place, source in enumerate(recipe.active):
             resolved = self.plan.resolved[source.id]
             parts = deal(resolved, self.num_lanes, recipe.seed, recipe.shuffle == "block")[number]
-            reader = Reader(source, resolved, parts, recipe.block, self.plan.token)
+            reader = Reader(source, resolved, parts, recipe.block, self.plan.token, self.plan.excluded)
             lines.append(Line(recipe, place, source, reader, number, self.split))
         seen = dedup.Seen(recipe.dedup, recipe.dedup.memory // self.num_lanes) if remembers(recipe) else None
         return Lane(recipe, lines, number, self.limits(number), seen, self._order(recipe, number))

@@ -1,15 +1,17 @@
 """The fingerprint of a recipe: what decides the output, and what does not.
 
-In: seed, lanes, weigh_by, order, block, shuffle, tokens, dedup, holdout, on_exhausted, weighted; and of each source, in
-the recipe's order: id, weight as written, name, config, data_dir, data_files, revision, split, text_field, separator,
-id_field, where, keep, tokens_per_byte, max_passes, clean, judge, content, and whether it is available. Defaults count
-as if they were written, so a version with other defaults gives other fingerprints.
+In: seed, lanes, weigh_by, order, block, shuffle, tokens, dedup, holdout, on_exhausted, weighted, the entries of
+`exclude`; and of each source, in the recipe's order: id, weight as written, name, config, data_dir, data_files,
+revision, split, text_field, separator, id_field, where, keep, tokens_per_byte, max_passes, clean, judge, content, and
+whether it is available. Defaults count as if they were written, so a version with other defaults gives other
+fingerprints; but a list or a set of texts to keep out that a recipe does not have is not counted at all.
 
 Out: file, folder, description, ignored; of a source kind (but for what `clean` and `judge` took from it), license,
 gated, deviation and the words of `unavailable`; comments, the order of keys and the way a number is written (1e-5 or
 0.00001, 1MiB or 1048576).
 
-Not seen: the data. An unpinned revision and a local path stand for what lies there; a pinned recipe is exact.
+Not seen: the data. An unpinned revision, a list of the Hub that is not pinned and a local path stand for what lies
+there; a pinned recipe is exact.
 """
 
 import hashlib
@@ -36,6 +38,10 @@ def deciding(recipe: "Recipe") -> dict[str, Any]:
     """Everything that decides the output, in JSON's types; `sources` is a list in the recipe's order."""
     whole: dict[str, Any] = plain(recipe)
     chosen = {key: value for key, value in whole.items() if key not in _NOT_OF_RECIPE}
+    if recipe.exclude is None:  # so that what is not used changes no fingerprint
+        del chosen["exclude"]
+    elif recipe.exclude.sha256 is not None:
+        chosen["exclude"] = {"sha256": recipe.exclude.sha256}
     sources = [{key: value for key, value in s.items() if key not in _NOT_OF_SOURCE} for s in whole["sources"]]
     for source in sources:
         source["unavailable"] = source["unavailable"] is not None

@@ -13,6 +13,7 @@ from smollm3_mix.dedup import Dedup
 from smollm3_mix.errors import RecipeError
 from smollm3_mix.judge import Judge
 from smollm3_mix.recipe import fingerprint as _fingerprint
+from smollm3_mix.recipe.filters import Exclude
 from smollm3_mix.recipe.values import Faults, at_least, choice, show
 from smollm3_mix.schema import ON_EXHAUSTED, ORDERS, SHUFFLES, WEIGH_BY
 
@@ -167,6 +168,7 @@ class Recipe:
         weighted: False for the old split-list form and `weighted: false`: every weight is 1, and the sources stand one
             after another if the caller wishes so.
         ignored: sentences on settings of old files that are read and not used.
+        exclude: the list of what must not come out, or None.
         description, seed, lanes, weigh_by, order, block, shuffle, tokens, dedup, holdout, on_exhausted: as in a file.
     """
 
@@ -181,6 +183,7 @@ class Recipe:
     block: Block = Block()
     shuffle: str = "block"
     tokens: str = "per_byte"
+    exclude: Exclude | None = None
     dedup: Dedup = _DEDUP
     holdout: Holdout = Holdout()
     on_exhausted: str = "error"

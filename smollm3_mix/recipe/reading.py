@@ -10,6 +10,7 @@ from smollm3_mix.clean import Cleaning
 from smollm3_mix.errors import RecipeError
 from smollm3_mix.judge import Judge
 from smollm3_mix.recipe.files import UNWEIGHTED, find, shipped
+from smollm3_mix.recipe.filters import pinned
 from smollm3_mix.recipe.model import Kind, Recipe, Source
 from smollm3_mix.recipe.old import LISTS, OLD_KEYS, settings
 from smollm3_mix.recipe.syntax import load
@@ -50,12 +51,19 @@ _SYNONYMS = {
 }
 
 
-def read(path_or_name: str | os.PathLike[str], *, use_weights: bool | None = None, **overrides: Any) -> Recipe:
+def read(
+    path_or_name: str | os.PathLike[str],
+    *,
+    use_weights: bool | None = None,
+    folder: str | None = None,
+    **overrides: Any,
+) -> Recipe:
     """The recipe of a file, of a shipped name or of one of the old tool's names (see `find`).
 
     Args:
         path_or_name: path, or name such as `stage1`.
         use_weights: True refuses a recipe without weights. False and None take any.
+        folder: path or hf:// URL beside which relative paths are looked for; default: the file's own.
         overrides: other values for top-level keys, as for `Recipe.with_`; None leaves what the file says.
 
     Raises:
@@ -69,7 +77,7 @@ def read(path_or_name: str | os.PathLike[str], *, use_weights: bool | None = Non
     given = load(path.read_bytes(), faults)
     if faults:
         raise RecipeError(file, faults)
-    recipe = _recipe(given, file, str(path.resolve().parent))
+    recipe = _recipe(given, file, folder or str(path.resolve().parent))
     if not own and asked.name == UNWEIGHTED:
         sources = tuple(dataclasses.replace(source, weight=1.0) for source in recipe.sources)
         recipe = dataclasses.replace(recipe, file=UNWEIGHTED, sources=sources, weighted=False)
@@ -101,8 +109,9 @@ def changed(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
         elif given is not None:
             values[key] = read_value(hints[key], given, Place(keys=key), faults)
     kept = {key: value for key, value in values.items() if value is not BAD}
+    new = recipe
     try:
-        new = dataclasses.replace(recipe, **kept)
+        new = _with_list(dataclasses.replace(recipe, **kept), faults)
     except Faults as error:
         faults.extend(error.args)
     if faults:
@@ -147,10 +156,21 @@ def _recipe(given: Any, file: str, folder: str) -> Recipe:
         sources = [_stand_in("?")]
     values = {key: top[key] for key in _KEYS if key in top}
     values |= {"sources": sources, "file": file, "folder": folder, "weighted": weighted, "ignored": ignored}
-    recipe = read_dataclass(Recipe, values, Place(), faults)
+    recipe = _with_list(read_dataclass(Recipe, values, Place(), faults), faults)
     if faults or of_sources:
         raise RecipeError(file, faults + of_sources)
     return recipe
+
+
+def _with_list(recipe: Any, faults: list[str]) -> Any:
+    """The recipe with its list's digest, if the list lies on this machine; BAD stays BAD."""
+    if recipe is BAD:
+        return BAD
+    try:
+        return dataclasses.replace(recipe, exclude=pinned(recipe.exclude, recipe.folder))
+    except Faults as error:
+        faults.extend(error.args)
+        return recipe
 
 
 def _default(cls: type[Any], key: str, top: Mapping[str, Any], faults: list[str]) -> Any:

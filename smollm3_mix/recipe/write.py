@@ -12,6 +12,7 @@ from smollm3_mix.recipe.values import plain
 
 _TOP = ("description", "seed", "lanes", "weigh_by", "order", "block", "shuffle", "tokens")
 _TOP_AFTER_DEFAULTS = ("dedup", "holdout", "on_exhausted")
+_TOP_WHERE_USED = ("exclude",)
 
 
 def default_id(name: str, config: str | None) -> str:
@@ -36,6 +37,7 @@ def to_yaml(recipe: Recipe) -> str:
     top = Block({key: plain(getattr(recipe, key)) for key in _TOP})
     top["judge"] = _judge(judge)
     top |= {key: plain(getattr(recipe, key)) for key in _TOP_AFTER_DEFAULTS}
+    top |= {key: plain(value) for key in _TOP_WHERE_USED if (value := getattr(recipe, key)) is not None}
     if not recipe.weighted:
         top["weighted"] = False
     top["datasets"] = [_source(source, recipe.weighted, judge) for source in recipe.sources]

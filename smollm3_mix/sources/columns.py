@@ -13,11 +13,14 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from smollm3_mix.exclude import IDS as LISTED_IDS
+from smollm3_mix.exclude import PLACES, Excluded, is_key, is_place
 from smollm3_mix.sources.plan import Fault
 from smollm3_mix.sources.where import Where, matches
 
 if TYPE_CHECKING:
     from smollm3_mix.recipe import Source
+    from smollm3_mix.sources.plan import Span
 
 ROWS = pa.schema(
     [("text", pa.string()), ("reason", pa.string()), ("id", pa.string()), ("meta", pa.string()), ("row", pa.int64())]
@@ -34,6 +37,26 @@ Path = tuple[str, ...]
 
 
 @dataclass(frozen=True)
+class Barred:
+    """How the rows of one file are looked up in the recipe's list of what must not come out.
+
+    Attributes:
+        excluded: the list.
+        file: path of the file.
+        keys: paths of the columns that are looked up, each with whether it holds urls or repositories.
+    """
+
+    excluded: Excluded
+    file: str
+    keys: tuple[tuple[Path, bool], ...]
+
+    def rows(self, columns: Sequence[pa.StringArray], numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+        """bool[rows]: which rows are listed, by the values of `keys`."""
+        keys = [(column, is_place) for column, (_, is_place) in zip(columns, self.keys, strict=True)]
+        return self.excluded.listed(keys, self.file, numbers)
+
+
+@dataclass(frozen=True)
 class Columns:
     """The columns of one file that a source needs, as paths into its top-level columns.
 
@@ -43,6 +66,7 @@ class Columns:
         id: path of the id, None if the file has none.
         where: conditions a row must meet.
         keep: name in `meta` and path.
+        barred: what must not come out, None where there is no list.
     """
 
     texts: tuple[Path, ...]
@@ -50,6 +74,7 @@ class Columns:
     id: Path | None
     where: tuple[Where, ...]
     keep: tuple[tuple[str, Path], ...]
+    barred: Barred | None = None
 
     @property
     def paths(self) -> list[Path]:
@@ -59,6 +84,7 @@ class Columns:
             *([self.id] if self.id else []),
             *(w.path for w in self.where),
             *(p for _, p in self.keep),
+            *([p for p, _ in self.barred.keys] if self.barred else []),
         ]
         return list(dict.fromkeys(found))
 
@@ -68,13 +94,22 @@ class Columns:
         return list(dict.fromkeys(path[0] for path in self.paths))
 
 
-def bind(source: Source, names: Sequence[str], *, strict: bool = True) -> Columns:
+def bound(span: Span, names: Sequence[str], *, strict: bool = True) -> Columns:
+    """What is needed of the file of a span; see `bind`."""
+    return bind(span.source, names, strict=strict, excluded=span.excluded, file=span.file.path)
+
+
+def bind(
+    source: Source, names: Sequence[str], *, strict: bool = True, excluded: Excluded | None = None, file: str = ""
+) -> Columns:
     """What `source` needs of a file whose top-level columns are `names`.
 
     Args:
         source: of the recipe.
         names: top-level columns.
         strict: False where rows may lack keys (json): columns not seen so far are taken to exist.
+        excluded: what must not come out; the columns it is to be compared with are needed too.
+        file: path of the file.
 
     Raises:
         Fault: a column the recipe names is not there.
@@ -94,7 +129,15 @@ def bind(source: Source, names: Sequence[str], *, strict: bool = True) -> Column
         id=path_of(own, names) if own else None,
         where=tuple(Where(path_of(column, names), op, value) for column, op, value in source.where),
         keep=tuple((name, path_of(name, names)) for name in kept),
+        barred=None if excluded is None else Barred(excluded, file, _keys(source, own, names, strict=strict)),
     )
+
+
+def _keys(source: Source, own: str | None, names: Sequence[str], *, strict: bool) -> tuple[tuple[Path, bool], ...]:
+    """Columns that are looked up in a list: the id, and all with the name of an id, a url or a repository."""
+    unseen = [] if strict else [name for name in (*LISTED_IDS, *PLACES) if name not in names]
+    named = [name for name in (*names, *unseen, *source.keep) if is_key(name)]
+    return tuple((path_of(name, names), is_place(name)) for name in dict.fromkeys([*([own] if own else []), *named]))
 
 
 def meant(name: str, names: Sequence[str]) -> str:
@@ -119,7 +162,8 @@ def listed(names: Sequence[str], most: int = 40) -> str:
 def rows(batch: pa.RecordBatch, columns: Columns, numbers: npt.NDArray[np.int64]) -> pa.RecordBatch:
     """One row of schema ROWS for each row of a batch that holds (at least) the columns needed.
 
-    Reasons, the first that applies: `where` (a condition is not met), `invalid_utf8`, `not_text` (null, or no string).
+    Reasons, the first that applies: `where` (a condition is not met), `excluded` (the recipe's list names it),
+    `invalid_utf8`, `not_text` (null, or no string).
 
     Args:
         batch: as decoded.
@@ -137,7 +181,10 @@ def rows(batch: pa.RecordBatch, columns: Columns, numbers: npt.NDArray[np.int64]
         passed &= matches(leaf(batch, where.path), where)
     ids = _readable(leaf(batch, columns.id)) if columns.id else pa.nulls(len(batch), pa.string())
     meta = _meta(batch, columns) if columns.keep else pa.nulls(len(batch), pa.string())
-    return finish(texts, damaged, passed, (ids, meta), numbers)
+    barred = None
+    if columns.barred is not None:
+        barred = columns.barred.rows([_key(leaf(batch, path)) for path, _ in columns.barred.keys], numbers)
+    return finish(texts, damaged, passed, (ids, meta), numbers, barred=barred)
 
 
 def finish(
@@ -146,6 +193,8 @@ def finish(
     passed: npt.NDArray[np.bool_],
     own: tuple[pa.StringArray, pa.StringArray],
     numbers: npt.NDArray[np.int64],
+    *,
+    barred: npt.NDArray[np.bool_] | None = None,
 ) -> pa.RecordBatch:
     """Rows of schema ROWS, with reasons filled in and everything of a row with a reason set to null.
 
@@ -155,13 +204,19 @@ def finish(
         passed: bool[rows], every condition is met.
         own: ids and kept columns.
         numbers: int64[rows].
+        barred: bool[rows], must not come out; None: nothing is.
     """
     absent = texts.is_null().to_numpy(zero_copy_only=False)
     reasons, (ids, meta) = pa.nulls(len(texts), pa.string()), own
     bad = damaged | ~passed | absent
+    if barred is not None:
+        bad |= barred
     if bad.any():
-        codes = np.where(~passed, 0, np.where(damaged, 1, 2)).astype(np.int8)
-        names = pa.array(["where", "invalid_utf8", "not_text"])
+        codes = np.where(damaged, 2, 3).astype(np.int8)
+        if barred is not None:
+            codes[barred] = 1
+        codes[~passed] = 0
+        names = pa.array(["where", "excluded", "invalid_utf8", "not_text"])
         reasons = names.take(pa.array(codes, mask=~bad))
         mask, none = pa.array(bad), pa.scalar(None, pa.string())
         texts, ids, meta = (pc.if_else(mask, none, column) for column in (texts, ids, meta))
@@ -278,6 +333,11 @@ def _readable(array: pa.Array) -> pa.StringArray:
     if not damaged.any():
         return texts
     return pa.array([None if v is None else v.decode("utf-8", "replace") for v in array.cast(pa.binary()).to_pylist()])
+
+
+def _key(array: pa.Array) -> pa.StringArray:
+    """The values to be looked up in a list, as strings; null where they are lists or structs."""
+    return pa.nulls(len(array), pa.string()) if pa.types.is_nested(array.type) else _readable(array)
 
 
 def _meta(batch: pa.RecordBatch, columns: Columns) -> pa.StringArray:

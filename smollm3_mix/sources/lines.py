@@ -23,6 +23,7 @@ from smollm3_mix.sources.plan import Fault, Span
 from smollm3_mix.sources.where import Where, kind, matches
 
 if TYPE_CHECKING:
+    from smollm3_mix.exclude import Excluded
     from smollm3_mix.recipe import Source
 
 CHUNK = 1 << 18
@@ -45,7 +46,7 @@ def read(span: Span) -> Iterator[pa.RecordBatch]:
     """
     number, known = 0, None
     for chunk in chunks(stream(span.file, span.token), min(CHUNK, span.bytes)):
-        known = known or _known(span.source, chunk)
+        known = known or _known(span.source, chunk, span.excluded, span.file.path)
         ends = np.flatnonzero(np.frombuffer(chunk, np.uint8) == NEWLINE) + 1
         numbers = np.arange(number, number + len(ends), dtype=np.int64)
         number += len(ends)
@@ -96,10 +97,13 @@ def _sample(chunk: bytes) -> list[dict[str, Any]]:
     return [line for line in (_object(line, number) for number, line in enumerate(found)) if line is not None]
 
 
-def _known(source: Source, chunk: bytes) -> tuple[Columns, pa.Schema | None]:
+def _known(
+    source: Source, chunk: bytes, excluded: Excluded | None = None, file: str = ""
+) -> tuple[Columns, pa.Schema | None]:
     """The columns needed, and their types if Arrow can parse them all exactly."""
     sample = _sample(chunk)
-    columns = bind(source, list(dict.fromkeys(name for line in sample for name in line)), strict=False)
+    seen = list(dict.fromkeys(name for line in sample for name in line))
+    columns = bind(source, seen, strict=False, excluded=excluded, file=file)
     return columns, _schema(columns, sample)
 
 
@@ -172,7 +176,12 @@ def _rows(objects: list[dict[str, Any]], columns: Columns, numbers: npt.NDArray[
         for item in objects
     ]
     own = pa.array(ids, pa.string()), pa.array(meta, pa.string())
-    return finish(pa.array(texts, pa.string()), damaged, passed, own, numbers)
+    barred = None
+    if columns.barred is not None:
+        paths = [path for path, _ in columns.barred.keys]
+        keys = [pa.array([_scalar(_value(item, path)) for item in objects], pa.string()) for path in paths]
+        barred = columns.barred.rows(keys, numbers)
+    return finish(pa.array(texts, pa.string()), damaged, passed, own, numbers, barred=barred)
 
 
 def _value(item: Any, path: Path) -> Any:
@@ -211,7 +220,8 @@ def _fit(value: Any, where: Where, number: int) -> Any:
 def _schema(columns: Columns, sample: list[dict[str, Any]]) -> pa.Schema | None:
     """Types of the needed columns, None if some have values that Arrow would not give back exactly."""
     wanted: dict[Path, pa.DataType] = dict.fromkeys(columns.texts, pa.string())
-    for path in [*([columns.id] if columns.id else []), *(path for _, path in columns.keep)]:
+    keys = [path for path, _ in columns.barred.keys] if columns.barred else []
+    for path in [*([columns.id] if columns.id else []), *(path for _, path in columns.keep), *keys]:
         given = _plain([_value(item, path) for item in sample])
         if given is None or wanted.get(path, given) != given:
             return None

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from smollm3_mix.sources.columns import Columns, bind, dropped, rows
+from smollm3_mix.sources.columns import Columns, bind, bound, dropped, rows
 from smollm3_mix.sources.files import Ranged, local, state
 from smollm3_mix.sources.plan import File, Span, Token
 from smollm3_mix.sources.where import possible
@@ -68,7 +68,7 @@ def read(span: Span) -> Iterator[pa.RecordBatch]:
     """
     file, part = span.file, span.part
     metadata = footer(file, span.token)
-    columns = bind(span.source, metadata.schema.to_arrow_schema().names)
+    columns = bound(span, metadata.schema.to_arrow_schema().names)
     leaves = _leaves(metadata, columns)
     edges = _edges(metadata)
     weights = [_weight(metadata.row_group(group), leaves) for group in range(metadata.num_row_groups)]

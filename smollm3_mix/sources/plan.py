@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
+    from smollm3_mix.exclude import Excluded
     from smollm3_mix.recipe import Recipe, Source
 
 
@@ -58,6 +59,7 @@ class Span(NamedTuple):
         rows: most rows of a batch.
         bytes: about the most bytes of text in a batch.
         token: for the Hub.
+        excluded: rows that must not come out.
     """
 
     source: Source
@@ -67,6 +69,7 @@ class Span(NamedTuple):
     rows: int
     bytes: int
     token: Token = None
+    excluded: Excluded | None = None
 
     @property
     def file(self) -> File:
@@ -132,9 +135,11 @@ class Plan:
         resolved: by source id, in recipe order.
         skipped: reason by source id, for every source that gives nothing to the mix.
         token: what readers of these files need; in no representation and no state.
+        excluded: the recipe's list of what must not come out, read once for all who read lanes.
     """
 
     recipe: Recipe
     resolved: dict[str, Resolved] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
     token: Token = field(default=None, repr=False, compare=False)
+    excluded: Excluded | None = field(default=None, repr=False, compare=False)

@@ -20,6 +20,7 @@ from smollm3_mix.sources.files import broken, local, why
 from smollm3_mix.sources.plan import Cursor, Fault, Part, Resolved, Span, Token
 
 if TYPE_CHECKING:
+    from smollm3_mix.exclude import Excluded
     from smollm3_mix.recipe import Block, Source
 
 Decoder = Callable[[Span], Iterator[pa.RecordBatch]]
@@ -41,7 +42,7 @@ class RawBlock:
 
     Attributes:
         texts: pa.StringArray[n]; null exactly where `reasons` is not.
-        reasons: pa.StringArray[n]: why a row has no text: `where`, `invalid_utf8`, `not_text`; null where it has.
+        reasons: pa.StringArray[n]: `where`, `excluded`, `invalid_utf8`, `not_text`; null where a row has a text.
         ids: pa.StringArray[n], the source's own ids; None if it has none.
         meta: pa.StringArray[n], the kept columns as JSON objects; None if nothing is kept.
         file: path of the shard, for the record.
@@ -75,14 +76,21 @@ class Reader:
         parts: the lane's share of them, from `deal`.
         block: the recipe's block rule.
         token: for the Hub; None uses the saved login or `HF_TOKEN`.
+        excluded: what must not come out.
     """
 
-    def __init__(
-        self, source: Source, resolved: Resolved, parts: tuple[Part, ...], block: Block, token: Token = None
+    def __init__(  # noqa: PLR0917 - as a plan has them
+        self,
+        source: Source,
+        resolved: Resolved,
+        parts: tuple[Part, ...],
+        block: Block,
+        token: Token = None,
+        excluded: Excluded | None = None,
     ) -> None:
         self.source, self.resolved, self.parts, self.block = source, resolved, tuple(parts), block
         self.cursor = Cursor()
-        self._token = token
+        self._token, self._excluded = token, excluded
         self._decoding: Iterator[pa.RecordBatch] | None = None
         self._held: list[pa.RecordBatch] = []
         self._busy = threading.Lock()
@@ -174,6 +182,7 @@ class Reader:
                         self.block.rows,
                         self.block.bytes,
                         self._token,
+                        self._excluded,
                     )
                 )
                 if self.seekable:

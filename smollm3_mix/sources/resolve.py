@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from smollm3_mix.errors import Unreadable
 from smollm3_mix.sources import local
 from smollm3_mix.sources.check import SWH, check
+from smollm3_mix.sources.exclusion import pin
 from smollm3_mix.sources.files import broken, why
 from smollm3_mix.sources.listing import FORMATS, Listing, Misnamed, gated, hub_files, unreachable
 from smollm3_mix.sources.plan import Fault, File, Plan, Resolved, Token
@@ -38,8 +39,10 @@ def resolve(recipe: Recipe, *, skip_unreadable: bool = False, token: Token = Non
         token: for the Hub; None uses the saved login or `HF_TOKEN`.
 
     Raises:
+        RecipeError: the recipe's list of what must not come out cannot be had, or is another one.
         Unreadable: lists every source that cannot be read, with its share and what to do.
     """
+    recipe, excluded = pin(recipe, token)
     found: dict[str, Resolved] = {}
     faults: dict[str, str] = {}
     with _quiet(), ThreadPoolExecutor(THREADS) as pool:
@@ -63,9 +66,8 @@ def resolve(recipe: Recipe, *, skip_unreadable: bool = False, token: Token = Non
     resolved = {source.id: found[source.id] for source in recipe.active if source.id not in faults}
     unread = {s.id: s.unavailable or "its weight is 0" for s in recipe.sources if s not in recipe.active}
     pinned = (recipe.without(faults) if faults else recipe).pinned({id_: one.revision for id_, one in resolved.items()})
-    return Plan(
-        pinned, resolved, {s.id: (unread | faults)[s.id] for s in recipe.sources if s.id not in resolved}, token
-    )
+    skipped = {s.id: (unread | faults)[s.id] for s in recipe.sources if s.id not in resolved}
+    return Plan(pinned, resolved, skipped, token, excluded)
 
 
 def _groups(recipe: Recipe) -> list[list[Source]]:

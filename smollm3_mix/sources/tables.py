@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 
-from smollm3_mix.sources.columns import Columns, bind, rows
+from smollm3_mix.sources.columns import Columns, bound, rows
 from smollm3_mix.sources.deal import stripe
 from smollm3_mix.sources.files import Ranged, stream
 from smollm3_mix.sources.plan import Fault, File, Span, Token
@@ -37,7 +37,7 @@ def read_csv(span: Span) -> Iterator[pa.RecordBatch]:
         pa.ArrowException, OSError: the file cannot be read.
     """
     row, block = span.row, min(CSV_BLOCK, span.bytes)
-    columns = bind(span.source, csv_names(span.file, span.resolved.delimiter, span.token))
+    columns = bound(span, csv_names(span.file, span.resolved.delimiter, span.token))
     while True:
         try:
             for batch, numbers in _mine(_csv(span, columns, block), span, row):
@@ -88,7 +88,7 @@ def read_arrow(span: Span) -> Iterator[pa.RecordBatch]:
         pa.ArrowException, OSError: the file cannot be read.
     """
     names = arrow_schema(span.file, span.token).names
-    columns = bind(span.source, names)
+    columns = bound(span, names)
     batches = _arrow(span.file, span.token, [names.index(name) for name in columns.top])
     for whole, numbers in _mine(batches, span, span.row):
         for start in range(0, len(numbers), span.rows):

@@ -4,6 +4,7 @@ While it is written, everything is in `.writing`, which `load_dataset` passes ov
 
     README.md     the card, with `configs:`
     recipe.yaml   the recipe, every source pinned to the revision that was read
+    exclude.txt   what the recipe excludes, where it does
     tally.json    counts by source and split, and the files
     data/         {split}-{lane}-{part}.parquet
 """
@@ -24,6 +25,9 @@ REQUEST = "request.json"
 """In the work folder: what was asked for, and the pinned recipe."""
 
 CARD, RECIPE, TALLY, DATA = "README.md", "recipe.yaml", "tally.json", "data"
+LIST = "exclude.txt"
+"""The recipe's list of what must not come out, where it has one; verifying a mix does not need it."""
+
 RESULT = (DATA, RECIPE, TALLY, CARD)
 """What a finished mix consists of, in the order in which it is moved into place."""
 
@@ -54,7 +58,7 @@ def occupant(folder: Path) -> str | None:
         return None
     if not folder.is_dir():
         return folder.name
-    ours = (WORK, *RESULT) if (folder / WORK).exists() or complete(folder) else ()
+    ours = (WORK, LIST, *RESULT) if (folder / WORK).exists() or complete(folder) else ()
     return next((entry.name for entry in sorted(folder.iterdir()) if entry.name not in ours), None)
 
 
@@ -93,7 +97,7 @@ def locked(folder: Path) -> Iterator[Path]:
 def publish(folder: Path) -> None:
     """Move a finished result out of the work folder. Repeated after a kill, it goes on."""
     work = folder / WORK
-    for name in RESULT:
+    for name in (LIST, *RESULT):
         if (work / name).exists():
             os.replace(work / name, folder / name)  # noqa: PTH105 - one call for files and folders
 

@@ -6,7 +6,7 @@ import shutil
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 from queue import Empty
@@ -17,6 +17,7 @@ from smollm3_mix.errors import OutputError
 from smollm3_mix.mix import Mix, open_mix
 from smollm3_mix.recipe import Recipe, read
 from smollm3_mix.report.plan import expected_bytes
+from smollm3_mix.sources.exclusion import entries_of
 from smollm3_mix.tally import Tally
 from smollm3_mix.write import layout
 from smollm3_mix.write.card import card
@@ -114,7 +115,7 @@ def write(
     with layout.locked(folder) as work:
         mixes = _opened(asked, work, request, token)
         tallies = _written(mixes, work, part_bytes, processes, listener or (lambda _: None))
-        _commit(folder, work, mixes[0], request, tallies)
+        _commit(folder, work, mixes[0], request, tallies, token)
     layout.clear(folder)
     return tallies
 
@@ -254,8 +255,10 @@ def _forward(messages: Any, listener: Listener, stop: Any) -> None:
             continue
 
 
-def _commit(folder: Path, work: Path, mix: Mix, request: Request, tallies: dict[str, Tally]) -> None:
-    """Write card, recipe and tally, then move everything into place."""
+def _commit(  # noqa: PLR0917 - called in one place only
+    folder: Path, work: Path, mix: Mix, request: Request, tallies: dict[str, Tally], token: str | bool | None
+) -> None:
+    """Write card, recipe with its list, and tally, then move everything into place."""
     data = folder / layout.DATA if (folder / layout.DATA).exists() else work / layout.DATA
     files = {path.name: path.stat().st_size for path in sorted(data.glob("*.parquet"))}
     summary = {
@@ -267,7 +270,11 @@ def _commit(folder: Path, work: Path, mix: Mix, request: Request, tallies: dict[
             split: {"total": tally.total.__dict__, "sources": tally.to_dict()} for split, tally in tallies.items()
         },
     }
-    layout.replace(work / layout.RECIPE, mix.plan.recipe.to_yaml().encode())
+    recipe = mix.plan.recipe
+    if recipe.exclude is not None:
+        layout.replace(work / layout.LIST, "".join(f"{entry}\n" for entry in entries_of(recipe, token)).encode())
+        recipe = replace(recipe, exclude=replace(recipe.exclude, file=layout.LIST))
+    layout.replace(work / layout.RECIPE, recipe.to_yaml().encode())
     layout.replace(work / layout.CARD, card(mix, tallies, files).encode())
     layout.replace_json(work / layout.TALLY, summary)
     layout.publish(folder)

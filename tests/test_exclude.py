@@ -1,0 +1,274 @@
+"""`exclude:` keeps listed rows out, whatever the format and however they are read, and says so in every count."""
+
+import json
+import pickle
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from hub import hub
+from hypothesis import given
+from hypothesis import strategies as st
+from recipes import faults_of
+from sources_fixtures import write as write_source
+
+from smollm3_mix.errors import RecipeError
+from smollm3_mix.exclude import digest, entries, excluded, normal_forms
+from smollm3_mix.mix import open_mix
+from smollm3_mix.recipe import read
+from smollm3_mix.verify import verify
+from smollm3_mix.write import write
+
+ROWS = [
+    {
+        "text": f"document number {n}",
+        "id": f"own-{n}",
+        "url": f"https://example.org/page/{n}",
+        "blob_id": f"{n:040x}",
+        "repo_name": f"Owner/name-{n % 10}",
+    }
+    for n in range(60)
+]
+
+
+def mix_of(folder: Path, rows: list[dict[str, object]], listed: str, ending: str = ".parquet", **top: object) -> Path:
+    """A recipe over one file of these rows with this list."""
+    write_source(folder / f"rows{ending}", rows)
+    (folder / "list.txt").write_text(listed, encoding="utf-8")
+    recipe = {"lanes": 1, "on_exhausted": "stop", "shuffle": "none", "exclude": "list.txt", **top}
+    recipe["datasets"] = [{"name": f"rows{ending}", "id": "s", "weight": 1, **(top.get("source") or {})}]  # type: ignore[dict-item]
+    recipe.pop("source", None)
+    path = folder / "mine.yaml"
+    path.write_text(yaml.safe_dump(recipe), encoding="utf-8")
+    return path
+
+
+def given_out(path: Path) -> tuple[set[int], dict[str, int]]:
+    """Rows that come out, and what was dropped by reason."""
+    stream = open_mix(path).stream()
+    rows = {record["row"] for record in stream}
+    counts = stream.tally().total
+    assert counts.read == counts.given + counts.waiting + sum(counts.dropped.values())
+    return rows, counts.dropped
+
+
+FORMATS = [".parquet", ".jsonl", ".jsonl.gz", ".csv", ".arrow"]
+
+
+@pytest.mark.parametrize("ending", FORMATS)
+def test_every_kind_of_key_in_every_format(tmp_path: Path, ending: str) -> None:
+    listed = f"# taken down\n\nown-3\nhttp://www.Example.org/page/7/\n{5:040x}\ngithub.com/owner/NAME-9\n"
+    listed += f"rows{ending}:11\n  own-12  \r\nnobody\n"
+    rows, dropped = given_out(mix_of(tmp_path, ROWS, listed, ending))
+    gone = {3, 5, 7, 9, 11, 12, 19, 29, 39, 49, 59}
+    assert rows == set(range(60)) - gone
+    assert dropped == {"excluded": len(gone)}
+
+
+@pytest.mark.parametrize("ending", [".parquet", ".jsonl"])
+def test_looked_up_columns_are_in_no_record_unless_kept(tmp_path: Path, ending: str) -> None:
+    rows = [{key: row[key] for key in ("text", "url", "repo_name")} for row in ROWS]
+    path = mix_of(tmp_path, rows, "https://example.org/page/1")
+    records = list(open_mix(path).stream())
+    assert len(records) == 59
+    assert {record["meta"] for record in records} == {None}
+    path = mix_of(tmp_path, rows, "https://example.org/page/1", source={"keep": ["repo_name"]})
+    assert json.loads(next(iter(open_mix(path).stream()))["meta"]) == {"repo_name": "Owner/name-0"}
+
+
+def test_a_key_that_only_later_lines_have(tmp_path: Path) -> None:
+    rows = [{"text": f"document {n}"} | ({"url": f"u/{n}"} if n > 90 else {}) for n in range(100)]
+    path = mix_of(tmp_path, [], "u/95")
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    (tmp_path / "rows.jsonl").write_text(lines)
+    path.write_text(path.read_text().replace("rows.parquet", "rows.jsonl"))
+    assert given_out(path)[0] == set(range(100)) - {95}
+
+
+def test_a_listed_column_named_in_keep_by_its_path(tmp_path: Path) -> None:
+    rows = [{"text": f"document {n}", "metadata": {"url": f"u/{n}"}} for n in range(9)]
+    assert len(given_out(mix_of(tmp_path, rows, "u/4"))[0]) == 9
+    assert given_out(mix_of(tmp_path, rows, "u/4", source={"keep": ["metadata.url"]}))[0] == set(range(9)) - {4}
+
+
+def test_columns_of_lists_and_numbers_are_no_obstacle(tmp_path: Path) -> None:
+    rows = [{"text": f"document {n}", "repo": {"name": "x"}, "id": n, "url": [f"u/{n}"]} for n in range(9)]
+    for ending in (".parquet", ".jsonl"):
+        assert given_out(mix_of(tmp_path, rows, "4\n", ending))[0] == set(range(9)) - {4}
+
+
+def test_where_comes_before_excluded_and_excluded_before_the_text(tmp_path: Path) -> None:
+    rows = [{"text": text, "id": f"i{n}", "n": n} for n, text in enumerate(["a", None, "b", "c"])]
+    path = mix_of(tmp_path, rows, "i0\ni1", source={"where": [["n", ">", 0]], "judge": {"min_chars": 5}})
+    with pytest.raises(Exception, match="dropped: excluded 1, too_short 2, where 1"):
+        list(open_mix(path).stream())
+
+
+@pytest.mark.parametrize("rows", [1, 7, 64])
+def test_the_verdict_does_not_depend_on_blocks(tmp_path: Path, rows: int) -> None:
+    path = mix_of(tmp_path, ROWS, "own-3\nowner/name-4\n", block={"rows": rows, "bytes": 10_000})
+    assert given_out(path)[0] == {n for n in range(60) if n != 3 and n % 10 != 4}
+
+
+def test_a_block_of_nothing_but_excluded_rows_is_passed_over(tmp_path: Path) -> None:
+    listed = "".join(f"own-{n}\n" for n in range(16))
+    assert given_out(mix_of(tmp_path, ROWS, listed, block={"rows": 8, "bytes": 10_000}))[0] == set(range(16, 60))
+
+
+def test_the_entries_and_not_the_path_decide_the_fingerprint(tmp_path: Path) -> None:
+    path = mix_of(tmp_path, ROWS, "own-1\nown-2\n")
+    first = read(path).fingerprint
+    (tmp_path / "other.txt").write_bytes(b"\xef\xbb\xbf# ours\r\nown-2\r\n\r\nown-1")
+    path.write_text(path.read_text().replace("list.txt", "other.txt"))
+    assert read(path).fingerprint == first
+    (tmp_path / "other.txt").write_text("own-1\n")
+    changed = read(path)
+    assert changed.fingerprint != first
+    assert changed.fingerprint != read(path).with_(exclude="list.txt").fingerprint == first
+    path.write_text(path.read_text().replace("exclude: other.txt", ""))
+    without = read(path)
+    (line,) = without.differences(changed)
+    assert line.startswith("exclude: absent → ")
+
+
+def test_recipes_read_back_from_dict_and_yaml(tmp_path: Path) -> None:
+    recipe = read(mix_of(tmp_path, ROWS, "own-1\n"))
+    assert type(recipe).from_dict(json.loads(json.dumps(recipe.to_dict()))) == recipe
+    (tmp_path / "again.yaml").write_text(recipe.to_yaml())
+    assert read(tmp_path / "again.yaml").fingerprint == recipe.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        (None, "exclude: no file 'gone.txt' beside the recipe or here; make it, or mend the path"),
+        (
+            b"",
+            "exclude: 'gone.txt' lists nothing; write one id, blob id, url or repository a line, or take `exclude` out",
+        ),
+        (
+            b"# only\n\n  \n",
+            "exclude: 'gone.txt' lists nothing; write one id, blob id, url or repository a line, or take `exclude` out",
+        ),
+        (b"a\nb\n\xe9t\xe9\n", "exclude: 'gone.txt' has bytes in line 3 that are no UTF-8; save it as UTF-8"),
+    ],
+)
+def test_lists_that_cannot_be_meant(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes | None, fault: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if content is not None:
+        (tmp_path / "gone.txt").write_bytes(content)
+    small = "datasets:\n  - {name: a/b, weight: 1}\n"
+    assert faults_of(f"exclude: gone.txt\n{small}") == [fault]
+    assert faults_of("exclude: ''\n" + small) == ["exclude.file: expected the path of a list, got ''"]
+
+
+def test_a_list_that_is_not_the_pinned_one_is_refused(tmp_path: Path) -> None:
+    path = mix_of(tmp_path, ROWS, "own-1\n")
+    pinned = read(path)
+    (tmp_path / "list.txt").write_text("own-2\n")
+    with pytest.raises(RecipeError) as error:
+        open_mix(pinned)
+    old, new = digest(["own-1"])[:12], digest(["own-2"])[:12]
+    assert str(error.value) == (
+        f"{path}: exclude: 'list.txt' is not the list of sha256 {old}… that the recipe is pinned to, but of {new}…; "
+        "put the old list back, or take `sha256` out"
+    )
+
+
+def test_a_written_mix_holds_its_list_and_is_rebuilt_and_verified(tmp_path: Path) -> None:
+    path = mix_of(tmp_path, ROWS, "# why\nown-2\nown-1\n")
+    tallies = write(path, tmp_path / "one")
+    assert tallies["train"].total.dropped == {"excluded": 2}
+    assert (tmp_path / "one" / "exclude.txt").read_text() == "own-1\nown-2\n"
+    assert read(tmp_path / "one" / "recipe.yaml").exclude.file == "exclude.txt"  # type: ignore[union-attr]
+    assert verify(tmp_path / "one").faults == []
+    (tmp_path / "list.txt").unlink()
+    rebuilt = (tmp_path / "one" / "recipe.yaml").read_text().replace("rows.parquet", str(tmp_path / "rows.parquet"))
+    (tmp_path / "one" / "recipe.yaml").write_text(rebuilt)
+    write(tmp_path / "one" / "recipe.yaml", tmp_path / "two")
+    data = [sorted((tmp_path / name / "data").iterdir()) for name in ("one", "two")]
+    columns = [pq.read_table(*files)["id"].to_pylist() for files in data]
+    assert columns[0] == columns[1]
+    (tmp_path / "one" / "exclude.txt").unlink()  # who must not publish the list takes it out
+    assert verify(tmp_path / "one").faults == []
+
+
+def test_a_changed_list_is_another_mix(tmp_path: Path) -> None:
+    path = mix_of(tmp_path, ROWS, "own-1\n")
+    write(path, tmp_path / "out")
+    (tmp_path / "list.txt").write_text("own-1\nown-2\n")
+    with pytest.raises(OSError, match="holds another mix: it was asked for with fingerprint="):
+        write(path, tmp_path / "out")
+
+
+def test_workers_get_the_list_with_the_plan(tmp_path: Path) -> None:
+    mix = open_mix(mix_of(tmp_path, ROWS, "own-1\n"))
+    (tmp_path / "list.txt").unlink()
+    again = pickle.loads(pickle.dumps(mix))
+    assert {record["id"] for record in again.stream()} == {f"own-{n}" for n in range(60) if n != 1}
+
+
+def test_a_list_on_the_hub_beside_a_recipe_on_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub.constants
+
+    from smollm3_mix.builder import SmolLM3MixConfig
+
+    root = tmp_path / "repository"
+    root.mkdir()
+    path = mix_of(root, ROWS, "own-1\n")
+    path.write_text(path.read_text().replace("rows.parquet", str(root / "rows.parquet")))
+    with hub("org/recipes", root) as endpoint:
+        monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", endpoint)
+        monkeypatch.setattr(
+            huggingface_hub.constants,
+            "HUGGINGFACE_CO_URL_TEMPLATE",
+            endpoint + "/{repo_id}/resolve/{revision}/{filename}",
+        )
+        recipe = SmolLM3MixConfig(recipe="hf://datasets/org/recipes/mine.yaml").read()
+        assert recipe.exclude.sha256 is None  # type: ignore[union-attr]
+        mix = open_mix(recipe)
+        assert mix.recipe.exclude.sha256 == digest(["own-1"])  # type: ignore[union-attr]
+        assert len(list(mix.stream())) == 59
+        with pytest.raises(RecipeError) as error:
+            open_mix(recipe.with_(exclude="gone.txt"))
+    assert str(error.value).endswith(
+        "exclude: hf://datasets/org/recipes/gone.txt is not on the Hub, or it is private; mend it, or log in with "
+        "`hf auth login`"
+    )
+
+
+@given(st.lists(st.text(min_size=1), min_size=1), st.lists(st.text()), st.integers(0, 5))
+def test_what_is_listed_is_found_however_rows_are_cut(listed: list[str], others: list[str], cut: int) -> None:
+    try:
+        found = entries("\n".join(listed).encode("utf-8", "surrogatepass"))
+    except ValueError:
+        return
+    values = [*found, *others, None]
+    list_ = excluded(found)
+    wanted = [value in set(found) for value in values]
+    whole = pa.array(values, pa.string())
+    parts = [whole.slice(0, cut), whole.slice(cut)]
+    said = [
+        list_.listed([(part, False)], "", pa.nulls(len(part), pa.int64()).fill_null(0).to_numpy()) for part in parts
+    ]
+    assert [*said[0].tolist(), *said[1].tolist()] == wanted
+
+
+@pytest.mark.parametrize(
+    ("url", "form"),
+    [
+        ("https://www.Example.com/A/?q=1#part", "example.com/a/?q=1"),
+        ("example.com/a/", "example.com/a"),
+        ("git+ssh://github.com/Owner/Name.git", "owner/name"),
+        ("https://github.com/owner/name/blob/x", "github.com/owner/name/blob/x"),
+        ("Owner/Name", "owner/name"),
+        ("", ""),
+    ],
+)
+def test_normal_forms(url: str, form: str) -> None:
+    assert normal_forms(pa.array([url])).to_pylist() == [form]
+    assert normal_forms(pa.array([form])).to_pylist() == [form]
