@@ -1,26 +1,30 @@
-"""A Hub on this machine with one dataset repository: the answers that reading it takes."""
+"""A Hub on this machine with dataset repositories: the answers that reading them takes, and faults on their way."""
 
 import hashlib
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from faults import Faults
+
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 @contextmanager
-def hub(repository: str, root: Path) -> Iterator[str]:
-    """Its endpoint, for HF_ENDPOINT; the repository's main branch is the folder `root`."""
+def hub(
+    repository: str, root: Path, *, others: Mapping[str, Path] | None = None, faults: Faults | None = None
+) -> Iterator[str]:
+    """Its endpoint, for HF_ENDPOINT; the repository's main branch is the folder `root`, and so on for `others`."""
 
     class Handler(_Handler):
         pass
 
-    Handler.repository, Handler.root = repository, root
+    Handler.repositories, Handler.faults = {repository: root, **(others or {})}, faults or Faults()
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
@@ -31,15 +35,21 @@ def hub(repository: str, root: Path) -> Iterator[str]:
 
 
 class _Handler(BaseHTTPRequestHandler):
-    repository: str
-    root: Path
+    repositories: Mapping[str, Path]
+    faults: Faults
+    repository: str = ""
+    root: Path = Path()
 
     def do_HEAD(self) -> None:
         self.do_GET()
 
     def do_GET(self) -> None:
+        if self.faults.strike(self):
+            return
         url = urlsplit(self.path)
-        path, api = unquote(url.path), f"/api/datasets/{self.repository}"
+        path = unquote(url.path)
+        self._choose(path)
+        api = f"/api/datasets/{self.repository}"
         if path.startswith(f"/datasets/{self.repository}/resolve/"):
             self._file(path.removeprefix(f"/datasets/{self.repository}/resolve/").split("/", 1)[1])
         elif path.startswith(f"{api}/tree/"):
@@ -54,18 +64,32 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
+        if self.faults.strike(self):
+            return
+        self._choose(unquote(self.path))
         paths = json.loads(body)["paths"] if body.startswith("{") else parse_qs(body)["paths"]
         self._json([self._entry(self.root / path) for path in paths if (self.root / path).exists()])
 
     def log_message(self, *_: Any) -> None:
         """Nothing: requests are no news."""
 
+    def _choose(self, path: str) -> None:
+        """The repository that a path names."""
+        named = path.removeprefix("/api").removeprefix("/datasets/") + "/"
+        found = [item for item in self.repositories.items() if named.startswith(item[0] + "/")]
+        self.repository, self.root = found[0] if found else ("", Path())
+
     def _file(self, path: str) -> None:
         if not (self.root / path).is_file():
             self._reply(404, error="EntryNotFound")
             return
         body = (self.root / path).read_bytes()
-        self._reply(200, body, etag=hashlib.sha1(body).hexdigest())
+        etag, wanted = hashlib.sha1(body).hexdigest(), self.headers.get("Range")
+        if wanted and self.command == "GET":
+            start, stop = wanted.removeprefix("bytes=").split("-")
+            self._reply(206, body[int(start) : int(stop) + 1 if stop else None], etag=etag)
+        else:
+            self._reply(200, body, etag=etag)
 
     def _tree(self, path: str, recursive: bool) -> None:
         folder = self.root / path
@@ -79,7 +103,10 @@ class _Handler(BaseHTTPRequestHandler):
         if file.is_dir():
             return {"type": "directory", "path": path, "oid": "0" * 40, "size": 0}
         body = file.read_bytes()
-        return {"type": "file", "path": path, "oid": hashlib.sha1(body).hexdigest(), "size": len(body)}
+        entry = {"type": "file", "path": path, "oid": hashlib.sha1(body).hexdigest(), "size": len(body)}
+        if file.suffix not in (".md", ".yaml"):
+            entry["lfs"] = {"oid": hashlib.sha256(body).hexdigest(), "size": len(body), "pointerSize": 130}
+        return entry
 
     def _json(self, value: Any) -> None:
         self._reply(200, json.dumps(value).encode())
@@ -92,4 +119,4 @@ class _Handler(BaseHTTPRequestHandler):
                 self.send_header(name, value)
         self.end_headers()
         if self.command != "HEAD":
-            self.wfile.write(body)
+            self.faults.body(self, body)

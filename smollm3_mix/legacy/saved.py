@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from smollm3_mix import __version__
 from smollm3_mix.errors import OutputError
-from smollm3_mix.sources.remote import failures
+from smollm3_mix.sources.patience import failures
 from smollm3_mix.write import layout
 
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@ process has nothing to reopen.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import lzma
 from collections.abc import Callable
@@ -14,8 +15,9 @@ from typing import Any
 
 import pyarrow as pa
 
+from smollm3_mix.sources.patience import failures
 from smollm3_mix.sources.plan import Fault, File, Token
-from smollm3_mix.sources.remote import failures, fetcher
+from smollm3_mix.sources.remote import fetcher
 
 LOCAL_AHEAD = (1 << 18, 1 << 18)
 REMOTE_AHEAD = (1 << 18, 1 << 21)
@@ -81,12 +83,20 @@ class Ranged(io.RawIOBase):
 
 
 class Ahead(io.RawIOBase):
-    """A sequential view of a `Ranged` that reads ahead, in steps that double from `first` to `most` bytes."""
+    """A sequential view of a `Ranged` that reads ahead, in steps that double from `first` to `most` bytes.
 
-    def __init__(self, ranged: Ranged, first: int, most: int) -> None:
+    Args:
+        ranged: read from its beginning.
+        first: bytes of the first step.
+        most: bytes of the largest.
+        sha256: what the whole must have, or None; compared before its last step is given out.
+    """
+
+    def __init__(self, ranged: Ranged, first: int, most: int, sha256: str | None = None) -> None:
         super().__init__()
         self._ranged, self._step, self._most = ranged, first, most
         self._held = memoryview(b"")
+        self._sha256, self._digest = sha256, hashlib.sha256()
 
     def readable(self) -> bool:  # noqa: D102
         return True
@@ -94,17 +104,15 @@ class Ahead(io.RawIOBase):
     def peek(self, size: int) -> bytes:
         """The next `size` bytes, fewer at the end, without taking them."""
         if len(self._held) < size:
-            self._held = memoryview(bytes(self._held) + self._ranged.read(self._step))
-            self._step = min(self._step * 2, self._most)
+            self._held = memoryview(bytes(self._held) + self._next(self._step))
         return bytes(self._held[:size])
 
     def read(self, size: int = -1) -> bytes:
         """Between 1 and `size` bytes, none only at the end; everything left for a negative size."""
         if size < 0:
-            return bytes(self._held) + self._ranged.read()
+            return bytes(self._held) + self._next(-1)
         if not self._held:
-            self._held = memoryview(self._ranged.read(self._step))
-            self._step = min(self._step * 2, self._most)
+            self._held = memoryview(self._next(self._step))
         given = bytes(self._held[:size])
         self._held = self._held[size:] if size < len(self._held) else memoryview(b"")  # an empty view holds its bytes
         return given
@@ -113,6 +121,18 @@ class Ahead(io.RawIOBase):
         data = self.read(len(buffer))
         buffer[: len(data)] = data
         return len(data)
+
+    def _next(self, size: int) -> bytes:
+        data = self._ranged.read(size)
+        self._step = min(self._step * 2, self._most)
+        if self._sha256 is not None:
+            self._digest.update(data)
+            if self._ranged.tell() == self._ranged.size and self._digest.hexdigest() != self._sha256:
+                raise Fault(
+                    f"its content has SHA-256 {self._digest.hexdigest()}, where the Hub lists {self._sha256}: it was "
+                    "damaged on its way. Try again, the mix goes on where it was"
+                )
+        return data
 
 
 def local(file: File) -> Path | None:
@@ -135,9 +155,12 @@ def stream(file: File, token: Token = None) -> io.RawIOBase | pa.NativeFile:
     """The file's bytes from its beginning, decompressed; gzip, bz2, zstd, lz4 and xz are told by their first bytes.
 
     Only `read(n)` is promised: between 1 and n bytes, none at the end.
+
+    Raises:
+        Fault: while it is read, where the Hub has listed another SHA-256.
     """
     first, most = LOCAL_AHEAD if local(file) else REMOTE_AHEAD
-    ahead = Ahead(Ranged(file, token), first, most)
+    ahead = Ahead(Ranged(file, token), first, most, file.sha256)
     head = ahead.peek(6)
     codec = next((codec for magic, codec in MAGIC.items() if head.startswith(magic)), None)
     if codec is None:

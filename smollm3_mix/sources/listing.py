@@ -5,12 +5,14 @@ from __future__ import annotations
 import ast
 import posixpath
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from smollm3_mix.sources.columns import listed, meant, nearest
+from smollm3_mix.sources.patience import LISTINGS, RESOLVED, failures, passing, patiently
 from smollm3_mix.sources.plan import Fault, File, Token
-from smollm3_mix.sources.remote import HUB, failures
+from smollm3_mix.sources.remote import HUB
 
 if TYPE_CHECKING:
     from smollm3_mix.recipe import Source
@@ -29,6 +31,19 @@ UNKNOWN = "not found. Available"
 """What `datasets` says of a config that is not there, before a list of those that are."""
 
 LISTING = re.compile(r"\[.*?\]", re.DOTALL)
+
+
+CARDS = ("README.md", ".huggingface.yaml", "dataset_infos.json")
+"""Where `datasets` looks for a repository's configs. It takes one that it cannot reach for one that is not there, so
+they are fetched into the cache of `huggingface_hub` before it looks."""
+
+REQUESTS = 2
+"""Requests of the Hub's API for a config: the repository's info and a page of files; more where it has more pages."""
+
+
+MADE = 12
+"""Times that `datasets` is asked: it sends up to seven requests that it does not send again by itself, and starts anew
+when one of them fails. A Hub that does not answer at all is noticed before."""
 
 
 class Misnamed(Fault):
@@ -62,6 +77,7 @@ class Listing:
         self.commit: str | None = None
         if hub:
             self.commit, self._gated = self._info(revision)
+            self._warm()
 
     def files(self, source: Source) -> tuple[str, list[str], str]:
         """Format, paths or URLs of a source's files in listing order, and the delimiter of csv.
@@ -74,10 +90,6 @@ class Listing:
         module = type(builder).__module__
         found = re.search(r"packaged_modules\.(\w+)", module)
         form = found[1] if found else module
-        if form == "cache":
-            raise Fault(
-                f"the Hub refuses it, and of {self._name} only the cache of `datasets` is here, which is not used"
-            )
         if form not in FORMATS:
             raise Fault(f"its files are of the kind {form!r}, which is not read; {', '.join(FORMATS)} are")
         if getattr(builder.config, "field", None):
@@ -94,29 +106,32 @@ class Listing:
     def _build(self, source: Source) -> Any:
         """The builder for a source's config. Anything may go wrong in here, and whatever does is the source's fault."""
         try:
-            if source.data_dir or source.data_files:
-                return self._load(source)
-            if self._builder is None:
-                self._builder = self._load(source)
-                return self._builder
-            known = self._builder
-            return type(known)(
-                config_name=source.config,
-                base_path=known.base_path,
-                hash=known.hash,
-                repo_id=known.repo_id,
-                dataset_name=known.dataset_name,
-                token=self._token,
-            )
+            return self._patiently(lambda: self._made(source)) if self.commit else self._made(source)
         except Exception as error:
             said, text = self._plainly(error, source), str(error)
             near = nearest(source.config, _names(text)) if source.config and UNKNOWN in text else None
             raise (Misnamed(said, near) if near else Fault(said)) from error
 
+    def _made(self, source: Source) -> Any:
+        if source.data_dir or source.data_files:
+            return self._load(source)
+        if self._builder is None:
+            self._builder = self._load(source)
+            return self._builder
+        known = self._builder
+        return type(known)(
+            config_name=source.config,
+            base_path=known.base_path,
+            hash=known.hash,
+            repo_id=known.repo_id,
+            dataset_name=known.dataset_name,
+            token=self._token,
+        )
+
     def _load(self, source: Source) -> Any:
         import datasets
 
-        return datasets.load_dataset_builder(
+        builder = datasets.load_dataset_builder(
             self._name,
             source.config,
             data_dir=source.data_dir,
@@ -124,13 +139,62 @@ class Listing:
             revision=self.commit,
             token=self._token,
         )
+        if self.commit and "packaged_modules.cache" in type(builder).__module__:
+            raise ConnectionError(f"of {self._name} only the cache of `datasets` is here")
+        return builder
+
+    def _patiently(self, make: Callable[[], Any]) -> Any:
+        """What `datasets` makes of a repository; it is asked again where a fault of the network stood in its way."""
+        doubted: list[BaseException] = []
+
+        def ask() -> Any:
+            LISTINGS.wait(_endpoint(), REQUESTS)
+            return make()
+
+        def passes(error: BaseException) -> bool:
+            # `HfFileSystem` takes a file that it cannot ask for, for one that is not there: it is asked once more
+            if isinstance(error, FileNotFoundError) and not doubted:
+                doubted.append(error)
+                return True
+            return passing(error)
+
+        return patiently(ask, passes, MADE)
+
+    def _warm(self) -> None:
+        """Puts into caches what `datasets` will look for: the cards' files, and the listing of the first folder."""
+        from huggingface_hub import hf_hub_download
+        from huggingface_hub.errors import EntryNotFoundError, GatedRepoError, LocalEntryNotFoundError
+
+        def fetch(name: str) -> None:
+            RESOLVED.wait(_endpoint())
+            try:
+                hf_hub_download(self._name, name, repo_type="dataset", revision=self.commit, token=self._token)
+            except LocalEntryNotFoundError:
+                raise
+            except EntryNotFoundError:
+                pass  # there is none
+
+        try:
+            for name in CARDS:
+                patiently(partial(fetch, name))
+            patiently(partial(_file_system(self._token).ls, f"datasets/{self._name}@{self.commit}", detail=False))
+        except GatedRepoError as error:
+            raise Fault(gated(self._name)) from error
+        except LocalEntryNotFoundError as error:
+            raise Fault(unreachable(error.__cause__ or error)) from error
+        except failures() as error:
+            raise Fault(unreachable(error)) from error
 
     def _info(self, revision: str | None) -> tuple[str, bool]:
         from huggingface_hub import HfApi
         from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
 
+        def ask() -> Any:
+            LISTINGS.wait(_endpoint())
+            return HfApi(token=self._token).dataset_info(self._name, revision=revision, expand=["sha", "gated"])
+
         try:
-            info = HfApi(token=self._token).dataset_info(self._name, revision=revision, expand=["sha", "gated"])
+            info = patiently(ask)
         except RevisionNotFoundError as error:
             raise Fault(f"{self._name} has no revision {revision!r} on the Hub") from error
         except (RepositoryNotFoundError, HFValidationError) as error:
@@ -165,11 +229,23 @@ def _config(config: str | None, names: list[str]) -> str:
     return f"no config {config!r}{meant(config, names)}; its configs: {listed(names)}"
 
 
-def gated(name: str) -> str:
-    """What to do about a gated repository."""
+def _file_system(token: Token) -> Any:
+    """The file system that `datasets` uses in this thread, with all it has listed."""
+    import datasets
+    from huggingface_hub import HfFileSystem
+
+    return HfFileSystem(endpoint=datasets.config.HF_ENDPOINT, token=token)
+
+
+def _endpoint() -> str:
     from huggingface_hub import constants
 
-    page = f"{constants.ENDPOINT}/datasets/{name}"
+    return constants.ENDPOINT
+
+
+def gated(name: str) -> str:
+    """What to do about a gated repository."""
+    page = f"{_endpoint()}/datasets/{name}"
     return f"it is gated: ask for access at {page}, then log in with `hf auth login` or set HF_TOKEN"
 
 
@@ -183,11 +259,10 @@ def unreachable(error: BaseException) -> str:
 
 def hub_files(urls: Sequence[str], token: Token) -> tuple[File, ...]:
     """The files at hf:// URLs of one pinned repository, from the listing this thread has made, else asked for."""
-    import datasets
-    from huggingface_hub import HfApi, HfFileSystem
+    from huggingface_hub import HfApi
     from huggingface_hub.hf_api import RepoFile
 
-    cache = HfFileSystem(endpoint=datasets.config.HF_ENDPOINT, token=token).dircache
+    cache = _file_system(token).dircache
     found: dict[str, tuple[int, str | None]] = {}
     folders = {posixpath.dirname(url.removeprefix("hf://")) for url in urls}
     for entry in (entry for folder in folders for entry in cache.get(folder, ())):
@@ -196,7 +271,12 @@ def hub_files(urls: Sequence[str], token: Token) -> tuple[File, ...]:
     for start in range(0, len(missing), PATHS):
         some = {_split(url)[2]: url for url in missing[start : start + PATHS]}
         repo, revision, _ = _split(missing[start])
-        for info in HfApi(token=token).get_paths_info(repo, list(some), revision=revision, repo_type="dataset"):
+
+        def ask(repo: str = repo, revision: str = revision, paths: Sequence[str] = tuple(some)) -> list[Any]:
+            LISTINGS.wait(_endpoint())
+            return HfApi(token=token).get_paths_info(repo, list(paths), revision=revision, repo_type="dataset")
+
+        for info in patiently(ask):
             if isinstance(info, RepoFile):
                 found[some[info.path]] = info.size, info.lfs.sha256 if info.lfs else None
     return tuple(File(url.removeprefix("hf://datasets/"), url, *found[url]) for url in urls)

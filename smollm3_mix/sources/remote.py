@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import re
-import sys
 import threading
-import time
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
+from smollm3_mix.sources.patience import RESOLVED, RETRIED, failures, lost, patiently
 from smollm3_mix.sources.plan import File, Token
 
 HUB = re.compile(r"hf://datasets/(?P<repo>[^@]+)@(?P<revision>[^/]+)/(?P<path>.+)")
 
-RETRIED = (408, 429, 500, 502, 503, 504)
-"""Statuses after which `http_backoff` tries again, with growing pauses."""
+TIMEOUT = 30
+"""Seconds to wait for a connection, or for more of an answer."""
 
-TRIES = 4
-"""Times a body that was cut short is asked for."""
+SIGNED = 4096
+"""Addresses in storage that a process remembers."""
 
-PAUSE = 0.5
-"""Seconds before the second try; doubles."""
+_signed: OrderedDict[tuple[str, Token], str] = OrderedDict()
 
 
 def fetcher(file: File, token: Token) -> Callable[[int, int], bytes]:
@@ -29,18 +28,19 @@ def fetcher(file: File, token: Token) -> Callable[[int, int], bytes]:
     return HubFetch(file, token) if HUB.fullmatch(file.url) else _fsspec(file)
 
 
-def failures() -> tuple[type[Exception], ...]:
-    """What network reads raise: OSError, and the errors of the HTTP client that `huggingface_hub` happens to use."""
-    clients = (sys.modules.get(name) for name in ("httpx", "httpx2"))
-    return (OSError, *(client.HTTPError for client in clients if client is not None))
+class Short(EOFError):  # noqa: N818 - says what happened
+    """A body that ended before its end."""
 
 
 class HubFetch:
     """Fetches ranges of one pinned file of a dataset repository, with one request each where the Hub allows it.
 
-    The Hub answers the first request with a redirect to signed storage. Later ranges go there at once, until it
-    refuses. This is what `HfFileSystem` does, without its request for the repository's info in every thread and
-    process, and its second round trip for every range.
+    The Hub answers the first request with a redirect to signed storage. Later ranges go there at once, whoever asks for
+    them in this process, until it refuses. This is what `HfFileSystem` does, without its request for the repository's
+    info in every thread and process, and its second round trip for every range.
+
+    Statuses that may pass are left to `http_backoff` of `huggingface_hub`. Answers that break off, which not all of its
+    versions ask for again, are asked for again here.
 
     Args:
         file: whose `url` is hf://datasets/<repo>@<commit>/<path>.
@@ -56,46 +56,58 @@ class HubFetch:
             raise ValueError(f"{file.url} is no hf://datasets/<repo>@<commit>/<path>")
         self._url = hf_hub_url(found["repo"], found["path"], repo_type="dataset", revision=found["revision"])
         self._headers = build_hf_headers(token=token)
-        self._storage: str | None = None
-        self._refused = False  # trying again would not help
+        self._key = self._url, token
 
     def __call__(self, start: int, stop: int) -> bytes:
         """Bytes [start, stop).
 
         Raises:
-            One of `failures()`: the Hub or its storage refuses, or cannot be reached.
+            One of `patience.failures()`: the Hub or its storage refuses, or cannot be reached.
         """
-        for again in range(TRIES):
-            try:
-                data = self._get(start, stop)
-            except failures():
-                if again == TRIES - 1 or self._refused:
-                    raise
-            else:
-                if len(data) == stop - start:
-                    return data
-            time.sleep(PAUSE * 2**again)
-        raise OSError(f"bytes {start} to {stop} came short {TRIES} times")
+
+        def ask() -> bytes:
+            data = self._get(start, stop)
+            if len(data) != stop - start:
+                raise Short(f"bytes {start} to {stop} came short")
+            return data
+
+        return patiently(ask, lost)
 
     def _get(self, start: int, stop: int) -> bytes:
-        from huggingface_hub.utils import hf_raise_for_status, http_backoff  # type: ignore[attr-defined]
+        from huggingface_hub.utils import hf_raise_for_status  # type: ignore[attr-defined]  # public, but not in __all__
 
-        self._refused = False
         wanted = {"range": f"bytes={start}-{stop - 1}"}
-        if self._storage is not None:
-            answer: Any = http_backoff("GET", self._storage, headers=wanted, retry_on_status_codes=RETRIED, timeout=30)
+        storage = _signed.get(self._key)
+        if storage is not None:
+            try:
+                answer = _ask(storage, wanted)
+            except failures():
+                _signed.pop(self._key, None)
+                raise
             if answer.status_code < 400:
                 return _body(answer, start, stop)
-            self._storage = None  # the signature has run out
-        answer = http_backoff(
-            "GET", self._url, headers=self._headers | wanted, retry_on_status_codes=RETRIED, timeout=30
-        )
-        self._refused = 400 <= answer.status_code < 500
+            _signed.pop(self._key, None)  # the signature has run out
+        RESOLVED.wait(self._url)
+        answer = _ask(self._url, self._headers | wanted)
         hf_raise_for_status(answer)
         where = str(answer.url)
         if urlsplit(where).netloc != urlsplit(self._url).netloc:
-            self._storage = where
+            _remember(self._key, where)
         return _body(answer, start, stop)
+
+
+def _remember(key: tuple[str, Token], where: str) -> None:
+    _signed[key] = where
+    while len(_signed) > SIGNED:
+        _signed.popitem(last=False)
+
+
+def _ask(url: str, headers: dict[str, str]) -> Any:
+    from huggingface_hub.utils import http_backoff  # type: ignore[attr-defined]  # public, but not in __all__
+
+    return http_backoff(
+        "GET", url, headers=headers, retry_on_status_codes=RETRIED, retry_on_exceptions=(), timeout=TIMEOUT
+    )
 
 
 def _body(answer: Any, start: int, stop: int) -> bytes:

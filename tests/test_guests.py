@@ -1,0 +1,228 @@
+"""Manners on the Hub: passing faults change nothing, lasting ones are named, workers list nothing again."""
+
+import gzip
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from conftest import document
+from doors import run
+from faults import Faults
+from hub import COMMIT, hub
+
+from smollm3_mix.sources import patience
+
+SOURCES = 12
+
+READ = """
+import hashlib, time
+pause = time.sleep
+time.sleep = lambda seconds: pause(min(seconds, 0.02))  # the waits are tested elsewhere
+from smollm3_mix import open_mix
+try:
+    mix = open_mix(recipe)
+    records = list(mix.stream())
+    found = [len(records), hashlib.sha256(json.dumps(records).encode()).hexdigest()]
+except Exception as error:
+    found = [type(error).__name__, str(error)]
+print(json.dumps(found))
+"""
+
+
+@pytest.fixture(scope="module")
+def repositories(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Twelve of them: Parquet, JSON lines, and configs named by a card, in turn."""
+    base, found = tmp_path_factory.mktemp("repositories"), {}
+    for number in range(SOURCES):
+        root = base / f"r{number}"
+        texts = [document(f"s{number}", row) for row in range(60)]
+        if number % 3 == 0:
+            (root / "data").mkdir(parents=True)
+            for part in range(2):
+                some = pa.table({"text": texts[part * 30 : part * 30 + 30]})
+                pq.write_table(some, root / f"data/train-{part}.parquet", row_group_size=20)
+        elif number % 3 == 1:
+            root.mkdir()
+            (root / "all.jsonl.gz").write_bytes(gzip.compress(lines(texts)))
+        else:
+            for config in ("x", "y"):
+                (root / config).mkdir(parents=True)
+                pq.write_table(pa.table({"text": texts if config == "y" else texts[:3]}), root / config / "0.parquet")
+            named = "- {config_name: x, data_files: x/*.parquet}\n- {config_name: y, data_files: y/0.parquet}"
+            (root / "README.md").write_text(f"---\nconfigs:\n{named}\n---\n")
+        found[f"org/r{number}"] = root
+    return found
+
+
+def lines(texts: list[str]) -> bytes:
+    return "".join(json.dumps({"text": text}) + "\n" for text in texts).encode()
+
+
+def written(folder: Path, names: list[str], **top: Any) -> Path:
+    sources = [
+        {"name": name, "weight": 1 + number / 10} | ({"config": "y"} if number % 3 == 2 else {})
+        for number, name in enumerate(names)
+    ]
+    recipe = {"lanes": 2, "on_exhausted": "stop", "block": {"rows": 16}, **top, "datasets": sources}
+    path = folder / "mix.yaml"
+    path.write_text(yaml.safe_dump(recipe))
+    return path
+
+
+def served(repositories: dict[str, Path], faults: Faults) -> Any:
+    (first, root), *others = repositories.items()
+    return hub(first, root, others=dict(others), faults=faults)
+
+
+def test_a_mixture_of_twelve_sources_is_the_same_under_passing_faults(
+    repositories: dict[str, Path], tmp_path: Path
+) -> None:
+    recipe, found = written(tmp_path, list(repositories)), []
+    for faults in (Faults(), Faults(0.2, seed=1)):
+        with served(repositories, faults) as endpoint:
+            home = tmp_path / str(len(found))
+            home.mkdir()
+            found.append(run(READ, home, endpoint, recipe=recipe))
+        assert (faults.struck > 20) == bool(len(found) - 1)
+    assert found[0][0] > 500
+    assert found[1] == found[0]
+
+
+def test_a_fault_that_lasts_names_source_and_file(repositories: dict[str, Path], tmp_path: Path) -> None:
+    recipe = written(tmp_path, ["org/r0", "org/r1", "org/r2"])
+    with served(repositories, Faults(lasting=("/data/train", "/api/datasets/org/r1"))) as endpoint:
+        name, said = run(READ, tmp_path, endpoint, recipe=recipe)
+    head, first, second, rest = said.split("\n")
+    assert name == "Unreadable"
+    assert head.endswith("mix.yaml: 2 of 3 sources (63.6 % of the weight) cannot be read")
+    assert first.startswith(f"  'org/r0' (30.3 %): org/r0@{COMMIT}/data/train-0.parquet cannot be read (")
+    assert "503" in first
+    assert first.endswith("); try again, the mix goes on where it was; if it stays so, the file is damaged")
+    assert second.startswith("  'org/r1' (33.3 %): the Hub cannot be reached (")
+    assert "503" in second
+    assert second.endswith("); check the network, HF_ENDPOINT and HF_HUB_OFFLINE")
+    assert rest.startswith("Mend these; or go on over the others")
+
+
+WORKERS = """
+import smollm3_mix
+print(len(smollm3_mix.load(recipe, streaming=False, num_proc=workers)))
+"""
+
+
+def test_eight_workers_list_no_more_than_one(repositories: dict[str, Path], tmp_path: Path) -> None:
+    recipe = written(tmp_path, ["org/r0", "org/r1", "org/r2"], lanes=8)
+    asked = {}
+    for workers in (1, 8):
+        faults = Faults()
+        home = tmp_path / str(workers)
+        home.mkdir()
+        with served(repositories, faults) as endpoint:
+            run(WORKERS, home, endpoint, recipe=recipe, workers=workers)
+        asked[workers] = sorted(
+            each for each in faults.asked if "/datasets/" in each and not each.endswith((".parquet", ".gz"))
+        )
+    assert asked[8] == asked[1]
+    assert len(asked[1]) < 40
+
+
+CHANGED = """
+from smollm3_mix import open_mix
+mix = open_mix(recipe)
+text = open(file, "rb").read()
+open(file, "wb").write(text.replace(b"r", b"s", 1))  # the same length
+try:
+    list(mix.stream())
+    found = "read"
+except Exception as error:
+    found = f"{type(error).__name__}: {error}"
+print(json.dumps(found))
+"""
+
+
+def test_a_file_is_compared_with_the_listed_digest(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "all.jsonl").write_bytes(lines([document("s", row) for row in range(60)]))
+    recipe = written(tmp_path, ["org/r0"])
+    with hub("org/r0", root) as endpoint:
+        said = run(CHANGED, tmp_path, endpoint, recipe=recipe, file=root / "all.jsonl")
+    assert said.startswith(f"SourceError: source 'org/r0': org/r0@{COMMIT}/all.jsonl: its content has SHA-256 ")
+    assert said.endswith("it was damaged on its way. Try again, the mix goes on where it was")
+
+
+SPEND = """
+import sys, time
+from smollm3_mix.sources.patience import Budget
+budget = Budget("test", rate=100, burst=10)
+for _ in range(20):
+    budget.wait("https://host/" + sys.argv[1])
+    print(time.time(), flush=True)
+"""
+
+
+def test_processes_share_one_budget(tmp_path: Path) -> None:
+    environment = os.environ | {"TMPDIR": str(tmp_path), "PYTHONPATH": str(Path(patience.__file__).parents[2])}
+    started = [
+        subprocess.Popen([sys.executable, "-c", SPEND, str(number)], env=environment, stdout=subprocess.PIPE, text=True)
+        for number in range(3)
+    ]
+    times = sorted(float(line) for process in started for line in process.communicate()[0].split())
+    assert [process.returncode for process in started] == [0, 0, 0]
+    assert len(times) == 60
+    assert times[-1] - times[0] >= 0.45  # 10 at once, 50 more at 100 a second, in twos
+
+
+def test_a_budget_without_a_folder_to_write_in_is_kept_for_oneself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(patience.tempfile, "gettempdir", lambda: str(tmp_path / "file"))
+    budget = patience.Budget("alone", rate=50, burst=1)
+    before = time.monotonic()
+    budget.wait("https://host", 6)
+    assert time.monotonic() - before >= 0.09
+    assert "requests are spaced in each process by itself" in caplog.text
+
+
+def test_what_cannot_pass_is_not_asked_again() -> None:
+    asked = []
+
+    def ask() -> None:
+        asked.append(1)
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        patience.patiently(ask)
+    assert len(asked) == 1
+
+
+def test_retry_after_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub.errors
+
+    waits: list[float] = []
+    monkeypatch.setattr(patience.time, "sleep", waits.append)
+    monkeypatch.setattr(patience.random, "uniform", lambda low, high: 0.0)
+
+    class Answer:
+        status_code = 429
+        headers = {"retry-after": "7"}  # noqa: RUF012
+
+    def ask() -> str:
+        if len(waits) < 2:
+            error = ConnectionError("busy")
+            error.response = Answer()  # type: ignore[attr-defined]
+            raise error
+        return "given"
+
+    assert patience.patiently(ask) == "given"
+    assert waits == [7.0, 7.0]
+    assert not patience.passing(huggingface_hub.errors.OfflineModeIsEnabled("offline"))
