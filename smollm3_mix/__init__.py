@@ -25,7 +25,7 @@ if TYPE_CHECKING:
         Unreadable,
     )
     from smollm3_mix.legacy import DatasetMerger
-    from smollm3_mix.mix import Mix, Stream, open_mix
+    from smollm3_mix.mix import Mix, Stream, merge_states, open_mix
     from smollm3_mix.recipe import Recipe
     from smollm3_mix.schema import RECORD
 
@@ -44,7 +44,7 @@ _ROOMS = {
         "Unreadable",
     ),
     "legacy": ("DatasetMerger",),
-    "mix": ("Mix", "Stream", "open_mix"),
+    "mix": ("Mix", "Stream", "merge_states", "open_mix"),
     "recipe": ("Recipe",),
     "schema": ("RECORD",),
 }
@@ -67,6 +67,7 @@ __all__ = [
     "Unreadable",
     "__version__",
     "load",
+    "merge_states",
     "open_mix",
 ]
 

@@ -17,6 +17,7 @@ from datasets.iterable_dataset import _BaseExamplesIterable
 
 from smollm3_mix.errors import StateError
 from smollm3_mix.mix import Mix, Stream
+from smollm3_mix.mix.states import CURSOR
 from smollm3_mix.schema import RECORD
 
 FEATURES = Features.from_arrow_schema(RECORD)
@@ -30,8 +31,6 @@ PATIENCE = 20
 """A copied state may rest on one that is older by at most 20 times what it took to ask the stream for that. So copies
 cost at most a twentieth of the time, and to resume is to read again for at most those 20. Where copies are rare, as
 checkpoints are, nothing is read again."""
-
-_CURSOR = "smollm3_mix"
 
 
 class MixExamples(_BaseExamplesIterable):  # type: ignore[misc]  # datasets carries no types
@@ -135,7 +134,7 @@ def _tables(stream: Stream, rows: int) -> Iterator[pa.Table]:
 
 
 class _State(dict[str, Any]):
-    """State of an iterable: where its stream stood some records ago, and how many; a cursor of None means the start.
+    """State of an iterable: the state of its stream, and how many records were given since; None means the start.
 
     `IterableDataset` keeps this object and copies it for `state_dict()`; the copy is a plain dict. It loads by merging
     the new value into the one that is there, key by key and item by item; so nothing is ever there, and the new value
@@ -146,10 +145,11 @@ class _State(dict[str, Any]):
     """
 
     def __init__(self, cursor: dict[str, Any] | None = None) -> None:
-        super().__init__({_CURSOR: None})
+        super().__init__({CURSOR: None})
         self.cursor = cursor
         self.given = 0
         self._live: Stream | None = None
+        self._asked: dict[str, Any] | None = None
         self._seconds, self._taken = 0.0, 0.0
 
     def __setitem__(self, key: str, value: Any) -> None:
@@ -157,12 +157,12 @@ class _State(dict[str, Any]):
 
     def __missing__(self, key: str) -> Any:
         raise StateError(
-            f"this state belongs to another dataset: it has {key!r} where a mix has {_CURSOR!r}. "
+            f"this state belongs to another dataset: it has {key!r} where a mix has {CURSOR!r}. "
             "Load a state that this dataset's state_dict() gave, or start without one."
         )
 
     def __deepcopy__(self, memo: dict[int, Any]) -> dict[str, Any]:
-        return {_CURSOR: self._now()}
+        return {CURSOR: self._now()}
 
     def __reduce__(self) -> tuple[type["_State"], tuple[dict[str, Any] | None]]:
         return _State, (self._now(),)
@@ -170,13 +170,8 @@ class _State(dict[str, Any]):
     def follow(self, stream: Stream) -> None:
         """Bring a fresh stream to the cursor, and follow it from there."""
         if self.cursor is not None:
-            if set(self.cursor) != {"stream", "given"}:
-                raise StateError(f"expected a cursor with stream and given, got one with {', '.join(self.cursor)}")
-            stream.load_state_dict(self.cursor["stream"])
-            skip = self.given = self.cursor["given"]
-            while skip and (rows := stream.read(skip).num_rows):
-                skip -= rows
-        self._live = stream
+            stream.load_state_dict(self.cursor)
+        self._live, self.given = stream, 0
 
     def settle(self, stream: Stream) -> None:
         """Keep the cursor of a stream that is about to be closed."""
@@ -188,10 +183,11 @@ class _State(dict[str, Any]):
         if self._live is None or not self.given:
             return self.cursor
         asked = time.monotonic()
-        if self.cursor is None or asked - self._taken > PATIENCE * self._seconds:
-            self.cursor, self.given = {"stream": self._live.state_dict(), "given": 0}, 0
+        if self._asked is None or asked - self._taken > PATIENCE * self._seconds:
+            self.cursor = self._asked = self._live.state_dict()
             self._taken = time.monotonic()
             self._seconds = self._taken - asked
-        elif self.cursor["given"] != self.given:
-            self.cursor = self.cursor | {"given": self.given}
+        else:
+            self.cursor = self._live.state_dict(since=self._asked)
+        self.given = 0
         return self.cursor

@@ -91,6 +91,11 @@ class Lane:
         """Records that can be pulled without reading anything."""
         return len(self._ready) - self._pulled
 
+    @property
+    def given(self) -> int:
+        """Records pulled since the lane's start, those before a state that was loaded included."""
+        return sum(line.counts.given for line in self.lines) + self._pulled
+
     def fill(self) -> bool:
         """Make at least one record pending; False when the lane has ended.
 

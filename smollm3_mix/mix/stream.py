@@ -47,6 +47,7 @@ class Stream:
         self._chunk = Chunk([], np.empty(0, np.int64))
         self._batch: pa.RecordBatch | None = None  # the chunk as Arrow, once somebody has asked for it
         self._read = 0  # records of the chunk that were given out
+        self._pulled = np.zeros(len(self._lanes), np.int64)  # records of each lane so far, those of the chunk included
 
     def read(self, rows: int) -> pa.RecordBatch:
         """The next records as one batch of schema.RECORD: at least one and at most `rows`, or none at the end.
@@ -82,44 +83,63 @@ class Stream:
             Tally.empty(source.id for source in self._mix.recipe.active),
         )
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self, since: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Where the stream stands after the last record given out, JSON-able; `load_state_dict` goes on from there.
 
         Holds what dedup remembers as well, so it grows by about 8 bytes for each document accepted (more with near
         dedup).
+
+        Args:
+            since: an older state of this stream, to rest on: what comes out then holds it, and how many records each
+                lane has given since. That costs next to nothing, and loading it makes those records again.
         """
         unread = self._unread()
-        going = [lane.number for n, lane in enumerate(self._lanes) if n in self._round]
+        records = (self._pulled - unread).tolist()
+        if since is None:
+            lanes = [_saved(lane, int(unread[n])) for n, lane in enumerate(self._lanes)]
+        else:
+            lanes = since["lanes"]
         turn = self._lanes[self._round[(self._turn + self._read) % len(self._round)]].number if self._round else None
         return {
-            "recipe": self._mix.recipe.to_dict(),
-            "fingerprint": self._mix.recipe.fingerprint,
+            "recipe": self._mix.recipe.to_dict() if since is None else since["recipe"],
+            "fingerprint": self._mix.recipe.fingerprint if since is None else since["fingerprint"],
             "split": self._mix.split,
             "limits": self._mix.asked,
-            "going": going,
+            "num_lanes": self._mix.num_lanes,
+            "going": [lane.number for n, lane in enumerate(self._lanes) if n in self._round],
             "turn": turn,
-            "lanes": [_saved(lane, int(unread[n])) for n, lane in enumerate(self._lanes)],
+            "lanes": [{**lane, "records": given} for lane, given in zip(lanes, records, strict=True)],
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on after the record at which `state` was saved. Reads only the current block of each source.
 
+        The state may hold more lanes than the stream reads, as those that `merge_states` gives do.
+
         Raises:
-            StateError: the state is of another recipe, other files, another split, other limits or other lanes.
+            StateError: the state is of another recipe, other files, another split or other limits, or lacks a lane.
         """
         check_state(self._mix, state)
         mine = [lane.number for lane in self._lanes]
         saved = {at["lane"]: at for at in state["lanes"]}
-        if set(saved) != set(mine):
-            raise StateError(f"this state is of lanes {sorted(saved)}, but the stream reads lanes {sorted(mine)}.")
+        if not set(mine) <= saved.keys() | set(state["going"]):
+            raise StateError(
+                f"this state is of lanes {sorted(saved)}, but the stream reads lanes {sorted(mine)}. "
+                "Load the state of the same lanes, or merge_states() of all."
+            )
         fresh = []
         for lane in self._lanes:
             lane.close()
-            fresh.append(_restored(self._mix, saved[lane.number]))
+            at = saved.get(lane.number)
+            fresh.append(self._mix.lane(lane.number) if at is None else _restored(self._mix, at))
         self._lanes = fresh
+        self._pulled = np.array([lane.given for lane in fresh], np.int64)
         self._round = [n for n, number in enumerate(mine) if number in state["going"]]
-        turns = [mine[n] for n in self._round]
-        self._turn = turns.index(state["turn"]) if state["turn"] is not None else 0
+        turns, turn = [mine[n] for n in self._round], state["turn"]
+        if turn in turns:
+            self._turn = turns.index(turn)
+        else:  # of another one's lane: mine that comes after it
+            self._turn = next((n for n, number in enumerate(turns) if turn is not None and number > turn), 0)
         self._clear()
 
     def close(self) -> None:
@@ -150,12 +170,13 @@ class Stream:
         """Pull as many records, in turn, as the lanes have pending."""
         order = [self._lanes[n] for n in self._round[self._turn :] + self._round[: self._turn]]
         rows = min(CHUNK, *(place + lane.pending * len(order) for place, lane in enumerate(order)), CHUNK)
+        turns = np.arange(rows) % len(order)
+        counts = np.bincount(turns, minlength=len(order))
         if len(order) == 1:
             self._chunk = order[0].pull(rows)
         else:
-            turns = np.arange(rows) % len(order)
-            counts = np.bincount(turns, minlength=len(order))
             self._chunk = in_turn([lane.pull(int(n)) for lane, n in zip(order, counts, strict=True) if n], turns)
+        self._pulled[np.roll(self._round, -self._turn)] += counts
         self._rest()
 
     def _rest(self) -> None:
@@ -217,6 +238,14 @@ def _restored(mix: "Mix", saved: Mapping[str, Any]) -> Lane:
     lane = mix.lane(saved["lane"])
     lane.restore_seen([_bytes(saved["seen"])])
     lane.load_state_dict(dict(saved), {source: _bytes(log) for source, log in saved["verdicts"].items()})
+    since = saved["records"] - lane.given  # records that the lane gave after what is saved of it
+    while since and lane.fill():
+        since -= len(lane.pull(since))
+    if since:
+        raise StateError(
+            f"lane {lane.number} had given {saved['records']:,} records when the state was saved and ends after "
+            f"{lane.given:,} now. The sources' files have changed; start afresh."
+        )
     return lane
 
 
