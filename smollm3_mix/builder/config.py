@@ -30,6 +30,7 @@ class SmolLM3MixConfig(datasets.BuilderConfig):  # type: ignore[misc]  # dataset
         lanes: in place of the recipe's number of lanes.
         max_samples: records of the whole mix, dealt evenly to the lanes; default: no limit.
         max_tokens: tokens of the whole mix, dealt evenly to the lanes; default: no limit.
+        seen_dir: folder in which states keep what dedup remembers, beside a run's checkpoints; default: in themselves.
         skip_unreadable: go on without the sources that cannot be read; the log names them.
         trust_remote_code: let a recipe of the Hub name a Python function to judge by (`judge: {python: …}`).
     """
@@ -41,6 +42,7 @@ class SmolLM3MixConfig(datasets.BuilderConfig):  # type: ignore[misc]  # dataset
     lanes: int | None = None
     max_samples: int | None = None
     max_tokens: int | None = None
+    seen_dir: str | os.PathLike[str] | None = None
     skip_unreadable: bool = False
     trust_remote_code: bool = False
 

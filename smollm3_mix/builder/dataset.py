@@ -72,6 +72,7 @@ class SmolLM3Mix(datasets.GeneratorBasedBuilder):  # type: ignore[misc]  # datas
             self.recipe,
             max_samples=asked.max_samples,
             max_tokens=asked.max_tokens,
+            seen_dir=asked.seen_dir,
             skip_unreadable=asked.skip_unreadable,
             token=self.token,
         )
@@ -126,7 +127,7 @@ def load(
         cache_dir: in place of the cache of `datasets`.
         num_proc: processes that prepare; lanes are dealt to them, the result is the same.
         token: of the Hub; default: the one that is logged in.
-        **fields: of `SmolLM3MixConfig`: seed, lanes, max_samples, max_tokens, skip_unreadable.
+        **fields: of `SmolLM3MixConfig`: seed, lanes, max_samples, max_tokens, seen_dir, skip_unreadable.
 
     Raises:
         RecipeError: the recipe is missing or has faults.

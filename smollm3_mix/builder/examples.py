@@ -4,6 +4,8 @@
 value under one fixed key, because `IterableDataset` copies and loads states without asking the iterable.
 """
 
+import functools
+import logging
 import sys
 import time
 from collections.abc import Iterator
@@ -19,6 +21,8 @@ from smollm3_mix.errors import StateError
 from smollm3_mix.mix import Mix, Stream
 from smollm3_mix.mix.states import CURSOR
 from smollm3_mix.schema import RECORD
+
+log = logging.getLogger("smollm3_mix")
 
 FEATURES = Features.from_arrow_schema(RECORD)
 """The columns of a record, as `datasets` calls them."""
@@ -81,7 +85,7 @@ class MixExamples(_BaseExamplesIterable):  # type: ignore[misc]  # datasets carr
     @property
     def num_shards(self) -> int:
         """Number of lanes."""
-        return len(self.lanes)
+        return LaneCount(len(self.lanes))
 
     def shuffle_data_sources(self, generator: np.random.Generator) -> "MixExamples":  # noqa: ARG002
         """Itself: the recipe's seed decides the order."""
@@ -95,6 +99,12 @@ class MixExamples(_BaseExamplesIterable):  # type: ignore[misc]  # datasets carr
         """The same mix with the lanes of one node or worker."""
         mine = self.split_shard_indices_by_worker(num_shards, index, contiguous=contiguous)
         return MixExamples(self.mix, [self.lanes[lane] for lane in mine], self.table_rows)
+
+    def split_shard_indices_by_worker(self, num_shards: int, index: int, contiguous: bool = True) -> list[int]:
+        """Places of the lanes of one node or worker; each lane is one's, and nobody has two more than another."""
+        lanes = np.arange(len(self.lanes))
+        mine = np.array_split(lanes, num_shards)[index] if contiguous else lanes[index::num_shards]
+        return [int(lane) for lane in mine]
 
     def _init_state_dict(self) -> dict[str, Any]:
         self._state_dict = _State()
@@ -114,6 +124,29 @@ class MixExamples(_BaseExamplesIterable):  # type: ignore[misc]  # datasets carr
                 if kept:
                     state.settle(stream)
                 stream.close()
+
+
+class LaneCount(int):
+    """A number of lanes that is said to divide evenly by any smaller number of nodes.
+
+    Where there is a remainder, `datasets` has each node read everything and keep one record in so many. Lanes are
+    better dealt whole, as it does where there is none. Every record still comes once; some nodes get a lane more.
+    """
+
+    def __mod__(self, nodes: int) -> int:
+        rest = int(self) % nodes
+        if rest:
+            _warn_of_rest(int(self), nodes)
+        return rest if nodes > self else 0
+
+
+@functools.cache
+def _warn_of_rest(lanes: int, nodes: int) -> None:
+    if nodes > lanes:
+        what = f"each of the {nodes} reads and cleans the whole mix and keeps one record in {nodes}"
+    else:
+        what = f"nodes have {lanes // nodes} or {lanes // nodes + 1} lanes, and those with fewer end sooner"
+    log.warning("%d nodes read %d lanes: %s. Set `lanes` to a multiple of %d.", nodes, lanes, what, nodes)
 
 
 def _tables(stream: Stream, rows: int) -> Iterator[pa.Table]:

@@ -5,6 +5,7 @@ line       one source in one lane
 lane       the merge of all sources of a lane, and its state
 chunk      records on their way out
 stream     several lanes, one record of each in turn
+seen_file  what dedup remembers, beside the states
 states     saved states of several readers made one
 exhausted  what to say when a source ends
 opening    a recipe made ready to be read

@@ -194,6 +194,11 @@ class Lane:
             return b"", 0
         return self._seen.log_since(since).tobytes(), len(self._seen)
 
+    @property
+    def seen_digest(self) -> str | None:
+        """Digest of all that `seen_log` gives from the start; None without dedup."""
+        return None if self._seen is None else self._seen.digest
+
     def restore_seen(self, logs: Iterable[bytes]) -> None:
         """Remember again what `seen_log` gave, in order; before `load_state_dict`."""
         if self._seen is not None:

@@ -37,6 +37,7 @@ class Mix:
         max_samples: records of the whole mix, dealt evenly to the lanes, the remainder to the first ones.
         max_tokens: tokens of the whole mix, dealt likewise; each lane ends with the record that reaches its part.
         max_bytes: UTF-8 bytes of text of the whole mix, dealt likewise.
+        seen_dir: folder in which states keep what dedup remembers, one file for each lane; default: in themselves.
     """
 
     plan: Plan
@@ -44,6 +45,7 @@ class Mix:
     max_samples: int | None = None
     max_tokens: int | None = None
     max_bytes: int | None = None
+    seen_dir: str | None = None
 
     def __post_init__(self) -> None:
         if self.split not in SPLITS:
@@ -122,6 +124,7 @@ def open_mix(
     max_samples: int | None = None,
     max_tokens: int | None = None,
     max_bytes: int | None = None,
+    seen_dir: str | os.PathLike[str] | None = None,
     skip_unreadable: bool = False,
     token: str | bool | None = None,
 ) -> Mix:
@@ -135,6 +138,7 @@ def open_mix(
         max_samples: records of the whole mix; default: no limit.
         max_tokens: tokens of the whole mix; default: no limit.
         max_bytes: UTF-8 bytes of text of the whole mix; default: no limit.
+        seen_dir: folder for what dedup remembers, beside a run's checkpoints; default: states carry it themselves.
         skip_unreadable: go on over the sources that can be read; the rest are logged and stand in `plan.skipped`.
         token: of the Hub; default: the one that is logged in.
 
@@ -149,7 +153,7 @@ def open_mix(
     plan = resolve(opened, skip_unreadable=skip_unreadable, token=token)
     for statement in plan.recipe.statements:
         log.warning("%s: %s", opened.name, statement)
-    return Mix(plan, split, max_samples, max_tokens, max_bytes)
+    return Mix(plan, split, max_samples, max_tokens, max_bytes, None if seen_dir is None else os.fspath(seen_dir))
 
 
 def _part(limit: int | None, lane: int, lanes: int) -> int | None:

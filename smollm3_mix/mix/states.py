@@ -17,8 +17,8 @@ def merge_states(states: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """One state of all lanes from those of all readers, for any number of readers that share them out anew.
 
     Each reader that loads it takes the lanes that are its own. The states may be those of streams, of
-    `smollm3_mix.loader`, or of `IterableDataset`s; those that a torchdata `StatefulDataLoader` keeps for its workers are
-    found within its own. What comes out is of the same kind: for a stream or loader, or for an `IterableDataset`.
+    `smollm3_mix.loader`, or of `IterableDataset`s; those that a torchdata `StatefulDataLoader` keeps for its workers
+    are found within its own. What comes out is of the same kind: for a stream or loader, or for an `IterableDataset`.
 
     Nothing is read. The next record is of the lane that has given the fewest, of several the first.
 
@@ -34,7 +34,9 @@ def merge_states(states: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
         raise StateError("there is no state of a mix among these; pass what state_dict() of each reader gave.")
     kinds = {"examples_iterable" in part for _, part in found}
     if len(kinds) > 1:
-        raise StateError("some of these states are of datasets and some of loaders or streams; pass one kind at a time.")
+        raise StateError(
+            "some of these states are of datasets and some of loaders or streams; pass one kind at a time."
+        )
     if kinds == {False}:
         return _merged([(where, part) for where, part in found])
     cursors = [(where, _cursor(part, where)) for where, part in found]

@@ -12,6 +12,7 @@ import pyarrow as pa
 from smollm3_mix.errors import StateError
 from smollm3_mix.mix.chunk import Chunk, empty_batch, in_turn
 from smollm3_mix.mix.lane import Lane
+from smollm3_mix.mix.seen_file import SeenFile
 from smollm3_mix.tally import Tally
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class Stream:
             raise ValueError(f"lanes must differ, got {list(lanes)}")
         self._mix = mix
         self._lanes = [mix.lane(number) for number in lanes]
+        self._files = [_seen_file(mix, number) for number in lanes]
         self._round = list(range(len(self._lanes)))  # lanes that go on, in turn order
         self._turn = 0  # place in the round of the lane that gives the record at the buffer's start
         self._chunk = Chunk([], np.empty(0, np.int64))
@@ -86,8 +88,8 @@ class Stream:
     def state_dict(self, since: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Where the stream stands after the last record given out, JSON-able; `load_state_dict` goes on from there.
 
-        Holds what dedup remembers as well, so it grows by about 8 bytes for each document accepted (more with near
-        dedup).
+        Without a `seen_dir` it holds what dedup remembers as well, and grows by about 8 bytes for each document
+        accepted, 8 more for each band of near dedup.
 
         Args:
             since: an older state of this stream, to rest on: what comes out then holds it, and how many records each
@@ -96,7 +98,8 @@ class Stream:
         unread = self._unread()
         records = (self._pulled - unread).tolist()
         if since is None:
-            lanes = [_saved(lane, int(unread[n])) for n, lane in enumerate(self._lanes)]
+            parts = zip(self._lanes, unread.tolist(), self._files, strict=True)
+            lanes = [_saved(lane, behind, file) for lane, behind, file in parts]
         else:
             lanes = since["lanes"]
         turn = self._lanes[self._round[(self._turn + self._read) % len(self._round)]].number if self._round else None
@@ -128,10 +131,11 @@ class Stream:
                 "Load the state of the same lanes, or merge_states() of all."
             )
         fresh = []
-        for lane in self._lanes:
+        self._files = [_seen_file(self._mix, number) for number in mine]
+        for lane, file in zip(self._lanes, self._files, strict=True):
             lane.close()
             at = saved.get(lane.number)
-            fresh.append(self._mix.lane(lane.number) if at is None else _restored(self._mix, at))
+            fresh.append(self._mix.lane(lane.number) if at is None else _restored(self._mix, at, file))
         self._lanes = fresh
         self._pulled = np.array([lane.given for lane in fresh], np.int64)
         self._round = [n for n, number in enumerate(mine) if number in state["going"]]
@@ -227,16 +231,32 @@ def check_state(mix: "Mix", state: Mapping[str, Any]) -> None:
             )
 
 
-def _saved(lane: Lane, unread: int) -> dict[str, Any]:
-    """A lane's state with all that it remembers, as text."""
+def _seen_file(mix: "Mix", lane: int) -> SeenFile | None:
+    return None if mix.seen_dir is None else SeenFile(mix.seen_dir, f"{mix.split}-{lane:05d}.seen")
+
+
+def _saved(lane: Lane, unread: int, file: SeenFile | None) -> dict[str, Any]:
+    """A lane's state with all that it remembers, as text or in its file."""
     logs = {source: _text(log) for source, log in lane.logs().items() if log}
-    return {**lane.state_dict(unread), "verdicts": logs, "seen": _text(lane.seen_log()[0])}
+    if file is not None and lane.seen_digest is not None:
+        seen: Any = file.append(lane)
+    else:
+        seen = _text(lane.seen_log()[0])
+    return {**lane.state_dict(unread), "verdicts": logs, "seen": seen}
 
 
-def _restored(mix: "Mix", saved: Mapping[str, Any]) -> Lane:
+def _restored(mix: "Mix", saved: Mapping[str, Any], file: SeenFile | None) -> Lane:
     """A lane that stands where it was saved."""
-    lane = mix.lane(saved["lane"])
-    lane.restore_seen([_bytes(saved["seen"])])
+    lane, seen = mix.lane(saved["lane"]), saved["seen"]
+    if isinstance(seen, str):
+        lane.restore_seen([_bytes(seen)])
+    elif file is not None:
+        lane.restore_seen([file.read(seen)])
+    else:
+        raise StateError(
+            f"this state keeps what dedup remembers of lane {lane.number} in the file {seen['file']!r}. "
+            "Open the mix with seen_dir= the folder that holds it."
+        )
     lane.load_state_dict(dict(saved), {source: _bytes(log) for source, log in saved["verdicts"].items()})
     since = saved["records"] - lane.given  # records that the lane gave after what is saved of it
     while since and lane.fill():

@@ -1,0 +1,268 @@
+"""Lanes shared out anew: any number of nodes and workers reads the same records, and goes on from others' states."""
+
+import itertools
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from datasets.distributed import split_dataset_by_node
+from doors import stream, write_recipe, write_sources
+
+from smollm3_mix import Mix, StateError, merge_states, open_mix
+from smollm3_mix.mix.stream import Stream
+
+NODES, WORKERS = (1, 2, 3, 4, 8), (0, 1, 2, 4)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Recipes over sources with repeated texts, so that dedup and passes matter."""
+    folder = tmp_path_factory.mktemp("elastic")
+    write_sources(folder / "sources", rows=300)
+    for lanes in (8, 12):
+        sources = [
+            {"id": name, "name": str(folder / "sources" / name), "weight": weight, "max_passes": passes}
+            for name, weight, passes in (("alpha", 0.5, 1), ("beta", 0.3, 2), ("gamma", 0.2, 3))
+        ]
+        write_recipe(
+            folder / f"{lanes}.yaml",
+            folder / "sources",
+            lanes=lanes,
+            block={"rows": 8},
+            datasets=sources,
+            dedup={"exact": True},
+        )
+    return folder
+
+
+def mix(folder: Path, lanes: int) -> Mix:
+    return open_mix(folder / f"{lanes}.yaml")
+
+
+def by_lane(opened: Mix) -> dict[int, list[tuple[str, str]]]:
+    return {lane: keys(opened.stream([lane])) for lane in range(opened.num_lanes)}
+
+
+def keys(records: Any) -> list[tuple[str, str]]:
+    return [(record["source"], record["id"]) for record in records]
+
+
+def test_every_number_of_nodes_and_workers_deals_each_lane_once(folder: Path) -> None:
+    for lanes, nodes, workers in itertools.product((8, 12), NODES, WORKERS):
+        dataset = stream(folder / f"{lanes}.yaml")._ex_iterable
+        dealt = []
+        for node in range(nodes):
+            if dataset.num_shards % nodes:  # what `datasets` asks before it deals
+                pytest.fail(f"{lanes} lanes are not dealt to {nodes} nodes")
+            mine = dataset.shard_data_sources(nodes, node, contiguous=False)
+            dealt += [mine.shard_data_sources(workers, worker, contiguous=False).lanes for worker in range(workers)]
+            if not workers:
+                dealt.append(mine.lanes)
+        assert sorted(lane for part in dealt for lane in part) == list(range(lanes))
+        assert all(part == sorted(part) for part in dealt)
+
+
+@pytest.mark.parametrize("nodes", NODES)
+@pytest.mark.parametrize("lanes", [8, 12])
+def test_each_node_gives_its_lanes_in_turn_and_all_nodes_give_everything(folder: Path, lanes: int, nodes: int) -> None:
+    whole = by_lane(mix(folder, lanes))
+    for node in range(nodes):
+        given = keys(split_dataset_by_node(stream(folder / f"{lanes}.yaml"), rank=node, world_size=nodes))
+        mine = [whole[lane] for lane in range(node, lanes, nodes)]
+        rounds = itertools.zip_longest(*mine)
+        assert given == [record for each in rounds for record in each if record is not None]
+
+
+@pytest.mark.parametrize(("count", "index"), [(3, 0), (3, 1), (3, 2), (5, 4)])
+def test_contiguous_shards_hold_whole_lanes(folder: Path, count: int, index: int) -> None:
+    dataset = stream(folder / "8.yaml")
+    parts = [keys(dataset.shard(count, each)) for each in range(count)]
+    assert sorted(record for part in parts for record in part) == sorted(keys(dataset))
+    assert parts[index]
+
+
+def test_nodes_that_do_not_divide_the_lanes_are_warned(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, "smollm3_mix"):
+        next(iter(split_dataset_by_node(stream(folder / "12.yaml"), rank=0, world_size=7)))
+        next(iter(split_dataset_by_node(stream(folder / "12.yaml"), rank=0, world_size=13)))
+    assert [record.getMessage() for record in caplog.records] == [
+        (
+            "7 nodes read 12 lanes: nodes have 1 or 2 lanes, and those with fewer end sooner. "
+            "Set `lanes` to a multiple of 7."
+        ),
+        (
+            "13 nodes read 12 lanes: each of the 13 reads and cleans the whole mix and keeps one record in 13. "
+            "Set `lanes` to a multiple of 13."
+        ),
+    ]
+
+
+def test_more_nodes_than_lanes_still_give_each_record_once(folder: Path) -> None:
+    parts = [
+        keys(split_dataset_by_node(stream(folder / "8.yaml", max_samples=60), rank=node, world_size=11))
+        for node in range(11)
+    ]
+    assert sorted(record for part in parts for record in part) == sorted(
+        keys(stream(folder / "8.yaml", max_samples=60))
+    )
+
+
+# States of some readers, loaded by others
+
+
+def saved(opened: Mix, readers: Sequence[Sequence[int]], records: Sequence[int], *, rest: int = 0) -> tuple[Any, Any]:
+    """States of readers after so many records each, and what they gave; `rest` of them rest on an older state."""
+    states, given = [], []
+    for lanes, count in zip(readers, records, strict=True):
+        reader = opened.stream(lanes)
+        iterator = iter(reader)
+        given += keys(itertools.islice(iterator, count - rest))
+        state = reader.state_dict()
+        given += keys(itertools.islice(iterator, rest))
+        states.append(reader.state_dict(since=state) if rest else reader.state_dict())
+        reader.close()
+    return json.loads(json.dumps(states)), given
+
+
+def resumed(opened: Mix, lanes: Sequence[int], state: Any) -> Stream:
+    reader = opened.stream(lanes)
+    reader.load_state_dict(state)
+    return reader
+
+
+def dealt(lanes: int, readers: int) -> list[list[int]]:
+    return [list(range(lanes))[reader::readers] for reader in range(readers)]
+
+
+@pytest.mark.parametrize("rest", [0, 5])
+@pytest.mark.parametrize(("before", "after"), [(4, 3), (4, 8), (1, 4), (3, 1), (8, 2)])
+def test_nothing_is_lost_or_repeated_at_another_number_of_readers(
+    folder: Path, before: int, after: int, rest: int
+) -> None:
+    opened = mix(folder, 8)
+    whole = by_lane(opened)
+    states, given = saved(opened, dealt(8, before), [96 // before] * before, rest=rest)
+    merged = merge_states(states)
+    for lanes in dealt(8, after):
+        given += keys(resumed(opened, lanes, merged))
+    assert sorted(given) == sorted(record for lane in whole.values() for record in lane)
+
+
+def test_a_merged_state_goes_on_as_if_there_had_been_one_reader(folder: Path) -> None:
+    opened = mix(folder, 8)
+    whole = keys(opened.stream())
+    for count in (1, 3, 4, 7, 30):  # of each of two: in and between rounds
+        states, _ = saved(opened, dealt(8, 2), [count, count])
+        assert keys(itertools.islice(resumed(opened, range(8), merge_states(states)), 40)) == whole[2 * count :][:40]
+
+
+def test_states_at_different_places_go_on_with_the_lane_that_is_behind(folder: Path) -> None:
+    opened = mix(folder, 8)
+    whole = by_lane(opened)
+    states, _ = saved(opened, dealt(8, 2), [20, 11])
+    reader = resumed(opened, range(8), merge_states(states))
+    assert keys(itertools.islice(reader, 3)) == [whole[7][2], whole[0][5], whole[1][3]]
+
+
+def test_lanes_that_have_ended_stay_ended(folder: Path) -> None:
+    opened = mix(folder, 8)
+    states, given = saved(opened, dealt(8, 2), [10**6, 9])
+    assert states[0]["going"] == []
+    for lanes in dealt(8, 3):
+        given += keys(resumed(opened, lanes, merge_states(states)))
+    assert sorted(given) == sorted(keys(opened.stream()))
+
+
+def test_datasets_go_on_from_a_merged_state(folder: Path) -> None:
+    given, states = [], []
+    for node in range(2):
+        dataset = split_dataset_by_node(stream(folder / "8.yaml"), rank=node, world_size=2)
+        for record in itertools.islice(dataset, 21):
+            given.append((record["source"], record["id"]))
+            state = dataset.state_dict()
+        states.append(state)
+    merged = json.loads(json.dumps(merge_states(states)))
+    assert set(merged) >= {"examples_iterable", "epoch"}
+    for node in range(4):
+        dataset = split_dataset_by_node(stream(folder / "8.yaml"), rank=node, world_size=4)
+        dataset.load_state_dict(merged)  # after the split, which makes a new dataset
+        given += keys(dataset)
+    assert sorted(given) == sorted(keys(stream(folder / "8.yaml")))
+
+
+def test_a_dataset_that_had_not_begun_counts_as_at_its_start(folder: Path) -> None:
+    begun = split_dataset_by_node(stream(folder / "8.yaml"), rank=0, world_size=2)
+    given = keys(itertools.islice(begun, 9))
+    waiting = split_dataset_by_node(stream(folder / "8.yaml"), rank=1, world_size=2)
+    merged = merge_states([begun.state_dict(), waiting.state_dict()])
+    dataset = stream(folder / "8.yaml")
+    dataset.load_state_dict(merged)
+    assert sorted(given + keys(dataset)) == sorted(keys(stream(folder / "8.yaml")))
+
+
+# What cannot be merged
+
+
+def message(*states: Any) -> str:
+    with pytest.raises(StateError) as refused:
+        merge_states(states)
+    return str(refused.value)
+
+
+def test_states_that_cannot_be_merged_are_refused(folder: Path) -> None:
+    opened = mix(folder, 8)
+    (left, right), _ = saved(opened, dealt(8, 2), [5, 5])
+    assert message(left) == (
+        "these 1 states lack lanes 1, 3, 5, 7 of 8. Pass the states of all readers, of every rank and worker."
+    )
+    assert message(left, right, left) == (
+        "lane 0 is in two states: state 0, and state 2. Pass one state of each reader, all saved at the same step."
+    )
+    (limited,), _ = saved(open_mix(folder / "8.yaml", max_samples=50), [[1, 3, 5, 7]], [2])
+    assert message(left, limited) == (
+        f"state 0 was saved with limits={left['limits']!r}, and state 1 with limits={limited['limits']!r}. "
+        "Pass states of one run."
+    )
+    (other,), _ = saved(open_mix(folder / "8.yaml", seed=8), [[1, 3, 5, 7]], [2])
+    assert message(left, other) == (
+        f"state 0 was saved by recipe 8 {left['fingerprint'][:7]}, and state 1 by 8 {other['fingerprint'][:7]}. "
+        "They differ in:\n  seed: 7 → 8\nPass states of one run."
+    )
+    assert message({}, [1]) == ("there is no state of a mix among these; pass what state_dict() of each reader gave.")
+
+
+def test_states_of_datasets_that_cannot_be_merged_are_refused(folder: Path) -> None:
+    def state(change: Any, node: int) -> Any:
+        dataset = change(split_dataset_by_node(stream(folder / "8.yaml"), rank=node, world_size=2))
+        for _ in itertools.islice(dataset, 3 + node):
+            found = dataset.state_dict()
+        return found
+
+    opened = mix(folder, 8)
+    assert message(opened.stream().state_dict(), state(lambda dataset: dataset, 0)) == (
+        "some of these states are of datasets and some of loaders or streams; pass one kind at a time."
+    )
+    taken = [state(lambda dataset: dataset.take(9), node) for node in range(2)]
+    assert message(*taken) == (
+        "state 1 lies within a table or batch, or counts what one reader alone has taken, and cannot be shared out. "
+        "Save states of a dataset that gives records, without take(), skip() or batched map(), or use "
+        "smollm3_mix.loader."
+    )
+    assert message({"_snapshot": {}, "_steps_since_snapshot": 3}) == (
+        "state 0 was saved 3 batches after the last snapshot of its workers. "
+        "Give the StatefulDataLoader snapshot_every_n_steps=1, or save where it divides the step."
+    )
+
+
+def test_a_reader_without_its_lanes_in_the_state_is_refused(folder: Path) -> None:
+    opened = mix(folder, 8)
+    (left, _), _ = saved(opened, dealt(8, 2), [5, 5])
+    with pytest.raises(StateError) as refused:
+        resumed(opened, [0, 1], left)
+    assert str(refused.value) == (
+        "this state is of lanes [0, 2, 4, 6], but the stream reads lanes [0, 1]. "
+        "Load the state of the same lanes, or merge_states() of all."
+    )
