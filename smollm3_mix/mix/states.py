@@ -44,9 +44,9 @@ def merge_states(states: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     for (where, _), each in zip(found, around, strict=True):
         if each != around[0]:
             raise StateError(
-                f"{where} lies within a table or batch, or counts what one reader alone has taken, and cannot be shared "
-                "out. Save states of a dataset that gives records, without take(), skip() or batched map(), or use "
-                "smollm3_mix.loader."
+                f"{where} lies within a table or batch, or counts what one reader alone has taken, and cannot be "
+                "shared out. Save states of a dataset that gives records, without take(), skip() or batched map(), or "
+                "use smollm3_mix.loader."
             )
     begun = [(where, cursor) for where, cursor in cursors if cursor is not None]
     return _with_cursor(around[0], _merged(begun, fresh=len(begun) < len(cursors)) if begun else None)
