@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     )
     from smollm3_mix.legacy import DatasetMerger
     from smollm3_mix.mix import Mix, Stream, merge_states, open_mix
+    from smollm3_mix.mix import Mix, Stream, open_mix
+    from smollm3_mix.publish import push
     from smollm3_mix.recipe import Recipe
     from smollm3_mix.schema import RECORD
 
@@ -45,6 +47,8 @@ _ROOMS = {
     ),
     "legacy": ("DatasetMerger",),
     "mix": ("Mix", "Stream", "merge_states", "open_mix"),
+    "mix": ("Mix", "Stream", "open_mix"),
+    "publish": ("push",),
     "recipe": ("Recipe",),
     "schema": ("RECORD",),
 }
@@ -69,6 +73,7 @@ __all__ = [
     "load",
     "merge_states",
     "open_mix",
+    "push",
 ]
 
 _HOMES = {name: room for room, names in _ROOMS.items() for name in names}

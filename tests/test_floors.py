@@ -18,7 +18,7 @@ FLOORS = [
     ["report"],
     ["write"],
     ["verify"],
-    ["builder", "legacy"],
+    ["builder", "legacy", "publish"],
     ["cli"],
 ]
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
@@ -38,6 +38,7 @@ OUTSIDE = {
     "verify": PURE,
     "builder": PURE | {"datasets", "huggingface_hub"},
     "legacy": PURE | {"datasets", "huggingface_hub"},
+    "publish": {"huggingface_hub"},
     "cli": {"tqdm"},
 }
 

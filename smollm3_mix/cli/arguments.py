@@ -4,7 +4,7 @@ import argparse
 from typing import Any
 
 from smollm3_mix import __version__
-from smollm3_mix.cli import merge, verbs
+from smollm3_mix.cli import merge, publish, verbs
 from smollm3_mix.recipe.values import BAD, Place, read_value
 
 
@@ -19,6 +19,7 @@ def parser() -> argparse.ArgumentParser:
     _take(adders)
     _write(adders)
     _verify(adders)
+    publish.add_push_arguments(_verb(adders, "push", publish.push, publish.PUSH))
     merge.add_arguments(_verb(adders, "merge", merge.merge, merge.SUMMARY), count)
     return top
 

@@ -6,6 +6,6 @@ text   tables made of them
 """
 
 from smollm3_mix.report.rows import Row, rows, sparse
-from smollm3_mix.report.text import drops_table, markdown, plain, shares_table
+from smollm3_mix.report.text import bars, drops_table, markdown, plain, shares_table
 
-__all__ = ["Row", "drops_table", "markdown", "plain", "rows", "shares_table", "sparse"]
+__all__ = ["Row", "bars", "drops_table", "markdown", "plain", "rows", "shares_table", "sparse"]

@@ -46,6 +46,25 @@ def shares_table(rows: Sequence[Row], unit: str) -> Table:
     return table
 
 
+BAR = 40
+"""Characters of the longest bar."""
+
+
+def bars(rows: Sequence[Row]) -> str:
+    """A line of text for each source: what it gave as a bar, and in numbers beside what was asked, in per cent.
+
+    A chart that every page shows alike. Where a bar ends before the share that was asked, dots go on to it.
+    """
+    most = max((max(row.asked, row.given) for row in rows), default=0.0) or 1.0
+    name = max((len(row.source) for row in rows), default=0)
+    lines = [f"{'':{name}}  {'given':>8}  {'asked':>8}"]
+    for row in rows:
+        given, asked = round(row.given / most * BAR), round(row.asked / most * BAR)
+        bar = "█" * given + "·" * (asked - given) if given else "▏" + "·" * (asked - 1)
+        lines.append(f"{row.source:{name}}  {row.given:8.4%}  {row.asked:8.4%}  {bar}")
+    return "\n".join(lines)
+
+
 def drops_table(tally: Tally) -> Table:
     """Rows read and dropped by reason, for each source that dropped any; only the headings if none did."""
     reasons = sorted(tally.total.dropped)

@@ -262,6 +262,7 @@ def _commit(  # noqa: PLR0917 - called in one place only
     data = folder / layout.DATA if (folder / layout.DATA).exists() else work / layout.DATA
     files = {path.name: path.stat().st_size for path in sorted(data.glob("*.parquet"))}
     summary = {
+        "name": mix.plan.recipe.name,
         "request": request.to_dict(),
         "recipe": mix.plan.recipe.fingerprint,
         "skipped": mix.plan.skipped,
@@ -275,6 +276,6 @@ def _commit(  # noqa: PLR0917 - called in one place only
         layout.replace(work / layout.LIST, "".join(f"{entry}\n" for entry in entries_of(recipe, token)).encode())
         recipe = replace(recipe, exclude=replace(recipe.exclude, file=layout.LIST))
     layout.replace(work / layout.RECIPE, recipe.to_yaml().encode())
-    layout.replace(work / layout.CARD, card(mix, tallies, files).encode())
+    layout.replace(work / layout.CARD, card(recipe, summary).encode())
     layout.replace_json(work / layout.TALLY, summary)
     layout.publish(folder)

@@ -1,0 +1,45 @@
+"""`push` and `publish-recipe`: mixes and recipes put on the Hub."""
+
+import argparse
+import sys
+
+PUSH = "Push a written mix to the Hub as a dataset that loads with no code. Repeated after a stop, it goes on."
+
+
+def add_push_arguments(verb: argparse.ArgumentParser) -> None:
+    """What can be typed after `push`."""
+    verb.add_argument("directory", metavar="DIR", help="a mix that `write` has finished")
+    verb.add_argument("repository", metavar="OWNER/NAME", help="dataset repository; made if it is not there")
+    verb.add_argument("--config-name", metavar="NAME", help="default: the recipe's name")
+    verb.add_argument("--revision", metavar="BRANCH", help="branch to push to (default main)")
+    add_access_arguments(verb)
+    verb.add_argument("--replace", action="store_true", help="put it in the place of another mix of that name")
+
+
+def add_access_arguments(verb: argparse.ArgumentParser) -> None:
+    """Options on who may read what is pushed."""
+    verb.add_argument("--private", action="store_true", help="make the repository private whatever the licences say")
+    verb.add_argument(
+        "--public-despite",
+        action="append",
+        default=[],
+        metavar="SOURCE",
+        help="share the text of this source though its licence is unknown or does not say so; may be repeated",
+    )
+
+
+def push(options: argparse.Namespace) -> int:
+    """Push a mix and print where it is."""
+    from smollm3_mix import publish
+
+    url = publish.push(
+        options.directory,
+        options.repository,
+        config_name=options.config_name,
+        private=options.private,
+        revision=options.revision,
+        replace=options.replace,
+        public_despite=options.public_despite,
+    )
+    sys.stdout.write(f"{options.directory} is in {url}\n")
+    return 0

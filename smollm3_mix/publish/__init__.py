@@ -1,0 +1,11 @@
+"""Mixes and recipes put on the Hub, by `huggingface_hub`'s own uploads.
+
+repository  one repository: may it be written, what is there, commits
+access      whether a mix may be public, and whether the repository may be written
+card        the card of a repository with several mixes
+mixes       a written mix, all at once
+"""
+
+from smollm3_mix.publish.mixes import push
+
+__all__ = ["push"]

@@ -1,0 +1,342 @@
+"""Mixes pushed to a Hub on this machine: what is there afterwards, who may read it, and what is refused."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import yaml
+from doors import ROOT, run
+from huggingface_hub import DatasetCard, HfApi, constants
+from writable_hub import writable_hub
+
+from smollm3_mix import OutputError
+from smollm3_mix.publish import push
+from smollm3_mix.publish import repository as repository_module
+from smollm3_mix.write import parts, write
+from smollm3_mix.write.licences import licence
+
+pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # of huggingface_hub, to its client
+
+OPEN = {key: {"license": "CC0-1.0", "kind": {"type": "prose", "language": "en"}} for key in "abc"}
+
+
+@pytest.fixture
+def hub(monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+    monkeypatch.setattr(repository_module, "PAUSES", (0.01, 0.01))
+    with writable_hub() as state:
+        yield state
+
+
+@pytest.fixture
+def api(hub):
+    return HfApi(endpoint=hub.endpoint, token="hf_writer")
+
+
+@pytest.fixture
+def mix(recipe_file, tmp_path, monkeypatch):
+    """Writes a mix of the toy sources, in parts of a few records, and returns its folder."""
+    monkeypatch.setattr(parts, "GROUP_ROWS", 60)
+
+    def make(name="toy", **top):
+        sources = top.pop("sources", OPEN)
+        write(recipe_file(name, sources, **top), tmp_path / f"mix-{name}", part_bytes=1)
+        return tmp_path / f"mix-{name}"
+
+    return make
+
+
+def command(*arguments, hub, home):
+    """A push by a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "smollm3_mix.cli", *map(str, arguments)],
+        env=os.environ | environment(hub) | {"HF_HOME": str(home), "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def environment(hub):
+    quiet = {"HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+    return {"HF_ENDPOINT": hub.endpoint, "HF_TOKEN": "hf_writer", **quiet}
+
+
+LOAD = """
+import sys
+sys.modules["smollm3_mix"] = None  # an environment without the package
+from datasets import get_dataset_config_names, load_dataset
+found = {}
+for name in get_dataset_config_names(repository):
+    streamed = list(load_dataset(repository, name, split="train", streaming=True))
+    loaded = load_dataset(repository, name, split="train")
+    found[name] = [len(streamed), streamed == list(loaded), sorted({row["source"] for row in streamed})]
+print(json.dumps(found))
+"""
+
+
+def test_three_configs_load_without_the_package(hub, api, mix, tmp_path, monkeypatch):
+    counts = {}
+    for number, name in enumerate(("one", "two", "three")):
+        folder = mix(name, seed=number)
+        push(folder, "org/mix", api=api)
+        counts[name] = json.loads((folder / "tally.json").read_bytes())["splits"]["train"]["total"]["given"]
+    for key, value in environment(hub).items():
+        monkeypatch.setenv(key, value)
+    found = run(LOAD, tmp_path, hub.endpoint, repository="org/mix")
+    assert found == {name: [count, True, ["a", "b", "c"]] for name, count in counts.items()}
+
+
+def test_the_repository_holds_each_mix_as_it_was_written(hub, api, mix):
+    folder = mix()
+    assert push(folder, "org/mix", api=api) == f"{hub.endpoint}/datasets/org/mix"
+    here = {
+        f"toy/{path.relative_to(folder).as_posix()}": path.read_bytes() for path in folder.rglob("*") if path.is_file()
+    }
+    there = hub.repos["org/mix"].tree()
+    assert set(there) == {*here, "README.md", ".gitattributes"}
+    assert {name: there[name] for name in here} == here
+    assert max(hub.commits) <= 100
+    assert hub.repos["org/mix"].private is False
+
+
+def test_more_than_a_hundred_files_are_committed_a_hundred_at_a_time(hub, api, mix, monkeypatch):
+    monkeypatch.setattr(parts, "GROUP_ROWS", 3)
+    folder = mix()
+    files = len(list((folder / "data").iterdir()))
+    hub.commits.clear()
+    push(folder, "org/mix", api=api)
+    assert hub.commits[1:-1] == [100] * (files // 100) + [files % 100] * (files % 100 > 0)
+
+
+def test_the_card_says_what_the_tallies_hold(hub, api, mix):
+    first, second = mix("one", sources={**OPEN, "b": {"license": "ODC-By-1.0", "kind": {"language": "fr"}}}), mix("two")
+    push(first, "org/mix", api=api)
+    push(second, "org/mix", api=api)
+    text = hub.repos["org/mix"].tree()["README.md"].decode()
+    card = DatasetCard(text)
+    data = card.data.to_dict()
+    tallies = [json.loads((folder / "tally.json").read_bytes()) for folder in (first, second)]
+    assert [config["config_name"] for config in data["configs"]] == ["one", "two"]
+    assert [info["splits"][0]["num_examples"] for info in data["dataset_info"]] == [
+        tally["splits"]["train"]["total"]["given"] for tally in tallies
+    ]
+    assert (data["license"], data["language"]) == (["cc0-1.0", "odc-by"], ["en", "fr"])
+    records = sum(split["total"]["given"] for tally in tallies for split in tally["splits"].values())
+    assert data["size_categories"] == ["n<1K" if records < 1000 else "1K<n<10K"]
+    assert text.count("<!-- mix one -->") == text.count("<!-- mix two -->") == 1
+    for tally in tallies:
+        assert tally["recipe"] in text
+    assert '"org/mix", "two"' in text
+
+
+def test_what_others_wrote_on_the_card_stays(hub, api, mix):
+    folder = mix()
+    repo = hub.create("org/mix")
+    repo.add("main", {"README.md": b"---\nlicense: mit\nviewer: false\n---\n\n# Mine\n\nBy hand.\n"})
+    for _ in range(2):
+        push(folder, "org/mix", api=api)
+    text = repo.tree()["README.md"].decode()
+    assert "# Mine\n\nBy hand." in text
+    assert DatasetCard(text).data.to_dict()["viewer"] is False
+    assert text.count("<!-- mix toy -->") == 1
+
+
+def test_a_push_that_is_done_sends_nothing_again(hub, api, mix):
+    folder = mix()
+    push(folder, "org/mix", api=api)
+    sent = len(hub.sent)
+    tree = dict(hub.repos["org/mix"].tree())
+    push(folder, "org/mix", api=api)
+    assert (len(hub.sent), hub.repos["org/mix"].tree()) == (sent, tree)
+
+
+def test_killed_pushes_end_as_an_undisturbed_one(hub, mix, tmp_path, monkeypatch):
+    monkeypatch.setattr(parts, "GROUP_ROWS", 10)
+    folder = mix()
+    kills = int(os.environ.get("SMOLLM3_MIX_KILLS", "3"))
+    done = command("push", folder, "org/whole", hub=hub, home=tmp_path / "home")
+    assert done.wait() == 0, done.stderr.read()
+    whole, requests = hub.repos["org/whole"].tree(), hub.requests
+    size = sum(path.stat().st_size for path in (folder / "data").iterdir())
+    largest = max(path.stat().st_size for path in (folder / "data").iterdir())
+    hub.blobs.clear()
+    hub.sent.clear()
+    randomly = random.Random(kills)
+    hub.requests = 0
+    for moment in sorted(randomly.sample(range(3, requests), kills)):
+        process = command("push", folder, "org/torn", hub=hub, home=tmp_path / "home")
+        while hub.requests < moment and process.poll() is None:
+            time.sleep(0.001)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        process.stderr.close()
+    last = command("push", folder, "org/torn", hub=hub, home=tmp_path / "home")
+    assert last.wait() == 0, last.stderr.read()
+    done.stderr.close()
+    last.stderr.close()
+    torn = hub.repos["org/torn"].tree()
+    assert torn.pop("README.md") == whole.pop("README.md").replace(b"org/whole", b"org/torn").replace(
+        b"# whole", b"# torn"
+    )
+    assert torn == whole
+    twice = sum(sent for _, sent in hub.sent) - size
+    assert 0 <= twice <= kills * 5 * largest  # five uploads run at once
+
+
+def test_another_recipes_data_is_not_overwritten_unasked(hub, api, mix):
+    first, other = mix("one"), mix("other", seed=99)
+    push(first, "org/mix", config_name="web", api=api)
+    with pytest.raises(OutputError) as refused:
+        push(other, "org/mix", config_name="web", api=api)
+    prints = [(folder / "recipe.yaml").read_text().split("fingerprint ")[1][:12] for folder in (first, other)]
+    assert str(refused.value) == (
+        f"org/mix has a config 'web' already, of another recipe (fingerprint {prints[0]}, not {prints[1]}). "
+        "Give --replace to put this mix in its place, or another --config-name."
+    )
+    push(other, "org/mix", config_name="web", replace=True, api=api)
+    tree = hub.repos["org/mix"].tree()
+    here = {f"web/data/{path.name}": path.read_bytes() for path in (other / "data").iterdir()}
+    assert {name: body for name, body in tree.items() if name.startswith("web/data/")} == here
+    assert tree["README.md"].decode().count("<!-- mix web -->") == 1
+
+
+def test_files_that_are_no_mix_are_not_overwritten_unasked(hub, api, mix):
+    hub.create("org/mix").add("main", {"toy/train-00000-of-00001.parquet": b"PAR1"})
+    with pytest.raises(OutputError, match=r"whose folder holds toy/train-00000-of-00001\.parquet and no recipe"):
+        push(mix(), "org/mix", api=api)
+
+
+def test_an_unknown_licence_keeps_a_new_repository_private(hub, api, mix, caplog):
+    folder = mix(sources={**OPEN, "b": {"license": "per file"}, "c": {}})
+    push(folder, "org/mix", api=api)
+    assert hub.repos["org/mix"].private is True
+    assert caplog.messages[0] == (
+        "org/mix becomes private: the licences of b (per file), c (not stated) are not known to let the text be shared."
+    )
+    push(folder, "org/shared", public_despite=["b", "c"], api=api)
+    assert hub.repos["org/shared"].private is False
+
+
+def test_a_public_repository_does_not_take_what_must_be_private(hub, api, mix):
+    folder = mix(sources={**OPEN, "c": {}})
+    hub.create("org/mix")
+    with pytest.raises(OutputError) as refused:
+        push(folder, "org/mix", api=api)
+    assert str(refused.value) == (
+        "org/mix is public, and the licence of c (not stated) is not known to let the text be shared. Push to another "
+        "repository, make this one private, or give --public-despite c where you know that it may be."
+    )
+    with pytest.raises(OutputError) as refused:
+        push(folder, "org/mix", private=True, api=api)
+    assert str(refused.value) == "org/mix is public, and --private was given. Push to another repository."
+    with pytest.raises(OutputError) as refused:
+        push(folder, "org/mix", public_despite=["d"], api=api)
+    assert str(refused.value) == "--public-despite 'd' names no source of the mix; its sources are a, b, c."
+
+
+@pytest.mark.parametrize(
+    "token, says", [("hf_reader", "cannot write to org/mix: "), ("hf_bad", "does not know who pushes")]
+)
+def test_access_is_tested_before_anything_is_sent(hub, mix, token, says):
+    hub.create("org/mix")
+    with pytest.raises(OutputError, match=says) as refused:
+        push(mix(), "org/mix", api=HfApi(endpoint=hub.endpoint, token=token))
+    assert "hf auth login" in str(refused.value)
+    assert hub.sent == hub.commits == []
+
+
+def test_a_repository_with_a_script_of_its_own_name_is_refused(hub, api, mix):
+    hub.create("org/mix").add("main", {"mix.py": b""})
+    with pytest.raises(OutputError) as refused:
+        push(mix(), "org/mix", api=api)
+    assert str(refused.value) == (
+        "org/mix holds mix.py: datasets 4 and later refuse a repository with a script of its own name. "
+        "Remove the script, or push to a repository of another name."
+    )
+
+
+def test_a_hub_that_is_not_well_is_asked_again(hub, api, mix):
+    folder = mix()
+    hub.faults = [503, 429]
+    push(folder, "org/mix", api=api)
+    assert "README.md" in hub.repos["org/mix"].tree()
+    hub.faults = [500] * 9
+    with pytest.raises(OutputError, match=r"cannot write to org/other: .* run the same command again to go on\.$"):
+        push(folder, "org/other", api=api)
+
+
+def test_a_commit_of_somebody_else_in_between_is_merged(hub, api, mix, monkeypatch):
+    """Two pushes to one repository: the other's card comes after this one looked and before it commits."""
+    folder = mix()
+    push(mix("other"), "org/mix", api=api)
+    push_module = sys.modules[push.__module__]
+    look = push_module.merged
+    seen = []
+
+    def merged(*arguments):
+        card = look(*arguments)
+        if not seen:
+            seen.append(card)
+            hub.repos["org/mix"].add("main", {**hub.repos["org/mix"].tree(), "between.txt": b"here"})
+        return card
+
+    monkeypatch.setattr(push_module, "merged", merged)
+    push(folder, "org/mix", api=api)
+    tree = hub.repos["org/mix"].tree()
+    assert tree["between.txt"] == b"here"
+    configs = DatasetCard(tree["README.md"].decode()).data.to_dict()["configs"]
+    assert [config["config_name"] for config in configs] == ["other", "toy"]
+
+
+def test_a_branch_is_made_where_it_is_missing(hub, api, mix):
+    push(mix(), "org/mix", revision="v2", api=api)
+    assert "README.md" in hub.repos["org/mix"].tree("v2")
+    assert "README.md" not in hub.repos["org/mix"].tree()
+
+
+def test_what_cannot_be_pushed_is_said_before_the_hub_is_asked(hub, api, mix, tmp_path):
+    folder = mix()
+    with pytest.raises(OutputError, match="'mix' is no repository of the Hub; expected owner/name"):
+        push(folder, "mix", api=api)
+    with pytest.raises(OutputError, match="'a/b' cannot name a config"):
+        push(folder, "org/mix", config_name="a/b", api=api)
+    with pytest.raises(OutputError, match=r"is no finished mix\. Run `smollm3-mix write` again"):
+        push(tmp_path, "org/mix", api=api)
+    shutil.copytree(folder, tmp_path / "short")
+    next((tmp_path / "short/data").iterdir()).unlink()
+    with pytest.raises(OutputError, match=r"is missing: tally\.json says"):
+        push(tmp_path / "short", "org/mix", api=api)
+    assert hub.requests == 0
+
+
+@pytest.mark.parametrize(
+    "stated, hub_id, shared",
+    [
+        ("ODC-By-1.0", "odc-by", True),
+        ("CC-BY-NC-4.0", "cc-by-nc-4.0", True),
+        ("CC-BY-ND-4.0", "cc-by-nd-4.0", False),
+        ("GPL-3.0-or-later", "gpl-3.0", True),
+        ("PSF-2.0", "other", True),
+        ("per file", "other", False),
+        ("not stated", "other", False),
+        (None, "unknown", False),
+        ("", "unknown", False),
+    ],
+)
+def test_licences(stated, hub_id, shared):
+    assert (licence(stated).hub, licence(stated).shared) == (hub_id, shared)
+
+
+def test_every_licence_of_the_shipped_recipes_is_judged_on_purpose():
+    stated = set()
+    for path in (ROOT / "configs").glob("*.yaml"):
+        stated |= {source.get("license") for source in yaml.safe_load(path.read_text(encoding="utf-8"))["datasets"]}
+    unknown = {each for each in stated if not licence(each).shared}
+    assert unknown <= {None, "per file", "per document", "not stated"}
