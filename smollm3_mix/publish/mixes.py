@@ -3,7 +3,7 @@
     README.md              the card, with `configs:`; the last commit adds the mix to it
     {config}/recipe.yaml   first of all: whose data this is
     {config}/data/…        as `write` names them, at most 100 files a commit
-    {config}/tally.json, {config}/README.md    with the last commit
+    {config}/tally.json, README.md, exclude.txt    with the last commit
 
 So a reader sees a mix when it is whole, and a push that was cut off is known by its recipe and goes on.
 """
@@ -12,7 +12,7 @@ import json
 import logging
 import os
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,9 @@ log = logging.getLogger("smollm3_mix")
 
 FOLDER_FILES = 10_000
 """Most files in a folder of a repository (hub/repositories-recommendations)."""
+
+REST = (layout.LIST, layout.TALLY, layout.CARD)
+"""What comes with the last commit, where the mix has it."""
 
 ATTEMPTS = 5
 """How often the card is merged anew because somebody else pushed to the repository at the same time."""
@@ -76,7 +79,7 @@ def push(
     target.claim((place / layout.RECIPE).read_bytes(), summary["request"], replace=replace)
     paths = {name: place / layout.DATA / name for name in summary["files"]}
     target.send(paths)
-    target.finish(recipe, summary, {name: (place / name).read_bytes() for name in (layout.TALLY, layout.CARD)})
+    target.finish(recipe, summary, [place / name for name in REST if (place / name).exists()])
     return target.repository.url
 
 
@@ -183,7 +186,7 @@ class Target:
             )
             log.info("%d of %d files are in %s", done, len(files), self.repository.name)
 
-    def finish(self, recipe: Recipe, summary: Mapping[str, Any], rest: Mapping[str, bytes]) -> None:
+    def finish(self, recipe: Recipe, summary: Mapping[str, Any], rest: Iterable[Path]) -> None:
         """Nothing; the card names the config, and nothing else than the mix is in its folder.
 
         Raises:
@@ -198,7 +201,7 @@ class Target:
                     f"{self.repository.name} lost {self.data}{lost[0]} while the mix was pushed. "
                     "Run the same command again."
                 )
-            content = {f"{self.config}/{name}": body for name, body in rest.items()}
+            content: dict[str, Path | bytes] = {f"{self.config}/{path.name}": path for path in rest}
             extra = sorted(set(there) - set(content) - {self.data + name for name in summary["files"]})
             extra.remove(f"{self.config}/{layout.RECIPE}")
             home = Home(self.repository.name, self.config, f"{self.config}/", ask=True)
