@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     )
     from smollm3_mix.legacy import DatasetMerger
     from smollm3_mix.mix import Mix, Stream, merge_states, open_mix
-    from smollm3_mix.mix import Mix, Stream, open_mix
     from smollm3_mix.publish import push
     from smollm3_mix.recipe import Recipe
     from smollm3_mix.schema import RECORD
@@ -47,7 +46,6 @@ _ROOMS = {
     ),
     "legacy": ("DatasetMerger",),
     "mix": ("Mix", "Stream", "merge_states", "open_mix"),
-    "mix": ("Mix", "Stream", "open_mix"),
     "publish": ("push",),
     "recipe": ("Recipe",),
     "schema": ("RECORD",),
