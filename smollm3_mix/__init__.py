@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     )
     from smollm3_mix.legacy import DatasetMerger
     from smollm3_mix.mix import Mix, Stream, merge_states, open_mix
+    from smollm3_mix.pack import cu_seqlens
+    from smollm3_mix.packing import Packed, Windows, packed
     from smollm3_mix.publish import push
     from smollm3_mix.recipe import Recipe
     from smollm3_mix.schema import RECORD
@@ -46,6 +48,8 @@ _ROOMS = {
     ),
     "legacy": ("DatasetMerger",),
     "mix": ("Mix", "Stream", "merge_states", "open_mix"),
+    "pack": ("cu_seqlens",),
+    "packing": ("Packed", "Windows", "packed"),
     "publish": ("push",),
     "recipe": ("Recipe",),
     "schema": ("RECORD",),
@@ -58,6 +62,7 @@ __all__ = [
     "Mix",
     "MixError",
     "OutputError",
+    "Packed",
     "Recipe",
     "RecipeError",
     "SmolLM3Mix",
@@ -67,10 +72,13 @@ __all__ = [
     "StateError",
     "Stream",
     "Unreadable",
+    "Windows",
     "__version__",
+    "cu_seqlens",
     "load",
     "merge_states",
     "open_mix",
+    "packed",
     "push",
 ]
 

@@ -25,7 +25,7 @@ def tokens_per_byte(lengths: Ints, ratio: float) -> Ints:
 def units(weigh_by: str, lengths: Ints, tokens: Ints) -> Ints:
     """What each document weighs in the mix, int64[rows], each ≥ 1: its tokens, its bytes, or one."""
     if weigh_by == "tokens":
-        return tokens
+        return np.maximum(1, tokens)
     if weigh_by == "bytes":
         return np.maximum(1, lengths)
     return np.ones(len(lengths), np.int64)

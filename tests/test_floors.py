@@ -11,14 +11,14 @@ PACKAGE = Path(__file__).parent.parent / "smollm3_mix"
 FLOORS = [
     ["errors", "schema"],
     ["measure"],
-    ["clean", "judge", "dedup", "merge", "tokens", "tally", "exclude"],
+    ["clean", "judge", "dedup", "merge", "tokens", "tally", "exclude", "pack"],
     ["recipe"],
-    ["sources"],
+    ["sources", "tokenizer"],
     ["mix"],
     ["report"],
     ["write"],
     ["verify"],
-    ["builder", "legacy", "publish"],
+    ["builder", "legacy", "packing", "publish"],
     ["cli"],
 ]
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
@@ -29,9 +29,10 @@ OUTSIDE = {
     "schema": {"pyarrow"},
     "clean": PURE | {"ftfy"},
     "dedup": PURE | {"xxhash"},
-    **dict.fromkeys(("measure", "judge", "merge", "tokens", "tally", "exclude"), PURE),
+    **dict.fromkeys(("measure", "judge", "merge", "tokens", "tally", "exclude", "pack"), PURE),
     "recipe": {"yaml"},
     "sources": PURE | {"datasets", "huggingface_hub", "fsspec"},
+    "tokenizer": PURE | {"tokenizers", "huggingface_hub"},
     "mix": PURE,
     "report": PURE,
     "write": PURE | {"yaml"},
@@ -39,6 +40,7 @@ OUTSIDE = {
     "builder": PURE | {"datasets", "huggingface_hub"},
     "legacy": PURE | {"datasets", "huggingface_hub"},
     "publish": {"huggingface_hub"},
+    "packing": PURE,
     "cli": {"tqdm"},
 }
 

@@ -127,7 +127,7 @@ def test_a_file_in_another_encoding(tmp_path):
             "on_exhausted: again",
             "on_exhausted: expected error or stop or renormalise or repeat, got 'again'",
         ),
-        ("tokens: tokenizer", "tokens: expected per_byte, got 'tokenizer'"),
+        ("tokens: tokenizer", "tokens: expected per_byte, column or {tokenizer: FILE}, got 'tokenizer'"),
         ("block: {rows: 0}", "block.rows: expected 1 or more, got 0"),
         ("block: 5", "block: expected a mapping (keys: rows, bytes), got 5"),
         ("holdout: {fraction: 1}", "holdout.fraction: expected 0 or more and less than 1, got 1.0"),
@@ -179,7 +179,7 @@ def test_a_fault_at_the_top_reads_whole(top, fault):
         ),
         ("weight: 1, max_passes: 0", "max_passes: expected 1 or more, got 0"),
         ("weight: 1, tokens_per_byte: 0", "tokens_per_byte: expected a number above 0, got 0.0"),
-        ("weight: 1, content: swhid", "content: expected inline or swh, got 'swhid' (did you mean 'swh'?)"),
+        ("weight: 1, content: swhid", "content: expected inline or swh or records, got 'swhid' (did you mean 'swh'?)"),
         ("weight: 1, clean: brose", "clean: profile is one of prose, code, math, none, not 'brose'"),
         ("weight: 1, repo: x", "unknown key 'repo' (did you mean 'name'?)"),
         ("weight: 1, column: x", "unknown key 'column' (did you mean 'text_field'?)"),
@@ -204,7 +204,8 @@ def test_an_unknown_key_like_no_other_shows_every_key():
     keys = (
         "id, weight, name, config, data_dir, data_files, revision, split, text_field, separator, id_field, where, keep"
     )
-    keys += ", kind, license, tokens_per_byte, max_passes, clean, judge, content, gated, unavailable, deviation"
+    keys += ", kind, license, tokens_per_byte, tokens_field, max_passes, clean, judge, content, gated"
+    keys += ", unavailable, deviation"
     assert faults_of(fault_of_source("weight: 1, xyz: 2")) == [f"source 'c/d': unknown key 'xyz' (keys: {keys})"]
 
 

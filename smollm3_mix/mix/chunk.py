@@ -41,7 +41,7 @@ class Chunk:
         """The records as dicts. Rows become Python objects once; no Arrow gather is made for them."""
         pool: list[dict[str, Any]] = []
         for piece in self.pieces:
-            columns = [column.to_pylist() for column in piece.columns]
+            columns = [column.to_pylist() for column in piece.columns[: len(schema.RECORD)]]
             pool += [
                 {"text": text, "id": own, "source": source, "tokens": tokens, "file": file, "row": row, "meta": meta}
                 for text, own, source, tokens, file, row, meta in zip(*columns, strict=True)

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from smollm3_mix import dedup, merge
 from smollm3_mix.errors import SourceExhausted, StateError
-from smollm3_mix.mix.prepare import Accepted, accept, admit, cleaned, count_reasons, prepare
+from smollm3_mix.mix.prepare import NO_ENCODING, Accepted, Encoding, accept, admit, cleaned, count_reasons, prepare
 from smollm3_mix.recipe import Recipe, Source
 from smollm3_mix.sources import Cursor, RawBlock, Reader
 from smollm3_mix.tally import Counts
@@ -46,7 +46,14 @@ class Line:
     """
 
     def __init__(  # noqa: PLR0917 - made in one place only
-        self, recipe: Recipe, number: int, source: Source, reader: Reader, lane: int, split: str
+        self,
+        recipe: Recipe,
+        number: int,
+        source: Source,
+        reader: Reader,
+        lane: int,
+        split: str,
+        encoding: Encoding = NO_ENCODING,
     ) -> None:
         self.source, self.number = source, number
         self.passes, self.gone = 0, False
@@ -54,6 +61,7 @@ class Line:
         self.accepted: Accepted | None = None
         self.counts = Counts()
         self._recipe, self._reader, self._lane, self._split = recipe, reader, lane, split
+        self._encoding = encoding
         self._repeats = source.max_passes > 1 or recipe.on_exhausted == "repeat"
         self._verdicts: list[bytes] = []
         self._block = -1  # number of the current block in this pass
@@ -159,7 +167,7 @@ class Line:
             self.units += int(self.accepted.units.sum())
             self.documents += len(self.accepted.units)
         self._block, self._start, self._keep = block, raw.start, keep
-        self.accepted = accept(prepared, self._shuffled(), self._recipe, self.source)
+        self.accepted = accept(prepared, self._shuffled(), self._recipe, self.source, self._encoding)
         self._accepted_in_pass += len(self.accepted.units)
         self._count(raw, dropped, self.accepted)
         self.used = next(_clock)
@@ -228,7 +236,7 @@ class Line:
                 f"{rows} rows when {when} and has {found} now. "
                 "The source's files have changed; start afresh."
             )
-        return accept(cleaned(raw, self.source), self._shuffled(), self._recipe, self.source)
+        return accept(cleaned(raw, self.source), self._shuffled(), self._recipe, self.source, self._encoding)
 
     def verdicts(self) -> bytes:
         """Verdicts of the first pass, for `load_state_dict`; empty for a source that is read once."""

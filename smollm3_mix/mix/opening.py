@@ -7,15 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from smollm3_mix import dedup, merge
+from smollm3_mix import dedup, merge, tokenizer
 from smollm3_mix.errors import RecipeError
 from smollm3_mix.mix.lane import Lane, Limits
 from smollm3_mix.mix.line import Line
-from smollm3_mix.mix.prepare import remembers
+from smollm3_mix.mix.prepare import Encoding, remembers
 from smollm3_mix.mix.stream import Stream
 from smollm3_mix.recipe import Recipe, read
 from smollm3_mix.schema import SPLITS
-from smollm3_mix.sources import Plan, Reader, deal
+from smollm3_mix.sources import Plan, Reader, deal, stored
 from smollm3_mix.sources.resolve import resolve
 
 log = logging.getLogger("smollm3_mix")
@@ -38,6 +38,7 @@ class Mix:
         max_tokens: tokens of the whole mix, dealt likewise; each lane ends with the record that reaches its part.
         max_bytes: UTF-8 bytes of text of the whole mix, dealt likewise.
         seen_dir: folder in which states keep what dedup remembers, one file for each lane; default: in themselves.
+        ids: batches of records have a column `ids` more, the tokens as the recipe's tokenizer has them.
     """
 
     plan: Plan
@@ -46,6 +47,7 @@ class Mix:
     max_tokens: int | None = None
     max_bytes: int | None = None
     seen_dir: str | None = None
+    ids: bool = False
 
     def __post_init__(self) -> None:
         if self.split not in SPLITS:
@@ -89,12 +91,16 @@ class Mix:
         if not 0 <= number < self.num_lanes:
             raise ValueError(f"there is no lane {number}; {self.plan.recipe.file} has lanes 0 to {self.num_lanes - 1}")
         recipe = self.recipe
+        encoding = Encoding(tokenizer.load(recipe, self.plan.token), self.ids)
         lines = []
         for place, source in enumerate(recipe.active):
             resolved = self.plan.resolved[source.id]
-            parts = deal(resolved, self.num_lanes, recipe.seed, recipe.shuffle == "block")[number]
+            if source.content == "records":
+                parts = stored(resolved, self.num_lanes)[number]
+            else:
+                parts = deal(resolved, self.num_lanes, recipe.seed, recipe.shuffle == "block")[number]
             reader = Reader(source, resolved, parts, recipe.block, self.plan.token, self.plan.excluded)
-            lines.append(Line(recipe, place, source, reader, number, self.split))
+            lines.append(Line(recipe, place, source, reader, number, self.split, encoding))
         seen = dedup.Seen(recipe.dedup, recipe.dedup.memory // self.num_lanes) if remembers(recipe) else None
         return Lane(recipe, lines, number, self.limits(number), seen, self._order(recipe, number))
 
@@ -144,13 +150,15 @@ def open_mix(
 
     Raises:
         RecipeError: the recipe is missing or has faults.
+        MissingExtra: it counts with a tokenizer, and `tokenizers` is not installed.
+        SourceError: its tokenizer cannot be read.
         Unreadable: sources cannot be read; the message lists them all, with their shares.
     """
     opened = recipe if isinstance(recipe, Recipe) else read(recipe)
     changes = {key: value for key, value in (("seed", seed), ("lanes", lanes)) if value is not None}
     if changes:
         opened = opened.with_(**changes)
-    plan = resolve(opened, skip_unreadable=skip_unreadable, token=token)
+    plan = resolve(tokenizer.pinned(opened, token), skip_unreadable=skip_unreadable, token=token)
     for statement in plan.recipe.statements:
         log.warning("%s: %s", opened.name, statement)
     return Mix(plan, split, max_samples, max_tokens, max_bytes, None if seen_dir is None else os.fspath(seen_dir))

@@ -14,6 +14,7 @@ from smollm3_mix.judge import judge
 from smollm3_mix.measure import words
 from smollm3_mix.recipe import Recipe, Source
 from smollm3_mix.sources import RawBlock
+from smollm3_mix.tokenizer import Tokenizer
 
 HELD_OUT = {"train": "holdout", "validation": "not_holdout"}
 """Reason for a document that belongs to the other split."""
@@ -56,6 +57,22 @@ class Accepted:
     units: npt.NDArray[np.int64]
     tokens: npt.NDArray[np.int64]
     lengths: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How accepted documents are made into tokens.
+
+    Attributes:
+        tokenizer: counts the tokens; None where the recipe counts without one.
+        ids: records have a column `ids` more, with their tokens as large_list<int32>.
+    """
+
+    tokenizer: Tokenizer | None = None
+    ids: bool = False
+
+
+NO_ENCODING = Encoding()
 
 
 def prepare(raw: RawBlock, recipe: Recipe, source: Source, split: str) -> Prepared:
@@ -112,27 +129,39 @@ def admit(prepared: Prepared, seen: dedup.Seen | None) -> pa.StringArray:
     return pc.coalesce(prepared.reasons, names)
 
 
-def accept(prepared: Prepared, rows: npt.NDArray[np.int64], recipe: Recipe, source: Source) -> Accepted:
+def accept(
+    prepared: Prepared, rows: npt.NDArray[np.int64], recipe: Recipe, source: Source, encoding: Encoding = NO_ENCODING
+) -> Accepted:
     """The records of the given rows of the block, in the given order."""
     raw = prepared.raw
     index = pa.array(rows)
     texts = prepared.texts.take(index)
     lengths = tokens.byte_lengths(texts)
-    counted = tokens.tokens_per_byte(lengths, source.tokens_per_byte)
+    ids_of_tokens = None if encoding.tokenizer is None else encoding.tokenizer.encode(texts)
+    if ids_of_tokens is not None:
+        counted = np.diff(ids_of_tokens.offsets.to_numpy())
+    elif recipe.tokens == "column" and raw.tokens is not None:
+        counted = raw.tokens.take(index).to_numpy()
+    else:
+        counted = tokens.tokens_per_byte(lengths, source.tokens_per_byte)
     numbers = pa.array(raw.rows[rows], pa.int64())
     ids = pa.nulls(len(rows), pa.string()) if raw.ids is None else raw.ids.take(index)
     if ids.null_count:
         ids = pc.coalesce(ids, pc.binary_join_element_wise(pa.scalar(raw.file), numbers.cast(pa.string()), ":"))
+    origin = [pa.repeat(pa.scalar(source.id), len(rows)), pa.repeat(pa.scalar(raw.file), len(rows)), numbers]
+    if raw.stored is not None:
+        origin = raw.stored.take(index).flatten()
     columns = [
         texts,
         ids,
-        pa.repeat(pa.scalar(source.id, pa.string()), len(rows)),
+        origin[0],
         pa.array(counted),
-        pa.repeat(pa.scalar(raw.file, pa.string()), len(rows)),
-        numbers,
+        *origin[1:],
         pa.nulls(len(rows), pa.string()) if raw.meta is None else raw.meta.take(index),
     ]
     records = pa.RecordBatch.from_arrays(columns, schema=schema.RECORD)
+    if encoding.ids:
+        records = records.append_column("ids", ids_of_tokens)
     return Accepted(records, tokens.units(recipe.weigh_by, lengths, counted), counted, lengths)
 
 

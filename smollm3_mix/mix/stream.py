@@ -79,13 +79,13 @@ class Stream:
 
     def tally(self) -> Tally:
         """Counts of these lanes after the last record given out."""
-        unread = self._unread()
+        unread = self._unread(self._read)
         return sum(
             (lane.tally(int(unread[n])) for n, lane in enumerate(self._lanes)),
             Tally.empty(source.id for source in self._mix.recipe.active),
         )
 
-    def state_dict(self, since: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    def state_dict(self, since: Mapping[str, Any] | None = None, *, unread: int = 0) -> dict[str, Any]:
         """Where the stream stands after the last record given out, JSON-able; `load_state_dict` goes on from there.
 
         Without a `seen_dir` it holds what dedup remembers as well, and grows by about 8 bytes for each document
@@ -94,15 +94,17 @@ class Stream:
         Args:
             since: an older state of this stream, to rest on: what comes out then holds it, and how many records each
                 lane has given since. That costs next to nothing, and loading it makes those records again.
+            unread: records at the end of the last `read` that count as not given out, at most as many as it gave.
         """
-        unread = self._unread()
-        records = (self._pulled - unread).tolist()
+        read = self._read - unread
+        pending = self._unread(read)
+        records = (self._pulled - pending).tolist()
         if since is None:
-            parts = zip(self._lanes, unread.tolist(), self._files, strict=True)
+            parts = zip(self._lanes, pending.tolist(), self._files, strict=True)
             lanes = [_saved(lane, behind, file) for lane, behind, file in parts]
         else:
             lanes = since["lanes"]
-        turn = self._lanes[self._round[(self._turn + self._read) % len(self._round)]].number if self._round else None
+        turn = self._lanes[self._round[(self._turn + read) % len(self._round)]].number if self._round else None
         return {
             "recipe": self._mix.recipe.to_dict() if since is None else since["recipe"],
             "fingerprint": self._mix.recipe.fingerprint if since is None else since["fingerprint"],
@@ -194,10 +196,10 @@ class Stream:
                 line.rest()
                 over -= size
 
-    def _unread(self) -> Ints:
-        """Records of each lane that were pulled and not given out."""
+    def _unread(self, read: int) -> Ints:
+        """Records of each lane that were pulled and are not among the first `read` of the chunk."""
         unread = np.zeros(len(self._lanes), np.int64)
-        for place in range(self._read, len(self._chunk)):
+        for place in range(read, len(self._chunk)):
             unread[self._round[(self._turn + place) % len(self._round)]] += 1
         return unread
 

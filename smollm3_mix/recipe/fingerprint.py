@@ -2,9 +2,10 @@
 
 In: seed, lanes, weigh_by, order, block, shuffle, tokens, dedup, holdout, on_exhausted, weighted, the entries of
 `exclude`; and of each source, in the recipe's order: id, weight as written, name, config, data_dir, data_files,
-revision, split, text_field, separator, id_field, where, keep, tokens_per_byte, max_passes, clean, judge, content, and
-whether it is available. Defaults count as if they were written, so a version with other defaults gives other
-fingerprints; but a list or a set of texts to keep out that a recipe does not have is not counted at all.
+revision, split, text_field, separator, id_field, where, keep, tokens_per_byte, tokens_field, max_passes, clean, judge,
+content, and whether it is available. Of a tokenizer the digest of its file, once that is pinned, in place of its name.
+Defaults count as if they were written, so a version with other defaults gives other fingerprints; but a list or a set
+of texts to keep out that a recipe does not have is not counted at all.
 
 Out: file, folder, description, ignored; of a source kind (but for what `clean` and `judge` took from it), license,
 gated, deviation and the words of `unavailable`; comments, the order of keys and the way a number is written (1e-5 or
@@ -45,6 +46,8 @@ def deciding(recipe: "Recipe") -> dict[str, Any]:
     sources = [{key: value for key, value in s.items() if key not in _NOT_OF_SOURCE} for s in whole["sources"]]
     for source in sources:
         source["unavailable"] = source["unavailable"] is not None
+    if isinstance(chosen["tokens"], dict) and chosen["tokens"]["sha256"] is not None:
+        chosen["tokens"] = {key: chosen["tokens"][key] for key in ("sha256", "bos", "eos")}
     return chosen | {"sources": sources}
 
 

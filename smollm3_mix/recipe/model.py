@@ -13,12 +13,13 @@ from smollm3_mix.dedup import Dedup
 from smollm3_mix.errors import RecipeError
 from smollm3_mix.judge import Judge
 from smollm3_mix.recipe import fingerprint as _fingerprint
+from smollm3_mix.recipe.counting import Counting
 from smollm3_mix.recipe.filters import Exclude
 from smollm3_mix.recipe.values import Faults, at_least, choice, show
 from smollm3_mix.schema import ON_EXHAUSTED, ORDERS, SHUFFLES, WEIGH_BY
 
-TOKENS = ("per_byte",)
-CONTENTS = ("inline", "swh")
+TOKENS = ("per_byte", "column")
+CONTENTS = ("inline", "swh", "records")
 OPERATORS = ("==", "!=", "<", "<=", ">", ">=", "in", "not in")
 
 # Instances are frozen, so one can stand for all.
@@ -95,11 +96,13 @@ class Source:
         keep: columns passed through in the record's `meta`.
         kind, license: for tables and the card.
         tokens_per_byte: tokens in a byte of UTF-8 text; > 0.
+        tokens_field: column with the tokens of each document, for `tokens: column`.
         max_passes: how often the source may be run through; ≥ 1.
         clean: the source's own, else the recipe's, else as its kind has it.
         judge: the source's own, else the recipe's, never a mixture of both; a preset that goes by kind and the language
             of rules are filled in from `kind`.
-        content: `inline`, or `swh` where rows hold Software Heritage blob ids in place of text.
+        content: `inline`; `swh` where rows hold Software Heritage blob ids in place of text; `records` for Parquet
+            files that `write` made: lanes are those of the files; id, source, file, row and meta stay as they are.
         gated: reading it needs the Hub's consent.
         unavailable: why it cannot be read, or None. It keeps its weight and is not read.
         deviation: how it differs from what the official recipe names, or None.
@@ -121,6 +124,7 @@ class Source:
     kind: Kind = Kind()
     license: str | None = None
     tokens_per_byte: float = 0.25
+    tokens_field: str | None = None
     max_passes: int = 1
     clean: Cleaning = _CLEAN
     judge: Judge = _JUDGE
@@ -141,7 +145,7 @@ class Source:
             faults.append("missing key 'name' (Hub repository or local path; or say why it is `unavailable`)")
         faults += [
             f"{key}: expected at least one character, got {getattr(self, key)!r}"
-            for key in ("name", "config", "data_dir", "revision", "split", "id_field", "unavailable")
+            for key in ("name", "config", "data_dir", "revision", "split", "id_field", "tokens_field", "unavailable")
             if getattr(self, key) == ""
         ]
         if not self.text_field or (isinstance(self.text_field, tuple) and "" in self.text_field):
@@ -182,7 +186,7 @@ class Recipe:
     order: str = "exact"
     block: Block = Block()
     shuffle: str = "block"
-    tokens: str = "per_byte"
+    tokens: str | Counting = "per_byte"
     exclude: Exclude | None = None
     dedup: Dedup = _DEDUP
     holdout: Holdout = Holdout()
@@ -198,7 +202,7 @@ class Recipe:
             choice("weigh_by", self.weigh_by, WEIGH_BY),
             choice("order", self.order, ORDERS),
             choice("shuffle", self.shuffle, SHUFFLES),
-            choice("tokens", self.tokens, TOKENS),
+            _counted(self.tokens, self.sources),
             choice("on_exhausted", self.on_exhausted, ON_EXHAUSTED),
             _twins(self.sources),
             _weights(self.sources),
@@ -333,6 +337,18 @@ def _twins(sources: tuple[Source, ...]) -> Iterable[str]:
             where = f"sources {first[source.id]} and {number} have the same id {source.id!r}"
             yield f"{where}; give one of them another, such as `id: {source.id}-2`"
         first.setdefault(source.id, number)
+
+
+def _counted(tokens: str | Counting, sources: tuple[Source, ...]) -> Iterable[str]:
+    if isinstance(tokens, Counting):
+        return
+    if tokens not in TOKENS:
+        yield f"tokens: expected {', '.join(TOKENS)} or {{tokenizer: FILE}}, got {show(tokens)}"
+    elif tokens == "column":
+        read = [source for source in sources if source.unavailable is None and source.weight > 0]
+        without = [repr(source.id) for source in read if source.tokens_field is None]
+        if without:
+            yield f"tokens: column needs a `tokens_field` of every source; none has {', '.join(without)}"
 
 
 def _weights(sources: tuple[Source, ...]) -> Iterable[str]:

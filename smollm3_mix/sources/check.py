@@ -9,9 +9,10 @@ import numpy as np
 import pyarrow as pa
 
 from smollm3_mix.sources import lines, parquet, tables
-from smollm3_mix.sources.columns import bind, is_text, leaf, listed, path_of, rows
+from smollm3_mix.sources.columns import bind, leaf, listed, path_of, rows
 from smollm3_mix.sources.files import stream
 from smollm3_mix.sources.plan import Fault, File, Resolved, Token
+from smollm3_mix.sources.strings import is_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

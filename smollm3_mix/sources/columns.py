@@ -16,16 +16,31 @@ import pyarrow.compute as pc
 from smollm3_mix.exclude import IDS as LISTED_IDS
 from smollm3_mix.exclude import PLACES, Excluded, is_key, is_place
 from smollm3_mix.sources.plan import Fault
+from smollm3_mix.sources.strings import is_string, readable, strings
 from smollm3_mix.sources.where import Where, matches
 
 if TYPE_CHECKING:
     from smollm3_mix.recipe import Source
     from smollm3_mix.sources.plan import Span
 
+STORED = pa.struct([("source", pa.string()), ("file", pa.string()), ("row", pa.int64())])
+"""What a stored record says of where it is from."""
+
 ROWS = pa.schema(
-    [("text", pa.string()), ("reason", pa.string()), ("id", pa.string()), ("meta", pa.string()), ("row", pa.int64())]
+    [
+        ("text", pa.string()),
+        ("reason", pa.string()),
+        ("id", pa.string()),
+        ("meta", pa.string()),
+        ("row", pa.int64()),
+        ("tokens", pa.int64()),
+        ("stored", STORED),
+    ]
 )
-"""What every format's decoder gives. Where `reason` is not null, text, id and meta are null."""
+"""What every format's decoder gives. Where `reason` is not null, text, id and meta are null.
+
+tokens: of `tokens_field`, null without one. stored: of `content: records`, null for any other.
+"""
 
 IDS = ("id", "blob_id")
 """Columns taken as a row's own id where the recipe names none."""
@@ -67,6 +82,8 @@ class Columns:
         where: conditions a row must meet.
         keep: name in `meta` and path.
         barred: what must not come out, None where there is no list.
+        tokens: path of the token counts, None if they are not asked for.
+        stored: the columns are those of records that were stored.
     """
 
     texts: tuple[Path, ...]
@@ -75,6 +92,8 @@ class Columns:
     where: tuple[Where, ...]
     keep: tuple[tuple[str, Path], ...]
     barred: Barred | None = None
+    tokens: Path | None = None
+    stored: bool = False
 
     @property
     def paths(self) -> list[Path]:
@@ -85,6 +104,8 @@ class Columns:
             *(w.path for w in self.where),
             *(p for _, p in self.keep),
             *([p for p, _ in self.barred.keys] if self.barred else []),
+            *([self.tokens] if self.tokens else []),
+            *([(name,) for name in ("meta", *STORED.names)] if self.stored else []),
         ]
         return list(dict.fromkeys(found))
 
@@ -115,7 +136,9 @@ def bind(
         Fault: a column the recipe names is not there.
     """
     fields = (source.text_field,) if isinstance(source.text_field, str) else tuple(source.text_field)
+    stored, counted = source.content == "records", source.tokens_field
     named = [*fields, *([source.id_field] if source.id_field else []), *(w[0] for w in source.where), *source.keep]
+    named += [*([counted] if counted else []), *(["id", "meta", *STORED.names] if stored else [])]
     missing = [field for field in dict.fromkeys(named) if path_of(field, names)[0] not in names]
     if missing and strict:
         raise Fault(
@@ -130,6 +153,8 @@ def bind(
         where=tuple(Where(path_of(column, names), op, value) for column, op, value in source.where),
         keep=tuple((name, path_of(name, names)) for name in kept),
         barred=None if excluded is None else Barred(excluded, file, _keys(source, own, names, strict=strict)),
+        tokens=path_of(counted, names) if counted else None,
+        stored=stored,
     )
 
 
@@ -173,18 +198,38 @@ def rows(batch: pa.RecordBatch, columns: Columns, numbers: npt.NDArray[np.int64]
     Raises:
         Fault: a `where` compares a column with a value of another type.
     """
-    parts = [_strings(leaf(batch, path), columns.separator) for path in columns.texts]
+    parts = [strings(leaf(batch, path), columns.separator) for path in columns.texts]
     texts = parts[0][0] if len(parts) == 1 else join([part[0] for part in parts], columns.separator)
     damaged = np.logical_or.reduce([part[1] for part in parts])
     passed = np.ones(len(batch), dtype=bool)
     for where in columns.where:
         passed &= matches(leaf(batch, where.path), where)
-    ids = _readable(leaf(batch, columns.id)) if columns.id else pa.nulls(len(batch), pa.string())
+    ids = readable(leaf(batch, columns.id)) if columns.id else pa.nulls(len(batch), pa.string())
     meta = _meta(batch, columns) if columns.keep else pa.nulls(len(batch), pa.string())
+    stored = pa.nulls(len(batch), STORED)
+    if columns.stored:
+        meta = batch.column("meta")
+        found = [batch.column(field.name).cast(field.type) for field in STORED]
+        stored = pa.StructArray.from_arrays(found, fields=list(STORED))
+    counts = tokens(leaf(batch, columns.tokens), ".".join(columns.tokens)) if columns.tokens else None
     barred = None
     if columns.barred is not None:
         barred = columns.barred.rows([_key(leaf(batch, path)) for path, _ in columns.barred.keys], numbers)
-    return finish(texts, damaged, passed, (ids, meta), numbers, barred=barred)
+    return finish(texts, damaged, passed, (ids, meta), numbers, barred=barred, counts=counts, stored=stored)
+
+
+def tokens(counts: pa.Array, name: str) -> pa.Array:
+    """The token counts of a column as int64.
+
+    Raises:
+        Fault: it holds something else than whole numbers of 0 or more.
+    """
+    if not (pa.types.is_integer(counts.type) or pa.types.is_null(counts.type)):
+        raise Fault(f"tokens_field: column {name!r} holds {counts.type}; expected whole numbers")
+    if counts.null_count or (len(counts) and pc.min(counts).as_py() < 0):
+        bad = "an empty value" if counts.null_count else str(pc.min(counts).as_py())
+        raise Fault(f"tokens_field: column {name!r} holds {bad}; expected a number of tokens in every row")
+    return counts.cast(pa.int64())
 
 
 def finish(
@@ -195,6 +240,8 @@ def finish(
     numbers: npt.NDArray[np.int64],
     *,
     barred: npt.NDArray[np.bool_] | None = None,
+    counts: pa.Array | None = None,
+    stored: pa.StructArray | None = None,
 ) -> pa.RecordBatch:
     """Rows of schema ROWS, with reasons filled in and everything of a row with a reason set to null.
 
@@ -205,6 +252,8 @@ def finish(
         own: ids and kept columns.
         numbers: int64[rows].
         barred: bool[rows], must not come out; None: nothing is.
+        counts: tokens of each row, where they are asked for.
+        stored: where each row is from, of stored records.
     """
     absent = texts.is_null().to_numpy(zero_copy_only=False)
     reasons, (ids, meta) = pa.nulls(len(texts), pa.string()), own
@@ -220,14 +269,17 @@ def finish(
         reasons = names.take(pa.array(codes, mask=~bad))
         mask, none = pa.array(bad), pa.scalar(None, pa.string())
         texts, ids, meta = (pc.if_else(mask, none, column) for column in (texts, ids, meta))
-    return pa.RecordBatch.from_arrays([texts, reasons, ids, meta, pa.array(numbers)], schema=ROWS)
+    counts = pa.nulls(len(texts), pa.int64()) if counts is None else counts
+    stored = pa.nulls(len(texts), STORED) if stored is None else stored
+    return pa.RecordBatch.from_arrays([texts, reasons, ids, meta, pa.array(numbers), counts, stored], schema=ROWS)
 
 
 def dropped(numbers: npt.NDArray[np.int64]) -> pa.RecordBatch:
     """Rows of schema ROWS that are known to fail a `where` without being read."""
     none = pa.nulls(len(numbers), pa.string())
     reasons = pa.array(["where"]).take(pa.array(np.zeros(len(numbers), dtype=np.int8)))
-    return pa.RecordBatch.from_arrays([none, reasons, none, none, pa.array(numbers)], schema=ROWS)
+    others = [pa.nulls(len(numbers), pa.int64()), pa.nulls(len(numbers), STORED)]
+    return pa.RecordBatch.from_arrays([none, reasons, none, none, pa.array(numbers), *others], schema=ROWS)
 
 
 def join(parts: Sequence[pa.StringArray], separator: str) -> pa.StringArray:
@@ -291,53 +343,9 @@ def _member(array: pa.Array, name: str) -> pa.Array:
     return pa.nulls(len(array))
 
 
-def _strings(array: pa.Array, separator: str) -> tuple[pa.StringArray, npt.NDArray[np.bool_]]:
-    """The values as strings, null where they are none, and which rows hold bytes that are no UTF-8."""
-    kind = array.type
-    if pa.types.is_dictionary(kind):
-        return _strings(array.cast(kind.value_type), separator)
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        return _listed(array, separator)
-    if not (_is_string(kind) or _is_binary(kind)):
-        return pa.nulls(len(array), pa.string()), np.zeros(len(array), dtype=bool)
-    raw = array.cast(pa.binary())
-    try:
-        return raw.cast(pa.string()), np.zeros(len(array), dtype=bool)
-    except pa.ArrowInvalid:
-        damaged = np.array([value is not None and not _is_utf8(value) for value in raw.to_pylist()], dtype=bool)
-        return pc.if_else(pa.array(damaged), pa.scalar(None, pa.binary()), raw).cast(pa.string()), damaged
-
-
-def _listed(array: pa.Array, separator: str) -> tuple[pa.StringArray, npt.NDArray[np.bool_]]:
-    """The strings of each list joined, nulls left out; null where there are none."""
-    texts, damaged = _strings(array.flatten(), separator)
-    lengths = pc.list_value_length(array).fill_null(0).to_numpy()
-    ends = np.cumsum(lengths)
-    values = texts.to_pylist()
-    joined, broken = [], np.zeros(len(array), dtype=bool)
-    for row, (start, end) in enumerate(zip(ends - lengths, ends, strict=True)):
-        found = [value for value in values[start:end] if value is not None]
-        joined.append(separator.join(found) if found else None)
-        broken[row] = damaged[start:end].any()
-    return pa.array(joined, pa.string()), broken
-
-
-def _readable(array: pa.Array) -> pa.StringArray:
-    """Any scalar values as strings, damaged bytes as U+FFFD."""
-    kind = array.type
-    if pa.types.is_dictionary(kind):
-        return _readable(array.cast(kind.value_type))
-    if not (_is_string(kind) or _is_binary(kind)):
-        return array.cast(pa.string())
-    texts, damaged = _strings(array, "")
-    if not damaged.any():
-        return texts
-    return pa.array([None if v is None else v.decode("utf-8", "replace") for v in array.cast(pa.binary()).to_pylist()])
-
-
 def _key(array: pa.Array) -> pa.StringArray:
     """The values to be looked up in a list, as strings; null where they are lists or structs."""
-    return pa.nulls(len(array), pa.string()) if pa.types.is_nested(array.type) else _readable(array)
+    return pa.nulls(len(array), pa.string()) if pa.types.is_nested(array.type) else readable(array)
 
 
 def _meta(batch: pa.RecordBatch, columns: Columns) -> pa.StringArray:
@@ -359,27 +367,4 @@ def _bytes(kind: pa.DataType) -> pa.DataType:
         return pa.struct([(field.name, _bytes(field.type)) for field in kind])
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
         return pa.list_(_bytes(kind.value_type))
-    return pa.binary() if _is_string(kind) else kind
-
-
-def is_text(kind: pa.DataType) -> bool:
-    """Whether values of a type can be texts: strings, bytes, or lists of them."""
-    if pa.types.is_dictionary(kind) or pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        return is_text(kind.value_type)
-    return _is_string(kind) or _is_binary(kind)
-
-
-def _is_string(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
-
-
-def _is_binary(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind))
-
-
-def _is_utf8(value: bytes) -> bool:
-    try:
-        value.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
+    return pa.binary() if is_string(kind) else kind

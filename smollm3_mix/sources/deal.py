@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import re
 
 import numpy as np
 import numpy.typing as npt
@@ -49,6 +50,32 @@ def deal(resolved: Resolved, lanes: int, seed: int, shuffle: bool) -> tuple[tupl
             first += 1
         dealt.append(tuple(parts))
     return tuple(dealt)
+
+
+_NAMED = re.compile(r"-(\d+)-\d+\.parquet$")
+
+
+def stored_lanes(resolved: Resolved) -> int:
+    """Lanes in which the files of `content: records` were stored; 0 where their names do not say a lane."""
+    found = [_NAMED.search(file.path) for file in resolved.files]
+    return max(int(name[1]) for name in found if name) + 1 if found and all(found) else 0
+
+
+def stored(resolved: Resolved, lanes: int) -> tuple[tuple[Part, ...], ...]:
+    """The parts of each lane of stored records: lane i has the files of the lanes i, i + lanes, i + 2 · lanes and on.
+
+    With as many lanes as were stored, each is what it was. With fewer, whole lanes come one after another.
+
+    Args:
+        resolved: files whose names say their lanes (`stored_lanes`).
+        lanes: how many, from 1 to as many as were stored.
+    """
+    dealt: list[list[tuple[int, str, Part]]] = [[] for _ in range(lanes)]
+    for number, file in enumerate(resolved.files):
+        name = _NAMED.search(file.path)
+        lane = int(name[1]) if name else 0
+        dealt[lane % lanes].append((lane, file.path, Part(number, 0, file.size)))
+    return tuple(tuple(part for _, _, part in sorted(mine)) for mine in dealt)
 
 
 def _cuts(edges: npt.NDArray[np.int64], lanes: int) -> list[int]:

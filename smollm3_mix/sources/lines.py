@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.json
 
-from smollm3_mix.sources.columns import Columns, Path, bind, dumps, finish, rows, tidy
+from smollm3_mix.sources.columns import Columns, Path, bind, dumps, finish, rows, tidy, tokens
 from smollm3_mix.sources.deal import stripe
 from smollm3_mix.sources.files import stream
 from smollm3_mix.sources.plan import Fault, Span
@@ -181,7 +181,13 @@ def _rows(objects: list[dict[str, Any]], columns: Columns, numbers: npt.NDArray[
         paths = [path for path, _ in columns.barred.keys]
         keys = [pa.array([_scalar(_value(item, path)) for item in objects], pa.string()) for path in paths]
         barred = columns.barred.rows(keys, numbers)
-    return finish(pa.array(texts, pa.string()), damaged, passed, own, numbers, barred=barred)
+    counts = None
+    if columns.tokens:
+        given = [_value(item, columns.tokens) for item in objects]
+        if any(type(count) is not int for count in given):  # true is no number
+            raise Fault(f"tokens_field: {'.'.join(columns.tokens)!r} is no whole number in every line")
+        counts = tokens(pa.array(given, pa.int64()), ".".join(columns.tokens))
+    return finish(pa.array(texts, pa.string()), damaged, passed, own, numbers, barred=barred, counts=counts)
 
 
 def _value(item: Any, path: Path) -> Any:
@@ -221,7 +227,8 @@ def _schema(columns: Columns, sample: list[dict[str, Any]]) -> pa.Schema | None:
     """Types of the needed columns, None if some have values that Arrow would not give back exactly."""
     wanted: dict[Path, pa.DataType] = dict.fromkeys(columns.texts, pa.string())
     keys = [path for path, _ in columns.barred.keys] if columns.barred else []
-    for path in [*([columns.id] if columns.id else []), *(path for _, path in columns.keep), *keys]:
+    own = [path for path in (columns.id, columns.tokens) if path]
+    for path in [*own, *(path for _, path in columns.keep), *keys]:
         given = _plain([_value(item, path) for item in sample])
         if given is None or wanted.get(path, given) != given:
             return None

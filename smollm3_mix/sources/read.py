@@ -45,6 +45,8 @@ class RawBlock:
         reasons: pa.StringArray[n]: `where`, `excluded`, `invalid_utf8`, `not_text`; null where a row has a text.
         ids: pa.StringArray[n], the source's own ids; None if it has none.
         meta: pa.StringArray[n], the kept columns as JSON objects; None if nothing is kept.
+        tokens: pa.Int64Array[n], counts of `tokens_field`; None if the source names none.
+        stored: pa.StructArray[n] of columns.STORED for `content: records`; None for any other.
         file: path of the shard, for the record.
         rows: int64[n], ascending row numbers in that shard.
         start: where the block begins.
@@ -56,6 +58,8 @@ class RawBlock:
     reasons: pa.StringArray
     ids: pa.StringArray | None
     meta: pa.StringArray | None
+    tokens: pa.Int64Array | None
+    stored: pa.StructArray | None
     file: str
     rows: npt.NDArray[np.int64]
     start: Cursor
@@ -199,7 +203,7 @@ class Reader:
         start, file = self.cursor, self.resolved.files[self.parts[self.cursor.part].file]
         # With an empty batch beside it a single one is copied too: a block holds no memory of its neighbours.
         batch = pa.Table.from_batches([*taken, taken[0].slice(0, 0)]).combine_chunks().to_batches()[0]
-        texts, reasons, ids, meta, rows = batch.columns
+        texts, reasons, ids, meta, rows, tokens, stored = batch.columns
         numbers = rows.to_numpy()
         self.cursor = Cursor(start.part, int(numbers[-1]) + 1)
         return RawBlock(
@@ -207,6 +211,8 @@ class Reader:
             reasons=reasons,
             ids=ids if ids.null_count < len(ids) else None,
             meta=meta if meta.null_count < len(meta) else None,
+            tokens=tokens if self.source.tokens_field else None,
+            stored=stored if self.source.content == "records" else None,
             file=file.path,
             rows=numbers,
             start=start,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from smollm3_mix.errors import Unreadable
 from smollm3_mix.sources import local
 from smollm3_mix.sources.check import SWH, check
+from smollm3_mix.sources.deal import stored_lanes
 from smollm3_mix.sources.exclusion import pin
 from smollm3_mix.sources.files import broken, why
 from smollm3_mix.sources.listing import FORMATS, Listing, Misnamed, gated, hub_files, unreachable
@@ -53,7 +54,8 @@ def resolve(recipe: Recipe, *, skip_unreadable: bool = False, token: Token = Non
                 else:
                     faults[id_] = answer
         listed = [source for source in recipe.active if source.id in found]
-        for source, fault in zip(listed, pool.map(lambda s: _check(s, found[s.id], token), listed), strict=True):
+        checked = pool.map(lambda s: _check(s, found[s.id], token) or _stored(s, found[s.id], recipe.lanes), listed)
+        for source, fault in zip(listed, checked, strict=True):
             if fault is not None:
                 faults[source.id] = fault
     faults = {source.id: faults[source.id] for source in recipe.active if source.id in faults}
@@ -177,6 +179,21 @@ def _check(source: Source, resolved: Resolved, token: Token) -> str | None:
         return gated(source.name or "")
     except broken() as error:
         return f"{file.path} {why(error, file)}" if file else unreachable(error)
+    return None
+
+
+def _stored(source: Source, resolved: Resolved, lanes: int) -> str | None:
+    """What is wrong with the files of `content: records`, None if nothing is."""
+    if source.content != "records":
+        return None
+    there = stored_lanes(resolved) if resolved.format == "parquet" else 0
+    if not there:
+        return (
+            f"content: records: {resolved.files[0].path} is no file that `write` made, named SPLIT-LANE-PART.parquet; "
+            "leave `content` out"
+        )
+    if lanes > there:
+        return f"its records were stored in {there} lanes and the recipe has {lanes}; set `lanes: {there}` or fewer"
     return None
 
 

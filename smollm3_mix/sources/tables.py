@@ -66,6 +66,8 @@ def csv_names(file: File, delimiter: str, token: Token = None) -> list[str]:
 
 def _csv(span: Span, columns: Columns, block: int) -> Iterator[pa.RecordBatch]:
     wanted = dict.fromkeys(columns.top, pa.string()) | {where.path[0]: kind(where) for where in columns.where}
+    if columns.tokens:
+        wanted[columns.tokens[0]] = pa.int64()
     return iter(
         pyarrow.csv.open_csv(
             _exact(stream(span.file, span.token)),

@@ -183,8 +183,10 @@ def _opened_in(work: Path, asked: Recipe, request: Request, token: str | bool | 
     holdout = recipe.holdout
     if not holdout.fraction:
         return [train]
-    held = {key: max(1, round(limit * holdout.fraction)) if limit else None for key, limit in limits.items()}
-    return [train, Mix(train.plan, "validation", **held)]
+    held: dict[str, Any] = {
+        key: max(1, round(limit * holdout.fraction)) if limit else None for key, limit in limits.items()
+    }
+    return [train, replace(train, split="validation", **held)]
 
 
 def _check_room(mix: Mix, work: Path) -> None:

@@ -1,0 +1,198 @@
+"""Texts to token ids, by the package `tokenizers` (extra `tokenizers`); the only room that imports it."""
+
+import functools
+import hashlib
+import multiprocessing
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from smollm3_mix.errors import MissingExtra, SourceError
+from smollm3_mix.recipe import Counting, Recipe
+
+FILE = "tokenizer.json"
+
+ENDS = ("<|end_of_text|>", "<|endoftext|>", "</s>", "<eos>", "<|eos|>")
+"""Tokens that end a document in the vocabularies of Llama 3, GPT-2 and SmolLM2, Llama 2 and Mistral, Gemma, others."""
+
+TEXTS = 1024
+"""Texts encoded at once, to bound what the encodings take beside their ids."""
+
+IDS = pa.large_list(pa.int32())
+"""Type of a column of token ids, a list for each document."""
+
+
+class Tokenizer:
+    """A tokenizer, with what is put before and after each document.
+
+    Special tokens written out in a text are text like any other, so no document can end another; truncation, padding
+    and the tokenizer's own template of special tokens are not used.
+
+    Args:
+        path: of the file.
+        bos: token put before each document, None for none.
+        eos: token put after each document, None for none.
+
+    Attributes:
+        vocab: one more than the largest id, added tokens included.
+        bos, eos: their ids, None for none.
+
+    Raises:
+        MissingExtra: `tokenizers` is not installed.
+        SourceError: the file is no tokenizer, or does not have such a token.
+    """
+
+    def __init__(self, path: str, bos: str | None = None, eos: str | None = None) -> None:
+        if multiprocessing.parent_process() is not None:  # workers share the cores already
+            os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+        self._path = path
+        self._encoder = _read(path)
+        self._encoder.no_truncation()
+        self._encoder.no_padding()
+        self._encoder.encode_special_tokens = True
+        self.vocab = 1 + max(self._encoder.get_vocab(with_added_tokens=True).values(), default=-1)
+        self.bos, self.eos = self._id("bos", bos), self._id("eos", eos)
+
+    def encode(self, texts: pa.StringArray) -> pa.LargeListArray:
+        """Token ids of each text, with the tokens put before and after; large_list<int32>[rows]."""
+        before = [] if self.bos is None else [self.bos]
+        after = [] if self.eos is None else [self.eos]
+        pieces: list[npt.NDArray[np.int32]] = []
+        for start in range(0, len(texts), TEXTS):
+            found = self._encoder.encode_batch_fast(texts[start : start + TEXTS].to_pylist(), add_special_tokens=False)
+            pieces += [np.array([*before, *each.ids, *after], np.int32) for each in found]
+        offsets = np.cumsum([0, *map(len, pieces)], dtype=np.int64)
+        values = np.concatenate([np.empty(0, np.int32), *pieces])
+        return pa.LargeListArray.from_arrays(pa.array(offsets), pa.array(values))
+
+    def _id(self, key: str, token: str | None) -> int | None:
+        if token is None:
+            return None
+        found: int | None = self._encoder.token_to_id(token)
+        if found is None:
+            some = ", ".join(added.content for added in list(self._encoder.get_added_tokens_decoder().values())[:8])
+            raise SourceError(
+                f"tokenizer {self._path}: {key}: it has no token {token!r}; its special tokens: {some or 'none'}. "
+                f"Name one of its tokens, or `none`."
+            )
+        return found
+
+
+def pinned(recipe: Recipe, token: str | bool | None = None) -> Recipe:
+    """The recipe with commit and digest of its tokenizer; itself where it counts without one.
+
+    Raises:
+        SourceError: there is no such tokenizer, or its file is not the one that the recipe names by its digest.
+    """
+    counting = recipe.tokens
+    if not isinstance(counting, Counting):
+        return recipe
+    path, revision = find(counting, recipe.folder, token)
+    return replace(recipe, tokens=replace(counting, sha256=_same(path, counting.sha256), revision=revision))
+
+
+def load(recipe: Recipe, token: str | bool | None = None) -> Tokenizer | None:
+    """The tokenizer of a pinned recipe, None where it counts without one; read once in a process.
+
+    Raises:
+        MissingExtra: `tokenizers` is not installed.
+        SourceError: the tokenizer cannot be found or read.
+    """
+    counting = recipe.tokens
+    if not isinstance(counting, Counting):
+        return None
+    return _loaded(find(counting, recipe.folder, token)[0], counting.sha256, counting.bos, counting.eos)
+
+
+def find(counting: Counting, folder: str = "", token: str | bool | None = None) -> tuple[str, str | None]:
+    """Path of a tokenizer's file, and the commit of its repository (None for a local file).
+
+    Local paths are tried in `folder` first, then here, as those of sources are.
+
+    Raises:
+        SourceError: there is none.
+    """
+    name = Path(counting.tokenizer).expanduser()
+    for place in (Path(folder) / name, name) if folder else (name,):
+        if place.is_dir() and (place / FILE).is_file():
+            return str((place / FILE).resolve()), None
+        if place.is_file():
+            return str(place.resolve()), None
+    if counting.tokenizer.count("/") != 1 or name.suffix == ".json" or name.is_absolute():
+        raise SourceError(
+            f"there is no tokenizer {counting.tokenizer!r}: give a {FILE}, a folder that holds one, or a Hub "
+            "repository as owner/name."
+        )
+    return _of_the_hub(counting, token)
+
+
+def ending(counting: Counting, folder: str = "", token: str | bool | None = None) -> str:
+    """The token that ends a document for this tokenizer: the one its vocabulary has of ENDS.
+
+    The `eos_token` that a tokenizer_config.json names is not asked: for chat models it ends a turn.
+
+    Raises:
+        SourceError: it has none of them, or several.
+    """
+    path = find(counting, folder, token)[0]
+    encoder = _read(path)
+    found = [end for end in ENDS if encoder.token_to_id(end) is not None]
+    if len(found) != 1:
+        which = f"several tokens that may end a document ({', '.join(found)})" if found else "no token known to end one"
+        raise SourceError(f"tokenizer {counting.tokenizer}: it has {which}. Name it: eos=… (--eos), or `none`.")
+    return found[0]
+
+
+@functools.lru_cache(maxsize=4)
+def _loaded(path: str, digest: str | None, bos: str | None, eos: str | None) -> Tokenizer:
+    _same(path, digest)
+    return Tokenizer(path, bos, eos)
+
+
+def _same(path: str, digest: str | None) -> str:
+    """Digest of the file, which must be the one named, if one is.
+
+    Raises:
+        SourceError: it is another.
+    """
+    found = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    if digest not in (None, found):
+        raise SourceError(
+            f"tokenizer {path}: its file has sha256 {found[:12]}…, but the recipe names {str(digest)[:12]}…: it has "
+            "changed since it was pinned. Put it back, or take `sha256` out of the recipe's `tokens`."
+        )
+    return found
+
+
+def _read(path: str) -> Any:
+    try:
+        from tokenizers import Tokenizer as Encoder
+    except ImportError as missing:
+        raise MissingExtra(
+            "counting tokens with a tokenizer needs tokenizers, which is missing: pip install 'smollm3_mix[tokenizers]'"
+            ", or count with `tokens: per_byte`"
+        ) from missing
+    try:
+        return Encoder.from_file(path)
+    except Exception as error:
+        raise SourceError(f"{path} is no tokenizer: {error}. Give a {FILE} that tokenizers can read.") from error
+
+
+def _of_the_hub(counting: Counting, token: str | bool | None) -> tuple[str, str | None]:
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        path = hf_hub_download(counting.tokenizer, FILE, revision=counting.revision, token=token)
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
+        raise SourceError(
+            f"tokenizer {counting.tokenizer!r} is no file here, and the Hub gives none: {str(error).splitlines()[0]}. "
+            f"Give a {FILE}, a folder that holds one, or a repository that you may read."
+        ) from error
+    commit = Path(path).parent.name  # snapshots/<commit>/tokenizer.json
+    return path, counting.revision or commit

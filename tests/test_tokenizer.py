@@ -1,0 +1,206 @@
+"""Counting with a tokenizer, exactly; and with a column of counts."""
+
+import json
+import sys
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import yaml
+from conftest import document, parquet
+from small_tokenizer import save
+
+from smollm3_mix import MissingExtra, SourceError, StateError, Unreadable, open_mix
+from smollm3_mix.recipe import Counting, Recipe, read
+
+TEXTS = [document("a", number) for number in range(20)]
+
+
+@pytest.fixture
+def tokenizer_file(tmp_path):
+    pytest.importorskip("tokenizers", reason="counts with a tokenizer of its own: pip install tokenizers")
+    return save(tmp_path / "tokenizer.json")
+
+
+def test_without_the_package_the_error_says_what_to_install(tmp_path, recipe_file, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tokenizers", None)
+    (tmp_path / "tokenizer.json").write_text("{}")
+    recipe = recipe_file(tokens={"tokenizer": "tokenizer.json"})
+    with pytest.raises(MissingExtra) as error:
+        open_mix(recipe).lane(0)
+    assert str(error.value) == (
+        "counting tokens with a tokenizer needs tokenizers, which is missing: pip install 'smollm3_mix[tokenizers]', "
+        "or count with `tokens: per_byte`"
+    )
+
+
+def test_a_tokenizer_that_is_nowhere_is_named(recipe_file):
+    with pytest.raises(SourceError) as error:
+        open_mix(recipe_file(tokens={"tokenizer": "no/such/tokenizer.json"}))
+    assert str(error.value) == (
+        "there is no tokenizer 'no/such/tokenizer.json': give a tokenizer.json, a folder that holds one, or a Hub "
+        "repository as owner/name."
+    )
+
+
+def test_a_file_that_is_no_tokenizer_is_refused(tmp_path, recipe_file, tokenizer_file):
+    tokenizer_file.write_text('{"model": 1}')
+    with pytest.raises(SourceError, match=r"tokenizer\.json is no tokenizer: .* Give a tokenizer\.json"):
+        open_mix(recipe_file(tokens={"tokenizer": "tokenizer.json"})).lane(0)
+
+
+def test_a_token_that_it_does_not_have_is_named(tokenizer_file, recipe_file):
+    mix = open_mix(recipe_file(tokens={"tokenizer": "tokenizer.json", "eos": "</s>"}))
+    with pytest.raises(SourceError) as error:
+        mix.lane(0)
+    assert str(error.value) == (
+        f"tokenizer {tokenizer_file}: eos: it has no token '</s>'; its special tokens: <|endoftext|>, <|start|>. "
+        "Name one of its tokens, or `none`."
+    )
+
+
+@pytest.mark.parametrize("faults", [{"eos": ""}, {"sha256": "abc"}, {"tokeniser": "x"}])
+def test_faults_of_tokens_are_those_of_the_recipe(recipe_file, faults):
+    with pytest.raises(ValueError, match="tokens"):
+        read(recipe_file(tokens={"tokenizer": "t.json", **faults}))
+
+
+def test_every_record_counts_the_tokens_that_the_tokenizer_makes_of_it(tokenizer_file, recipe_file):
+    from tokenizers import Tokenizer
+
+    encoder = Tokenizer.from_file(str(tokenizer_file))
+    plain = list(open_mix(recipe_file(tokens={"tokenizer": "tokenizer.json"})).stream())
+    assert len(plain) > 100
+    assert [each["tokens"] for each in plain] == [len(encoder.encode(each["text"])) for each in plain]
+    ends = {"tokenizer": "tokenizer.json", "bos": "<|start|>", "eos": "<|endoftext|>"}
+    ended = {each["id"]: each["tokens"] for each in open_mix(recipe_file(tokens=ends)).stream()}
+    assert all(ended[each["id"]] == each["tokens"] + 2 for each in plain if each["id"] in ended)
+
+
+def test_the_shares_are_exact_on_counted_tokens(tokenizer_file, recipe_file):
+    mix = open_mix(recipe_file(tokens={"tokenizer": "tokenizer.json"}, lanes=1))
+    given = dict.fromkeys("abc", 0)
+    longest = 0
+    for record in mix.stream():
+        given[record["source"]] += record["tokens"]
+        longest = max(longest, record["tokens"])
+        total = sum(given.values())
+        for source, share in mix.recipe.shares.items():
+            assert abs(share * total - given[source]) <= longest + share * 3 * longest
+
+
+def test_special_tokens_in_a_text_are_text(tokenizer_file):
+    from smollm3_mix.tokenizer import Tokenizer
+
+    tokenizer = Tokenizer(str(tokenizer_file), eos="<|endoftext|>")
+    ids = tokenizer.encode(pa.array(["one <|endoftext|> two", ""]))
+    assert ids.type == pa.large_list(pa.int32())
+    assert ids[0].as_py().count(tokenizer.eos) == 1
+    assert ids[0].as_py()[-1] == tokenizer.eos
+    assert ids[1].as_py() == [tokenizer.eos]
+
+
+def test_batches_carry_ids_when_asked_for(tokenizer_file, recipe_file):
+    from dataclasses import replace
+
+    mix = replace(open_mix(recipe_file(tokens={"tokenizer": "tokenizer.json"})), ids=True)
+    stream = mix.stream()
+    batch = stream.read(50)
+    assert np.diff(batch["ids"].offsets.to_numpy()).tolist() == batch["tokens"].to_pylist()
+    assert "ids" not in next(iter(stream))
+
+
+def test_the_digest_of_the_file_decides_the_fingerprint_and_its_name_does_not(tmp_path, tokenizer_file, recipe_file):
+    recipe = read(recipe_file(tokens={"tokenizer": "tokenizer.json"}))
+    pinned = open_mix(recipe).recipe
+    moved = tmp_path / "elsewhere"
+    moved.mkdir()
+    save(moved / "tokenizer.json")
+    assert open_mix(recipe.with_(tokens=Counting(str(moved)))).recipe.fingerprint == pinned.fingerprint
+    save(moved / "tokenizer.json", vocab=300)
+    other = open_mix(recipe.with_(tokens=Counting(str(moved)))).recipe
+    assert other.fingerprint != pinned.fingerprint
+    assert pinned.differences(other)[0].startswith("tokens.sha256: ")
+    assert Recipe.from_dict(json.loads(json.dumps(pinned.to_dict()))) == pinned
+    assert yaml.safe_load(pinned.to_yaml())["tokens"]["sha256"] == pinned.tokens.sha256
+
+
+def test_a_tokenizer_that_changed_after_it_was_pinned_is_refused(tokenizer_file, recipe_file):
+    pinned = open_mix(recipe_file(tokens={"tokenizer": "tokenizer.json"})).recipe
+    was = pinned.tokens.sha256
+    save(tokenizer_file, vocab=300)
+    with pytest.raises(SourceError) as error:
+        open_mix(pinned)
+    assert f"but the recipe names {was[:12]}…: it has changed since it was pinned. Put it back" in str(error.value)
+
+
+def test_a_state_resumes_exactly_and_not_under_another_tokenizer(tokenizer_file, recipe_file):
+    recipe = read(recipe_file(tokens={"tokenizer": "tokenizer.json"}))
+    stream = open_mix(recipe).stream()
+    records = iter(stream)
+    for _ in range(37):
+        next(records)
+    state = json.loads(json.dumps(stream.state_dict()))
+    rest = [each["id"] for each in records]
+    again = open_mix(recipe).stream()
+    again.load_state_dict(state)
+    assert [each["id"] for each in again] == rest
+    save(tokenizer_file, vocab=300)
+    with pytest.raises(StateError, match=r"tokens\.sha256"):
+        open_mix(recipe).stream().load_state_dict(state)
+
+
+COUNTS = [3 + 5 * (number % 4) for number in range(20)]
+
+
+@pytest.mark.parametrize("form", ["parquet", "jsonl", "csv"])
+def test_a_column_of_counts_is_taken_as_it_is(tmp_path, form):
+    if form == "parquet":
+        parquet(tmp_path / "s", TEXTS, count=COUNTS)
+    elif form == "jsonl":
+        (tmp_path / "s").mkdir()
+        lines = [json.dumps({"text": text, "count": count}) for text, count in zip(TEXTS, COUNTS, strict=True)]
+        (tmp_path / "s" / "all.jsonl").write_text("\n".join(lines))
+    else:
+        (tmp_path / "s").mkdir()
+        lines = ["text,count", *(f"{text},{count}" for text, count in zip(TEXTS, COUNTS, strict=True))]
+        (tmp_path / "s" / "all.csv").write_text("\n".join(lines))
+    source = {"name": "s", "weight": 1, "tokens_field": "count"}
+    (tmp_path / "r.yaml").write_text(yaml.safe_dump({"tokens": "column", "lanes": 1, "datasets": [source]}))
+    mix = open_mix(read(tmp_path / "r.yaml", on_exhausted="stop"))
+    expected = dict(zip(TEXTS, COUNTS, strict=True))
+    given = list(mix.stream())
+    assert len(given) == 20
+    assert all(record["tokens"] == expected[record["text"]] for record in given)
+
+
+def test_a_column_that_holds_no_counts_is_refused(tmp_path):
+    parquet(tmp_path / "s", TEXTS, count=[str(count) for count in COUNTS])
+    source = {"name": "s", "weight": 1, "tokens_field": "count"}
+    (tmp_path / "r.yaml").write_text(yaml.safe_dump({"tokens": "column", "datasets": [source]}))
+    with pytest.raises(Unreadable, match=r"tokens_field: column 'count' holds string; expected whole numbers"):
+        open_mix(tmp_path / "r.yaml")
+
+
+def test_an_empty_or_negative_count_is_refused(tmp_path):
+    for bad, shown in ((None, "an empty value"), (-3, "-3")):
+        parquet(tmp_path / f"s{bad}", TEXTS, count=[*COUNTS[:-1], bad])
+        source = {"name": f"s{bad}", "weight": 1, "tokens_field": "count"}
+        (tmp_path / "r.yaml").write_text(yaml.safe_dump({"tokens": "column", "lanes": 1, "datasets": [source]}))
+        with pytest.raises(SourceError, match=rf"tokens_field: column 'count' holds {shown}; expected a number of"):
+            list(open_mix(tmp_path / "r.yaml").stream())
+
+
+def test_a_column_of_counts_needs_a_field_in_every_source(recipe_file):
+    with pytest.raises(ValueError, match=r"column needs a `tokens_field` of every source; none has 'a', 'b'"):
+        read(recipe_file(tokens="column"))
+
+
+def test_a_line_without_a_count_is_refused(tmp_path):
+    (tmp_path / "s").mkdir()
+    lines = [{"text": text} | ({"count": 5} if number else {"count": None}) for number, text in enumerate(TEXTS)]
+    (tmp_path / "s" / "all.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    source = {"name": "s", "weight": 1, "tokens_field": "count"}
+    (tmp_path / "r.yaml").write_text(yaml.safe_dump({"tokens": "column", "lanes": 1, "datasets": [source]}))
+    with pytest.raises(SourceError, match=r"tokens_field: column 'count' holds an empty value"):
+        list(open_mix(tmp_path / "r.yaml").stream())
