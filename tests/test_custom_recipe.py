@@ -41,8 +41,8 @@ STACK_EDU = [
 FINEMATH = ["finemath-3plus", "finemath-4plus", "infiwebmath-3plus", "infiwebmath-4plus"]
 
 NO_TEXT = (
-    "its rows hold Software Heritage ids in `blob_id`, no text, and reading `content: swh` is not there yet; "
-    "name a source with the text inline, or mark it `unavailable:`"
+    "its rows hold Software Heritage ids in `blob_id`, and no text; add `content: swh` to fetch the texts, "
+    "or name a source that holds them"
 )
 NO_PYTHON = f"no config 'python' (did you mean 'Python'?); its configs: {', '.join(STACK_EDU)}"
 WHICH = (

@@ -13,6 +13,7 @@ from smollm3_mix.errors import SourceError, Unreadable
 from smollm3_mix.recipe import Block, Recipe
 from smollm3_mix.sources import Plan, Reader, deal, resolve
 from smollm3_mix.sources.listing import Listing
+from smollm3_mix.sources.terms import TERMS, UNACCEPTED
 
 
 def recipe(*sources: Any, **changes: Any) -> Recipe:
@@ -147,8 +148,7 @@ def test_every_source_that_cannot_be_read_is_listed(
         "mine.yaml: 3 of 4 sources (50 % of the weight) cannot be read\n"
         "  'typo' (30 %): no config 'En' (did you mean 'en'?); its configs: en, fr\n"
         "  'column' (15 %): no column 'content'; its columns: text, id, n\n"
-        "  'stack' (5 %): its rows hold Software Heritage ids in `blob_id`, no text, "
-        "and reading `content: swh` is not there yet; name a source with the text inline, or mark it `unavailable:`\n"
+        f"  'stack' (5 %): {UNACCEPTED}\n{TERMS['softwareheritage']}\n"
         "Mend these; or go on over the others, whose shares then grow, with --skip-unreadable (skip_unreadable=True)."
     )
 
@@ -225,6 +225,6 @@ def test_what_is_wrong_with_files(tmp_path: Path) -> None:
     (tmp_path / "bad.parquet").write_bytes(b"PAR1" * 4)
     assert "bad.parquet is damaged or not whole (" in fault(tmp_path / "bad.parquet")
     write(tmp_path / "ids.parquet", [{"blob_id": "0a", "path": "x.py"}])
-    assert fault(tmp_path / "ids.parquet").startswith("its rows hold Software Heritage ids in `blob_id`, no text")
+    assert fault(tmp_path / "ids.parquet").startswith("its rows hold Software Heritage ids in `blob_id`, and no text")
     write(tmp_path / "keys.jsonl", [{"blob": "0a", "txt": "x"}])
     assert fault(tmp_path / "keys.jsonl") == "no column 'text' (did you mean 'txt'?); its columns: blob, txt"

@@ -32,6 +32,7 @@ class SmolLM3MixConfig(datasets.BuilderConfig):  # type: ignore[misc]  # dataset
         max_tokens: tokens of the whole mix, dealt evenly to the lanes; default: no limit.
         seen_dir: folder in which states keep what dedup remembers, beside a run's checkpoints; default: in themselves.
         skip_unreadable: go on without the sources that cannot be read; the log names them.
+        accept_terms: terms that you accept, such as `softwareheritage`, which sources of blob ids ask for.
         trust_remote_code: let a recipe of the Hub name a Python function to judge by (`judge: {python: …}`).
     """
 
@@ -44,6 +45,7 @@ class SmolLM3MixConfig(datasets.BuilderConfig):  # type: ignore[misc]  # dataset
     max_tokens: int | None = None
     seen_dir: str | os.PathLike[str] | None = None
     skip_unreadable: bool = False
+    accept_terms: str | list[str] | None = None
     trust_remote_code: bool = False
 
     def __post_init__(self) -> None:

@@ -74,6 +74,7 @@ class SmolLM3Mix(datasets.GeneratorBasedBuilder):  # type: ignore[misc]  # datas
             max_tokens=asked.max_tokens,
             seen_dir=asked.seen_dir,
             skip_unreadable=asked.skip_unreadable,
+            accept_terms=asked.accept_terms,
             token=self.token,
         )
         mixes = [train]
@@ -127,7 +128,8 @@ def load(
         cache_dir: in place of the cache of `datasets`.
         num_proc: processes that prepare; lanes are dealt to them, the result is the same.
         token: of the Hub; default: the one that is logged in.
-        **fields: of `SmolLM3MixConfig`: seed, lanes, max_samples, max_tokens, seen_dir, skip_unreadable.
+        **fields: of `SmolLM3MixConfig`: seed, lanes, max_samples, max_tokens, seen_dir, skip_unreadable,
+            accept_terms.
 
     Raises:
         RecipeError: the recipe is missing or has faults.

@@ -6,6 +6,7 @@ from typing import Any
 from smollm3_mix import __version__
 from smollm3_mix.cli import merge, publish, verbs
 from smollm3_mix.recipe.values import BAD, Place, read_value
+from smollm3_mix.sources.terms import TERMS
 
 
 def parser() -> argparse.ArgumentParser:
@@ -45,6 +46,13 @@ def _recipe(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--lanes", type=count, help="in place of the recipe's number of lanes")
     verb.add_argument(
         "--skip-unreadable", action="store_true", help="go on over the sources that can be read, and say which cannot"
+    )
+    verb.add_argument(
+        "--accept-terms",
+        action="append",
+        choices=tuple(TERMS),
+        metavar="NAME",
+        help=f"terms that you accept ({', '.join(TERMS)}); what they are stands in the error without it",
     )
 
 

@@ -64,6 +64,7 @@ def write(options: argparse.Namespace) -> int:
             processes=options.processes,
             part_bytes=options.part_bytes or PART_BYTES,
             skip_unreadable=options.skip_unreadable,
+            accept_terms=options.accept_terms,
             listener=bar,
             **_limits(options),
         )
@@ -122,7 +123,9 @@ def _limits(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _opened(options: argparse.Namespace, **more: Any) -> Mix:
-    return open_mix(_recipe(options), skip_unreadable=options.skip_unreadable, **more)
+    return open_mix(
+        _recipe(options), skip_unreadable=options.skip_unreadable, accept_terms=options.accept_terms, **more
+    )
 
 
 def _show(recipe: Recipe, tally: Tally, to: TextIO) -> None:

@@ -161,8 +161,11 @@ class Line:
                 self._verdicts.append(np.packbits(keep).tobytes())
         else:
             prepared = cleaned(raw, self.source)
-            keep = _bits(self._verdicts[block], len(raw.rows))
-            dropped = {DROPPED_BEFORE: int((~keep).sum())} if not keep.all() else {}
+            before = _bits(self._verdicts[block], len(raw.rows))
+            keep = before & raw.reasons.is_null().to_numpy(zero_copy_only=False)  # what is fetched may have gone
+            dropped = count_reasons(raw.reasons.filter(pa.array(before)))
+            if not before.all():
+                dropped[DROPPED_BEFORE] = int((~before).sum())
         if self.accepted is not None:
             self.units += int(self.accepted.units.sum())
             self.documents += len(self.accepted.units)
@@ -235,6 +238,13 @@ class Line:
                 f"source '{self.source.id}': the block at part {self._start.part}, row {self._start.row} had "
                 f"{rows} rows when {when} and has {found} now. "
                 "The source's files have changed; start afresh."
+            )
+        gone = count_reasons(raw.reasons.filter(pa.array(self._keep)))
+        if gone:
+            raise StateError(
+                f"source '{self.source.id}': of the block at part {self._start.part}, row {self._start.row}, "
+                f"{sum(gone.values())} rows that had a text when {when} have none now ({', '.join(gone)}). "
+                "Start afresh."
             )
         return accept(cleaned(raw, self.source), self._shuffled(), self._recipe, self.source, self._encoding)
 

@@ -133,6 +133,7 @@ def open_mix(
     seen_dir: str | os.PathLike[str] | None = None,
     skip_unreadable: bool = False,
     token: str | bool | None = None,
+    accept_terms: Sequence[str] | str | None = None,
 ) -> Mix:
     """The mix of a recipe: its sources are found and pinned, nothing of them is read.
 
@@ -147,18 +148,22 @@ def open_mix(
         seen_dir: folder for what dedup remembers, beside a run's checkpoints; default: states carry it themselves.
         skip_unreadable: go on over the sources that can be read; the rest are logged and stand in `plan.skipped`.
         token: of the Hub; default: the one that is logged in.
+        accept_terms: terms that you accept, such as `"softwareheritage"`, which sources of blob ids ask for.
 
     Raises:
         RecipeError: the recipe is missing or has faults.
         MissingExtra: it counts with a tokenizer, and `tokenizers` is not installed.
         SourceError: its tokenizer cannot be read.
+        ValueError: there are no terms of that name.
         Unreadable: sources cannot be read; the message lists them all, with their shares.
     """
     opened = recipe if isinstance(recipe, Recipe) else read(recipe)
     changes = {key: value for key, value in (("seed", seed), ("lanes", lanes)) if value is not None}
     if changes:
         opened = opened.with_(**changes)
-    plan = resolve(tokenizer.pinned(opened, token), skip_unreadable=skip_unreadable, token=token)
+    plan = resolve(
+        tokenizer.pinned(opened, token), skip_unreadable=skip_unreadable, token=token, accept_terms=accept_terms
+    )
     for statement in plan.recipe.statements:
         log.warning("%s: %s", opened.name, statement)
     return Mix(plan, split, max_samples, max_tokens, max_bytes, None if seen_dir is None else os.fspath(seen_dir))

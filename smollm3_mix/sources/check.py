@@ -23,8 +23,8 @@ PEEKED = 1 << 16
 """Bytes of lines looked at, at least one whole line."""
 
 SWH = (
-    "its rows hold Software Heritage ids in `blob_id`, no text, and reading `content: swh` is not there yet; "
-    "name a source with the text inline, or mark it `unavailable:`"
+    "its rows hold Software Heritage ids in `blob_id`, and no text; add `content: swh` to fetch the texts, "
+    "or name a source that holds them"
 )
 
 
@@ -38,6 +38,8 @@ def check(source: Source, resolved: Resolved, token: Token = None) -> None:
     file = next((file for file in resolved.files if file.size > 0), None)
     if file is None:
         raise Fault(f"its files are empty ({len(resolved.files)} of them)")
+    if source.content == "swh" and resolved.format == "json":
+        raise Fault("`content: swh` reads ids from Parquet, Arrow or csv files, and its files are json; convert them")
     if resolved.format == "json":
         _check_lines(source, file, token)
         return
@@ -53,7 +55,7 @@ def check(source: Source, resolved: Resolved, token: Token = None) -> None:
         schema = tables.arrow_schema(file, token)
     columns = bind(source, _known(source, schema.names))
     empty = pa.RecordBatch.from_pylist([], schema=schema)
-    for path in columns.texts:
+    for path in columns.texts[:1] if columns.addresses else columns.texts:
         kind = leaf(empty, path).type
         if not is_text(kind):
             raise Fault(f"column {'.'.join(path)!r} holds {kind}, no text; its columns: {listed(schema.names)}")
@@ -63,7 +65,11 @@ def check(source: Source, resolved: Resolved, token: Token = None) -> None:
 def _known(source: Source, names: Sequence[str]) -> Sequence[str]:
     """The names, unless they show that the texts are elsewhere."""
     fields = [source.text_field] if isinstance(source.text_field, str) else source.text_field
-    if "blob_id" in names and not any(path_of(field, names)[0] in names for field in fields):
+    if (
+        source.content != "swh"
+        and "blob_id" in names
+        and not any(path_of(field, names)[0] in names for field in fields)
+    ):
         raise Fault(SWH)
     return names
 

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from smollm3_mix.exclude import IDS as LISTED_IDS
 from smollm3_mix.exclude import PLACES, Excluded, is_key, is_place
+from smollm3_mix.sources import swh
 from smollm3_mix.sources.plan import Fault
 from smollm3_mix.sources.strings import is_string, readable, strings
 from smollm3_mix.sources.where import Where, matches
@@ -84,6 +85,7 @@ class Columns:
         barred: what must not come out, None where there is no list.
         tokens: path of the token counts, None if they are not asked for.
         stored: the columns are those of records that were stored.
+        addresses: whether the text is a blob's address, made of `texts`, which is fetched later; see `swh`.
     """
 
     texts: tuple[Path, ...]
@@ -94,6 +96,7 @@ class Columns:
     barred: Barred | None = None
     tokens: Path | None = None
     stored: bool = False
+    addresses: bool = False
 
     @property
     def paths(self) -> list[Path]:
@@ -137,6 +140,8 @@ def bind(
     """
     fields = (source.text_field,) if isinstance(source.text_field, str) else tuple(source.text_field)
     stored, counted = source.content == "records", source.tokens_field
+    if source.content == "swh":
+        fields = swh.COLUMNS
     named = [*fields, *([source.id_field] if source.id_field else []), *(w[0] for w in source.where), *source.keep]
     named += [*([counted] if counted else []), *(["id", "meta", *STORED.names] if stored else [])]
     missing = [field for field in dict.fromkeys(named) if path_of(field, names)[0] not in names]
@@ -155,6 +160,7 @@ def bind(
         barred=None if excluded is None else Barred(excluded, file, _keys(source, own, names, strict=strict)),
         tokens=path_of(counted, names) if counted else None,
         stored=stored,
+        addresses=source.content == "swh",
     )
 
 
@@ -198,9 +204,7 @@ def rows(batch: pa.RecordBatch, columns: Columns, numbers: npt.NDArray[np.int64]
     Raises:
         Fault: a `where` compares a column with a value of another type.
     """
-    parts = [strings(leaf(batch, path), columns.separator) for path in columns.texts]
-    texts = parts[0][0] if len(parts) == 1 else join([part[0] for part in parts], columns.separator)
-    damaged = np.logical_or.reduce([part[1] for part in parts])
+    texts, damaged = _texts(batch, columns)
     passed = np.ones(len(batch), dtype=bool)
     for where in columns.where:
         passed &= matches(leaf(batch, where.path), where)
@@ -230,6 +234,15 @@ def tokens(counts: pa.Array, name: str) -> pa.Array:
         bad = "an empty value" if counts.null_count else str(pc.min(counts).as_py())
         raise Fault(f"tokens_field: column {name!r} holds {bad}; expected a number of tokens in every row")
     return counts.cast(pa.int64())
+
+
+def _texts(batch: pa.RecordBatch, columns: Columns) -> tuple[pa.StringArray, npt.NDArray[np.bool_]]:
+    """The texts, or their addresses, and which rows hold bytes that are no UTF-8."""
+    if columns.addresses:
+        return swh.addresses(leaf(batch, path) for path in columns.texts), np.zeros(len(batch), dtype=bool)
+    parts = [strings(leaf(batch, path), columns.separator) for path in columns.texts]
+    texts = parts[0][0] if len(parts) == 1 else join([part[0] for part in parts], columns.separator)
+    return texts, np.logical_or.reduce([part[1] for part in parts])
 
 
 def finish(

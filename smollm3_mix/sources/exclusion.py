@@ -12,8 +12,8 @@ from smollm3_mix.exclude import Excluded, digest, excluded
 from smollm3_mix.recipe.filters import listed, located
 from smollm3_mix.recipe.values import Faults
 from smollm3_mix.sources.listing import unreachable
+from smollm3_mix.sources.patience import failures
 from smollm3_mix.sources.plan import Token
-from smollm3_mix.sources.remote import failures
 
 if TYPE_CHECKING:
     from smollm3_mix.recipe import Recipe

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import weakref
 from collections import OrderedDict
@@ -15,9 +16,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from smollm3_mix.errors import SourceError
-from smollm3_mix.sources import lines, parquet, tables
+from smollm3_mix.sources import lines, parquet, swh, tables
 from smollm3_mix.sources.files import broken, local, why
-from smollm3_mix.sources.plan import Cursor, Fault, Part, Resolved, Span, Token
+from smollm3_mix.sources.plan import Cursor, Fault, File, Part, Resolved, Span, Token
 
 if TYPE_CHECKING:
     from smollm3_mix.exclude import Excluded
@@ -42,7 +43,8 @@ class RawBlock:
 
     Attributes:
         texts: pa.StringArray[n]; null exactly where `reasons` is not.
-        reasons: pa.StringArray[n]: `where`, `excluded`, `invalid_utf8`, `not_text`; null where a row has a text.
+        reasons: pa.StringArray[n]: `where`, `excluded`, `invalid_utf8`, `not_text`, `blob_missing`, `undecodable`; null
+            where a row has a text.
         ids: pa.StringArray[n], the source's own ids; None if it has none.
         meta: pa.StringArray[n], the kept columns as JSON objects; None if nothing is kept.
         tokens: pa.Int64Array[n], counts of `tokens_field`; None if the source names none.
@@ -70,7 +72,8 @@ class RawBlock:
 class Reader:
     """Blocks of one source in one lane. Holds no file open between reads; not for two threads at once.
 
-    A block ends with the row that fills `block.rows` rows or `block.bytes` of text, or with its part. So blocks
+    A block ends with the row that fills `block.rows` rows or `block.bytes` of text (as listed, for `content: swh`), or
+    with its part. So blocks
     depend on the source's rows and the place where reading began alone: not on row groups, compression or how much is
     read at once.
 
@@ -97,6 +100,7 @@ class Reader:
         self._token, self._excluded = token, excluded
         self._decoding: Iterator[pa.RecordBatch] | None = None
         self._held: list[pa.RecordBatch] = []
+        self._contents = swh.Contents() if source.content == "swh" else None
         self._busy = threading.Lock()
         self.holds = 0  # about the bytes kept until the next read
 
@@ -115,7 +119,7 @@ class Reader:
     @property
     def remote(self) -> bool:
         """Whether each read is a request over the network."""
-        return any(local(file) is None for file in self.resolved.files[:1])
+        return self._contents is not None or any(local(file) is None for file in self.resolved.files[:1])
 
     @property
     def seekable(self) -> bool:
@@ -154,6 +158,8 @@ class Reader:
 
     def _drop(self) -> None:
         self._decoding, self._held, self.holds = None, [], 0
+        if self._contents is not None:
+            self._contents.forget()
 
     def _take(self) -> list[pa.RecordBatch]:
         """The rows of the next block, none at the end of the part."""
@@ -163,7 +169,8 @@ class Reader:
             batch = self._held.pop() if self._held else self._decode()
             if batch is None:
                 break
-            count, bytes_ = _fill(batch, rows, size)
+            lengths = _lengths if self._contents is None else swh.lengths
+            count, bytes_ = _fill(lengths(batch.column(0)), rows, size)
             if count < len(batch):
                 self._held.append(batch.slice(count))
             taken.append(batch.slice(0, count))
@@ -174,7 +181,7 @@ class Reader:
         """The next batch (never empty) of the part's rows, None at its end."""
         part = self.parts[self.cursor.part]
         file = self.resolved.files[part.file]
-        try:
+        with self._naming(file):
             if self._decoding is None:
                 decoder = DECODERS[self.resolved.format]
                 self._decoding = decoder(
@@ -191,9 +198,18 @@ class Reader:
                 )
                 if self.seekable:
                     self.holds = parquet.held(self.source, file, self._token)
+                if self._contents is not None:
+                    self._decoding = self._contents.ahead(self._decoding, self.block.rows, self.block.bytes)
+                    self.holds += swh.AHEAD_BYTES
             return next(self._decoding, None)
+
+    @contextlib.contextmanager
+    def _naming(self, file: File) -> Iterator[None]:
+        """Errors of what is done in here name source and file; what was begun is dropped, or it would look as ended."""
+        try:
+            yield
         except Fault as fault:
-            self._drop()  # a decoder that failed would look as if it had ended
+            self._drop()
             raise SourceError(f"source {self.source.id!r}: {file.path}: {fault}") from fault
         except broken() as error:
             self._drop()
@@ -204,6 +220,9 @@ class Reader:
         # With an empty batch beside it a single one is copied too: a block holds no memory of its neighbours.
         batch = pa.Table.from_batches([*taken, taken[0].slice(0, 0)]).combine_chunks().to_batches()[0]
         texts, reasons, ids, meta, rows, tokens, stored = batch.columns
+        if self._contents is not None:
+            with self._naming(file):
+                texts, reasons = self._contents.texts(texts, reasons)
         numbers = rows.to_numpy()
         self.cursor = Cursor(start.part, int(numbers[-1]) + 1)
         return RawBlock(
@@ -246,9 +265,9 @@ def _touch(reader: Reader) -> None:
         idle.rest()
 
 
-def _fill(batch: pa.RecordBatch, rows: int, size: int) -> tuple[int, int]:
-    """How many rows of the batch go into a block with so much room (rows, bytes), and their bytes of text."""
-    filled = np.cumsum(_lengths(batch.column(0))[:rows])
+def _fill(lengths: npt.NDArray[np.int64], rows: int, size: int) -> tuple[int, int]:
+    """How many rows with texts so long go into a block with so much room (rows, bytes), and their bytes of text."""
+    filled = np.cumsum(lengths[:rows])
     count = min(int(np.searchsorted(filled, size)) + 1, len(filled))
     return count, int(filled[count - 1])
 

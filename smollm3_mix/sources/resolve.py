@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 
 from smollm3_mix.errors import Unreadable
 from smollm3_mix.sources import local
-from smollm3_mix.sources.check import SWH, check
+from smollm3_mix.sources.check import check
 from smollm3_mix.sources.deal import stored_lanes
 from smollm3_mix.sources.exclusion import pin
 from smollm3_mix.sources.files import broken, why
 from smollm3_mix.sources.listing import FORMATS, Listing, Misnamed, gated, hub_files, unreachable
 from smollm3_mix.sources.plan import Fault, File, Plan, Resolved, Token
+from smollm3_mix.sources.terms import SOFTWARE_HERITAGE, TERMS, UNACCEPTED, accepted
 
 if TYPE_CHECKING:
     from smollm3_mix.recipe import Recipe, Source
@@ -28,7 +29,13 @@ THREADS = 16
 log = logging.getLogger("smollm3_mix")
 
 
-def resolve(recipe: Recipe, *, skip_unreadable: bool = False, token: Token = None) -> Plan:
+def resolve(
+    recipe: Recipe,
+    *,
+    skip_unreadable: bool = False,
+    token: Token = None,
+    accept_terms: Sequence[str] | str | None = None,
+) -> Plan:
     """The recipe pinned, with the files of every source, found by `datasets` and checked to hold the columns asked for.
 
     All sources are looked up at once; those of one repository are pinned to one commit. Of the data, only the footer
@@ -38,16 +45,19 @@ def resolve(recipe: Recipe, *, skip_unreadable: bool = False, token: Token = Non
         recipe: its active sources are looked up.
         skip_unreadable: go on over the sources that can be read; the others are logged and become unavailable.
         token: for the Hub; None uses the saved login or `HF_TOKEN`.
+        accept_terms: names of terms that are accepted, such as `softwareheritage`; see `terms`.
 
     Raises:
+        ValueError: there are no terms of that name.
         RecipeError: the recipe's list of what must not come out cannot be had, or is another one.
         Unreadable: lists every source that cannot be read, with its share and what to do.
     """
     recipe, excluded = pin(recipe, token)
+    agreed = accepted(SOFTWARE_HERITAGE, accept_terms)
     found: dict[str, Resolved] = {}
     faults: dict[str, str] = {}
     with _quiet(), ThreadPoolExecutor(THREADS) as pool:
-        for answers in pool.map(lambda group: _find(recipe, group, token), _groups(recipe)):
+        for answers in pool.map(lambda group: _find(recipe, group, token, agreed), _groups(recipe)):
             for id_, answer in answers.items():
                 if isinstance(answer, Resolved):
                     found[id_] = answer
@@ -80,14 +90,14 @@ def _groups(recipe: Recipe) -> list[list[Source]]:
     return sorted(groups.values(), key=len, reverse=True)
 
 
-def _find(recipe: Recipe, group: Sequence[Source], token: Token) -> dict[str, Resolved | str]:
+def _find(recipe: Recipe, group: Sequence[Source], token: Token, agreed: bool) -> dict[str, Resolved | str]:
     """What was found of sources with the same name and revision, or what is wrong, by id."""
     found: dict[str, Resolved | str] = {}
     listing: Listing | None = None
     for source in group:
         try:
-            if source.content == "swh":
-                raise Fault(SWH)
+            if source.content == "swh" and not agreed:
+                raise Fault(UNACCEPTED)
             place = local.place(recipe, source)
             if place is not None and place.files is not None:
                 found[source.id] = _single(source, place)
@@ -206,7 +216,8 @@ def _message(recipe: Recipe, faults: dict[str, str]) -> str:
     rest = "Mend these; or go on over the others, whose shares then grow, with --skip-unreadable (skip_unreadable=True)"
     if len(faults) == len(recipe.active):
         rest = "Mend these: there is no other source to go on with"
-    return "\n  ".join([head, *lines]) + f"\n{rest}."
+    terms = [TERMS[SOFTWARE_HERITAGE]] if UNACCEPTED in faults.values() else []
+    return "\n".join(["\n  ".join([head, *lines]), *terms, f"{rest}."])
 
 
 def _number(share: float) -> str:

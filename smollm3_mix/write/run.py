@@ -80,6 +80,7 @@ def write(
     skip_unreadable: bool = False,
     part_bytes: int = PART_BYTES,
     token: str | bool | None = None,
+    accept_terms: Sequence[str] | str | None = None,
     listener: Listener | None = None,
 ) -> dict[str, Tally]:
     """Counts by split of the mix that now lies in `output_dir` as Parquet, with card, pinned recipe and tally.
@@ -99,6 +100,7 @@ def write(
         skip_unreadable: go on over the sources that can be read.
         part_bytes: bytes of text at which a file ends.
         token: of the Hub; default: the one that is logged in.
+        accept_terms: terms that you accept; see `open_mix`.
         listener: called in this process as the work goes on.
 
     Raises:
@@ -113,7 +115,7 @@ def write(
     if done is not None:
         return done
     with layout.locked(folder) as work:
-        mixes = _opened(asked, work, request, token)
+        mixes = _opened(asked, work, request, token=token, accept_terms=accept_terms)
         tallies = _written(mixes, work, part_bytes, processes, listener or (lambda _: None))
         _commit(folder, work, mixes[0], request, tallies, token)
     layout.clear(folder)
@@ -151,17 +153,17 @@ def _finished(folder: Path, request: Request) -> dict[str, Tally] | None:
     return {split: Tally.from_dict(counts["sources"]) for split, counts in saved["splits"].items()}
 
 
-def _opened(asked: Recipe, work: Path, request: Request, token: str | bool | None) -> list[Mix]:
+def _opened(asked: Recipe, work: Path, request: Request, **access: Any) -> list[Mix]:
     """The mixes of all splits, train first; where nothing could be begun, nothing is left behind."""
     try:
-        return _opened_in(work, asked, request, token)
+        return _opened_in(work, asked, request, access)
     except BaseException:
         if not (work / layout.REQUEST).exists():
             layout.clear(work.parent)
         raise
 
 
-def _opened_in(work: Path, asked: Recipe, request: Request, token: str | bool | None) -> list[Mix]:
+def _opened_in(work: Path, asked: Recipe, request: Request, access: dict[str, Any]) -> list[Mix]:
     """The mixes of all splits, train first; on a second run pinned to what the first one found."""
     note = work / layout.REQUEST
     recipe = asked
@@ -175,7 +177,7 @@ def _opened_in(work: Path, asked: Recipe, request: Request, token: str | bool | 
             )
         recipe = Recipe.from_dict(saved["recipe"])
     limits = {name: getattr(request, name) for name in ("max_samples", "max_tokens", "max_bytes")}
-    train = open_mix(recipe, skip_unreadable=request.skip_unreadable, token=token, **limits)
+    train = open_mix(recipe, skip_unreadable=request.skip_unreadable, **access, **limits)
     _check_room(train, work)
     if not (work.parent / layout.DATA).exists():  # there if a commit was interrupted
         (work / layout.DATA).mkdir(exist_ok=True)
