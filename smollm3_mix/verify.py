@@ -17,6 +17,8 @@ from smollm3_mix.errors import OutputError
 from smollm3_mix.merge import debt_bound
 from smollm3_mix.recipe import Recipe, read
 from smollm3_mix.report import Row, rows
+from smollm3_mix.report.evidence import Evidence, dropped_examples
+from smollm3_mix.report.page import page
 from smollm3_mix.schema import RECORD
 from smollm3_mix.tally import Counts, Debts, Tally
 from smollm3_mix.write import layout
@@ -49,7 +51,7 @@ class Verdict:
         return rows(self.recipe, self.tallies["train"])
 
 
-def verify(folder: str | os.PathLike[str]) -> Verdict:
+def verify(folder: str | os.PathLike[str], evidence: Evidence | None = None) -> Verdict:
     """What the files of a written mix hold, and every way in which they differ from its recipe and tally.
 
     Checked: the files are those of the tally; the counts of every source are; tokens follow from the texts; the debt
@@ -57,15 +59,14 @@ def verify(folder: str | os.PathLike[str]) -> Verdict:
     source is within its bound after every record of every lane; no text comes twice in a lane, where the recipe drops
     duplicates and reads sources once; no text of validation is in train.
 
+    Args:
+        folder: the mix.
+        evidence: takes in every record on the way, for a report.
+
     Raises:
         OutputError: the folder holds no finished mix.
     """
-    place = Path(folder)
-    if not layout.complete(place):
-        missing = next(name for name in layout.RESULT if not (place / name).exists())
-        raise OutputError(
-            f"{place} is no finished mix: it has no {missing}. Run `smollm3-mix write` again to finish it."
-        )
+    place = _finished(folder)
     recipe = read(place / layout.RECIPE)
     saved = json.loads((place / layout.TALLY).read_bytes())
     verdict = Verdict(recipe, {})
@@ -79,7 +80,7 @@ def verify(folder: str | os.PathLike[str]) -> Verdict:
                 lanes.setdefault(name.rsplit("-", 1)[0], []).append(name)
         total = Tally.empty(source.id for source in recipe.active)
         for lane, names in lanes.items():
-            counter = _Lane(recipe, lane, expected)
+            counter = _Lane(recipe, lane, expected, evidence)
             for name in names:
                 counter.add_file(place / layout.DATA / name)
             verdict.faults += counter.faults()
@@ -89,6 +90,42 @@ def verify(folder: str | os.PathLike[str]) -> Verdict:
         verdict.faults += _against(split, total, expected)
     verdict.faults += _disjoint(prints)
     return verdict
+
+
+def write_report(
+    folder: str | os.PathLike[str], file: str | os.PathLike[str], dropped: str | os.PathLike[str] | None = None
+) -> Verdict:
+    """What `verify` finds, also written as one page of HTML.
+
+    Args:
+        folder: the mix.
+        file: where the page goes.
+        dropped: folder of Parquet files with texts that were dropped, as `write --keep-dropped` makes it.
+
+    Raises:
+        OutputError: a folder does not hold what it should, or the page cannot be written.
+    """
+    place = _finished(folder)
+    gone = dropped_examples(Path(dropped)) if dropped is not None else {}
+    evidence = Evidence(read(place / layout.RECIPE))
+    verdict = verify(place, evidence)
+    summary = json.loads((place / layout.TALLY).read_bytes())
+    made = page(verdict.recipe, summary, verdict.table, verdict.faults, evidence, gone)
+    try:
+        Path(file).write_text(made, encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"cannot write the report: {error}. Name another file.") from error
+    return verdict
+
+
+def _finished(folder: str | os.PathLike[str]) -> Path:
+    place = Path(folder)
+    if not layout.complete(place):
+        missing = next(name for name in layout.RESULT if not (place / name).exists())
+        raise OutputError(
+            f"{place} is no finished mix: it has no {missing}. Run `smollm3-mix write` again to finish it."
+        )
+    return place
 
 
 def _check_files(data: Path, files: dict[str, int], verdict: Verdict) -> None:
@@ -103,8 +140,8 @@ def _check_files(data: Path, files: dict[str, int], verdict: Verdict) -> None:
 class _Lane:
     """Counts of one lane's files, read in order."""
 
-    def __init__(self, recipe: Recipe, label: str, expected: Tally) -> None:
-        self._recipe, self._label = recipe, label
+    def __init__(self, recipe: Recipe, label: str, expected: Tally, evidence: Evidence | None) -> None:
+        self._recipe, self._label, self._evidence = recipe, label, evidence
         self._ids = [source.id for source in recipe.active]
         self._numbers = {source: number for number, source in enumerate(self._ids)}
         self._ratios = np.array([source.tokens_per_byte for source in recipe.active])
@@ -143,6 +180,8 @@ class _Lane:
             units = tokens.units(self._recipe.weigh_by, lengths, written.astype(np.int64))
             self._debts.add(sources, units)
             self._count(sources, lengths, written, units)
+            if self._evidence is not None:
+                self._evidence.add(self._label, batch, sources, units)
 
     def _count(self, sources: Ints, lengths: Ints, counted: Ints, units: Ints) -> None:
         for number in np.unique(sources).tolist():

@@ -98,3 +98,9 @@ def _verify(adders: Any) -> None:
         adders, "verify", verbs.verify, "Recount a written mix from its files alone; exit 1 if anything is off."
     )
     verb.add_argument("directory", metavar="DIR", help="a mix that `write` has finished")
+    verb.add_argument(
+        "--report", metavar="FILE.html", help="also make a page of it: shares, debts, drops, lengths, examples"
+    )
+    verb.add_argument(
+        "--dropped", metavar="DIR", help="show examples of dropped texts, from what write --keep-dropped made"
+    )

@@ -17,6 +17,7 @@ from smollm3_mix.recipe import Recipe, read
 from smollm3_mix.report import drops_table, plain, rows, shares_table, sparse
 from smollm3_mix.tally import Tally
 from smollm3_mix.verify import verify as recount
+from smollm3_mix.verify import write_report
 from smollm3_mix.write import Progress
 from smollm3_mix.write import write as write_mix
 from smollm3_mix.write.run import PART_BYTES
@@ -84,7 +85,10 @@ def write(options: argparse.Namespace) -> int:
 
 def verify(options: argparse.Namespace) -> int:
     """Print the recounted table, then every fault; 1 if there is any."""
-    verdict = recount(options.directory)
+    if options.report is None:
+        verdict = recount(options.directory)
+    else:
+        verdict = write_report(options.directory, options.report, options.dropped)
     sys.stdout.write(plain(shares_table(verdict.table, verdict.recipe.weigh_by)) + "\n")
     for fault in verdict.faults:
         sys.stdout.write(f"FAULT: {fault}\n")

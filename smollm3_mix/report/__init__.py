@@ -3,6 +3,7 @@
 rows   what was asked and given of each source, and how far off it ever was
 plan   what a mix would take of each source, before anything is read
 text   tables made of them
+evidence, figures, page, style   the page of HTML
 """
 
 from smollm3_mix.report.rows import Row, rows, sparse

@@ -1,0 +1,197 @@
+"""The page that `verify --report` makes: what stands on it, that nothing in it runs or is loaded, and how it looks."""
+
+import json
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from smollm3_mix import OutputError
+from smollm3_mix.cli import main
+from smollm3_mix.recipe import Recipe, Source
+from smollm3_mix.report.evidence import HALVES, POINTS, Evidence, dropped_examples
+from smollm3_mix.schema import RECORD
+from smollm3_mix.tally import Debts
+from smollm3_mix.verify import verify, write_report
+from smollm3_mix.write import write
+
+HOSTILE = "<script>alert(1)</script> & \"quoted\" 'text' \u202e right to left </pre><img src=x onerror=alert(2)>"
+
+
+@pytest.fixture
+def mix(recipe_file, tmp_path):
+    write(recipe_file(description=HOSTILE), tmp_path / "mix")
+    return tmp_path / "mix"
+
+
+@pytest.fixture
+def dropped(tmp_path):
+    rows = {"text": [HOSTILE] * 9, "source": list("aaabbbccc"), "id": [f"id-{n}" for n in range(9)]}
+    rows |= {"file": ["<b>file</b>"] * 9, "row": list(range(9)), "reason": ["too_short", "duplicate", "<i>why</i>"] * 3}
+    rows["text"] = [f"{text} {number}" for number, text in enumerate(rows["text"])]
+    (tmp_path / "dropped/lane").mkdir(parents=True)
+    pq.write_table(pa.table(rows), tmp_path / "dropped/lane/0.parquet")
+    return tmp_path / "dropped"
+
+
+class Elements(HTMLParser):
+    """Tags, attributes and text of a page; fails where tags do not close in order."""
+
+    EMPTY = frozenset({"meta", "link", "img", "br", "hr", "input"})
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.attributes, self.text, self.open = [], [], [], []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += [(tag, *each) for each in attrs]
+        if tag not in self.EMPTY:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += [(tag, *each) for each in attrs]
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def test_the_page_shows_shares_debts_drops_lengths_and_texts(mix, dropped, tmp_path, capsys):
+    assert main(["verify", str(mix), "--report", str(tmp_path / "page.html"), "--dropped", str(dropped)]) == 0
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    found = Elements(page)
+    text = " ".join(found.text)
+    verdict = verify(mix)
+    for row in verdict.table:
+        assert f"{row.asked:.4%}" in text
+        assert f"{row.given:.4%}" in text
+        assert page.count(f'aria-label="Debt of {row.source}: at most') == 1
+        assert page.count(f'aria-label="Lengths of {row.source}: {row.records:,} documents') == 1
+    drops = json.loads((mix / "tally.json").read_bytes())["splits"]["train"]["total"]["dropped"]
+    assert all(reason in text for reason in drops)
+    assert "all as it should be" in text
+    first = pq.read_table(mix / "data", filters=[("source", "==", "c")])
+    assert sum(each in page for each in first["id"].to_pylist()) >= 3
+    assert page.count('<article class="dropped">') == 9
+
+
+def test_nothing_of_a_text_becomes_part_of_the_page(mix, dropped, tmp_path):
+    write_report(mix, tmp_path / "page.html", dropped)
+    found = Elements((tmp_path / "page.html").read_text(encoding="utf-8"))
+    assert not {"script", "img", "link", "iframe", "i", "b", "object"} & set(found.tags)
+    assert [each for each in found.attributes if each[1].startswith("on") or each[1] in ("src", "srcset")] == []
+    assert all(value.startswith("#") for _, name, value in found.attributes if name == "href")
+    assert "url(" not in "".join(found.text)
+    assert HOSTILE in "".join(found.text)
+
+
+def test_faults_are_on_the_page(mix, tmp_path):
+    path = next((mix / "data").iterdir())
+    path.write_bytes(path.read_bytes()[:-100])
+    verdict = write_report(mix, tmp_path / "page.html")
+    text = " ".join(Elements((tmp_path / "page.html").read_text(encoding="utf-8")).text)
+    assert verdict.faults
+    assert all(fault in text for fault in verdict.faults)
+    assert f"{len(verdict.faults)} not as it should be" in text
+
+
+def test_the_same_mix_gives_the_same_page(mix, dropped, tmp_path):
+    for name in ("one", "two"):
+        write_report(mix, tmp_path / name, dropped)
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
+def test_what_cannot_be_reported_is_refused(mix, tmp_path):
+    with pytest.raises(OutputError, match="it has no data"):
+        write_report(tmp_path, tmp_path / "page.html")
+    with pytest.raises(
+        OutputError, match=r"holds no Parquet files of dropped texts\. Name the folder that --keep-dropped"
+    ):
+        write_report(mix, tmp_path / "page.html", tmp_path / "sources/b")
+    with pytest.raises(OutputError, match=r"has no column 'source'; expected text, source, id, file, row, reason\."):
+        write_report(mix, tmp_path / "page.html", tmp_path / "sources/a")
+    with pytest.raises(OutputError, match="cannot write the report"):
+        write_report(mix, tmp_path)
+
+
+def test_examples_of_dropped_texts_are_few_of_each_reason(tmp_path):
+    rows = 500
+    table = {"text": [f"text {n}" for n in range(rows)], "source": ["a"] * rows, "id": [str(n) for n in range(rows)]}
+    table |= {"file": ["f"] * rows, "row": list(range(rows)), "reason": [("x", "y")[n % 2] for n in range(rows)]}
+    for order in (1, -1):  # whatever the order in which they lie there
+        (tmp_path / str(order)).mkdir()
+        pq.write_table(pa.table({k: v[::order] for k, v in table.items()}), tmp_path / str(order) / "0.parquet")
+    one, other = (dropped_examples(tmp_path / str(order)) for order in (1, -1))
+    assert one == other
+    assert [example.reason for example in one["a"]] == ["x", "x", "y", "y"]
+
+
+def records(sources, sizes):
+    count = len(sources)
+    columns = {"text": [f"{n}" for n in range(count)], "id": ["i"] * count, "source": [str(s) for s in sources]}
+    columns |= {"tokens": sizes, "file": ["f"] * count, "row": list(range(count)), "meta": [None] * count}
+    return pa.RecordBatch.from_pydict(columns, schema=RECORD)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 2), st.integers(1, 5000)), min_size=1, max_size=3 * POINTS), st.integers(1, 700)
+)
+def test_the_drawn_debts_reach_as_far_as_the_counted_ones(drawn, step):
+    recipe = three()
+    sources, sizes = (np.array(column, np.int64) for column in zip(*drawn, strict=True))
+    evidence, debts = Evidence(recipe), Debts(np.array(list(recipe.shares.values())))
+    for start in range(0, len(sources), step):
+        part = slice(start, start + step)
+        evidence.add("train-00000", records(sources[part], sizes[part]), sources[part], sizes[part])
+        debts.add(sources[part], sizes[part])
+    ends, low, high = evidence.debts(40)
+    furthest = np.maximum(np.nanmax(np.abs(low), axis=1), np.nanmax(np.abs(high), axis=1))
+    assert ends[-1] == sizes.sum()
+    # Debts looks right before a record too, where a source's debt is as it was after the last one but for its share.
+    assert (furthest <= debts.worst + 1e-6).all()
+    assert (furthest >= debts.worst - np.array(list(recipe.shares.values())) * sizes.max() - 1e-6).all()
+    assert evidence.lengths.sum() == len(sources)
+    assert evidence.lengths.shape == (3, HALVES)
+
+
+def three():
+    return Recipe(tuple(Source(id=f"{number}", weight=number + 1.0, name=f"a/{number}") for number in range(3)))
+
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
+def test_a_browser_shows_the_page_and_has_nothing_to_complain_of(mix, dropped, tmp_path):
+    write_report(mix, tmp_path / "page.html", dropped)
+    options = [
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        f"--user-data-dir={tmp_path}/profile",
+        "--enable-logging=stderr",
+    ]
+    page = (tmp_path / "page.html").as_uri()
+    shot = tmp_path / "page.png"
+    sized = [f"--screenshot={shot}", "--window-size=1200,900"]
+    taken = subprocess.run([CHROMIUM, *options, *sized, page], capture_output=True, text=True, timeout=120, check=True)
+    assert re.findall(r".*CONSOLE.*", taken.stderr) == []
+    assert shot.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    seen = subprocess.run(
+        [CHROMIUM, *options, "--dump-dom", page], capture_output=True, text=True, timeout=120, check=True
+    ).stdout
+    assert seen.count("<figure>") == 6  # the browser's own tree holds three debts and three lengths
+    assert "<script" not in seen
