@@ -72,7 +72,7 @@ def histogram(name: str, counts: Ints, first: int, last: int) -> str:
     width = 240 / len(shown)
     bars = "".join(
         f'<rect class="given" x="{at * width + 0.5:.1f}" y="{60 - height:.1f}" width="{width - 1:.1f}" '
-        f'height="{height:.1f}"><title>{tokens(first + at)} to {tokens(first + at + 1)} tokens: {count:,}</title></rect>'
+        f'height="{height:.1f}"><title>{tokens(first + at)} to {tokens(first + at + 1)}: {count:,}</title></rect>'
         for at, count in enumerate(shown.tolist())
         if (height := 56 * count / shown.max())
     )

@@ -148,8 +148,8 @@ def _shares(rows: Sequence[Row], unit: str) -> str:
     ]
     head = ["source", "", "asked", "given", "off by, pp", "records", "worst debt", "bound", ""]
     caption = (
-        f"Shares of {unit}. The bar is what was given, the mark what was asked. Debt is |share × total − given| after any "
-        "record of any lane; the meter shows how much of its bound it used."
+        f"Shares of {unit}. The bar is what was given, the mark what was asked. Debt is |share × total − given| after "
+        "any record of any lane; the meter shows how much of its bound it used."
     )
     return _table(head, body, caption)
 
@@ -161,7 +161,7 @@ def _debts(rows: Sequence[Row], evidence: Evidence, unit: str) -> str:
     ]
     return (
         f"<p>What each source was owed (above the line) or had given too much (below), in {unit}, from the first "
-        "record of a lane to its last. The band holds all lanes; dashed lines are the bound, where the order has one.</p>"
+        "record of a lane to its last. The band holds all lanes; dashed lines are the bound where there is one.</p>"
         f'<div class="grid">{"".join(drawn)}</div>'
         if any(drawn)
         else ""
