@@ -81,10 +81,10 @@ def test_signatures_are_the_same_on_every_machine():
         pa.array(["the same on every machine, in every year to come", "混合物の言葉は毎年同じです"]), NEAR
     )
     assert [f"{key:016x}" for key in keys[:, [0, 13]].ravel().tolist()] == [
-        "5deead3e25de2bcd",
-        "ec597df15fe71255",
-        "df3c21c15cdd5309",
-        "9b8e9f94172276b0",
+        "33d23ab7ee291d57",
+        "088f4356409c5d9d",
+        "b8e9bf44b7a91917",
+        "ccb3273fdb899ef2",
     ]
 
 
@@ -142,3 +142,11 @@ def test_an_empty_bin_takes_the_minimum_of_its_first_donor_that_has_one(bins):
             )
         else:
             assert (filled[row] == 2**64 - 1).all()
+
+
+@given(TEXTS, st.lists(st.booleans(), min_size=10, max_size=10))
+def test_documents_that_need_no_signature_change_none_of_the_others(texts, chosen):
+    block, rows = pa.array(texts, pa.string()), np.resize(np.array(chosen, dtype=bool), len(texts))
+    keys = signatures(block, NEAR)
+    keys[~rows] = 0
+    assert signatures(block, NEAR, among=rows).tolist() == keys.tolist()

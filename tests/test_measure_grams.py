@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from test_measure import script, tokens
 
 from smollm3_mix.measure import Limits, Measures
+from smollm3_mix.measure.lines import grouped
 
 SOME = st.lists(st.sampled_from(["a", "b", "is", "café", "longer-word"]), max_size=80).map(" ".join)
 PATTERN = st.tuples(st.lists(st.sampled_from("abcdefghij"), min_size=1, max_size=12), st.integers(1, 8), SOME).map(
@@ -107,3 +108,11 @@ def test_repeating_one_word_for_megabytes_takes_seconds_at_most():
     block = Measures(pa.array(["no " * 1_000_000, "ha" * 2_000_000, "哈" * 300_000]))
     assert block.passed_grams(Limits({}, {5: 0.5})).tolist() == [5, 0, 5]
     assert block.passed_grams(Limits({4: 0.5}, {})).tolist() == [4, 0, 4]
+
+
+@given(st.lists(st.sampled_from([0, 1, 2, 7, 2**40, 2**63, 2**64 - 1]), min_size=1, max_size=40))
+def test_keys_that_differ_in_their_lowest_bits_alone_are_grouped_apart(keys):
+    keys = np.array(keys, dtype=np.uint64)
+    order, fresh = grouped(keys)
+    groups = np.split(order, np.flatnonzero(fresh)[1:])
+    assert sorted(map(tuple, groups)) == sorted(tuple(np.flatnonzero(keys == key)) for key in set(keys.tolist()))

@@ -17,7 +17,9 @@ _STIR = np.uint64(0xD6E8FEB86659FD93)  # odd, of well-spread bits
 _HALF = np.uint64(32)
 
 
-def signatures(texts: pa.StringArray, near: Near, found: Words | None = None) -> Hashes:
+def signatures(
+    texts: pa.StringArray, near: Near, found: Words | None = None, among: npt.NDArray[np.bool_] | None = None
+) -> Hashes:
     """uint64[rows, bands]: the key of each band of each document; two documents meet where they have a key in common.
 
     A key holds 64 // rows bits (at most 32) of a hash of each minimum of its band, so two signatures also tell in how
@@ -28,8 +30,11 @@ def signatures(texts: pa.StringArray, near: Near, found: Words | None = None) ->
         texts: string array; null = no words.
         near: bands, rows and shingles.
         found: `words(texts)`, if somebody has it already.
+        among: bool[rows], documents that need a signature; the others get zeros. None = all.
     """
     found = words(texts) if found is None else found
+    if among is not None and not among.all():
+        found = found.among(among)
     minima = np.full((len(texts), near.bands * near.rows), _EMPTY, dtype=np.uint64)
     spaced = np.ones(len(texts), dtype=np.bool_)
     for rows, part in _unspaced(texts, found):
@@ -63,20 +68,19 @@ def agreement(one: Hashes, other: Hashes, near: Near) -> npt.NDArray[np.float64]
 
 
 def _unspaced(texts: pa.StringArray, found: Words) -> list[tuple[Ints, Unspaced]]:
-    """Rows in scripts without spaces, and what `unspaced` makes of them; quick where there are none."""
-    data, offsets = found.data, found.offsets
-    begins = (data - np.uint8(0xE3)) < 7  # every character of these scripts begins with E0, E3 to E9, or E1 80 to E1 9F
-    begins |= data == 0xE0
-    begins[:-1] |= (data[:-1] == 0xE1) & (data[1:] < 0xA0)
-    count = np.diff(np.searchsorted(np.flatnonzero(begins), offsets))
-    likely = np.flatnonzero((count > 0) & (count >= SHARE / 4 * np.diff(offsets)))  # a code point has 4 bytes at most
-    if not len(likely):
+    """Rows in scripts without spaces that have words, and what `unspaced` makes of them; quick where there are none."""
+    wide = np.flatnonzero(found.data >= 0xE0)  # as every character of these scripts begins
+    count = np.diff(np.searchsorted(wide, found.offsets))
+    likely = (count > 0) & (count >= SHARE / 4 * np.diff(found.offsets))  # a code point has 4 bytes at most
+    rows = np.flatnonzero(likely & (np.diff(found.first) > 0))
+    if not len(rows):
         return []
-    if len(likely) < len(texts):
-        texts = texts.take(pa.array(likely))
+    if len(rows) < len(texts):
+        texts = texts.take(pa.array(rows))
         found = words(texts)
+        wide = np.flatnonzero(found.data >= 0xE0)
     chars = np.asarray(pc.fill_null(pc.utf8_length(texts), 0)).astype(np.int64)
-    return [(likely[part.rows], part) for part in unspaced(texts, found, chars, np.flatnonzero(found.data >= 0xE0))]
+    return [(rows[part.rows], part) for part in unspaced(texts, found, chars, wide)]
 
 
 def _minima(hashes: Hashes, first: Ints, n: int, bins: int) -> Hashes:

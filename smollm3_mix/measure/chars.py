@@ -119,13 +119,13 @@ def are_terminal(codes: Ints) -> Flags:
 
 def have_letters(data: Bytes, starts: Ints, ends: Ints) -> Flags:
     """bool[words]: whether data[starts[i]:ends[i]], never empty, holds at least one letter or mark."""
-    found = _ascii_letters().take(data[starts])
+    lead = data[starts]
+    found = _are_ascii_letters(lead)
     rest = np.flatnonzero(~found)
-    found[rest] = _ascii_letters().take(data[np.minimum(starts[rest] + 1, ends[rest] - 1)])  # "quoted or (bracketed
+    found[rest] = _are_ascii_letters(data[np.minimum(starts[rest] + 1, ends[rest] - 1)])  # "quoted or (bracketed
     rest = rest[~found[rest]]
-    if len(rest) == 0:
-        return found
-    found[rest] = are_letters(code_points(data, starts[rest]))
+    wide = rest[lead[rest] >= 0xC0]
+    found[wide] = are_letters(code_points(data, starts[wide]))
     rest = rest[~found[rest]]
     for word in rest[ends[rest] - starts[rest] > _LONG]:
         found[word] = _any_letter(data[starts[word] : ends[word]])
@@ -140,7 +140,7 @@ def have_letters(data: Bytes, starts: Ints, ends: Ints) -> Flags:
 
 def alphanumerics(data: Bytes, offsets: Ints) -> Ints:
     """int64[rows]: letters, marks and ASCII digits in each document."""
-    hits = ((data | np.uint8(0x20)) - np.uint8(0x61)) < 26
+    hits = _are_ascii_letters(data)
     hits |= (data - np.uint8(0x30)) < 10
     wide = np.flatnonzero(data >= 0xC0)
     hits[wide] = are_letters(code_points(data, wide))
@@ -157,7 +157,7 @@ def sum_rows(values: npt.NDArray[np.generic], first: Ints) -> Ints:
 
 
 def _any_letter(data: Bytes) -> bool:
-    if bool((((data | np.uint8(0x20)) - np.uint8(0x61)) < 26).any()):
+    if bool(_are_ascii_letters(data).any()):
         return True
     return bool(are_letters(code_points(data, np.flatnonzero(data >= 0xC0))).any())
 
@@ -165,18 +165,15 @@ def _any_letter(data: Bytes) -> bool:
 def _letter_places(data: Bytes, places: Ints) -> Flags:
     """bool[places]: whether a letter's first byte is at each place."""
     byte = data[places]
-    hits = _ascii_letters().take(byte)
+    hits = _are_ascii_letters(byte)
     wide = np.flatnonzero(byte >= 0xC0)
     if len(wide):
         hits[wide] = are_letters(code_points(data, places[wide]))
     return hits
 
 
-@lru_cache(maxsize=1)
-def _ascii_letters() -> Flags:
-    table = np.zeros(256, dtype=np.bool_)
-    table[65:91] = table[97:123] = True
-    return table
+def _are_ascii_letters(data: Bytes) -> Flags:
+    return np.asarray(((data | np.uint8(0x20)) - np.uint8(0x61)) < 26)
 
 
 @lru_cache(maxsize=1)

@@ -6,14 +6,14 @@ Only documents that could pass a limit by these bounds are looked at n-gram by n
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from smollm3_mix.measure.chars import Flags
-from smollm3_mix.measure.lines import crowd, later, salted
+from smollm3_mix.measure.lines import crowd, grouped, later, salted
 from smollm3_mix.measure.words import Hashes, Ints
 
 Value = TypeVar("Value", bound=np.generic)
@@ -21,6 +21,7 @@ Floats = npt.NDArray[np.float64]
 
 _FACTOR = np.uint64(0xD6E8FEB86659FD93)  # an odd multiplier with well-spread bits
 _SLACK = 1 - 1e-9  # so that rounding never hides a document that passes a limit by a bit
+_FEW = 16  # documents not to look at are taken out if they hold more than one of so many tokens
 _CHUNK = 1 << 15  # tokens whose pairs are counted at a time; their table of 1 MiB stays in the cache
 
 
@@ -41,6 +42,13 @@ class Tokens:
     first: Ints
     spaced: int = 1
     scale: int = 1
+
+    def of(self, rows: Flags) -> "Tokens":
+        """The tokens of the documents marked in bool[rows], which are counted anew."""
+        count = np.diff(self.first)
+        kept = np.repeat(rows, count)
+        places, first = np.cumsum(np.diff(self.places)[kept]), np.cumsum(count[rows])
+        return replace(self, hashes=self.hashes[kept], places=np.append(0, places), first=np.append(0, first))
 
 
 @dataclass(frozen=True)
@@ -69,10 +77,39 @@ def first_passed(tokens: Tokens, chars: Ints, limits: Limits, among: Flags) -> I
         limits: looked at with n ascending. No n may stand both in `tops` and `duplicates`.
         among: bool[rows], documents to look at; the others get 0.
     """
-    found = _Grams(tokens, chars, among)
-    if len(tokens.hashes) >= 2 * tokens.scale:
-        found.judge(limits)
-    return np.maximum(found.passed, 0)
+    if np.diff(tokens.first)[~among].sum() * _FEW > len(tokens.hashes):
+        rows = np.flatnonzero(among)
+        passed = np.zeros(len(chars), dtype=np.int64)
+        passed[rows] = first_passed(tokens.of(among), chars[rows], limits, among[rows])
+        return passed
+    passed = np.zeros(len(chars), dtype=np.int64)
+    if len(tokens.hashes) < 2 * tokens.scale:
+        return passed
+    counts = _least_counts(tokens)
+    passed[among] = _Grams(tokens, chars, among).judged(_least_counts(tokens), limits)[among]
+    return passed
+
+
+def _least_counts(tokens: Tokens) -> Ints:
+    """int64[tokens]: at least how often the pair from each on occurs in its document; 0 where none fits."""
+    size = 2 * tokens.scale
+    whole = len(tokens.hashes) - size + 1
+    counts = np.zeros(len(tokens.hashes), dtype=np.int64)
+    salts = np.arange(len(tokens.first) - 1).astype(np.uint64) * _FACTOR
+    salt = np.repeat(salts, np.diff(tokens.first))
+    for begin, end in _chunks(tokens.first):
+        places = slice(begin, min(end, whole))
+        keys = tokens.hashes[places] * _FACTOR
+        for nth in range(1, size):
+            if nth > 1:
+                keys *= _FACTOR
+            keys += tokens.hashes[nth:][places]
+        keys += salt[places]
+        counts[places] = crowd(keys)
+    for back in range(1, size):  # the last tokens of each document
+        last = tokens.first[1:] - back
+        counts[last[last >= tokens.first[:-1]]] = 0
+    return counts
 
 
 class _Grams:
@@ -88,9 +125,8 @@ class _Grams:
         self.owner = np.repeat(np.arange(len(chars)), np.diff(tokens.first))
         self.passed = np.where(among, 0, -1)
 
-    def judge(self, limits: Limits) -> None:
-        """Put n of the first limit passed into `passed`."""
-        counts = self._least_counts()
+    def judged(self, counts: Ints, limits: Limits) -> Ints:
+        """int64[rows]: `passed` in the end; `counts` are those of `_least_counts`."""
         least, last = counts, 2
         for n in sorted(limits.tops):
             least, last = _least_of_longer(least, (n - last) * self.tokens.scale), n
@@ -102,23 +138,7 @@ class _Grams:
             found = self._judge_duplicates(found, n, limits.duplicates[n], bound)
             repeated, last = np.zeros(len(counts), dtype=np.bool_), n
             repeated[found] = True
-
-    def _least_counts(self) -> Ints:
-        """int64[tokens]: at least how often the pair from each on occurs in its document; 0 where none fits."""
-        size = 2 * self.tokens.scale
-        whole = len(self.owner) - size + 1
-        counts = np.zeros(len(self.owner), dtype=np.int64)
-        for begin, end in _chunks(self.tokens.first):
-            places = slice(begin, min(end, whole))
-            keys = self.tokens.hashes[places].copy()
-            for nth in range(1, size):
-                keys *= _FACTOR
-                keys += self.tokens.hashes[nth:][places]
-            counts[places] = crowd(salted(keys, self.owner[places]))
-        for back in range(1, size):  # the last tokens of each document
-            last = self.tokens.first[1:] - back
-            counts[last[last >= self.tokens.first[:-1]]] = 0
-        return counts
+        return self.passed
 
     def _keys(self, places: Ints, size: int) -> Hashes:
         """uint64[places]: hash of `size` tokens from there on, salted by document."""
@@ -155,13 +175,15 @@ class _Grams:
 
     def _tops(self, places: Ints, size: int) -> tuple[Ints, Ints]:
         """First place of the most frequent n-gram of each document with some of the places, and how often it occurs."""
-        keys = self._keys(places, size)
-        order = np.argsort(keys, kind="stable")
-        ordered = keys[order]
-        heads = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))
+        order, fresh = grouped(self._keys(places, size))
+        heads = np.flatnonzero(fresh)
         counts = np.diff(np.append(heads, len(order)))
         firsts = places[order[heads]]
-        best = np.lexsort((firsts, -counts, self.owner[firsts]))
+        rows = self.owner[firsts]
+        most = np.zeros(len(self.chars), dtype=np.int64)
+        np.maximum.at(most, rows, counts)
+        best = np.flatnonzero(counts == most[rows])
+        best = best[np.argsort(firsts[best])]
         rows = self.owner[firsts[best]]
         best = best[np.append(True, rows[1:] != rows[:-1])]
         return firsts[best], counts[best]

@@ -151,6 +151,25 @@ def copies(keys: Hashes) -> Ints:
 
 def later(keys: Hashes) -> Ints:
     """int64: the same as `copies`, by sorting alone: faster where most keys are repeated."""
-    order = np.argsort(keys, kind="stable")
+    order, fresh = grouped(keys)
+    return np.sort(order[~fresh])
+
+
+def grouped(keys: Hashes) -> tuple[Ints, Flags]:
+    """Order that puts equal keys together, earlier ones first (int64[keys]), and where in it a key differs from the last.
+
+    Upper bits and number of each key are sorted as one value, which takes less than half the time of `argsort`; that
+    does the work only if two keys differ and their upper bits do not.
+    """
+    bits = np.uint64(max(len(keys) - 1, 1).bit_length())
+    mask = (np.uint64(1) << bits) - np.uint64(1)
+    packed = np.sort(keys & ~mask | np.arange(len(keys), dtype=np.uint64))
+    order = (packed & mask).view(np.int64)
     ordered = keys[order]
-    return np.sort(order[1:][ordered[1:] == ordered[:-1]])
+    fresh = np.ones(len(keys), dtype=np.bool_)
+    np.not_equal(ordered[1:], ordered[:-1], out=fresh[1:])
+    if np.count_nonzero(fresh[1:]) > np.count_nonzero((packed[1:] ^ packed[:-1]) > mask):
+        order = np.argsort(keys, kind="stable")
+        ordered = keys[order]
+        np.not_equal(ordered[1:], ordered[:-1], out=fresh[1:])
+    return order, fresh

@@ -15,6 +15,7 @@ Ints = npt.NDArray[np.int64]
 Hashes = npt.NDArray[np.uint64]
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio: the increment of splitmix64 (Steele et al. 2014)
+_FIRST, _SECOND = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)  # multipliers of splitmix64
 _KEEP = np.array([(1 << 8 * k) - 1 for k in range(9)], dtype=np.uint64)  # mask of the first k bytes of a load
 _SPACES = (0x1680, 0x2028, 0x2029, 0x202F, 0x205F, 0x3000)  # white space of three bytes beside U+2000 to U+200A
 _LONG = 1024  # bytes; a word longer than this (a base64 blob, a minified file) is hashed by hashlib
@@ -48,6 +49,17 @@ class Words:
         Computed on first use. Not promised: resistance to someone who looks for two words with one hash.
         """
         return hash_runs(self.data, self.starts, self.ends)
+
+    def among(self, rows: npt.NDArray[np.bool_]) -> Words:
+        """The same block as if the documents not marked in bool[rows] had no words; no word is hashed again."""
+        count = np.diff(self.first)
+        kept = np.repeat(rows, count)
+        first = np.zeros(len(self.first), dtype=np.int64)
+        np.cumsum(np.where(rows, count, 0), out=first[1:])
+        some = Words(self.data, self.offsets, self.starts[kept], self.ends[kept], first)
+        if "hashes" in self.__dict__:
+            some.__dict__["hashes"] = self.hashes[kept]  # where `cached_property` keeps it
+        return some
 
 
 def words(texts: pa.StringArray) -> Words:
@@ -89,32 +101,47 @@ def text_view(texts: pa.StringArray) -> tuple[Bytes, Ints]:
 def hash_runs(data: Bytes, starts: Ints, ends: Ints) -> Hashes:
     """uint64[runs]: hash of data[starts[i]:ends[i]], equal for equal bytes.
 
-    Eight bytes are loaded at a time: the first and the last eight of every run, then what lies between in the few that
-    are longer than 16; loads may overlap. (A polynomial over prefix sums takes four times as long.) Loads are
-    little-endian on every machine.
+    Eight bytes are loaded at a time: the first and the last eight of every run, the second and the last but one of those
+    longer than 16, then what lies between in the few that are longer than 32; loads may overlap. (A polynomial over
+    prefix sums takes four times as long.) Loads are little-endian on every machine.
     """
-    padded = np.zeros(len(data) + 8, dtype=np.uint8)  # the last load may reach 7 bytes past the end
+    padded = np.empty(len(data) + 8, dtype=np.uint8)  # the last load may reach 7 bytes past the end
     padded[: len(data)] = data
+    padded[len(data) :] = 0
     loads: Hashes = np.ndarray((len(data) + 1,), dtype="<u8", buffer=padded.data, strides=(1,))
     length = ends - starts
-    head = loads[starts]
-    head &= _KEEP.take(length, mode="clip")
-    head += length.view(np.uint64) * _GOLDEN
-    hashes = scrambled(head)
+    hashes = loads[starts]
+    hashes &= _KEEP.take(length, mode="clip")
+    hashes += length.view(np.uint64) * _GOLDEN
+    _stir(hashes, _FIRST)
     longer = np.flatnonzero(length > 8)
     if len(longer):
-        hashes[longer] = scrambled(hashes[longer] + scrambled(loads[ends[longer] - 8]))
-        longer = longer[length[longer] > 16]
-        some = longer[length[longer] <= _LONG]
-        hashes[some] = scrambled(hashes[some] + _between(loads, starts[some] + 8, ends[some] - 8))
-        for run in longer[length[longer] > _LONG]:
+        behind = ends[longer]
+        tails = _stir(loads[behind - 8], _SECOND)
+        tails += hashes[longer]
+        more = np.flatnonzero(length[longer] > 16)
+        inner = _stir(loads[starts[longer[more]] + 8], _SECOND)
+        inner += loads[behind[more] - 16]
+        tails[more] += _stir(inner, _FIRST)
+        hashes[longer] = _stir(tails, _SECOND)
+        longest = longer[more[length[longer[more]] > 32]]
+        some = longest[length[longest] <= _LONG]
+        hashes[some] += _between(loads, starts[some] + 16, ends[some] - 16)
+        for run in longest[length[longest] > _LONG]:
             digest = hashlib.blake2b(data[starts[run] : ends[run]].tobytes(), digest_size=8).digest()
             hashes[run] = int.from_bytes(digest, "little")
     return hashes
 
 
+def _stir(x: Hashes, factor: np.uint64) -> Hashes:
+    """x times the odd factor, its upper half put into its lower half too: a bijection, made in place."""
+    x *= factor
+    x ^= x >> np.uint64(32)
+    return x
+
+
 def _between(loads: Hashes, starts: Ints, ends: Ints) -> Hashes:
-    """uint64[runs]: sum of the scrambled loads of each run; eight bytes or more of its word lie behind each run."""
+    """uint64[runs]: sum of the scrambled loads of each run; sixteen bytes or more of its word lie behind each."""
     if not len(starts):
         return np.zeros(0, dtype=np.uint64)
     count = (ends - starts + 7) >> 3
@@ -129,9 +156,9 @@ def _between(loads: Hashes, starts: Ints, ends: Ints) -> Hashes:
 def scrambled(x: Hashes) -> Hashes:
     """Finaliser that spreads every bit of x over the result (a bijection; constants of splitmix64)."""
     x = x ^ (x >> np.uint64(30))
-    x *= np.uint64(0xBF58476D1CE4E5B9)
+    x *= _FIRST
     x ^= x >> np.uint64(27)
-    x *= np.uint64(0x94D049BB133111EB)
+    x *= _SECOND
     x ^= x >> np.uint64(31)
     return x
 
@@ -144,13 +171,11 @@ def _spaces(data: Bytes) -> npt.NDArray[np.bool_]:
     if len(data) < 2 or data.max() < 0x80:
         return space
     # All others are C2 85, C2 A0, E1 9A 80, E2 80 xx, E2 81 9F and E3 80 80. First what may be one, by few
-    # comparisons of all bytes that leave out what Vietnamese and Japanese are full of, E1 BA and E3 81; then a look
-    # at each.
-    here, after = data[:-1], data[1:]
-    likely = (here - np.uint8(0xE1)) < 2
-    likely |= here == 0xC2
-    likely &= after < 0xA1
-    likely |= (here == 0xE3) & (after == 0x80)
+    # comparisons of all bytes that leave out most of what Vietnamese and Japanese are full of, then a look at each.
+    likely = (data - np.uint8(0xE1)) < 3
+    likely |= data == 0xC2
+    likely[:-1] &= data[1:] < 0xA1
+    likely[-1] = False
     found = np.flatnonzero(likely)
     second, third = data[found + 1], data.take(found + 2, mode="clip")
     two = (data[found] == 0xC2) & ((second == 0x85) | (second == 0xA0))

@@ -92,7 +92,8 @@ def prepare(raw: RawBlock, recipe: Recipe, source: Source, split: str) -> Prepar
         fingerprints = dedup.fingerprints(texts)
         if recipe.holdout.fraction > 0:
             reasons = pc.coalesce(reasons, other_split(fingerprints, recipe.holdout.fraction, split))
-    signatures = dedup.signatures(texts, near, found) if kept and near is not None else None
+    among = reasons.is_null().to_numpy(zero_copy_only=False)  # the others are neither looked up nor remembered
+    signatures = dedup.signatures(texts, near, found, among) if kept and near is not None else None
     return Prepared(raw, texts, reasons, fingerprints, signatures)
 
 
