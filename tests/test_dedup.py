@@ -9,7 +9,8 @@ import xxhash
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smollm3_mix.dedup import Dedup, Near, fingerprints
+from smollm3_mix.cli import main
+from smollm3_mix.dedup import Dedup, Near, Seen, fingerprints
 
 
 @given(st.lists(st.one_of(st.none(), st.text(max_size=40))), st.integers(0, 5), st.booleans())
@@ -43,3 +44,23 @@ def test_a_near_dedup_that_cannot_be_is_refused(given, fault):
 def test_memory_that_is_no_number_of_bytes_is_refused(memory):
     with pytest.raises(ValueError, match=f"^dedup.memory: expected a number of bytes, got {memory!r}$"):
         Dedup(memory=memory)
+
+
+def test_plan_says_how_much_dedup_remembers_and_how_often_it_is_wrong(tmp_path, capsys):
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text("lanes: 2\ndedup: {near: {bands: 14}, memory: 390000}\ndatasets:\n  - {name: a/b, weight: 1}\n")
+    assert main(["plan", str(recipe), "--offline"]) == 0
+    assert (
+        "Dedup remembers 2,000 documents in 390,000 bytes, 1,000 in each of 2 lanes, and stops with an error when a "
+        "lane is full. Until then, a document is taken for another by chance with a false-positive rate of at most "
+        "8e-16.\n"
+    ) in capsys.readouterr().out
+    recipe.write_text("dedup: {exact: false}\ndatasets:\n  - {name: a/b, weight: 1}\n")
+    assert main(["plan", str(recipe), "--offline"]) == 0
+    assert "Dedup" not in capsys.readouterr().out
+
+
+def test_room_in_memory_is_that_of_seen():
+    for dedup in (Dedup(), Dedup(near=Near()), Dedup(exact=False, near=Near(bands=3))):
+        assert dedup.capacity(1) == Seen(dedup, dedup.memory).capacity
+    assert Dedup(exact=False).capacity(1) == 0

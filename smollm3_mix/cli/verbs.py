@@ -101,7 +101,7 @@ def verify(options: argparse.Namespace) -> int:
 
 def plan(options: argparse.Namespace) -> int:
     """Print shares, and of each source that can be looked at, files, bytes and passes."""
-    from smollm3_mix.report.plan import plan_table
+    from smollm3_mix.report.plan import memory_line, plan_table
 
     recipe = _recipe(options)
     resolved = {} if options.offline else _opened(options).plan.resolved
@@ -112,6 +112,8 @@ def plan(options: argparse.Namespace) -> int:
         f"Weights add up to {recipe.raw_sum:.10g} as written; shares are taken of {len(recipe.active)} sources.\n"
     )
     sys.stdout.write(plain(plan_table(recipe, resolved, options.tokens)) + "\n")
+    if line := memory_line(recipe):
+        sys.stdout.write(f"{line}\n")
     for statement in recipe.statements:
         sys.stdout.write(f"Note: {statement}\n")
     return 0

@@ -3,16 +3,15 @@
 import numpy as np
 import numpy.typing as npt
 
+from smollm3_mix.dedup.options import BYTES
+
 Keys = npt.NDArray[np.uint64]
 Ints = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 
-BYTES = 13
-"""Bytes a key takes: 8 for itself, 4 / 0.8 for its slot."""
-
 _FULL = 0.8  # of the slots are filled at most: then 1 / (1 - 0.8) = 5 probes tell that a key is not there
 _LEAST = 256  # documents there is room for at first
-_PIECE = 1 << 14  # documents entered at once when the table is made anew
+_PIECE = 1 << 12  # documents entered at once when the table is made anew
 _SPREAD = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio, odd
 _HALF = np.uint64(32)
 

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+BYTES = 13
+"""Bytes a key of a document takes: 8 for itself, 4 / 0.8 for its slot."""
+
 
 @dataclass(frozen=True)
 class Near:
@@ -56,3 +59,20 @@ class Dedup:
     def __post_init__(self) -> None:
         if isinstance(self.memory, bool) or not isinstance(self.memory, int) or self.memory < 1:
             raise ValueError(f"dedup.memory: expected a number of bytes, got {self.memory!r}")
+
+    @property
+    def keys(self) -> int:
+        """Keys remembered of each document: one of its bytes, one for each band."""
+        return int(self.exact) + (self.near.bands if self.near else 0)
+
+    def capacity(self, lanes: int) -> int:
+        """Documents that each of so many lanes can remember; 0 without dedup."""
+        return min(self.memory // lanes // (BYTES * self.keys), 2**32 - 2) if self.keys else 0
+
+    def false_positive_rate(self, documents: int) -> float:
+        """Bound on the probability that a new document has a key in common with one of so many others by chance.
+
+        Keys are 64 bits of a hash, each compared with those of the same kind alone. What bands find that are equal
+        because texts are alike is no part of it.
+        """
+        return documents * self.keys * 2.0**-64

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 import numpy as np
 import numpy.typing as npt
 
-from smollm3_mix.dedup.index import BYTES, Flags, Index, Ints, Keys, places
-from smollm3_mix.dedup.options import Dedup, Near
+from smollm3_mix.dedup.index import Flags, Index, Ints, Keys, places
+from smollm3_mix.dedup.options import BYTES, Dedup, Near
 from smollm3_mix.dedup.signature import agreement
 from smollm3_mix.errors import MixError, StateError
 
@@ -24,8 +24,8 @@ class Seen:
     taken for exact dedup (8 of its fingerprint are kept), and 13 for each band: 195 in all with 14 bands. Room
     doubles as needed, up to `memory` bytes; then `first` raises. Nothing is forgotten.
 
-    Wrong verdicts: as 64 bits are compared, a new document is taken for one of n others by chance with probability
-    n · 2^-64 (5e-13 for 10 million), and with n · 2^-64 for each band.
+    Wrong verdicts: as 64 bits are compared, a new document is taken for one of n others by chance with a probability of
+    n · 2^-64 for each key, see `Dedup.false_positive_rate`.
 
     With `near.jaccard`, a document is compared with the first that had a band in common with it, in each band.
 
@@ -40,7 +40,7 @@ class Seen:
     def __init__(self, dedup: Dedup, memory: int) -> None:
         self._dedup, self._near = dedup, dedup.near
         self._exact = int(dedup.exact)
-        self._columns = self._exact + (dedup.near.bands if dedup.near else 0)
+        self._columns = dedup.keys
         if not self._columns:
             raise ValueError("dedup: expected exact: true or near, got neither; nothing need be remembered then")
         self._memory = memory

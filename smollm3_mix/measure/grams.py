@@ -85,7 +85,6 @@ def first_passed(tokens: Tokens, chars: Ints, limits: Limits, among: Flags) -> I
     passed = np.zeros(len(chars), dtype=np.int64)
     if len(tokens.hashes) < 2 * tokens.scale:
         return passed
-    counts = _least_counts(tokens)
     passed[among] = _Grams(tokens, chars, among).judged(_least_counts(tokens), limits)[among]
     return passed
 

@@ -156,10 +156,13 @@ def later(keys: Hashes) -> Ints:
 
 
 def grouped(keys: Hashes) -> tuple[Ints, Flags]:
-    """Order that puts equal keys together, earlier ones first (int64[keys]), and where in it a key differs from the last.
+    """Order that puts equal keys together, earlier ones first, and where in it a key differs from the last.
 
     Upper bits and number of each key are sorted as one value, which takes less than half the time of `argsort`; that
     does the work only if two keys differ and their upper bits do not.
+
+    Returns:
+        int64[keys] and bool[keys].
     """
     bits = np.uint64(max(len(keys) - 1, 1).bit_length())
     mask = (np.uint64(1) << bits) - np.uint64(1)

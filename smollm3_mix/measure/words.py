@@ -101,9 +101,9 @@ def text_view(texts: pa.StringArray) -> tuple[Bytes, Ints]:
 def hash_runs(data: Bytes, starts: Ints, ends: Ints) -> Hashes:
     """uint64[runs]: hash of data[starts[i]:ends[i]], equal for equal bytes.
 
-    Eight bytes are loaded at a time: the first and the last eight of every run, the second and the last but one of those
-    longer than 16, then what lies between in the few that are longer than 32; loads may overlap. (A polynomial over
-    prefix sums takes four times as long.) Loads are little-endian on every machine.
+    Eight bytes are loaded at a time: the first and the last eight of every run, the second and the last but one of
+    those longer than 16, then what lies between in the few that are longer than 32; loads may overlap. (A polynomial
+    over prefix sums takes four times as long.) Loads are little-endian on every machine.
     """
     padded = np.empty(len(data) + 8, dtype=np.uint8)  # the last load may reach 7 bytes past the end
     padded[: len(data)] = data
@@ -134,7 +134,7 @@ def hash_runs(data: Bytes, starts: Ints, ends: Ints) -> Hashes:
 
 
 def _stir(x: Hashes, factor: np.uint64) -> Hashes:
-    """x times the odd factor, its upper half put into its lower half too: a bijection, made in place."""
+    """The product of x and an odd factor, its upper half put into its lower half too: a bijection, made in place."""
     x *= factor
     x ^= x >> np.uint64(32)
     return x

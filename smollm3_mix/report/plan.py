@@ -36,6 +36,19 @@ def plan_table(recipe: Recipe, resolved: Mapping[str, Resolved], tokens: int | N
     return table
 
 
+def memory_line(recipe: Recipe) -> str:
+    """What dedup can remember in the recipe's memory, and how often it is wrong by chance; empty without dedup."""
+    asked = recipe.dedup
+    if not asked.keys:
+        return ""
+    each = asked.capacity(recipe.lanes)
+    return (
+        f"Dedup remembers {each * recipe.lanes:,} documents in {asked.memory:,} bytes, {each:,} in each of "
+        f"{recipe.lanes} lanes, and stops with an error when a lane is full. Until then, a document is taken for "
+        f"another by chance with a false-positive rate of at most {asked.false_positive_rate(each):.1g}."
+    )
+
+
 def expected_bytes(recipe: Recipe, resolved: Mapping[str, Resolved], tokens: int | None, size: int | None) -> float:
     """Bytes on disk that a written mix will take, roughly: text is taken to shrink as it does in its sources.
 
