@@ -24,7 +24,7 @@ from smollm3_mix.cli.arguments import parser
 from smollm3_mix.dedup import Dedup, Near, Seen
 from smollm3_mix.judge import Judge, thresholds
 from smollm3_mix.recipe import Block, Holdout, Kind, Recipe, Source, read
-from smollm3_mix.recipe.filters import Exclude
+from smollm3_mix.recipe.filters import Decontaminate, Exclude
 from smollm3_mix.recipe.reading import DESCRIPTIVE, TOP_KEYS
 from smollm3_mix.recipe.values import BAD, Place, default_of, read_value
 from smollm3_mix.report import shares_table
@@ -177,7 +177,15 @@ def test_recipes_can_be_read(page: Path, tmp_path: Path) -> None:
 
 # ---- the tables of keys
 
-TOP = {"": Recipe, "block": Block, "dedup": Dedup, "dedup.near": Near, "holdout": Holdout, "exclude": Exclude}
+TOP = {
+    "": Recipe,
+    "block": Block,
+    "dedup": Dedup,
+    "dedup.near": Near,
+    "holdout": Holdout,
+    "exclude": Exclude,
+    "decontaminate": Decontaminate,
+}
 NOT_IN_FILES = {"sources", "file", "folder", "ignored"}
 TABLES: dict[str, dict[str, type]] = {
     "### The top of a file": TOP,

@@ -222,6 +222,7 @@ def test_a_list_on_the_hub_beside_a_recipe_on_the_hub(tmp_path: Path, monkeypatc
     path = mix_of(root, ROWS, "own-1\n")
     path.write_text(path.read_text().replace("rows.parquet", str(root / "rows.parquet")))
     with hub("org/recipes", root) as endpoint:
+        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
         monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", endpoint)
         monkeypatch.setattr(
             huggingface_hub.constants,

@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parent.parent / "smollm3_mix"
 FLOORS = [
     ["errors", "schema"],
     ["measure"],
-    ["clean", "judge", "dedup", "merge", "tokens", "tally", "exclude", "pack"],
+    ["clean", "judge", "dedup", "merge", "tokens", "tally", "exclude", "decontaminate", "pack"],
     ["recipe"],
     ["sources", "tokenizer"],
     ["mix"],
@@ -29,7 +29,7 @@ OUTSIDE = {
     "schema": {"pyarrow"},
     "clean": PURE | {"ftfy"},
     "dedup": PURE | {"xxhash"},
-    **dict.fromkeys(("measure", "judge", "merge", "tokens", "tally", "exclude", "pack"), PURE),
+    **dict.fromkeys(("measure", "judge", "merge", "tokens", "tally", "exclude", "decontaminate", "pack"), PURE),
     "recipe": {"yaml"},
     "sources": PURE | {"datasets", "huggingface_hub", "fsspec"},
     "tokenizer": PURE | {"tokenizers", "huggingface_hub"},

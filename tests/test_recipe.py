@@ -192,7 +192,8 @@ def test_overrides_are_read_like_the_file(write):
 
 
 def test_faults_of_overrides():
-    keys = "description, seed, lanes, weigh_by, order, block, shuffle, tokens, exclude, dedup, holdout, on_exhausted"
+    keys = "description, seed, lanes, weigh_by, order, block, shuffle, tokens, exclude, decontaminate, dedup, holdout"
+    keys += ", on_exhausted"
     assert faults_of(SMALL, seed="x", lanes=0, order="exakt", sede=1, clean="code") == [
         "seed: expected a whole number, got 'x'",
         "unknown key 'sede' (did you mean 'seed'?)",

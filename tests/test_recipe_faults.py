@@ -143,9 +143,9 @@ def test_a_file_in_another_encoding(tmp_path):
     ],
 )
 def test_a_fault_at_the_top_reads_whole(top, fault):
-    keys = "datasets, description, seed, lanes, weigh_by, order, block, shuffle, tokens, exclude, dedup, holdout"
+    keys = "datasets, description, seed, lanes, weigh_by, order, block, shuffle, tokens, exclude, decontaminate"
     assert faults_of(f"{top}\n{SMALL}") == [
-        fault or f"unknown key {read_key(top)} (keys: {keys}, on_exhausted, weighted, clean, judge)"
+        fault or f"unknown key {read_key(top)} (keys: {keys}, dedup, holdout, on_exhausted, weighted, clean, judge)"
     ]
 
 

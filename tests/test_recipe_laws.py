@@ -15,7 +15,7 @@ from smollm3_mix.dedup import Dedup, Near
 from smollm3_mix.errors import RecipeError
 from smollm3_mix.judge import Judge
 from smollm3_mix.recipe import Block, Counting, Holdout, Kind, Recipe, Source, read
-from smollm3_mix.recipe.filters import Exclude
+from smollm3_mix.recipe.filters import Decontaminate, Exclude, Texts
 from smollm3_mix.recipe.syntax import dump, load
 
 WORDS = st.one_of(
@@ -171,6 +171,7 @@ DECIDING = {
     "block": Block(rows=7),
     "shuffle": "none",
     "exclude": Exclude("x", "0" * 64),
+    "decontaminate": Decontaminate(Texts("x")),
     "dedup": Dedup(near=Near()),
     "holdout": Holdout(fraction=0.1),
     "on_exhausted": "repeat",

@@ -16,6 +16,7 @@ from smollm3_mix.errors import RecipeError
 from smollm3_mix.recipe import Recipe, Source, read
 from smollm3_mix.register import EXTENSION
 from smollm3_mix.sources import local
+from smollm3_mix.sources.evaluations import sources_of
 from smollm3_mix.sources.exclusion import local_copy
 
 
@@ -94,7 +95,7 @@ class SmolLM3MixConfig(datasets.BuilderConfig):  # type: ignore[misc]  # dataset
         In it are the paths, sizes and times of local source files. Not in it: the day's commit of an unpinned source of
         the Hub (`download_mode="force_redownload"` looks again), and the version of this package, a folder of its own.
         """
-        files = [seen for source in recipe.active for seen in local_files(recipe, source)]
+        files = [seen for source in (*recipe.active, *sources_of(recipe)) for seen in local_files(recipe, source)]
         asked = [recipe.fingerprint, files, self.max_samples, self.max_tokens, self.skip_unreadable, repr(features)]
         return f"{self.name}-{hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]}"
 

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from smollm3_mix import dedup, merge
+from smollm3_mix.decontaminate import Contaminants
 from smollm3_mix.mix import Mix
 from smollm3_mix.mix.lane import Lane
 from smollm3_mix.mix.line import DROPPED_BEFORE, Line
@@ -63,8 +64,10 @@ class Drawn(Line):
     row's text is empty.
     """
 
-    def __init__(self, recipe: Recipe, number: int, source: Source, reader: Reader) -> None:
-        super().__init__(recipe, number, source, reader, 0, "train")
+    def __init__(
+        self, recipe: Recipe, number: int, source: Source, reader: Reader, contaminants: Contaminants | None
+    ) -> None:
+        super().__init__(recipe, number, source, reader, 0, "train", contaminants=contaminants)
         self._kept = bytearray()  # one byte for each row drawn in the first pass
         self._row = 0  # of this pass: rows before the next block
 
@@ -76,7 +79,7 @@ class Drawn(Line):
     def _take(self, raw: RawBlock, seen: dedup.Seen | None) -> Accepted:  # noqa: ARG002 - duplicates are seen when drawn
         rows = len(raw.rows)
         if self.passes == 0:
-            prepared = prepare(raw, self._recipe, self.source, self._split)
+            prepared = prepare(raw, self._recipe, self.source, self._split, self._contaminants)
             reasons = prepared.reasons
         else:
             prepared = cleaned(raw, self.source)
@@ -153,7 +156,7 @@ class Draws:
         resolved = self._mix.plan.resolved[source.id]
         parts = deal(resolved, 1, self.recipe.seed, shuffle=False)[0]
         reader = Reader(source, resolved, parts, self.recipe.block, self._mix.plan.token, self._mix.plan.excluded)
-        return Drawn(self._undeduped, place, source, reader)
+        return Drawn(self._undeduped, place, source, reader, self._mix.plan.contaminants)
 
     def _settled(self, lines: Sequence[Drawn], drawn: pa.RecordBatch) -> pa.StringArray:
         """The texts to keep of a stretch of drawn rows, which are deduplicated and counted."""

@@ -63,8 +63,8 @@ def unspaced(texts: pa.StringArray, found: Words, chars: Ints, wide: Ints) -> tu
         chars: int64[rows], code points of each document.
         wide: `Continuations.wide` of its bytes.
     """
-    singles = _singles(found.data, wide)
-    counts = {script: np.diff(np.searchsorted(places, found.offsets)) for script, places in singles.items()}
+    characters = singles(found.data, wide)
+    counts = {script: np.diff(np.searchsorted(places, found.offsets)) for script, places in characters.items()}
     total = counts["han"] + counts["thai"]
     inside = (total > 0) & (total >= SHARE * chars)
     mostly = {"han": counts["han"] >= counts["thai"], "thai": counts["han"] < counts["thai"]}
@@ -78,7 +78,7 @@ def unspaced(texts: pa.StringArray, found: Words, chars: Ints, wide: Ints) -> tu
     return tuple(parts)
 
 
-def _singles(data: Bytes, wide: Ints) -> dict[str, Ints]:
+def singles(data: Bytes, wide: Ints) -> dict[str, Ints]:
     """First bytes of the characters of scripts without spaces, by kind of script.
 
     han: kana, bopomofo and Han characters of the Basic Multilingual Plane, U+3040 to U+9FFF. thai: Thai, Lao and
@@ -96,7 +96,12 @@ def _singles(data: Bytes, wide: Ints) -> dict[str, Ints]:
 
 def _cut(script: str, rows: Ints, found: Words) -> Unspaced:
     """The documents `found` are the words of, cut before and after each character of either kind."""
-    places = np.concatenate(list(_singles(found.data, np.flatnonzero(found.data >= 0xE0)).values()))
+    return Unspaced(script, rows, *cut(found))
+
+
+def cut(found: Words) -> tuple[Words, Flags]:
+    """The words cut before and after each character of a script without spaces, and bool[words]: which are such."""
+    places = np.concatenate(list(singles(found.data, np.flatnonzero(found.data >= 0xE0)).values()))
     size = len(found.data)
     single, marks, edges = (np.zeros(size + 1, dtype=np.bool_) for _ in range(3))
     single[places] = True
@@ -107,4 +112,4 @@ def _cut(script: str, rows: Ints, found: Words) -> Unspaced:
     word = np.cumsum(edges[starts]) - 1
     ends = np.minimum(np.append(starts[1:], size), found.ends[word])
     first = np.searchsorted(starts, np.append(found.starts, size)[found.first]).astype(np.int64, copy=False)
-    return Unspaced(script, rows, Words(found.data, found.offsets, starts, ends, first), single[starts])
+    return Words(found.data, found.offsets, starts, ends, first), single[starts]

@@ -81,7 +81,7 @@ def words(texts: pa.StringArray) -> Words:
         hidden = texts.is_null().to_numpy(zero_copy_only=False) & (np.diff(offsets) > 0)
         for row in np.flatnonzero(hidden):  # Arrow lets a null slot hold bytes
             space[offsets[row] : offsets[row + 1]] = True
-    starts, ends = _runs(space, offsets)
+    starts, ends = runs(space, offsets)
     return Words(data, offsets, starts, ends, np.searchsorted(starts, offsets).astype(np.int64, copy=False))
 
 
@@ -188,7 +188,7 @@ def _spaces(data: Bytes) -> npt.NDArray[np.bool_]:
     return space
 
 
-def _runs(space: npt.NDArray[np.bool_], offsets: Ints) -> tuple[Ints, Ints]:
+def runs(space: npt.NDArray[np.bool_], offsets: Ints) -> tuple[Ints, Ints]:
     """Starts and ends (int64) of the runs of False in `space`, cut where a document begins."""
     size = len(space)
     if size == 0:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from smollm3_mix import dedup, merge
+from smollm3_mix.decontaminate import Contaminants
 from smollm3_mix.errors import SourceExhausted, StateError
 from smollm3_mix.mix.prepare import NO_ENCODING, Accepted, Encoding, accept, admit, cleaned, count_reasons, prepare
 from smollm3_mix.recipe import Recipe, Source
@@ -54,6 +55,7 @@ class Line:
         lane: int,
         split: str,
         encoding: Encoding = NO_ENCODING,
+        contaminants: Contaminants | None = None,
     ) -> None:
         self.source, self.number = source, number
         self.passes, self.gone = 0, False
@@ -61,7 +63,7 @@ class Line:
         self.accepted: Accepted | None = None
         self.counts = Counts()
         self._recipe, self._reader, self._lane, self._split = recipe, reader, lane, split
-        self._encoding = encoding
+        self._encoding, self._contaminants = encoding, contaminants
         self._repeats = source.max_passes > 1 or recipe.on_exhausted == "repeat"
         self._verdicts: list[bytes] = []
         self._block = -1  # number of the current block in this pass
@@ -153,7 +155,7 @@ class Line:
         """Judge and dedup the block, make it the current one, and count it."""
         block = self._block + 1
         if self.passes == 0:
-            prepared = prepare(raw, self._recipe, self.source, self._split)
+            prepared = prepare(raw, self._recipe, self.source, self._split, self._contaminants)
             reasons = admit(prepared, seen)
             keep = reasons.is_null().to_numpy(zero_copy_only=False)
             dropped = count_reasons(reasons)
@@ -170,7 +172,9 @@ class Line:
             self.units += int(self.accepted.units.sum())
             self.documents += len(self.accepted.units)
         self._block, self._start, self._keep = block, raw.start, keep
-        self.accepted = accept(prepared, self._shuffled(), self._recipe, self.source, self._encoding)
+        self.accepted = accept(
+            prepared, self._shuffled(), self._recipe, self.source, self._encoding, self._contaminants
+        )
         self._accepted_in_pass += len(self.accepted.units)
         self._count(raw, dropped, self.accepted)
         self.used = next(_clock)
@@ -246,7 +250,9 @@ class Line:
                 f"{sum(gone.values())} rows that had a text when {when} have none now ({', '.join(gone)}). "
                 "Start afresh."
             )
-        return accept(cleaned(raw, self.source), self._shuffled(), self._recipe, self.source, self._encoding)
+        return accept(
+            cleaned(raw, self.source), self._shuffled(), self._recipe, self.source, self._encoding, self._contaminants
+        )
 
     def verdicts(self) -> bytes:
         """Verdicts of the first pass, for `load_state_dict`; empty for a source that is read once."""

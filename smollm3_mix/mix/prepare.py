@@ -1,5 +1,6 @@
 """From a raw block to records that may be given: clean, judge, hold out, fingerprint. Pure."""
 
+import json
 from collections import Counter
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ import pyarrow.compute as pc
 
 from smollm3_mix import dedup, schema, tokens
 from smollm3_mix.clean import clean
+from smollm3_mix.decontaminate import NONE, Contaminants
 from smollm3_mix.judge import judge
 from smollm3_mix.measure import words
 from smollm3_mix.recipe import Recipe, Source
@@ -75,10 +77,13 @@ class Encoding:
 NO_ENCODING = Encoding()
 
 
-def prepare(raw: RawBlock, recipe: Recipe, source: Source, split: str) -> Prepared:
-    """The block cleaned and judged; nothing is looked up or remembered.
+def prepare(
+    raw: RawBlock, recipe: Recipe, source: Source, split: str, contaminants: Contaminants | None = None
+) -> Prepared:
+    """The block cleaned and judged; nothing is remembered.
 
-    The first of these that applies is a row's reason: what the reader found, the judge's, the other split's.
+    The first of these that applies is a row's reason: what the reader found (`excluded` among it), the judge's,
+    `contaminated`, the other split's.
     """
     start = cleaned(raw, source)
     texts, reasons = start.texts, start.reasons
@@ -87,6 +92,8 @@ def prepare(raw: RawBlock, recipe: Recipe, source: Source, split: str) -> Prepar
     found = words(texts) if kept and near is not None else None  # one pass serves judge and signatures
     if kept:
         reasons = pc.coalesce(reasons, judge(texts, source.judge, found))
+    if kept and contaminants is not None and recipe.decontaminate is not None and recipe.decontaminate.action == "drop":
+        reasons = pc.coalesce(reasons, contaminated(texts, contaminants))
     fingerprints = None
     if kept and (remembers(recipe) or recipe.holdout.fraction > 0):
         fingerprints = dedup.fingerprints(texts)
@@ -118,6 +125,25 @@ def other_split(fingerprints: npt.NDArray[np.uint64], fraction: float, split: st
     return pc.if_else(pa.array(mask), HELD_OUT[split], pa.scalar(None, pa.string()))
 
 
+def contaminated(texts: pa.StringArray, contaminants: Contaminants) -> pa.StringArray:
+    """`contaminated` for each document that shares a run of words with an evaluation, null for the rest."""
+    return pc.if_else(pa.array(contaminants.search(texts) != NONE), "contaminated", pa.scalar(None, pa.string()))
+
+
+def marked(meta: pa.StringArray, texts: pa.StringArray, contaminants: Contaminants) -> pa.StringArray:
+    """`meta` with `contaminated` and `contaminated_by` for documents that share a run of words with an evaluation."""
+    sets = contaminants.search(texts)
+    found = np.flatnonzero(sets != NONE)
+    if not len(found):
+        return meta
+    values = meta.to_pylist()
+    for row in found.tolist():  # few
+        kept = json.loads(values[row]) if values[row] is not None else {}
+        mark = {"contaminated": True, "contaminated_by": contaminants.names[sets[row]]}
+        values[row] = json.dumps(kept | mark, ensure_ascii=False)
+    return pa.array(values, pa.string())
+
+
 def admit(prepared: Prepared, seen: dedup.Seen | None) -> pa.StringArray:
     """Reasons after dedup; what is accepted is remembered in `seen`, in raw order."""
     if seen is None or prepared.fingerprints is None:
@@ -130,8 +156,13 @@ def admit(prepared: Prepared, seen: dedup.Seen | None) -> pa.StringArray:
     return pc.coalesce(prepared.reasons, names)
 
 
-def accept(
-    prepared: Prepared, rows: npt.NDArray[np.int64], recipe: Recipe, source: Source, encoding: Encoding = NO_ENCODING
+def accept(  # noqa: PLR0917 - called by lines only
+    prepared: Prepared,
+    rows: npt.NDArray[np.int64],
+    recipe: Recipe,
+    source: Source,
+    encoding: Encoding = NO_ENCODING,
+    contaminants: Contaminants | None = None,
 ) -> Accepted:
     """The records of the given rows of the block, in the given order."""
     raw = prepared.raw
@@ -152,13 +183,16 @@ def accept(
     origin = [pa.repeat(pa.scalar(source.id), len(rows)), pa.repeat(pa.scalar(raw.file), len(rows)), numbers]
     if raw.stored is not None:
         origin = raw.stored.take(index).flatten()
+    meta = pa.nulls(len(rows), pa.string()) if raw.meta is None else raw.meta.take(index)
+    if contaminants is not None and recipe.decontaminate is not None and recipe.decontaminate.action == "mark":
+        meta = marked(meta, texts, contaminants)
     columns = [
         texts,
         ids,
         origin[0],
         pa.array(counted),
         *origin[1:],
-        pa.nulls(len(rows), pa.string()) if raw.meta is None else raw.meta.take(index),
+        meta,
     ]
     records = pa.RecordBatch.from_arrays(columns, schema=schema.RECORD)
     if encoding.ids:

@@ -1,11 +1,11 @@
-"""What a recipe keeps out beside what is judged: a list of what must not come out."""
+"""What a recipe keeps out beside what is judged: a list of what must not come out, and texts of evaluations."""
 
 import dataclasses
 from pathlib import Path
 from typing import ClassVar
 
 from smollm3_mix.exclude import digest, entries
-from smollm3_mix.recipe.values import Faults
+from smollm3_mix.recipe.values import Faults, choice
 
 HUB = "hf://"
 
@@ -27,6 +27,76 @@ class Exclude:
     def __post_init__(self) -> None:
         if not self.file:
             raise Faults("file: expected the path of a list, got ''")
+
+
+ACTIONS = ("drop", "mark")
+
+
+@dataclasses.dataclass(frozen=True)
+class Texts:
+    """One set of texts that a model will be evaluated on.
+
+    Attributes:
+        name: Hub repository, or a local folder, file or glob.
+        config, data_dir, data_files, revision: as of a source.
+        split: default: `test` of a repository, `train` (all there is) of anything local.
+        text_field: a column, a dotted path, or several of these, joined by `separator`: question and answer, say.
+    """
+
+    SHORTHAND: ClassVar[str] = "name"
+    name: str
+    config: str | None = None
+    data_dir: str | None = None
+    data_files: tuple[str, ...] | None = None
+    revision: str | None = None
+    split: str | None = None
+    text_field: str | tuple[str, ...] = "text"
+    separator: str = "\n\n"
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            raise Faults("name: expected a Hub repository or a local path, got ''")
+
+    @property
+    def id(self) -> str:
+        """What the set is called in records and messages: name[/config]."""
+        return self.name if self.config is None else f"{self.name}/{self.config}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Decontaminate:
+    """What becomes of documents that share a run of words with a text of an evaluation.
+
+    Attributes:
+        texts: one set, or several.
+        ngram: words in a run, 2 to 64.
+        action: `drop` them, or `mark` them in `meta`.
+        sha256: of all runs; filled in when the mix is opened. What stands in a recipe must be that of the texts.
+    """
+
+    SHORTHAND: ClassVar[str] = "texts"
+    texts: Texts | tuple[Texts, ...]
+    ngram: int = 13
+    action: str = "drop"
+    sha256: str | None = None
+
+    def __post_init__(self) -> None:
+        faults = list(choice("action", self.action, ACTIONS))
+        if not 2 <= self.ngram <= 64:
+            faults.append(f"ngram: expected 2 to 64, got {self.ngram}")
+        ids = [texts.id for texts in self.sets]
+        twice = sorted({name for name in ids if ids.count(name) > 1})
+        if not ids:
+            faults.append("texts: expected at least one set, got an empty list")
+        if twice:
+            faults.append(f"texts: {twice[0]!r} stands there twice; list the columns of both in one `text_field`")
+        if faults:
+            raise Faults(*faults)
+
+    @property
+    def sets(self) -> tuple[Texts, ...]:
+        """The sets, in order."""
+        return (self.texts,) if isinstance(self.texts, Texts) else self.texts
 
 
 def located(name: str, folder: str) -> str:

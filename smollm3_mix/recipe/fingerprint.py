@@ -1,11 +1,11 @@
 """The fingerprint of a recipe: what decides the output, and what does not.
 
 In: seed, lanes, weigh_by, order, block, shuffle, tokens, dedup, holdout, on_exhausted, weighted, the entries of
-`exclude`; and of each source, in the recipe's order: id, weight as written, name, config, data_dir, data_files,
-revision, split, text_field, separator, id_field, where, keep, tokens_per_byte, tokens_field, max_passes, clean, judge,
-content, and whether it is available. Of a tokenizer the digest of its file, once that is pinned, in place of its name.
-Defaults count as if they were written, so a version with other defaults gives other fingerprints; but a list or a set
-of texts to keep out that a recipe does not have is not counted at all.
+`exclude`, decontaminate; and of each source, in the recipe's order: id, weight as written, name, config, data_dir,
+data_files, revision, split, text_field, separator, id_field, where, keep, tokens_per_byte, tokens_field, max_passes,
+clean, judge, content, and whether it is available. Of a tokenizer the digest of its file, once that is pinned, in place
+of its name. Defaults count as if they were written, so a version with other defaults gives other fingerprints; but a
+list or a set of texts to keep out that a recipe does not have is not counted at all.
 
 Out: file, folder, description, ignored; of a source kind (but for what `clean` and `judge` took from it), license,
 gated, deviation and the words of `unavailable`; comments, the order of keys and the way a number is written (1e-5 or
@@ -39,9 +39,10 @@ def deciding(recipe: "Recipe") -> dict[str, Any]:
     """Everything that decides the output, in JSON's types; `sources` is a list in the recipe's order."""
     whole: dict[str, Any] = plain(recipe)
     chosen = {key: value for key, value in whole.items() if key not in _NOT_OF_RECIPE}
-    if recipe.exclude is None:  # so that what is not used changes no fingerprint
-        del chosen["exclude"]
-    elif recipe.exclude.sha256 is not None:
+    for key in ("exclude", "decontaminate"):  # what is not used changes no fingerprint
+        if chosen[key] is None:
+            del chosen[key]
+    if recipe.exclude is not None and recipe.exclude.sha256 is not None:
         chosen["exclude"] = {"sha256": recipe.exclude.sha256}
     sources = [{key: value for key, value in s.items() if key not in _NOT_OF_SOURCE} for s in whole["sources"]]
     for source in sources:

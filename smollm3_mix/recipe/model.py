@@ -14,7 +14,7 @@ from smollm3_mix.errors import RecipeError
 from smollm3_mix.judge import Judge
 from smollm3_mix.recipe import fingerprint as _fingerprint
 from smollm3_mix.recipe.counting import Counting
-from smollm3_mix.recipe.filters import Exclude
+from smollm3_mix.recipe.filters import Decontaminate, Exclude
 from smollm3_mix.recipe.values import Faults, at_least, choice, show
 from smollm3_mix.schema import ON_EXHAUSTED, ORDERS, SHUFFLES, WEIGH_BY
 
@@ -173,6 +173,7 @@ class Recipe:
             after another if the caller wishes so.
         ignored: sentences on settings of old files that are read and not used.
         exclude: the list of what must not come out, or None.
+        decontaminate: the evaluations whose texts must not come out, or None.
         description, seed, lanes, weigh_by, order, block, shuffle, tokens, dedup, holdout, on_exhausted: as in a file.
     """
 
@@ -188,6 +189,7 @@ class Recipe:
     shuffle: str = "block"
     tokens: str | Counting = "per_byte"
     exclude: Exclude | None = None
+    decontaminate: Decontaminate | None = None
     dedup: Dedup = _DEDUP
     holdout: Holdout = Holdout()
     on_exhausted: str = "error"

@@ -12,7 +12,7 @@ from smollm3_mix.recipe.values import plain
 
 _TOP = ("description", "seed", "lanes", "weigh_by", "order", "block", "shuffle", "tokens")
 _TOP_AFTER_DEFAULTS = ("dedup", "holdout", "on_exhausted")
-_TOP_WHERE_USED = ("exclude",)
+_TOP_WHERE_USED = ("exclude", "decontaminate")
 
 
 def default_id(name: str, config: str | None) -> str:

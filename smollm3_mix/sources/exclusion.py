@@ -26,7 +26,7 @@ def local_copy(place: str, token: Token) -> str:
 
     Raises:
         RecipeError: it is another kind of URL.
-        One of `sources.remote.failures()`: the Hub refuses, or cannot be reached.
+        One of `sources.patience.failures()`: the Hub refuses, or cannot be reached.
     """
     if "://" not in place:
         return place

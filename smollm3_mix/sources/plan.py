@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
+    from smollm3_mix.decontaminate import Contaminants
     from smollm3_mix.exclude import Excluded
     from smollm3_mix.recipe import Recipe, Source
 
@@ -136,6 +137,7 @@ class Plan:
         skipped: reason by source id, for every source that gives nothing to the mix.
         token: what readers of these files need; in no representation and no state.
         excluded: the recipe's list of what must not come out, read once for all who read lanes.
+        contaminants: runs of words of the recipe's evaluations, likewise.
     """
 
     recipe: Recipe
@@ -143,3 +145,4 @@ class Plan:
     skipped: dict[str, str] = field(default_factory=dict)
     token: Token = field(default=None, repr=False, compare=False)
     excluded: Excluded | None = field(default=None, repr=False, compare=False)
+    contaminants: Contaminants | None = field(default=None, repr=False, compare=False)

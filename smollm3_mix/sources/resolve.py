@@ -14,6 +14,7 @@ from smollm3_mix.errors import Unreadable
 from smollm3_mix.sources import local
 from smollm3_mix.sources.check import check
 from smollm3_mix.sources.deal import stored_lanes
+from smollm3_mix.sources.evaluations import pin_texts
 from smollm3_mix.sources.exclusion import pin
 from smollm3_mix.sources.files import broken, why
 from smollm3_mix.sources.listing import FORMATS, Listing, Misnamed, gated, hub_files, unreachable
@@ -50,10 +51,27 @@ def resolve(
     Raises:
         ValueError: there are no terms of that name.
         RecipeError: the recipe's list of what must not come out cannot be had, or is another one.
-        Unreadable: lists every source that cannot be read, with its share and what to do.
+        Unreadable: lists every source, or every set of evaluation texts, that cannot be read, and what to do.
     """
     recipe, excluded = pin(recipe, token)
     agreed = accepted(SOFTWARE_HERITAGE, accept_terms)
+    recipe, contaminants = pin_texts(recipe, lambda texts: _looked_up(texts, token, agreed), token)
+    found, faults = _looked_up(recipe, token, agreed)
+    if faults and (not skip_unreadable or len(faults) == len(recipe.active)):
+        raise Unreadable(_message(recipe, faults))
+    for id_, fault in faults.items():
+        log.warning(
+            "%s: source %r (%s of the weight) is left out: %s", recipe.file, id_, _number(recipe.shares[id_]), fault
+        )
+    resolved = {source.id: found[source.id] for source in recipe.active if source.id not in faults}
+    unread = {s.id: s.unavailable or "its weight is 0" for s in recipe.sources if s not in recipe.active}
+    pinned = (recipe.without(faults) if faults else recipe).pinned({id_: one.revision for id_, one in resolved.items()})
+    skipped = {s.id: (unread | faults)[s.id] for s in recipe.sources if s.id not in resolved}
+    return Plan(pinned, resolved, skipped, token, excluded, contaminants)
+
+
+def _looked_up(recipe: Recipe, token: Token, agreed: bool) -> tuple[dict[str, Resolved], dict[str, str]]:
+    """What was found of each active source, and what is wrong with the others, by id; faults in the recipe's order."""
     found: dict[str, Resolved] = {}
     faults: dict[str, str] = {}
     with _quiet(), ThreadPoolExecutor(THREADS) as pool:
@@ -68,18 +86,7 @@ def resolve(
         for source, fault in zip(listed, checked, strict=True):
             if fault is not None:
                 faults[source.id] = fault
-    faults = {source.id: faults[source.id] for source in recipe.active if source.id in faults}
-    if faults and (not skip_unreadable or len(faults) == len(recipe.active)):
-        raise Unreadable(_message(recipe, faults))
-    for id_, fault in faults.items():
-        log.warning(
-            "%s: source %r (%s of the weight) is left out: %s", recipe.file, id_, _number(recipe.shares[id_]), fault
-        )
-    resolved = {source.id: found[source.id] for source in recipe.active if source.id not in faults}
-    unread = {s.id: s.unavailable or "its weight is 0" for s in recipe.sources if s not in recipe.active}
-    pinned = (recipe.without(faults) if faults else recipe).pinned({id_: one.revision for id_, one in resolved.items()})
-    skipped = {s.id: (unread | faults)[s.id] for s in recipe.sources if s.id not in resolved}
-    return Plan(pinned, resolved, skipped, token, excluded)
+    return found, {source.id: faults[source.id] for source in recipe.active if source.id in faults}
 
 
 def _groups(recipe: Recipe) -> list[list[Source]]:

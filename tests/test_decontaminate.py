@@ -1,0 +1,308 @@
+"""`decontaminate:` finds documents that share a run of words with an evaluation, and drops or marks them."""
+
+import itertools
+import json
+import pickle
+import random
+import re
+import string
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from conftest import WORDS, document
+from hypothesis import given
+from hypothesis import strategies as st
+from recipes import faults_of
+
+from smollm3_mix.decontaminate import NONE, Collection, Contaminants, ngrams, tokens
+from smollm3_mix.errors import RecipeError, Unreadable
+from smollm3_mix.mix import open_mix
+from smollm3_mix.recipe import read
+from smollm3_mix.verify import verify
+from smollm3_mix.write import write
+
+Make = Callable[..., Path]
+
+
+def collected(*sets: list[str], ngram: int = 13) -> Contaminants:
+    collection = Collection(ngram)
+    for number, texts in enumerate(sets):
+        collection.begin(f"set {number}")
+        collection.add(pa.array(texts, pa.string()))
+    return collection.contaminants()
+
+
+def said(text: str) -> list[str]:
+    found = tokens(pa.array([text]))
+    return [bytes(found.data[a:b]).decode() for a, b in zip(found.starts, found.ends, strict=True)]
+
+
+def plain_words(text: str) -> list[str]:
+    """What `tokens` must give for text of ASCII, in the plainest Python."""
+    return re.sub(f"[^{string.ascii_lowercase}{string.digits}]", " ", text.lower()).split()
+
+
+QUESTION = "A train leaves the station at noon, and another one leaves (two hours later) at twice its speed. When?"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        QUESTION,
+        QUESTION.upper(),
+        f"Before. {QUESTION} After.",
+        QUESTION.replace(",", "").replace(" ", "\n\t"),
+        QUESTION.replace(" ", " — ").replace("(", "«"),
+        QUESTION.replace(" ", "\u3000\u200b"),
+    ],
+)
+def test_case_punctuation_and_white_space_do_not_matter(text: str) -> None:
+    assert collected([QUESTION]).search(pa.array([text])).tolist() == [0]
+
+
+def test_thirteen_words_in_a_row_are_needed_and_enough() -> None:
+    words = plain_words(QUESTION)
+    found = collected([QUESTION])
+    twelve, thirteen = " ".join(words[2:14]), " ".join(words[2:15])
+    gap = " ".join([*words[:7], "really", *words[7:14]])
+    assert found.search(pa.array([twelve, thirteen, gap, "", None])).tolist() == [NONE, 0, NONE, NONE, NONE]
+
+
+def test_a_run_over_the_border_of_two_documents_is_none() -> None:
+    words = plain_words(QUESTION)
+    halves = pa.array([" ".join(words[:7]), " ".join(words[7:])])
+    assert collected([QUESTION]).search(halves).tolist() == [NONE, NONE]
+
+
+def test_the_first_set_in_the_recipe_s_order_is_named() -> None:
+    one, two = document("a", 100), document("b", 120)
+    found = collected([two], [one, two])
+    assert found.search(pa.array([f"{one} {two}", one, two, "x"])).tolist() == [0, 1, 0, NONE]
+
+
+def test_short_texts_are_counted_and_match_nothing() -> None:
+    collection = Collection(13)
+    collection.begin("x")
+    collection.add(pa.array(["What is two and two?", QUESTION, ""]))
+    assert (collection.texts, collection.short) == (3, 2)
+    assert collection.contaminants().search(pa.array(["What is two and two?"])).tolist() == [NONE]
+
+
+CHINESE = "小明有三个苹果,他给了小红一个,又从商店买了五个,请问他现在一共有多少个苹果呢?"
+THAI = "นักเรียนคนหนึ่งมีหนังสืออยู่สิบเล่มเขาให้เพื่อนไปสามเล่มแล้วซื้อเพิ่มอีกห้าเล่มตอนนี้เขามีหนังสือกี่เล่ม"
+
+
+@pytest.mark.parametrize(("text", "n"), [(CHINESE, 26), (THAI, 52)])
+def test_scripts_without_spaces_go_by_characters_as_in_near_dedup(text: str, n: int) -> None:
+    found = collected([text, QUESTION])
+    assert [grams.n for grams in found.grams] == [13, n]
+    parts = said(text)
+    assert all(len(part) == 1 for part in parts)
+    exactly, fewer = "".join(parts[1 : n + 1]), "".join(parts[1:n])
+    english = " ".join(WORDS * 20)
+    texts = [exactly, fewer, f"{english} {text} {english}", english, f"{text[:9]} {QUESTION}"]
+    assert found.search(pa.array(texts)).tolist() == [0, NONE, 0, NONE, 0]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("Đây là « Văn bản » – THỨ hai…", ["đây", "là", "văn", "bản", "thứ", "hai"]),
+        ("ÉTÉ,été", ["été", "été"]),
+        ("مرحبا، كيف؟", ["مرحبا", "كيف"]),
+        ("नमस्ते। दुनिया", ["नमस्ते", "दुनिया"]),
+        ("ab中文c。d", ["ab", "中", "文", "c", "d"]),
+        ("x²+y≠z\x00w", ["x²", "y", "z", "w"]),
+        ("\U0001d538 \U0001f600 z", ["\U0001d538", "\U0001f600", "z"]),
+        ("--- ...", []),
+    ],
+)
+def test_words_of_other_scripts(text: str, words: list[str]) -> None:
+    assert said(text) == words
+
+
+@given(st.text(st.characters(max_codepoint=0x7F)))
+def test_words_of_ascii_are_runs_of_letters_and_digits(text: str) -> None:
+    assert said(text) == plain_words(text)
+
+
+@given(st.lists(st.integers(0, 3), max_size=40), st.integers(2, 20))
+def test_runs_have_one_hash_if_they_are_the_same(values: list[int], n: int) -> None:
+    hashes = np.random.default_rng(0).integers(0, 2**64, 4, dtype=np.uint64)[np.array(values, dtype=np.int64)]
+    plain = [tuple(values[i : i + n]) for i in range(len(values) - n + 1)]
+    found = ngrams(hashes, n).tolist()
+    assert len(found) == len(plain)
+    assert len(set(zip(plain, found, strict=True))) == len(set(plain)) == len(set(found))
+
+
+texts = st.lists(
+    st.lists(st.sampled_from(["a", "B,", "ç", "中文", "d—e", "\n"]), max_size=12).map(" ".join) | st.none(), max_size=8
+)
+
+
+@given(texts, st.lists(st.sampled_from(["a", "b", "ç", "中", "文", "d"]), min_size=3, max_size=9), st.integers(0, 8))
+def test_a_verdict_does_not_depend_on_the_block(rows: list[str | None], words: list[str], cut: int) -> None:
+    found = collected([" ".join(words)], ngram=2)
+    whole = pa.array(rows, pa.string())
+    alone = [found.search(pa.array([row], pa.string()))[0] for row in rows]
+    assert found.search(whole).tolist() == alone
+    assert [*found.search(whole.slice(0, cut)), *found.search(whole.slice(cut))] == alone
+
+
+def grams(text: str, n: int) -> set[tuple[str, ...]]:
+    """Runs of n words of a text of ASCII."""
+    words = plain_words(text)
+    return {tuple(words[i : i + n]) for i in range(len(words) - n + 1)}
+
+
+def test_against_a_set_of_runs_in_plain_python() -> None:
+    draw = random.Random(1)
+    evaluation = [" ".join(draw.choices(WORDS[:6], k=draw.randrange(40))) for _ in range(30)]
+    rows = [", ".join(draw.choices(WORDS[:6], k=draw.randrange(120))).upper() for _ in range(300)]
+
+    bad = set().union(*(grams(text, 5) for text in evaluation))
+    wanted = [bool(grams(row, 5) & bad) for row in rows]
+    assert 10 < sum(wanted) < 290
+    assert (collected(evaluation, ngram=5).search(pa.array(rows)) != NONE).tolist() == wanted
+
+
+# ---- in a mix
+
+QUESTIONS = {f"{document('a', 30)}\n\nYes.", f"{document('b', 44)}\n\nNo."}
+
+
+def contaminated(texts: set[str]) -> set[str]:
+    """The texts that share 13 words in a row with QUESTIONS; the toy sources repeat themselves a little."""
+    bad = set().union(*(grams(text, 13) for text in QUESTIONS))
+    return {text for text in texts if grams(text, 13) & bad}
+
+
+def evaluations(folder: Path, name: str = "questions.jsonl", **changes: Any) -> str:
+    """A file of evaluation texts with one that documents 30 of `a` and 44 of `b` hold."""
+    rows = [{"question": document("a", 30), "answer": "Yes."}, {"question": document("b", 44), "answer": "No."}]
+    (folder / name).write_text("".join(json.dumps({**row, **changes}) + "\n" for row in rows), encoding="utf-8")
+    return name
+
+
+def asked(name: str, **more: Any) -> dict[str, Any]:
+    return {"texts": {"name": name, "text_field": ["question", "answer"]}, **more}
+
+
+def test_documents_with_an_evaluation_in_them_are_dropped_and_counted(recipe_file: Make, tmp_path: Path) -> None:
+    path = recipe_file(decontaminate=asked(evaluations(tmp_path)), on_exhausted="renormalise")
+    stream = open_mix(path).stream()
+    out = {record["text"] for record in stream}
+    total = stream.tally().total
+    assert total.read == total.given + total.waiting + sum(total.dropped.values())
+    plain = {record["text"] for record in open_mix(recipe_file("plain", on_exhausted="renormalise")).stream()}
+    assert {document("a", 30), document("b", 44)} <= contaminated(plain)
+    assert plain - out == contaminated(plain)
+    assert len(contaminated(plain)) <= total.dropped["contaminated"] < len(plain) / 10  # duplicates are counted too
+
+
+def test_marked_documents_come_with_their_set_also_after_resume(recipe_file: Make, tmp_path: Path) -> None:
+    action = asked(evaluations(tmp_path), action="mark")
+    path = recipe_file(decontaminate=action, on_exhausted="renormalise", sources={"b": {"keep": ["id"]}})
+    mix = open_mix(path)
+    whole = list(mix.stream())
+    marked = {r["text"]: json.loads(r["meta"]) for r in whole if r["meta"] and "contaminated" in r["meta"]}
+    assert set(marked) == contaminated({record["text"] for record in whole})
+    mark = {"contaminated": True, "contaminated_by": "questions.jsonl"}
+    assert marked[document("a", 30)] == mark
+    assert marked[document("b", 44)] == {"id": "own-44"} | mark
+    stream = mix.stream()
+    for place in range(0, len(whole), 25):
+        assert list(itertools.islice(stream, 25)) == whole[place : place + 25]
+        state = json.loads(json.dumps(stream.state_dict()))
+        stream = mix.stream()
+        stream.load_state_dict(state)
+
+
+def test_workers_get_the_runs_with_the_plan(recipe_file: Make, tmp_path: Path) -> None:
+    path = recipe_file(decontaminate=asked(evaluations(tmp_path)))
+    mix = open_mix(path)
+    expected = list(mix.stream())
+    (tmp_path / "questions.jsonl").unlink()
+    assert list(pickle.loads(pickle.dumps(mix)).stream()) == expected
+
+
+def test_a_written_mix_is_pinned_to_its_evaluations(recipe_file: Make, tmp_path: Path) -> None:
+    evaluations(tmp_path)
+    path = recipe_file(decontaminate=asked(str(tmp_path / "questions.jsonl")))
+    write(path, tmp_path / "one", processes=2)
+    assert verify(tmp_path / "one").faults == []
+    pinned = read(tmp_path / "one" / "recipe.yaml")
+    write(pinned, tmp_path / "two")
+    one, two = ([p.read_bytes() for p in sorted((tmp_path / n / "data").iterdir())] for n in ("one", "two"))
+    assert one == two
+    questions = (tmp_path / "questions.jsonl").read_text()
+    (tmp_path / "questions.jsonl").write_text(questions.replace(" the ", " teh ", 1))
+    with pytest.raises(RecipeError) as error:
+        open_mix(pinned)
+    assert re.fullmatch(
+        r"\S+recipe.yaml: decontaminate: its texts are not those of sha256 [0-9a-f]{12}… that the recipe is pinned to, "
+        r"but of [0-9a-f]{12}…; put the old ones back, or take `sha256` out",
+        str(error.value),
+    )
+
+
+def test_a_missing_evaluation_is_an_error_when_the_mix_is_opened(recipe_file: Make, tmp_path: Path) -> None:
+    path = recipe_file(decontaminate={"texts": [evaluations(tmp_path), str(tmp_path / "gone.jsonl")]})
+    with pytest.raises(Unreadable) as error:
+        open_mix(path, skip_unreadable=True)
+    first, *lines, last = str(error.value).splitlines()
+    assert first == f"{path}: decontaminate: 2 of 2 sets of texts cannot be read"
+    assert lines[0].startswith("  'questions.jsonl': no column 'text'")
+    assert lines[1].startswith(f"  '{tmp_path}/gone.jsonl': no file or folder")
+    assert last == "Mend these, or take them out of `decontaminate`."
+
+
+def test_texts_too_short_to_look_for(recipe_file: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    short = evaluations(tmp_path, "short.jsonl", question="How many?")
+    path = recipe_file(decontaminate=asked(short))
+    with pytest.raises(RecipeError) as error:
+        open_mix(path)
+    assert str(error.value) == (
+        f"{path}: decontaminate: none of the 2 texts of 'short.jsonl' has 13 words, so none can be looked for; name "
+        "more columns in its `text_field` (question and answer, say), or lower `ngram`"
+    )
+    with (tmp_path / "short.jsonl").open("a") as file:
+        file.write(json.dumps({"question": document("a", 30)}))
+    open_mix(path)
+    assert "2 of 3 texts of 'short.jsonl' have fewer than 13 words and are not looked for" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("given_", "fault"),
+    [
+        ("{texts: []}", "decontaminate.texts: expected at least one set, got an empty list"),
+        ("{texts: a, ngram: 1}", "decontaminate.ngram: expected 2 to 64, got 1"),
+        ("{texts: a, action: keep}", "decontaminate.action: expected drop or mark, got 'keep'"),
+        (
+            "{texts: [a, a]}",
+            "decontaminate.texts: 'a' stands there twice; list the columns of both in one `text_field`",
+        ),
+        ("{ngram: 13}", "decontaminate: missing key 'texts' (a mapping"),
+    ],
+)
+def test_what_cannot_be_meant(given_: str, fault: str) -> None:
+    (found,) = faults_of(f"decontaminate: {given_}\ndatasets:\n  - {{name: a/b, weight: 1}}\n")
+    assert found.startswith(fault)
+
+
+def test_another_evaluation_is_another_fingerprint(recipe_file: Make, tmp_path: Path) -> None:
+    evaluations(tmp_path)
+    recipes = [
+        read(recipe_file(**({"decontaminate": asked("questions.jsonl", **more)} if more is not None else {})))
+        for more in (None, {}, {"ngram": 10}, {"action": "mark"})
+    ]
+    assert len({recipe.fingerprint for recipe in recipes}) == 4
+    opened = open_mix(recipes[1]).recipe
+    assert opened.fingerprint != recipes[1].fingerprint
+    assert type(opened).from_dict(json.loads(json.dumps(opened.to_dict()))) == opened
+    (tmp_path / "again.yaml").write_text(opened.to_yaml())
+    assert read(tmp_path / "again.yaml").fingerprint == opened.fingerprint
