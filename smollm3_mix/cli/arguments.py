@@ -4,7 +4,7 @@ import argparse
 from typing import Any
 
 from smollm3_mix import __version__
-from smollm3_mix.cli import merge, publish, verbs
+from smollm3_mix.cli import calibrate, merge, plan, publish, verbs
 from smollm3_mix.recipe.values import BAD, Place, read_value
 from smollm3_mix.sources.terms import TERMS
 
@@ -17,6 +17,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"smollm3-mix {__version__}")
     adders = top.add_subparsers(title="verbs", metavar="VERB", required=True)
     _plan(adders)
+    _calibrate(adders)
     _take(adders)
     _write(adders)
     _verify(adders)
@@ -63,10 +64,15 @@ def _limits(verb: argparse.ArgumentParser) -> None:
 
 
 def _plan(adders: Any) -> None:
-    verb = _verb(adders, "plan", verbs.plan, "Show shares, sizes and passes of a recipe before anything is read.")
+    verb = _verb(adders, "plan", plan.plan, plan.SUMMARY)
     _recipe(verb)
-    verb.add_argument("--tokens", type=count, metavar="N", help="tokens of the mix that is planned")
-    verb.add_argument("--offline", action="store_true", help="show the recipe alone; look at no source")
+    plan.add_arguments(verb, count)
+
+
+def _calibrate(adders: Any) -> None:
+    verb = _verb(adders, "calibrate", calibrate.calibrate, calibrate.SUMMARY)
+    _recipe(verb)
+    calibrate.add_arguments(verb, count)
 
 
 def _take(adders: Any) -> None:

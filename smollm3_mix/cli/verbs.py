@@ -99,26 +99,6 @@ def verify(options: argparse.Namespace) -> int:
     return 1 if verdict.faults else 0
 
 
-def plan(options: argparse.Namespace) -> int:
-    """Print shares, and of each source that can be looked at, files, bytes and passes."""
-    from smollm3_mix.report.plan import memory_line, plan_table
-
-    recipe = _recipe(options)
-    resolved = {} if options.offline else _opened(options).plan.resolved
-    sys.stdout.write(
-        f"{recipe.name}: {len(recipe.sources)} sources, {len(recipe.active)} of them read. {recipe.description}\n"
-    )
-    sys.stdout.write(
-        f"Weights add up to {recipe.raw_sum:.10g} as written; shares are taken of {len(recipe.active)} sources.\n"
-    )
-    sys.stdout.write(plain(plan_table(recipe, resolved, options.tokens)) + "\n")
-    if line := memory_line(recipe):
-        sys.stdout.write(f"{line}\n")
-    for statement in recipe.statements:
-        sys.stdout.write(f"Note: {statement}\n")
-    return 0
-
-
 def _recipe(options: argparse.Namespace) -> Recipe:
     changes = {key: value for key, value in (("seed", options.seed), ("lanes", options.lanes)) if value is not None}
     return read(options.recipe, **changes)

@@ -1,36 +1,79 @@
 """What a mix would take of each source, from sizes known before anything is read."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from math import ceil
 
 from smollm3_mix.recipe import Recipe, Source
 from smollm3_mix.report.text import Table
 from smollm3_mix.sources import Resolved
+from smollm3_mix.sources.density import SHRUNK, density
+from smollm3_mix.sources.plan import Token
 
 
-def plan_table(recipe: Recipe, resolved: Mapping[str, Resolved], tokens: int | None) -> Table:
-    """Share, files and size of each source, and with `tokens` what is needed of it; first row the headings.
+@dataclass(frozen=True)
+class Need:
+    """What a mix would take of one source.
 
-    Sizes are bytes on disk as listed, mostly compressed. Passes are what the needed text would take if a byte on disk
-    held a byte of text and none were dropped: a guess, too high for compressed files and too low for dirty ones.
+    Attributes:
+        source: of the recipe.
+        found: its files; None where it was not looked at, or cannot be read.
+        tokens: asked of it, or None.
+        text: bytes of text that hold them.
+        passes: runs through it that give so much; None where that is not known.
+        read: bytes read for it.
+        known: whether passes and bytes go by a footer, and not by what such files usually are.
     """
-    table = [["source", "weight", "share", "files", "bytes on disk", "tokens needed", "bytes needed", "passes"]]
+
+    source: Source
+    found: Resolved | None
+    tokens: float | None
+    text: float | None
+    passes: int | None
+    read: float | None
+    known: bool
+
+
+def needs(recipe: Recipe, resolved: Mapping[str, Resolved], tokens: int | None, token: Token = None) -> list[Need]:
+    """What a mix of so many tokens takes of each active source, if nothing of it is dropped.
+
+    Args:
+        recipe: what is planned.
+        resolved: files by source id; may lack sources.
+        tokens: of the whole mix, or None.
+        token: for the Hub.
+    """
+    found = []
     for source in recipe.active:
-        found = resolved.get(source.id)
-        share = recipe.shares[source.id]
-        need = None if tokens is None else share * tokens
-        text = None if need is None else need / source.tokens_per_byte
-        passes = "" if text is None or found is None or not found.bytes else str(ceil(text / found.bytes))
+        files = resolved.get(source.id)
+        asked = None if tokens is None else recipe.shares[source.id] * tokens
+        text = None if asked is None else asked / source.tokens_per_byte
+        passes, read, known = None, None, False
+        if files is not None and files.bytes and text is not None:
+            held, cost, known = density(source, files, token)
+            read = text * cost
+            passes = None if held is None else ceil(text / (files.bytes * held))
+        found.append(Need(source, files, asked, text, passes, read, known))
+    return found
+
+
+def plan_table(recipe: Recipe, found: Sequence[Need]) -> Table:
+    """Share, files and size of each source, and what is needed of it; first row the headings. `~`: by a usual size."""
+    table = [["source", "weight", "share", "files", "on disk", "tokens", "text", "passes", "of", "to read"]]
+    for need in found:
+        about = "" if need.known else "~"
         table.append(
             [
-                source.id,
-                f"{source.weight:g}",
-                f"{share:.4%}",
-                "" if found is None else f"{len(found.files):,}",
-                "" if found is None else f"{found.bytes:,}",
-                "" if need is None else f"{need:,.0f}",
-                "" if text is None else f"{text:,.0f}",
-                passes,
+                need.source.id,
+                f"{need.source.weight:g}",
+                f"{recipe.shares[need.source.id]:.4%}",
+                "" if need.found is None else f"{len(need.found.files):,}",
+                "" if need.found is None else size(need.found.bytes),
+                "" if need.tokens is None else f"{need.tokens:,.0f}",
+                "" if need.text is None else size(need.text),
+                "" if need.passes is None else f"{about}{need.passes}",
+                str(need.source.max_passes),
+                "" if need.read is None else about + size(need.read),
             ]
         )
     return table
@@ -47,6 +90,51 @@ def memory_line(recipe: Recipe) -> str:
         f"{recipe.lanes} lanes, and stops with an error when a lane is full. Until then, a document is taken for "
         f"another by chance with a false-positive rate of at most {asked.false_positive_rate(each):.1g}."
     )
+
+
+def summary(recipe: Recipe, found: Sequence[Need], faults: Mapping[str, str], rate: float) -> list[str]:
+    """Sentences on the whole: what is read and for how long, what is gated, what cannot be read, what is missing.
+
+    Args:
+        recipe: what is planned.
+        found: of `needs`.
+        faults: what is wrong, by source id.
+        rate: bytes read in a second.
+    """
+    said = []
+    read = sum(need.read or 0 for need in found)
+    if read:
+        files = sum(len(need.found.files) for need in found if need.found is not None)
+        disk = sum((need.text or 0) / SHRUNK for need in found if need.found is not None)
+        said.append(
+            f"To read: about {size(read)} of {files:,} files, {read / rate / 3600:.1f} hours at {size(rate)}/s. "
+            f"A written mix takes about {size(disk)} of disk."
+        )
+    short = [n for n in found if n.passes is not None and n.passes > n.source.max_passes]
+    if short:
+        named = ", ".join(f"{n.source.id} (needs {n.passes}, may {n.source.max_passes})" for n in short)
+        said.append(f"Too few passes allowed, if sizes are as listed: {named}.")
+    for name, sources in (
+        ("Gated on the Hub", [n.source for n in found if n.source.gated]),
+        (
+            "Of Software Heritage (--accept-terms softwareheritage)",
+            [n.source for n in found if n.source.content == "swh"],
+        ),
+    ):
+        if sources:
+            share = sum(recipe.shares[source.id] for source in sources)
+            said.append(f"{name}: {len(sources)} sources, {share:.4%}.")
+    said += [f"Cannot be read: {id_!r} ({recipe.shares[id_]:.4%}): {fault}" for id_, fault in faults.items()]
+    return said + [f"Note: {statement}" for statement in recipe.statements]
+
+
+def size(count: float) -> str:
+    """Bytes as people say them, to three digits: 1.23 GB."""
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if count < 999.5 or unit == "TB":
+            break
+        count /= 1000
+    return f"{count:.0f} {unit}" if unit == "B" or count >= 100 else f"{count:.3g} {unit}"
 
 
 def expected_bytes(recipe: Recipe, resolved: Mapping[str, Resolved], tokens: int | None, size: int | None) -> float:

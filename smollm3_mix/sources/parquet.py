@@ -6,6 +6,7 @@ import threading
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -161,6 +162,14 @@ def _leaves(metadata: pq.FileMetaData, columns: Columns) -> dict[int, str]:
             if (full == path[0] or full.startswith(path[0] + ".")) and all(name in names for name in path[1:]):
                 found[number] = full
     return found
+
+
+def sizes(metadata: pq.FileMetaData, columns: Columns) -> tuple[int, int]:
+    """Bytes of a file's text columns before compression, at least 1, and of all needed columns as they are stored."""
+    texts = _leaves(metadata, replace(columns, id=None, where=(), keep=(), barred=None))
+    groups = [metadata.row_group(group) for group in range(metadata.num_row_groups)]
+    read = sum(int(group.column(leaf).total_compressed_size) for group in groups for leaf in _leaves(metadata, columns))
+    return max(sum(_weight(group, texts) for group in groups), 1), read
 
 
 def _weight(group: pq.RowGroupMetaData, leaves: dict[int, str]) -> int:

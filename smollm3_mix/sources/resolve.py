@@ -55,8 +55,8 @@ def resolve(
     """
     recipe, excluded = pin(recipe, token)
     agreed = accepted(SOFTWARE_HERITAGE, accept_terms)
-    recipe, contaminants = pin_texts(recipe, lambda texts: _looked_up(texts, token, agreed), token)
-    found, faults = _looked_up(recipe, token, agreed)
+    recipe, contaminants = pin_texts(recipe, lambda texts: look(texts, token, agreed=agreed), token)
+    found, faults = look(recipe, token, agreed=agreed)
     if faults and (not skip_unreadable or len(faults) == len(recipe.active)):
         raise Unreadable(_message(recipe, faults))
     for id_, fault in faults.items():
@@ -70,8 +70,14 @@ def resolve(
     return Plan(pinned, resolved, skipped, token, excluded, contaminants)
 
 
-def _looked_up(recipe: Recipe, token: Token, agreed: bool) -> tuple[dict[str, Resolved], dict[str, str]]:
-    """What was found of each active source, and what is wrong with the others, by id; faults in the recipe's order."""
+def look(recipe: Recipe, token: Token = None, *, agreed: bool = True) -> tuple[dict[str, Resolved], dict[str, str]]:
+    """What was found of each active source, and what is wrong with each that cannot be read, by id in recipe order.
+
+    Args:
+        recipe: its active sources are looked up.
+        token: for the Hub.
+        agreed: whether the terms of Software Heritage are accepted, without which its sources cannot be read.
+    """
     found: dict[str, Resolved] = {}
     faults: dict[str, str] = {}
     with _quiet(), ThreadPoolExecutor(THREADS) as pool:

@@ -1,0 +1,77 @@
+"""`smollm3-mix calibrate`: tokens in a byte of each source, measured and written into a copy of the recipe."""
+
+import argparse
+import dataclasses
+import hashlib
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from smollm3_mix import tokenizer
+from smollm3_mix.errors import OutputError
+from smollm3_mix.mix import open_mix
+from smollm3_mix.recipe import Recipe, find, read
+from smollm3_mix.recipe.counting import Counting
+from smollm3_mix.recipe.ratios import with_ratios
+from smollm3_mix.report import plain
+from smollm3_mix.report.calibration import Ratio, header, measured, ratios_table, written
+
+SUMMARY = "Measure tokens in a byte of each source with a tokenizer, and write them into a copy of the recipe."
+
+TOKENIZER = "HuggingFaceTB/SmolLM3-3B"
+
+
+def add_arguments(verb: argparse.ArgumentParser, count: Any) -> None:
+    """The verb's flags beside those of every recipe; `count` reads a number above 0."""
+    verb.add_argument("--tokenizer", default=TOKENIZER, help="file, folder or Hub repository (default %(default)s)")
+    verb.add_argument(
+        "--samples", type=count, default=2000, metavar="N", help="documents of each source (default 2000)"
+    )
+    verb.add_argument("--out", required=True, metavar="FILE", help="the recipe to write; it must not exist")
+
+
+def calibrate(options: argparse.Namespace) -> int:
+    """Measure, print the table, and write the copy."""
+    out = Path(options.out)
+    if out.exists():
+        raise OutputError(f"{out} exists. Name a new file with --out, or remove that one.")
+    changes = {key: value for key in ("seed", "lanes") if (value := getattr(options, key)) is not None}
+    recipe = read(options.recipe, **changes)
+    counting = Counting(options.tokenizer)
+    path, _ = tokenizer.find(counting, recipe.folder)
+    encoder = tokenizer.Tokenizer(path)
+    mix = open_mix(recipe, skip_unreadable=options.skip_unreadable, accept_terms=options.accept_terms)
+    with tqdm(total=len(mix.plan.recipe.active), unit="source", desc=recipe.name, disable=None) as bar:
+        found = measured(mix.plan, encoder, options.samples, lambda _: bar.update())
+    digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    text = edited(recipe, find(options.recipe).read_text(encoding="utf-8"), found)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(header(recipe, options.tokenizer, digest, found) + text, encoding="utf-8")
+    sys.stdout.write(f"{plain(ratios_table(found))}\nWrote {out}. Use it: smollm3-mix plan {out}\n")
+    return 0
+
+
+def edited(recipe: Recipe, text: str, found: list[Ratio]) -> str:
+    """The recipe's file with the measured ratios and everything else as it was.
+
+    Where that cannot be (entries that are aliases, or old lists), the recipe is written anew, without its comments.
+    """
+    values = {each.source: written(each.value) for each in found}
+    wanted = tuple(
+        dataclasses.replace(source, tokens_per_byte=float(values.get(source.id, source.tokens_per_byte)))
+        for source in recipe.sources
+    )
+    places = {place: values[source.id] for place, source in enumerate(recipe.sources) if source.id in values}
+    changed = with_ratios(text, places)
+    return changed if _read(changed) == wanted else dataclasses.replace(recipe, sources=wanted).to_yaml()
+
+
+def _read(text: str) -> Any:
+    """The sources of a recipe's text."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "recipe.yaml"
+        path.write_text(text, encoding="utf-8")
+        return read(path).sources

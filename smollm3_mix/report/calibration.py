@@ -1,0 +1,131 @@
+"""Tokens in a byte of each source, measured on a sample of its real documents."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow.compute as pc
+
+from smollm3_mix.errors import SourceExhausted
+from smollm3_mix.mix.prepare import prepare
+from smollm3_mix.recipe import Recipe, Source
+from smollm3_mix.report.text import Table
+from smollm3_mix.sources import Plan, Reader, Resolved, deal
+from smollm3_mix.tokenizer import Tokenizer
+from smollm3_mix.tokens import byte_lengths
+
+PLACES = 16
+"""Places of a source from which documents are taken, evenly spread over its files."""
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """What was measured of one source.
+
+    Attributes:
+        source: its id.
+        documents: cleaned and kept ones that were counted.
+        bytes: of their texts, in UTF-8.
+        tokens: of them all.
+        error: standard error of tokens ÷ bytes, as a part of it (a ratio of sums: Cochran, Sampling Techniques, 6.4).
+        before: what the recipe had.
+    """
+
+    source: str
+    documents: int
+    bytes: int
+    tokens: int
+    error: float
+    before: float
+
+    @property
+    def value(self) -> float:
+        """Tokens in a byte: a ratio of sums, not a mean of ratios."""
+        return self.tokens / self.bytes
+
+
+def measured(plan: Plan, tokenizer: Tokenizer, samples: int, listener: Callable[[Ratio], None]) -> list[Ratio]:
+    """The ratio of each source that is read, in recipe order.
+
+    Args:
+        plan: the opened sources.
+        tokenizer: counts; what it puts before and after documents is counted with them.
+        samples: documents of each source, fewer where it has fewer.
+        listener: called with each.
+
+    Raises:
+        SourceExhausted: a source has no document that cleaning and judging keep.
+        SourceError: a source cannot be read.
+    """
+    found = []
+    for source in plan.recipe.active:
+        ratio = _measured(plan, source, plan.resolved[source.id], tokenizer, samples)
+        listener(ratio)
+        found.append(ratio)
+    return found
+
+
+def _measured(plan: Plan, source: Source, resolved: Resolved, tokenizer: Tokenizer, samples: int) -> Ratio:
+    recipe, lengths, counts, left = plan.recipe, [np.empty(0, np.int64)], [np.empty(0, np.int64)], samples
+    dealt = deal(resolved, PLACES, recipe.seed, recipe.shuffle == "block")
+    for place, parts in enumerate(dealt):
+        reader = Reader(source, resolved, parts, recipe.block, plan.token, plan.excluded)
+        wanted = -(-left // (len(dealt) - place))  # what earlier places lacked is made up for by later ones
+        while wanted > 0 and (raw := reader.read()) is not None:
+            prepared = prepare(raw, recipe, source, "train")
+            texts = prepared.texts.filter(prepared.reasons.is_null()).slice(0, wanted)
+            lengths.append(byte_lengths(texts))
+            counts.append(pc.list_value_length(tokenizer.encode(texts)).to_numpy().astype(np.int64))
+            wanted, left = wanted - len(texts), left - len(texts)
+        reader.close()
+    bytes_, tokens = np.concatenate(lengths), np.concatenate(counts)
+    if not bytes_.sum():
+        raise SourceExhausted(
+            f"{recipe.file}: source {source.id!r} has no document to measure: cleaning and judging keep none. "
+            "Loosen its `judge` or `where`, or remove it from the recipe."
+        )
+    value = tokens.sum() / bytes_.sum()
+    spread = float(np.sqrt(np.square(tokens - value * bytes_).sum()))
+    return Ratio(
+        source.id,
+        len(bytes_),
+        int(bytes_.sum()),
+        int(tokens.sum()),
+        spread / max(int(tokens.sum()), 1),
+        source.tokens_per_byte,
+    )
+
+
+def ratios_table(found: list[Ratio]) -> Table:
+    """A row for each source; first row the headings."""
+    table = [["source", "was", "measured", "error", "documents", "bytes", "tokens"]]
+    return table + [
+        [
+            each.source,
+            f"{each.before:.4g}",
+            written(each.value),
+            f"{each.error:.2%}",
+            f"{each.documents:,}",
+            f"{each.bytes:,}",
+            f"{each.tokens:,}",
+        ]
+        for each in found
+    ]
+
+
+def written(value: float) -> str:
+    """A ratio as it is written into a recipe, to four digits."""
+    return f"{value:.4f}" if value >= 0.1 else f"{value:.4g}"
+
+
+def header(recipe: Recipe, tokenizer: str, digest: str, found: list[Ratio]) -> str:
+    """Comments for the top of the recipe that say what was measured."""
+    rows = [
+        f"#   {each.source}: {written(each.value)}, give or take {each.error:.2%} "
+        f"({each.documents:,} documents, {each.bytes:,} bytes, {each.tokens:,} tokens; was {each.before:.4g})"
+        for each in found
+    ]
+    head = f"# tokens_per_byte of {recipe.name}: measured by `smollm3-mix calibrate` with {tokenizer} (sha256 {digest})"
+    return "\n".join([head, "# on documents as they come out of cleaning and judging:", *rows, ""])
