@@ -135,6 +135,8 @@ class _Grams:
             bound = min(limit for m, limit in limits.duplicates.items() if m >= n)
             found = self._likely_duplicates(repeated, (n - last) * self.tokens.scale, n, bound)
             found = self._judge_duplicates(found, n, limits.duplicates[n], bound)
+            if not len(found):
+                break
             repeated, last = np.zeros(len(counts), dtype=np.bool_), n
             repeated[found] = True
         return self.passed
@@ -200,24 +202,28 @@ class _Grams:
         found = np.flatnonzero(_least_of_longer(repeated, longer))
         rows = self.owner[found]
         found = found[(found + size <= self.tokens.first[rows + 1]) & (self.passed[rows] == 0)]
-        found = self._much(found, found, size, bound)
+        found = self._within(found, self._covered(found, size) > bound * _SLACK * self.chars)
         return found[crowd(self._keys(found, size)) > 1] if len(found) else found
 
-    def _much(self, found: Ints, counted: Ints, size: int, bound: float) -> Ints:
-        """Those found in documents whose tokens from the counted places on, `size` each, are more than the bound."""
-        upto = np.minimum(counted + size, np.append(counted[1:], len(self.owner)))
-        covered = self.tokens.places[upto] - self.tokens.places[counted]
-        chars = np.bincount(self.owner[counted], covered, minlength=len(self.chars))
-        return found[(chars > bound * _SLACK * self.chars)[self.owner[found]]]
+    def _covered(self, places: Ints, size: int) -> Floats:
+        """float64[rows]: code points of the tokens from the ascending places on, `size` each, none counted twice."""
+        upto = np.minimum(places + size, np.append(places[1:], len(self.owner)))
+        covered = self.tokens.places[upto] - self.tokens.places[places]
+        return np.bincount(self.owner[places], covered, minlength=len(self.chars)).astype(np.float64, copy=False)
+
+    def _within(self, places: Ints, chosen: Flags) -> Ints:
+        """Those of the places that are in documents marked in bool[rows]."""
+        return places[chosen[self.owner[places]]]
 
     def _judge_duplicates(self, found: Ints, n: int, limit: float, bound: float) -> Ints:
         """Those of the places where n-grams are repeated that may pass a later limit."""
         size = n * self.tokens.scale
         counted = found[later(self._keys(found, size))]
-        places = _apart(self._much(counted, counted, size, limit), size)
+        covered = self._covered(counted, size)
+        places = _apart(self._within(counted, covered > limit * _SLACK * self.chars), size)
         chars = np.bincount(self.owner[places], self._chars_at(places, size), minlength=len(self.chars))
         self.passed[(chars / np.maximum(self.chars, 1) > limit) & (self.passed == 0)] = n
-        return self._much(found, counted, size, bound)
+        return self._within(found, covered > bound * _SLACK * self.chars)
 
 
 def _least_of_longer(least: npt.NDArray[Value], longer: int) -> npt.NDArray[Value]:

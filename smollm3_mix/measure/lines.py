@@ -119,8 +119,10 @@ def fold(hashes: Hashes, begin: Ints) -> Hashes:
     """uint64[groups]: one hash for each run hashes[begin[j]:begin[j + 1]], none empty, which depends on their order."""
     if len(begin) < 2:
         return np.zeros(0, dtype=np.uint64)
-    place = np.arange(len(hashes)) - np.repeat(begin[:-1], np.diff(begin))
-    mixed = hashes + (place + 1).astype(np.uint64) * _GOLDEN
+    turn = np.arange(1, len(hashes) + 1, dtype=np.uint64)
+    turn *= _GOLDEN  # of a place in the block; less that of the run's first place, of a place in the run
+    mixed = hashes + turn
+    mixed -= np.repeat(begin[:-1].astype(np.uint64) * _GOLDEN, np.diff(begin))
     mixed ^= mixed >> np.uint64(32)
     mixed *= _SPREAD
     mixed ^= mixed >> np.uint64(29)
