@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         Unreadable,
     )
     from smollm3_mix.legacy import DatasetMerger
+    from smollm3_mix.loader import MixLoader, loader
     from smollm3_mix.mix import Mix, Stream, merge_states, open_mix
     from smollm3_mix.pack import cu_seqlens
     from smollm3_mix.packing import Packed, Windows, packed
@@ -47,6 +48,7 @@ _ROOMS = {
         "Unreadable",
     ),
     "legacy": ("DatasetMerger",),
+    "loader": ("MixLoader", "loader"),
     "mix": ("Mix", "Stream", "merge_states", "open_mix"),
     "pack": ("cu_seqlens",),
     "packing": ("Packed", "Windows", "packed"),
@@ -61,6 +63,7 @@ __all__ = [
     "MissingExtra",
     "Mix",
     "MixError",
+    "MixLoader",
     "OutputError",
     "Packed",
     "Recipe",
@@ -76,6 +79,7 @@ __all__ = [
     "__version__",
     "cu_seqlens",
     "load",
+    "loader",
     "merge_states",
     "open_mix",
     "packed",

@@ -263,6 +263,6 @@ def test_a_reader_without_its_lanes_in_the_state_is_refused(folder: Path) -> Non
     with pytest.raises(StateError) as refused:
         resumed(opened, [0, 1], left)
     assert str(refused.value) == (
-        "this state is of lanes [0, 2, 4, 6], but the stream reads lanes [0, 1]. "
+        "this state is of lanes [0, 2, 4, 6], but lanes [0, 1] are to be read. "
         "Load the state of the same lanes, or merge_states() of all."
     )

@@ -18,7 +18,7 @@ FLOORS = [
     ["report"],
     ["write"],
     ["verify"],
-    ["builder", "legacy", "packing", "publish"],
+    ["builder", "legacy", "loader", "packing", "publish"],
     ["cli"],
 ]
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
@@ -41,6 +41,7 @@ OUTSIDE = {
     "legacy": PURE | {"datasets", "huggingface_hub"},
     "publish": {"huggingface_hub"},
     "packing": PURE,
+    "loader": PURE | {"torch", "fsspec"},
     "cli": {"tqdm"},
 }
 

@@ -124,14 +124,9 @@ class Stream:
         Raises:
             StateError: the state is of another recipe, other files, another split or other limits, or lacks a lane.
         """
-        check_state(self._mix, state)
         mine = [lane.number for lane in self._lanes]
+        check_state(self._mix, state, mine)
         saved = {at["lane"]: at for at in state["lanes"]}
-        if not set(mine) <= saved.keys() | set(state["going"]):
-            raise StateError(
-                f"this state is of lanes {sorted(saved)}, but the stream reads lanes {sorted(mine)}. "
-                "Load the state of the same lanes, or merge_states() of all."
-            )
         fresh = []
         self._files = [_seen_file(self._mix, number) for number in mine]
         for lane, file in zip(self._lanes, self._files, strict=True):
@@ -204,15 +199,17 @@ class Stream:
         return unread
 
 
-def check_state(mix: "Mix", state: Mapping[str, Any]) -> None:
-    """Nothing, where the state was saved by this mix.
+def check_state(mix: "Mix", state: Mapping[str, Any], lanes: Sequence[int]) -> None:
+    """Nothing, where the state was saved by this mix and is of these lanes, or of more.
 
     Raises:
         StateError: it was not; the message shows the difference.
     """
     from smollm3_mix.recipe import Recipe
 
-    missing = [key for key in ("recipe", "fingerprint", "split", "limits", "lanes") if key not in state]
+    missing = [
+        key for key in ("recipe", "fingerprint", "split", "limits", "going", "turn", "lanes") if key not in state
+    ]
     if missing:
         raise StateError(f"this is no state of a mix: it has no {missing[0]!r}. Pass what state_dict() gave.")
     recipe = mix.recipe
@@ -231,6 +228,12 @@ def check_state(mix: "Mix", state: Mapping[str, Any]) -> None:
                 f"this state was saved with {name}={was.get(name)!r}, but the mix has {name}={value!r}. "
                 "Open the mix as it was."
             )
+    saved = {at["lane"] for at in state["lanes"]}
+    if not set(lanes) <= saved | set(state["going"]):
+        raise StateError(
+            f"this state is of lanes {sorted(saved)}, but lanes {sorted(lanes)} are to be read. "
+            "Load the state of the same lanes, or merge_states() of all."
+        )
 
 
 def _seen_file(mix: "Mix", lane: int) -> SeenFile | None:

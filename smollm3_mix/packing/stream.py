@@ -190,7 +190,8 @@ class _Line:
             unread, offset = len(self._edges) - 1 - document, at - int(self._edges[document])
         state = self.stream.state_dict(unread=unread)
         lane = state["lanes"][0]
-        lane |= {"documents": lane["records"], "records": self._windows, "offset": offset, "left": self.left}
+        lane |= {"documents": lane["records"], "offset": offset, "left": self.left}
+        lane |= {"windows": self._windows, "records": self._windows}
         return state
 
     def load_state_dict(self, state: Mapping[str, Any], saved: Mapping[str, Any]) -> None:
@@ -199,7 +200,9 @@ class _Line:
         lane = {**saved, "records": saved["documents"]}
         self.stream.load_state_dict({**mine, "going": [self.lane], "turn": self.lane, "lanes": [lane]})
         self._clear(saved["offset"], saved["left"])
-        self._windows = saved["records"]
+        self._windows = saved["windows"]
+        while self._windows < saved["records"] and self.next() is not None:
+            pass  # windows given after what is saved of the lane
 
     def _clear(self, offset: int, left: int) -> None:
         """Nothing taken; the first `offset` tokens of the next document have been given, or `left` were left."""

@@ -1,0 +1,330 @@
+"""The torch door: batches that no number of workers changes, shared out to any number of ranks, resumed exactly."""
+
+import itertools
+import json
+import logging
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from doors import write_recipe, write_sources
+
+import smollm3_mix
+from smollm3_mix import Mix, StateError, merge_states, open_mix
+
+pytest.importorskip("torch", reason="the torch door needs the extra torch")
+
+import torch.distributed
+import torch.multiprocessing
+from torch.utils.data import get_worker_info
+
+Key = tuple[str, str]
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning"),  # on a machine of few cores
+    pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning"),  # Arrow beside fork
+]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("loader")
+    write_sources(folder / "sources", rows=1800)
+    for lanes in (8, 12):
+        sources = [
+            {"id": name, "name": str(folder / "sources" / name), "weight": weight, "max_passes": passes}
+            for name, weight, passes in (("alpha", 0.5, 1), ("beta", 0.3, 2), ("gamma", 0.2, 3))
+        ]
+        write_recipe(folder / f"{lanes}.yaml", folder / "sources", lanes=lanes, datasets=sources, dedup={"exact": True})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def eight(folder: Path) -> Mix:
+    return open_mix(folder / "8.yaml")
+
+
+@pytest.fixture(autouse=True)
+def _no_ranks(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RANK", "WORLD_SIZE"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def keys(records: Any) -> list[Key]:
+    return [(record["source"], record["id"]) for record in records]
+
+
+def flat(batches: Any) -> list[Key]:
+    return [key for batch in batches for key in keys(batch)]
+
+
+def loader(mix: Any, batch_size: int = 24, rank: int = 0, world_size: int = 1, **more: Any) -> Any:
+    return smollm3_mix.loader(mix, batch_size, rank=rank, world_size=world_size, **more)
+
+
+# What comes out
+
+
+@pytest.mark.parametrize("workers", [0, 1, 3])
+def test_batches_are_the_stream_whatever_the_workers(eight: Mix, workers: int) -> None:
+    whole = keys(eight.stream())
+    assert len(whole) > 8 * 3 * 64  # several blocks of every lane
+    batches = list(loader(eight, num_workers=workers))
+    assert [len(batch) for batch in batches[:-1]] == [24] * (len(batches) - 1)
+    assert flat(batches) == whole
+
+
+def test_records_and_arrow_hold_the_same(eight: Mix) -> None:
+    records, arrow = (list(itertools.islice(loader(eight, format=form), 9)) for form in ("records", "arrow"))
+    assert [batch.to_pylist() for batch in arrow] == records
+    assert records[0] == list(itertools.islice(eight.stream(), 24))
+
+
+def test_every_number_of_ranks_gives_the_same_global_batches(folder: Path) -> None:
+    for lanes in (8, 12):
+        mix = open_mix(folder / f"{lanes}.yaml", max_samples=600)
+        whole = keys(mix.stream())
+        for ranks in (1, 2, 3, 4, 8):
+            for workers in (0, 1, 2, 4) if (lanes, ranks) == (8, 2) else (0,):
+                size = 2 * lanes // ranks
+                shares = [list(loader(mix, size, rank, ranks, num_workers=workers)) for rank in range(ranks)]
+                assert sorted(flat(batch for share in shares for batch in share)) == sorted(whole)
+                if lanes % ranks == 0:
+                    together = [sorted(flat(batches)) for batches in zip(*shares, strict=True)]
+                    assert together == [sorted(whole[at : at + 2 * lanes]) for at in range(0, len(whole), 2 * lanes)]
+
+
+def test_lanes_that_end_at_different_places_leave_the_round(folder: Path) -> None:
+    mix = open_mix(folder / "8.yaml", max_tokens=9000)
+    lengths = {len(list(mix.stream([lane]))) for lane in range(8)}
+    assert len(lengths) > 1
+    assert flat(loader(mix, 7, num_workers=3)) == keys(mix.stream())
+
+
+def test_collate_and_drop_last(eight: Mix) -> None:
+    assert list(itertools.islice(loader(eight, 5, collate_fn=len), 3)) == [5, 5, 5]
+    limited = open_mix(eight.recipe, max_samples=52)
+    assert list(loader(limited, 24, collate_fn=len)) == [24, 24, 4]
+    assert list(loader(limited, 24, collate_fn=len, drop_last=True)) == [24, 24]
+
+
+@pytest.mark.parametrize("context", ["spawn", "forkserver"])
+def test_workers_start_in_any_way(eight: Mix, context: str) -> None:
+    batches = itertools.islice(loader(eight, num_workers=2, multiprocessing_context=context), 20)
+    assert flat(batches) == keys(itertools.islice(eight.stream(), 480))
+
+
+def test_persistent_workers_begin_again(eight: Mix) -> None:
+    kept = loader(eight, num_workers=2, persistent_workers=True)
+    whole = keys(itertools.islice(eight.stream(), 240))
+    for _ in range(2):
+        assert flat(itertools.islice(kept, 10)) == whole
+    kept.load_state_dict(kept.state_dict())
+    assert flat(itertools.islice(kept, 1)) == keys(itertools.islice(eight.stream(), 240, 264))
+    assert flat(itertools.islice(kept, 10)) == whole
+
+
+# Resume
+
+
+@pytest.mark.parametrize(("size", "workers"), [(1, 0), (7, 0), (24, 2)])
+def test_resumes_after_every_batch(folder: Path, size: int, workers: int) -> None:
+    mix = open_mix(folder / "8.yaml", max_samples=2600 if workers else 700)
+    whole, first = keys(mix.stream()), loader(mix, size, num_workers=workers)
+    states = [first.state_dict()]
+    for _ in first:
+        states.append(json.loads(json.dumps(first.state_dict())))  # noqa: PERF401 - state_dict() moves with `first`
+    again = loader(mix, size)
+    for position in range(0, len(states), 1 if size == 1 and len(states) < 100 else 9):
+        again.load_state_dict(states[position])
+        assert flat(itertools.islice(again, 70)) == whole[position * size :][: 70 * size]
+    again.load_state_dict(states[-1])
+    assert list(again) == []
+
+
+def test_a_state_rests_on_an_older_one_where_asking_takes_long(eight: Mix, monkeypatch: pytest.MonkeyPatch) -> None:
+    from smollm3_mix.loader import workers
+
+    monkeypatch.setattr(workers, "PATIENCE", 10**9)
+    whole, first = keys(eight.stream()), loader(eight, 50)
+    list(itertools.islice(first, 20))
+    again = loader(eight, 50)
+    again.load_state_dict(first.state_dict())
+    assert flat(again) == whole[1000:]
+
+
+def test_a_state_of_two_by_two_goes_on_at_four_by_one_and_one_by_three(eight: Mix) -> None:
+    whole = keys(eight.stream())
+    states, given = [], []
+    for rank in range(2):
+        mine = loader(eight, 12, rank, 2, num_workers=2)
+        given += flat(itertools.islice(mine, 11))
+        states.append(json.loads(json.dumps(mine.state_dict())))
+    assert sorted(given) == sorted(whole[: 11 * 24])
+    merged = merge_states(states)
+    for ranks, workers in ((4, 1), (1, 3)):
+        rest = []
+        for rank in range(ranks):
+            mine = loader(eight, 24 // ranks, rank, ranks, num_workers=workers)
+            mine.load_state_dict(merged)
+            rest.append(list(mine))
+        first = [sorted(flat(batches)) for batches in itertools.islice(zip(*rest, strict=False), 10)]
+        assert first == [sorted(whole[at : at + 24]) for at in range(264, 504, 24)]
+        assert sorted(given + flat(batch for batches in rest for batch in batches)) == sorted(whole)
+
+
+def test_loaders_and_streams_take_each_others_states(eight: Mix) -> None:
+    whole, first = keys(eight.stream()), loader(eight, 13)
+    list(itertools.islice(first, 5))
+    reader = eight.stream()
+    reader.load_state_dict(first.state_dict())
+    assert keys(itertools.islice(reader, 20)) == whole[65:85]
+    first.load_state_dict(reader.state_dict())
+    assert flat(itertools.islice(first, 3)) == whole[85:124]
+
+
+def test_a_fresh_iteration_starts_over_and_the_state_follows_it(eight: Mix) -> None:
+    first = loader(eight)
+    start = first.state_dict()
+    one = flat(itertools.islice(first, 2))
+    assert flat(itertools.islice(first, 2)) == one
+    first.load_state_dict(start)
+    assert flat(itertools.islice(first, 2)) == one
+
+
+def test_states_beside_a_folder_for_what_dedup_remembers(folder: Path, tmp_path: Path) -> None:
+    mix = open_mix(folder / "8.yaml", seen_dir=tmp_path)
+    whole, first = keys(mix.stream()), loader(mix, num_workers=2)
+    list(itertools.islice(first, 9))
+    state = first.state_dict()
+    assert {lane["seen"]["file"] for lane in state["lanes"]} == {f"train-{lane:05d}.seen" for lane in range(8)}
+    again = loader(mix, num_workers=2)
+    again.load_state_dict(state)
+    assert flat(again) == whole[9 * 24 :]
+
+
+# Trouble
+
+
+class Killed:
+    """A mix one of whose workers kills itself after some reads."""
+
+    def __init__(self, mix: Mix, number: int) -> None:
+        self._mix, self._number = mix, number
+        self.recipe, self.split, self.asked, self.num_lanes = mix.recipe, mix.split, mix.asked, mix.num_lanes
+
+    def stream(self, lanes: Any) -> Any:
+        reader, reads = self._mix.stream(lanes), itertools.count()
+        original = reader.read
+
+        def read(rows: int) -> Any:
+            if get_worker_info() is not None and get_worker_info().id == 1 and next(reads) == 6:
+                os.kill(os.getpid(), self._number)
+            return original(rows)
+
+        reader.read = read
+        return reader
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="Windows has no signals to kill with")
+def test_a_killed_worker_is_an_error_and_the_run_goes_on_from_the_last_state(eight: Mix) -> None:
+    dying = loader(Killed(eight, signal.SIGKILL), 24, num_workers=2, multiprocessing_context="fork")
+    given: list[Key] = []
+
+    def train() -> None:
+        for batch in dying:
+            given.extend(keys(batch))
+
+    with pytest.raises(RuntimeError, match=r"DataLoader worker \(pid.*\) (is killed by signal|exited unexpectedly)"):
+        train()
+    assert given
+    again = loader(eight, 24, num_workers=2)
+    again.load_state_dict(dying.state_dict())
+    assert given + flat(again) == keys(eight.stream())
+
+
+def test_an_error_in_a_worker_is_raised_here(folder: Path, tmp_path: Path) -> None:
+    write_sources(tmp_path / "sources", rows=400)
+    mix = open_mix(write_recipe(tmp_path / "broken.yaml", tmp_path / "sources", lanes=2))
+    (tmp_path / "sources/alpha/0.parquet").write_bytes(b"no parquet any more")
+    with pytest.raises(smollm3_mix.SourceError, match="alpha"):
+        list(loader(mix, num_workers=2))
+
+
+def test_what_cannot_be_meant_is_refused(eight: Mix, folder: Path) -> None:
+    def message(*arguments: Any, error: type[Exception] = ValueError, **keywords: Any) -> str:
+        with pytest.raises(error) as refused:
+            loader(*arguments, **keywords)
+        return str(refused.value)
+
+    assert message(eight, 0) == "batch_size must be at least 1, got 0"
+    assert message(eight, num_workers=-1) == "num_workers must be at least 0, got -1"
+    assert message(eight, format="numpy") == "format must be records or arrow, got 'numpy'"
+    assert message(eight, 24, 2, 2) == "expected a rank from 0 to world_size - 1, got rank=2, world_size=2"
+    assert message(eight, 24, 0, None) == "give rank and world_size together or neither, got rank=0, world_size=None"
+    assert message(eight, 24, 3, 9) == (
+        "9 ranks cannot share 8 lanes: rank 8 and above would have none. Set `lanes` to a multiple of 9."
+    )
+    assert message(eight, error=TypeError, seed=3, lanes=2) == (
+        "the mix is open already; give seed, lanes to open_mix() instead"
+    )
+
+
+def test_states_of_other_mixes_and_ranks_are_refused_at_once(eight: Mix, folder: Path) -> None:
+    first = loader(eight, 8, 0, 2)
+    next(iter(first))
+    with pytest.raises(StateError) as refused:
+        loader(eight, 8, 1, 4).load_state_dict(first.state_dict())
+    assert str(refused.value) == (
+        "this state is of lanes [0, 2, 4, 6], but lanes [1, 5] are to be read. "
+        "Load the state of the same lanes, or merge_states() of all."
+    )
+    with pytest.raises(StateError, match="seed: 7 → 8"):
+        loader(folder / "8.yaml", seed=8).load_state_dict(first.state_dict())
+
+
+def test_idle_workers_and_uneven_ranks_are_said(eight: Mix, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, "smollm3_mix"):
+        given = flat(itertools.islice(loader(eight, 9, 0, 3, num_workers=5), 4))
+    assert [record.getMessage() for record in caplog.records] == [
+        (
+            "3 ranks read 8 lanes: ranks have 2 or 3 lanes, and those with fewer end sooner. "
+            "Set `lanes` to a multiple of 3."
+        ),
+        "rank 0 has 3 lanes, so 2 of its 5 workers are not started.",
+    ]
+    assert given == keys(itertools.islice(eight.stream([0, 3, 6]), 36))
+
+
+# Ranks
+
+
+def test_rank_and_world_size_come_from_the_environment(eight: Mix, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert smollm3_mix.loader(eight, 8).lanes == list(range(8))
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    assert smollm3_mix.loader(eight, 8).lanes == [1, 5]
+
+
+def _rank(rank: int, recipe: str, meeting: str, out: str) -> None:
+    torch.distributed.init_process_group("gloo", f"file://{meeting}", rank=rank, world_size=2)
+    made = smollm3_mix.loader(recipe if not rank else "only-rank-0-looks", 8)
+    found = flat(itertools.islice(made, 5))
+    Path(f"{out}{rank}").write_text(json.dumps([made.rank, made.lanes, found]), encoding="utf-8")
+    try:
+        smollm3_mix.loader("there-is-no-such-recipe", 8)
+    except smollm3_mix.RecipeError as error:
+        Path(f"{out}{rank}.error").write_text(str(error), encoding="utf-8")
+    torch.distributed.destroy_process_group()
+
+
+def test_with_torch_distributed_rank_0_finds_the_sources_for_all(folder: Path, eight: Mix, tmp_path: Path) -> None:
+    out = str(tmp_path / "rank-")
+    torch.multiprocessing.spawn(_rank, (str(folder / "8.yaml"), str(tmp_path / "meeting"), out), nprocs=2)
+    for rank in range(2):
+        mine = list(range(rank, 8, 2))
+        given = [list(key) for key in keys(itertools.islice(eight.stream(mine), 40))]
+        assert json.loads(Path(f"{out}{rank}").read_text(encoding="utf-8")) == [rank, mine, given]
+        assert "there-is-no-such-recipe" in Path(f"{out}{rank}.error").read_text(encoding="utf-8")
