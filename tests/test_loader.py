@@ -80,6 +80,9 @@ def test_records_and_arrow_hold_the_same(eight: Mix) -> None:
     records, arrow = (list(itertools.islice(loader(eight, format=form), 9)) for form in ("records", "arrow"))
     assert [batch.to_pylist() for batch in arrow] == records
     assert records[0] == list(itertools.islice(eight.stream(), 24))
+    columns = next(iter(loader(eight, format="torch")))
+    assert columns["tokens"].tolist() == [record["tokens"] for record in records[0]]
+    assert columns["text"] == [record["text"] for record in records[0]]
 
 
 def test_every_number_of_ranks_gives_the_same_global_batches(folder: Path) -> None:
@@ -112,12 +115,12 @@ def test_collate_and_drop_last(eight: Mix) -> None:
 
 @pytest.mark.parametrize("context", ["spawn", "forkserver"])
 def test_workers_start_in_any_way(eight: Mix, context: str) -> None:
-    batches = itertools.islice(loader(eight, num_workers=2, multiprocessing_context=context), 20)
+    batches = itertools.islice(loader(eight, num_workers=2, workers={"multiprocessing_context": context}), 20)
     assert flat(batches) == keys(itertools.islice(eight.stream(), 480))
 
 
 def test_persistent_workers_begin_again(eight: Mix) -> None:
-    kept = loader(eight, num_workers=2, persistent_workers=True)
+    kept = loader(eight, num_workers=2, workers={"persistent_workers": True})
     whole = keys(itertools.islice(eight.stream(), 240))
     for _ in range(2):
         assert flat(itertools.islice(kept, 10)) == whole
@@ -213,7 +216,7 @@ class Killed:
 
     def __init__(self, mix: Mix, number: int) -> None:
         self._mix, self._number = mix, number
-        self.recipe, self.split, self.asked, self.num_lanes = mix.recipe, mix.split, mix.asked, mix.num_lanes
+        self.num_lanes = mix.num_lanes
 
     def stream(self, lanes: Any) -> Any:
         reader, reads = self._mix.stream(lanes), itertools.count()
@@ -230,7 +233,7 @@ class Killed:
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="Windows has no signals to kill with")
 def test_a_killed_worker_is_an_error_and_the_run_goes_on_from_the_last_state(eight: Mix) -> None:
-    dying = loader(Killed(eight, signal.SIGKILL), 24, num_workers=2, multiprocessing_context="fork")
+    dying = loader(Killed(eight, signal.SIGKILL), 24, num_workers=2, workers={"multiprocessing_context": "fork"})
     given: list[Key] = []
 
     def train() -> None:
@@ -261,7 +264,7 @@ def test_what_cannot_be_meant_is_refused(eight: Mix, folder: Path) -> None:
 
     assert message(eight, 0) == "batch_size must be at least 1, got 0"
     assert message(eight, num_workers=-1) == "num_workers must be at least 0, got -1"
-    assert message(eight, format="numpy") == "format must be records or arrow, got 'numpy'"
+    assert message(eight, format="numpy") == "format must be records, arrow, torch, got 'numpy'"
     assert message(eight, 24, 2, 2) == "expected a rank from 0 to world_size - 1, got rank=2, world_size=2"
     assert message(eight, 24, 0, None) == "give rank and world_size together or neither, got rank=0, world_size=None"
     assert message(eight, 24, 3, 9) == (
@@ -296,6 +299,33 @@ def test_idle_workers_and_uneven_ranks_are_said(eight: Mix, caplog: pytest.LogCa
         "rank 0 has 3 lanes, so 2 of its 5 workers are not started.",
     ]
     assert given == keys(itertools.islice(eight.stream([0, 3, 6]), 36))
+
+
+def test_windows_of_tokens_go_through_it_too(folder: Path, tmp_path: Path) -> None:
+    tokenizers = pytest.importorskip("tokenizers", reason="windows are of a tokenizer's tokens")
+    words = ["alpha", "beta", "gamma", "word", *map(str, range(1800))]
+    vocabulary = {word: number for number, word in enumerate(["<|end_of_text|>", "?", *words])}
+    model = tokenizers.Tokenizer(tokenizers.models.WordLevel(vocabulary, unk_token="?"))
+    model.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    model.save(str(tmp_path / "tokenizer.json"))
+    windows = smollm3_mix.packed(folder / "8.yaml", tokenizer=tmp_path / "tokenizer.json", sequence_length=16)
+    whole = [window["input_ids"].tolist() for window in windows]
+    first, found, states = loader(windows, 8, num_workers=2, format="torch"), [], []
+    for batch in first:
+        found += batch["input_ids"].tolist()
+        states.append((len(found), json.loads(json.dumps(first.state_dict()))))
+    assert found == whole
+    again = loader(windows, 4, format="torch")
+    for count, state in states[::40]:
+        again.load_state_dict(state)
+        assert [row for batch in again for row in batch["input_ids"].tolist()] == whole[count:]
+    parts = []
+    for rank in range(2):
+        mine = loader(windows, 4, rank, 2)
+        list(itertools.islice(mine, 6))
+        parts.append(mine.state_dict())
+    again.load_state_dict(merge_states(parts))
+    assert [row for batch in again for row in batch["input_ids"].tolist()] == whole[48:]
 
 
 # Ranks

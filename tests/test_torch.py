@@ -15,11 +15,12 @@ from smollm3_mix import merge_states, open_mix
 pytest.importorskip("torch", reason="workers are torch's")
 stateful_dataloader = pytest.importorskip("torchdata.stateful_dataloader", reason="its states are tested")
 
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader  # noqa: E402 - only where there is torch
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning"),  # on a machine of few cores
     pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning"),  # Arrow beside fork
+    pytest.mark.filterwarnings("ignore:'set_vital' is deprecated:UserWarning"),  # torchdata calls it
     pytest.mark.filterwarnings("ignore:Length of IterableDataset:UserWarning"),
 ]
 

@@ -5,18 +5,20 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+import torch
 from torch.utils.data import DataLoader
 
 from smollm3_mix.loader.place import opened, place
 from smollm3_mix.loader.turns import Turns
-from smollm3_mix.loader.workers import Block, Blocks
-from smollm3_mix.mix import Mix
-from smollm3_mix.mix.stream import check_state
+from smollm3_mix.loader.workers import Block, Blocks, Laned
+from smollm3_mix.mix.states import check_lanes
 from smollm3_mix.recipe import Recipe
 
 log = logging.getLogger("smollm3_mix")
 
-FORMATS = ("records", "arrow")
+FORMATS = ("records", "arrow", "torch")
 
 
 class MixLoader:
@@ -36,26 +38,26 @@ class MixLoader:
 
     def __init__(
         self,
-        mix: Mix,
+        mix: Laned,
         batch_size: int,
-        *,
         num_workers: int,
         rank: int,
         world_size: int,
+        *,
         format: str,  # noqa: A002 - the word `datasets` uses
         collate_fn: Callable[[Any], Any] | None,
         drop_last: bool,
-        **workers: Any,
+        workers: Mapping[str, Any] | None,
     ) -> None:
         self.mix, self.batch_size, self.rank, self.world_size = mix, batch_size, rank, world_size
         self.lanes = list(range(mix.num_lanes))[rank::world_size]
         _check(batch_size, num_workers, format)
         _check_ranks(mix.num_lanes, num_workers, rank, world_size)
         self.num_workers = min(num_workers, len(self.lanes))
-        self._format, self._collate, self._drop_last, self._workers = format, collate_fn, drop_last, workers
-        with_none = mix.stream([])
-        self._header = with_none.state_dict()
-        with_none.close()
+        self._format, self._collate, self._drop_last, self._workers = format, collate_fn, drop_last, dict(workers or {})
+        first = mix.stream(self.lanes[:1])
+        self._header = first.state_dict()
+        first.close()
         self._place = self._start()
         self._loaded: Mapping[str, Any] | None = None
         self._kept: DataLoader[Any] | None = None
@@ -79,7 +81,8 @@ class MixLoader:
         Raises:
             StateError: it is of another mix, or lacks a lane of this rank.
         """
-        check_state(self.mix, state, self.lanes)
+        self.mix.stream([]).load_state_dict(state)  # reads nothing, and refuses what workers would
+        check_lanes(state, self.lanes)
         self._loaded = state
         self._place = Turns(self._header, self.lanes, state).state_dict()
 
@@ -91,7 +94,7 @@ class MixLoader:
             self._place = turns.state_dict()
             if batch.num_rows < self.batch_size and self._drop_last:
                 return
-            given = batch.to_pylist() if self._format == "records" else batch
+            given = _formatted(batch, self._format)
             yield given if self._collate is None else self._collate(given)
         self._place = turns.state_dict()
 
@@ -105,7 +108,7 @@ class MixLoader:
             Blocks(self.mix, lanes, state),
             batch_size=None,
             num_workers=self.num_workers,
-            **self._workers,
+            **(self._workers if self.num_workers else {}),
         )
         if state is None and self._workers.get("persistent_workers"):
             self._kept = data
@@ -113,7 +116,7 @@ class MixLoader:
 
 
 def loader(
-    recipe: Recipe | str | os.PathLike[str] | Mix,
+    recipe: Recipe | str | os.PathLike[str] | Laned,
     batch_size: int,
     *,
     num_workers: int = 0,
@@ -122,10 +125,7 @@ def loader(
     format: str = "records",  # noqa: A002 - the word `datasets` uses
     collate_fn: Callable[[Any], Any] | None = None,
     drop_last: bool = False,
-    prefetch_factor: int | None = None,
-    persistent_workers: bool = False,
-    multiprocessing_context: Any = None,
-    timeout: float = 0,
+    workers: Mapping[str, Any] | None = None,
     **fields: Any,
 ) -> MixLoader:
     """Batches of a mix, for one rank of a training run.
@@ -139,51 +139,48 @@ def loader(
     still that of the last batch.
 
     Args:
-        recipe: a `Recipe`, a path, the name of a shipped stage, or an opened `Mix`. With torch.distributed, rank 0
-            finds and pins the sources for all.
+        recipe: a `Recipe`, a path, the name of a shipped stage, an opened `Mix`, or what `packed` gives. With
+            torch.distributed, rank 0 finds and pins the sources of a recipe for all.
         batch_size: records in a batch of this rank.
         num_workers: worker processes of this rank; not more are started than it has lanes.
         rank: of this process; default: that of torch.distributed, else of RANK, else 0.
         world_size: number of ranks; default: likewise, of WORLD_SIZE, or 1.
-        format: `records` for lists of dicts with the columns of schema.RECORD, `arrow` for RecordBatches.
-        collate_fn: makes a batch of such a list or RecordBatch, in this process.
+        format: `records` for lists of dicts with the columns of schema.RECORD, `arrow` for RecordBatches, `torch` for
+            dicts of columns: numbers as tensors, windows of tokens as int32[batch_size, sequence_length + 1], the rest
+            as lists.
+        collate_fn: makes a batch of what `format` says, in this process.
         drop_last: leave out a last batch that is not full.
-        prefetch_factor: blocks of 64 records that each worker makes ahead; torch's default is 2.
-        persistent_workers: keep the workers for the next iteration from the start.
-        multiprocessing_context: how workers start: `fork`, `spawn`, `forkserver`, or a context; default: Python's.
-        timeout: seconds to wait for a worker before an error; 0: no end.
-        **fields: of `open_mix`: split, seed, lanes, max_samples, max_tokens, max_bytes, seen_dir, skip_unreadable,
-            token.
+        workers: how workers run, as `DataLoader` takes it: persistent_workers, multiprocessing_context, timeout,
+            prefetch_factor (of blocks of 64 records), worker_init_fn.
+        **fields: of `open_mix`, for a recipe: split, seed, lanes, max_tokens, seen_dir, and so on.
 
     Raises:
-        ValueError: batch_size, num_workers, format, rank or world_size cannot be meant, or there are more ranks than
-            lanes.
+        ValueError: an argument cannot be meant, or there are more ranks than lanes.
         TypeError: fields are given for a mix that is open.
         MixError: as `open_mix` raises it.
     """
-    own_rank, ranks = place(rank, world_size)
-    if isinstance(recipe, Recipe | str | os.PathLike):
-        mix = opened(recipe, shared=rank is None, **fields)
-    elif fields:
-        raise TypeError(f"the mix is open already; give {', '.join(fields)} to open_mix() instead")
-    else:
-        mix = recipe
-    workers: dict[str, Any] = {"timeout": timeout, "multiprocessing_context": multiprocessing_context}
-    if num_workers:
-        workers |= {"prefetch_factor": prefetch_factor, "persistent_workers": persistent_workers}
-    else:
-        workers = {}
+    mine, ranks = place(rank, world_size)
+    mix = opened(recipe, shared=rank is None, **fields)
+    dealt = (num_workers, mine, ranks)
     return MixLoader(
-        mix,
-        batch_size,
-        num_workers=num_workers,
-        rank=own_rank,
-        world_size=ranks,
-        format=format,
-        collate_fn=collate_fn,
-        drop_last=drop_last,
-        **workers,
+        mix, batch_size, *dealt, format=format, collate_fn=collate_fn, drop_last=drop_last, workers=workers
     )
+
+
+def _formatted(batch: pa.RecordBatch, form: str) -> Any:
+    if form == "records":
+        return batch.to_pylist()
+    return batch if form == "arrow" else {name: _tensor(batch[name]) for name in batch.schema.names}
+
+
+def _tensor(column: pa.Array) -> Any:
+    """A tensor of numbers, or of lists of one length of them; a list of anything else, or where any is null."""
+    wide = pa.types.is_fixed_size_list(column.type)
+    kind = column.type.value_type if wide else column.type
+    if column.null_count or not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
+        return column.to_pylist()
+    numbers = np.array(column.flatten() if wide else column)
+    return torch.from_numpy(numbers.reshape(len(column), -1) if wide else numbers)
 
 
 def _check(batch_size: int, num_workers: int, form: str) -> None:
@@ -193,7 +190,7 @@ def _check(batch_size: int, num_workers: int, form: str) -> None:
     if num_workers < 0:
         raise ValueError(f"num_workers must be at least 0, got {num_workers}")
     if form not in FORMATS:
-        raise ValueError(f"format must be {' or '.join(FORMATS)}, got {form!r}")
+        raise ValueError(f"format must be {', '.join(FORMATS)}, got {form!r}")
 
 
 def _check_ranks(lanes: int, num_workers: int, rank: int, world_size: int) -> None:

@@ -5,7 +5,9 @@ from typing import Any
 
 import torch.distributed
 
-from smollm3_mix.mix import Mix, open_mix
+from smollm3_mix.loader.workers import Laned
+from smollm3_mix.mix import open_mix
+from smollm3_mix.recipe import Recipe
 
 
 def place(rank: int | None, world_size: int | None) -> tuple[int, int]:
@@ -26,12 +28,17 @@ def place(rank: int | None, world_size: int | None) -> tuple[int, int]:
     return rank, world_size
 
 
-def opened(recipe: Any, *, shared: bool, **fields: Any) -> Mix:
+def opened(recipe: Recipe | str | os.PathLike[str] | Laned, *, shared: bool, **fields: Any) -> Laned:
     """The mix of a recipe, found and pinned by rank 0 for all ranks where `shared`, so that none can differ.
 
     Raises:
+        TypeError: fields are given for a mix that is open.
         MixError: the recipe or its sources cannot be read; on the other ranks as rank 0 found it.
     """
+    if not isinstance(recipe, Recipe | str | os.PathLike):
+        if fields:
+            raise TypeError(f"the mix is open already; give {', '.join(fields)} to open_mix() instead")
+        return recipe
     if not shared or not _distributed():
         return open_mix(recipe, **fields)
     found: list[Any] = [None]

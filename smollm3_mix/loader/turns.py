@@ -19,7 +19,7 @@ class Turns:
     The order is that of a `Stream` over the same lanes.
 
     Args:
-        header: state of a stream of no lanes.
+        header: state of a stream of some of the lanes.
         lanes: numbers of the lanes, rising.
         start: state to go on from; None: the start.
 

@@ -3,13 +3,11 @@
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import fsspec.asyn
 import pyarrow as pa
 from torch.utils.data import IterableDataset, get_worker_info
-
-from smollm3_mix.mix import Mix, Stream
 
 ROWS = 64
 """Records in a block, but for a lane's last; as many for every lane, so that none runs ahead of the others."""
@@ -17,6 +15,17 @@ ROWS = 64
 PATIENCE = 20
 """A block comes with its lane's state when asking for that took less than a twentieth of the time since the last one.
 To resume is to make again the records since, at most those 20 times."""
+
+
+class Laned(Protocol):
+    """What can be read lane by lane: a `Mix`, or what `packed` gives."""
+
+    @property
+    def num_lanes(self) -> int:
+        """Number of lanes."""
+
+    def stream(self, lanes: Sequence[int] | None = None) -> Any:
+        """Some lanes, with `read`, `state_dict`, `load_state_dict` and `close` as `Stream` has them."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +60,7 @@ class Blocks(IterableDataset):  # type: ignore[misc]  # torch may be missing whe
         state: of a stream of at least these lanes, to go on from; None: the start.
     """
 
-    def __init__(self, mix: Mix, lanes: Sequence[int], state: Mapping[str, Any] | None) -> None:
+    def __init__(self, mix: Laned, lanes: Sequence[int], state: Mapping[str, Any] | None) -> None:
         self._mix, self._lanes, self._state = mix, list(lanes), state
 
     def __iter__(self) -> Iterator[Block]:
@@ -73,10 +82,10 @@ class Blocks(IterableDataset):  # type: ignore[misc]  # torch may be missing whe
 class _Lane:
     """One lane on its way into blocks."""
 
-    def __init__(self, mix: Mix, lane: int, state: Mapping[str, Any] | None) -> None:
+    def __init__(self, mix: Laned, lane: int, state: Mapping[str, Any] | None) -> None:
         self.ended = False
         self._lane = lane
-        self._stream: Stream = mix.stream([lane])
+        self._stream = mix.stream([lane])
         self._state, self._opened = state, False
         self._seconds, self._asked = 0.0, 0.0
         self._ahead: pa.RecordBatch | None = None

@@ -52,6 +52,20 @@ def merge_states(states: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     return _with_cursor(around[0], _merged(begun, fresh=len(begun) < len(cursors)) if begun else None)
 
 
+def check_lanes(state: Mapping[str, Any], lanes: Iterable[int]) -> None:
+    """Nothing, where a stream's state is of these lanes, or of more.
+
+    Raises:
+        StateError: it lacks one.
+    """
+    saved, wanted = sorted(at["lane"] for at in state["lanes"]), sorted(lanes)
+    if not set(wanted) <= {*saved, *state["going"]}:
+        raise StateError(
+            f"this state is of lanes {saved}, but lanes {wanted} are to be read. "
+            "Load the state of the same lanes, or merge_states() of all."
+        )
+
+
 def _parts(state: Any, where: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Every state of a stream or of a dataset within `state`, with its place."""
     if isinstance(state, Mapping):

@@ -13,6 +13,7 @@ from smollm3_mix.errors import StateError
 from smollm3_mix.mix.chunk import Chunk, empty_batch, in_turn
 from smollm3_mix.mix.lane import Lane
 from smollm3_mix.mix.seen_file import SeenFile
+from smollm3_mix.mix.states import check_lanes
 from smollm3_mix.tally import Tally
 
 if TYPE_CHECKING:
@@ -125,7 +126,8 @@ class Stream:
             StateError: the state is of another recipe, other files, another split or other limits, or lacks a lane.
         """
         mine = [lane.number for lane in self._lanes]
-        check_state(self._mix, state, mine)
+        check_state(self._mix, state)
+        check_lanes(state, mine)
         saved = {at["lane"]: at for at in state["lanes"]}
         fresh = []
         self._files = [_seen_file(self._mix, number) for number in mine]
@@ -199,8 +201,8 @@ class Stream:
         return unread
 
 
-def check_state(mix: "Mix", state: Mapping[str, Any], lanes: Sequence[int]) -> None:
-    """Nothing, where the state was saved by this mix and is of these lanes, or of more.
+def check_state(mix: "Mix", state: Mapping[str, Any]) -> None:
+    """Nothing, where the state was saved by this mix.
 
     Raises:
         StateError: it was not; the message shows the difference.
@@ -228,12 +230,6 @@ def check_state(mix: "Mix", state: Mapping[str, Any], lanes: Sequence[int]) -> N
                 f"this state was saved with {name}={was.get(name)!r}, but the mix has {name}={value!r}. "
                 "Open the mix as it was."
             )
-    saved = {at["lane"] for at in state["lanes"]}
-    if not set(lanes) <= saved | set(state["going"]):
-        raise StateError(
-            f"this state is of lanes {sorted(saved)}, but lanes {sorted(lanes)} are to be read. "
-            "Load the state of the same lanes, or merge_states() of all."
-        )
 
 
 def _seen_file(mix: "Mix", lane: int) -> SeenFile | None:
