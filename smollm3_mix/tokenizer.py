@@ -12,13 +12,16 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from smollm3_mix.errors import MissingExtra, SourceError
+from smollm3_mix.errors import MissingExtra, RecipeError, SourceError
 from smollm3_mix.recipe import Counting, Recipe
 
 FILE = "tokenizer.json"
 
 ENDS = ("<|end_of_text|>", "<|endoftext|>", "</s>", "<eos>", "<|eos|>")
 """Tokens that end a document in the vocabularies of Llama 3, GPT-2 and SmolLM2, Llama 2 and Mistral, Gemma, others."""
+
+EOS = "auto"
+"""Stands for the one token of the vocabulary that is known to end a document (`ENDS`)."""
 
 TEXTS = 1024
 """Texts encoded at once, to bound what the encodings take beside their ids."""
@@ -146,6 +149,28 @@ def ending(counting: Counting, folder: str = "", token: str | bool | None = None
         which = f"several tokens that may end a document ({', '.join(found)})" if found else "no token known to end one"
         raise SourceError(f"tokenizer {counting.tokenizer}: it has {which}. Name it: eos=… (--eos), or `none`.")
     return found[0]
+
+
+def encoded(
+    recipe: Recipe, tokenizer: str | os.PathLike[str] | None, bos: str | None, eos: str | None, token: str | bool | None
+) -> Counting:
+    """How the tokens of a recipe's documents are made, with the tokens around each.
+
+    Raises:
+        RecipeError: no tokenizer is named anywhere.
+        SourceError: `eos` is auto and the tokenizer has no token, or several, known to end a text.
+    """
+    counting = recipe.tokens
+    if tokenizer is not None:
+        counting = Counting(os.fspath(tokenizer))
+    elif not isinstance(counting, Counting):
+        fault = "names no tokenizer; give one: tokenizer=FILE (--tokenizer FILE), or `tokens: {tokenizer: FILE}` in it"
+        raise RecipeError(recipe.file, [fault])
+    if bos is not None:
+        counting = replace(counting, bos=bos)
+    if eos == EOS:
+        return counting if counting.eos else replace(counting, eos=ending(counting, recipe.folder, token))
+    return replace(counting, eos=eos)
 
 
 @functools.lru_cache(maxsize=4)

@@ -69,6 +69,12 @@ def verify(folder: str | os.PathLike[str], evidence: Evidence | None = None) -> 
     place = _finished(folder)
     recipe = read(place / layout.RECIPE)
     saved = json.loads((place / layout.TALLY).read_bytes())
+    form = saved["request"].get("format", "parquet")
+    if form != "parquet":
+        raise OutputError(
+            f"{place} holds a mix in the format {form}; verify recounts those in Parquet. "
+            "Its counts stand in tally.json and README.md."
+        )
     verdict = Verdict(recipe, {})
     _check_files(place / layout.DATA, saved["files"], verdict)
     prints: dict[str, list[Prints]] = {}

@@ -190,8 +190,8 @@ def test_faults_of_the_caller(recipe_file, toy, tokenizer_file, tmp_path):
     with pytest.raises(RecipeError) as error:
         packed(recipe_file())
     assert str(error.value).endswith(
-        "toy.yaml: names no tokenizer; give one: packed(…, tokenizer=FILE), "
-        "or `tokens: {tokenizer: FILE}` in the recipe"
+        "toy.yaml: names no tokenizer; give one: tokenizer=FILE (--tokenizer FILE), "
+        "or `tokens: {tokenizer: FILE}` in it"
     )
     with pytest.raises(ValueError, match="sequence_length must be a whole number above 0, got 0"):
         toy(sequence_length=0)

@@ -7,6 +7,8 @@ from smollm3_mix import __version__
 from smollm3_mix.cli import calibrate, merge, plan, publish, verbs
 from smollm3_mix.recipe.values import BAD, Place, read_value
 from smollm3_mix.sources.terms import TERMS
+from smollm3_mix.tokenizer import EOS
+from smollm3_mix.write.forms import FORMATS
 
 
 def parser() -> argparse.ArgumentParser:
@@ -91,12 +93,20 @@ def _write(adders: Any) -> None:
         "Write a mix as Parquet that load_dataset opens. Repeated after a stop, it goes on.",
     )
     _recipe(verb)
-    verb.add_argument(
-        "--output-dir", required=True, metavar="DIR", help="new, empty, or of the same unfinished command"
+    where = verb.add_mutually_exclusive_group(required=True)
+    where.add_argument("--output-dir", metavar="DIR", help="new, empty, or of the same unfinished command")
+    where.add_argument(
+        "--by-source", metavar="DIR", help="the same, with a folder for each source and a recipe that mixes them anew"
     )
     _limits(verb)
     verb.add_argument("--processes", type=count, default=1, metavar="N", help="lanes written at once (default 1)")
     verb.add_argument("--part-bytes", type=count, metavar="N", help="bytes of text in a file (default 512MiB)")
+    verb.add_argument("--format", choices=FORMATS, default="parquet", help="texts, or tokens for a trainer's reader")
+    verb.add_argument("--tokenizer", metavar="T", help="counts tokens exactly: a file, a folder, or a Hub repository")
+    verb.add_argument("--bos", metavar="TOKEN", help="token before each document of token files (default none)")
+    verb.add_argument(
+        "--eos", metavar="TOKEN", default=EOS, help="token after each document of token files, or none (default auto)"
+    )
 
 
 def _verify(adders: Any) -> None:

@@ -11,6 +11,7 @@ from typing import Any, TextIO
 from tqdm import tqdm
 
 from smollm3_mix.cli.machine import open_files, peak_memory
+from smollm3_mix.errors import OutputError
 from smollm3_mix.mix import Mix, open_mix
 from smollm3_mix.mix.exhausted import short
 from smollm3_mix.recipe import Recipe, read
@@ -20,6 +21,8 @@ from smollm3_mix.verify import verify as recount
 from smollm3_mix.verify import write_report
 from smollm3_mix.write import Progress
 from smollm3_mix.write import write as write_mix
+from smollm3_mix.write.forms import BY_SOURCE
+from smollm3_mix.write.note import usage
 from smollm3_mix.write.run import PART_BYTES
 
 log = logging.getLogger("smollm3_mix")
@@ -58,10 +61,17 @@ def write(options: argparse.Namespace) -> int:
     """Write a mix, with a progress bar, and print the table of what came out."""
     recipe = _recipe(options)
     started = time.perf_counter()
+    if options.by_source and options.format != "parquet":
+        raise OutputError(f"--by-source stores texts, so it has no --format {options.format}. Leave one of them out.")
+    folder, form = options.by_source or options.output_dir, BY_SOURCE if options.by_source else options.format
     with _Bar(recipe, options) as bar:
         tallies = write_mix(
             recipe,
-            options.output_dir,
+            folder,
+            format=form,
+            tokenizer=options.tokenizer,
+            bos=options.bos,
+            eos=None if options.eos == "none" else options.eos,
             processes=options.processes,
             part_bytes=options.part_bytes or PART_BYTES,
             skip_unreadable=options.skip_unreadable,
@@ -77,8 +87,7 @@ def write(options: argparse.Namespace) -> int:
     held = tallies["validation"].total.given if "validation" in tallies else 0
     sys.stdout.write(
         f"Wrote {total.given:,} records ({total.given_tokens:,} tokens) and {held:,} of validation "
-        f"to {options.output_dir} in {time.perf_counter() - started:.1f} s.\n"
-        f'Load them: datasets.load_dataset("{options.output_dir}", split="train", streaming=True)\n'
+        f"to {folder} in {time.perf_counter() - started:.1f} s.\n" + usage(form, str(folder))
     )
     return 0
 

@@ -184,6 +184,11 @@ class Lane:
         self._ready, self._pulled = ready, state["skip"]
         self._taken = self._given + np.bincount(ready[: self._pulled], minlength=len(self.lines))
 
+    def waiting(self) -> list[pa.RecordBatch]:
+        """Documents of the current blocks that were accepted and not pulled, source by source, in the order laid."""
+        blocks = [(n, line.records()) for n, line in enumerate(self.lines) if line.accepted is not None]
+        return [block.slice(int(self._taken[n])) for n, block in blocks if int(self._taken[n]) < block.num_rows]
+
     def logs(self) -> dict[str, bytes]:
         """Verdicts of the first pass of every source that may be read again, by source id."""
         return {line.source.id: line.verdicts() for line in self.lines}

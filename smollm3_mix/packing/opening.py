@@ -8,16 +8,13 @@ from pathlib import Path
 
 from smollm3_mix.clean import Cleaning
 from smollm3_mix.dedup import Dedup
-from smollm3_mix.errors import OutputError, RecipeError
+from smollm3_mix.errors import OutputError
 from smollm3_mix.mix import Mix, open_mix
 from smollm3_mix.pack import Tokens
 from smollm3_mix.packing.stream import Windows
-from smollm3_mix.recipe import Counting, Recipe, Source, read
-from smollm3_mix.tokenizer import ending, pinned
+from smollm3_mix.recipe import Recipe, Source, read
+from smollm3_mix.tokenizer import EOS, encoded, pinned
 from smollm3_mix.write import layout
-
-EOS = "auto"
-"""Stands for the one token of the vocabulary that is known to end a document (`tokenizer.ENDS`)."""
 
 
 @dataclass(frozen=True)
@@ -70,15 +67,15 @@ def packed(
     max_bytes: int | None = None,
     skip_unreadable: bool = False,
     token: str | bool | None = None,
+    accept_terms: Sequence[str] | str | None = None,
 ) -> Packed:
     """The windows of a recipe, an opened mix, or a folder that `write` made.
 
-    Tokens are counted by the tokenizer, `bos` and `eos` included; so the shares of a recipe that weighs by tokens are
-    exact on what is given out. Documents are tokenized where they are read, in a worker's process if there is one.
+    The tokenizer counts the tokens, `bos` and `eos` included, so shares of tokens are exact on what is given out.
 
     Args:
         source: a `Recipe`, a path, the name of a shipped stage, a `Mix`, or a folder.
-        tokenizer: file, folder or Hub repository, as `Counting.tokenizer`; default: the one the recipe counts with.
+        tokenizer: file, folder or Hub repository; default: the one the recipe counts with.
         sequence_length: inputs of a window; it has one token more, the last target.
         bos: token put before each document; default: none, as SmolLM3 trained.
         eos: token put after each document; default: the one of the vocabulary that ends a text; None for none.
@@ -90,6 +87,7 @@ def packed(
         max_bytes: UTF-8 bytes of text of the whole mix.
         skip_unreadable: go on over the sources that can be read.
         token: of the Hub; default: the one that is logged in.
+        accept_terms: terms that you accept; see `open_mix`.
 
     Raises:
         MissingExtra: `tokenizers` is not installed.
@@ -111,30 +109,9 @@ def packed(
         max_bytes=max_bytes,
         skip_unreadable=skip_unreadable,
         token=token,
+        accept_terms=accept_terms,
     )
     return Packed(replace(mix, ids=True), sequence_length)
-
-
-def encoded(
-    recipe: Recipe, tokenizer: str | os.PathLike[str] | None, bos: str | None, eos: str | None, token: str | bool | None
-) -> Counting:
-    """How the tokens of a recipe's documents are made, with the tokens around each.
-
-    Raises:
-        RecipeError: no tokenizer is named anywhere.
-        SourceError: `eos` is auto and the tokenizer has no token, or several, known to end a text.
-    """
-    counting = recipe.tokens
-    if tokenizer is not None:
-        counting = Counting(os.fspath(tokenizer))
-    elif not isinstance(counting, Counting):
-        fault = "names no tokenizer; give one: packed(…, tokenizer=FILE), or `tokens: {tokenizer: FILE}` in the recipe"
-        raise RecipeError(recipe.file, [fault])
-    if bos is not None:
-        counting = replace(counting, bos=bos)
-    if eos == EOS:
-        return counting if counting.eos else replace(counting, eos=ending(counting, recipe.folder, token))
-    return replace(counting, eos=eos)
 
 
 def _meant(source: Recipe | str | os.PathLike[str], split: str) -> tuple[Recipe, str]:

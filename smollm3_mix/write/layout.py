@@ -6,7 +6,7 @@ While it is written, everything is in `.writing`, which `load_dataset` passes ov
     recipe.yaml   the recipe, every source pinned to the revision that was read
     exclude.txt   what the recipe excludes, where it does
     tally.json    counts by source and split, and the files
-    data/         {split}-{lane}-{part}.parquet
+    data/         {split}-{lane}-{part}.parquet, or the files of another form (`write.forms`)
 """
 
 import json
@@ -30,11 +30,6 @@ LIST = "exclude.txt"
 
 RESULT = (DATA, RECIPE, TALLY, CARD)
 """What a finished mix consists of, in the order in which it is moved into place."""
-
-
-def part_name(split: str, lane: int, part: int) -> str:
-    """File name of a part; in order of names, the records are in order of lanes."""
-    return f"{split}-{lane:05d}-{part:05d}.parquet"
 
 
 def replace(path: Path, content: bytes) -> None:

@@ -6,7 +6,6 @@ written again.
 """
 
 import json
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,14 +14,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from smollm3_mix.errors import MixError, OutputError
 from smollm3_mix.mix import Mix
 from smollm3_mix.mix.lane import Lane
-from smollm3_mix.schema import RECORD
 from smollm3_mix.tally import Tally
-from smollm3_mix.write.layout import DATA, part_name, replace, replace_json
+from smollm3_mix.write.forms import Form, Opened
+from smollm3_mix.write.layout import DATA, replace, replace_json
 
 GROUP_BYTES = 16 << 20
 GROUP_ROWS = 16_384
@@ -43,12 +41,14 @@ class LaneJob:
         lane: which of its lanes.
         work: the work folder.
         part_bytes: UTF-8 bytes of text at which a part ends (with the row group that reaches it).
+        form: the files that a part is written as.
     """
 
     mix: Mix
     lane: int
     work: str
     part_bytes: int
+    form: Form
 
     @property
     def label(self) -> str:
@@ -76,10 +76,9 @@ def write_lane(job: LaneJob, report: Report) -> Tally:
         if saved is not None:
             _restore(job, lane, saved)
         _forget_unfinished(job, part)
-        groups = _Groups(lane)
+        groups = _Groups(lane, waiting=job.form.waiting)
         while True:
-            path = work / DATA / part_name(job.mix.split, job.lane, part)
-            wrote = _write_part(path, groups, job.part_bytes, lambda: report(lane.tally(groups.ahead)))
+            wrote = _write_part(job, part, groups, lambda: report(lane.tally(groups.ahead)))
             done = not groups.more()
             if wrote:
                 part += 1
@@ -110,9 +109,10 @@ def read_state(job: LaneJob) -> dict[str, Any] | None:
 class _Groups:
     """The lane's records cut into row groups, at the same records however they are pulled."""
 
-    def __init__(self, lane: Lane) -> None:
+    def __init__(self, lane: Lane, *, waiting: bool) -> None:
         self._lane = lane
         self._rest: pa.RecordBatch | None = None
+        self._waiting = waiting
 
     @property
     def ahead(self) -> int:
@@ -120,14 +120,14 @@ class _Groups:
         return 0 if self._rest is None else self._rest.num_rows
 
     def more(self) -> bool:
-        """Whether any record is left."""
-        return self.ahead > 0 or self._lane.fill()
+        """Whether any record is left, or, if they are wanted, any document that waits."""
+        return self.ahead > 0 or self._lane.fill() or self._waiting
 
     def next(self) -> tuple[pa.Table, int] | None:
-        """The next row group and the bytes of its text; None at the end."""
+        """The next row group and the bytes of its text; None at the end. The last one is of what waits."""
         batches: list[pa.RecordBatch] = []
         rows = size = 0
-        while rows < GROUP_ROWS and size < GROUP_BYTES and self.more():
+        while rows < GROUP_ROWS and size < GROUP_BYTES and (self.ahead > 0 or self._lane.fill()):
             batch = self._rest if self._rest is not None else self._lane.pull(PULL).batch()
             sizes = np.cumsum(pc.binary_length(batch["text"]).to_numpy())
             full = int(np.searchsorted(sizes, GROUP_BYTES - size)) + 1
@@ -136,28 +136,25 @@ class _Groups:
             batches.append(batch.slice(0, take))
             rows += take
             size += int(sizes[take - 1])
+        if not batches and self._waiting:
+            self._waiting, batches = False, self._lane.waiting()
+            size = sum(pc.sum(pc.binary_length(batch["text"])).as_py() or 0 for batch in batches)
         return (pa.Table.from_batches(batches).combine_chunks(), size) if batches else None
 
 
-def _write_part(path: Path, groups: _Groups, part_bytes: int, after_group: Callable[[], None]) -> bool:
+def _write_part(job: LaneJob, part: int, groups: _Groups, after_group: Callable[[], None]) -> bool:
     """Whether there was anything to write; the part is whole and on disk under its own name."""
     first = groups.next()
     if first is None:
         return False
-    path.parent.mkdir(exist_ok=True)
-    aside = path.with_name(path.name + ".tmp")
     size = 0
-    with aside.open("wb") as file:
-        with pq.ParquetWriter(file, RECORD, **parquet_options()) as writer:
-            for table, text_bytes in _with(first, groups):
-                writer.write_table(table, row_group_size=table.num_rows)
-                size += text_bytes
-                after_group()
-                if size >= part_bytes:
-                    break
-        file.flush()
-        os.fsync(file.fileno())
-    aside.replace(path)
+    with Opened(job.form.open(Path(job.work) / DATA, f"{job.label}-{part:05d}")) as opened:
+        for table, text_bytes in _with(first, groups):
+            opened.add(table)
+            size += text_bytes
+            after_group()
+            if size >= job.part_bytes:
+                break
     return True
 
 
@@ -166,22 +163,6 @@ def _with(first: tuple[pa.Table, int], groups: _Groups) -> Iterator[tuple[pa.Tab
     while group is not None:
         yield group
         group = groups.next()
-
-
-def parquet_options() -> dict[str, Any]:
-    """How `datasets` writes Parquet: content-defined chunks, so that the Hub stores equal text once, and a page index.
-
-    pyarrow before 21 has no content-defined chunking; the files then hold the same records in other bytes.
-    """
-    options: dict[str, Any] = {"compression": "zstd", "write_page_index": True}
-    if int(pa.__version__.split(".")[0]) >= 21:
-        # min, max and normalisation as `datasets` 4 and later set them (config.DEFAULT_CDC_OPTIONS)
-        options["use_content_defined_chunking"] = {
-            "min_chunk_size": 256 * 1024,
-            "max_chunk_size": 1024 * 1024,
-            "norm_level": 0,
-        }
-    return options
 
 
 def _save(job: LaneJob, lane: Lane, groups: _Groups, parts: int, *, done: bool, tally: Tally) -> None:
@@ -219,6 +200,6 @@ def _log(job: LaneJob, kind: str, number: int) -> str:
 
 def _forget_unfinished(job: LaneJob, parts: int) -> None:
     """Remove parts that no state counts."""
-    for path in (Path(job.work) / DATA).glob(f"{job.label}-*"):
-        if path.name.endswith(".tmp") or int(path.stem.rsplit("-", 1)[1]) >= parts:
+    for path in (Path(job.work) / DATA).rglob(f"{job.label}-*"):
+        if path.name.endswith(".tmp") or int(path.name.split(".")[0].rsplit("-", 1)[1]) >= parts:
             path.unlink()

@@ -15,12 +15,15 @@ from typing import Any
 from smollm3_mix import __version__
 from smollm3_mix.errors import OutputError
 from smollm3_mix.mix import Mix, open_mix
-from smollm3_mix.recipe import Recipe, read
+from smollm3_mix.recipe import Counting, Recipe, read
 from smollm3_mix.report.plan import expected_bytes
 from smollm3_mix.sources.exclusion import entries_of
 from smollm3_mix.tally import Tally
-from smollm3_mix.write import layout
+from smollm3_mix.tokenizer import EOS, encoded, load
+from smollm3_mix.write import layout, stored
 from smollm3_mix.write.card import card
+from smollm3_mix.write.forms import BY_SOURCE, FORMATS, TOKEN_FORMATS, BySource, Form, Tables, Tokens
+from smollm3_mix.write.note import note
 from smollm3_mix.write.parts import LaneJob, write_lane
 
 PART_BYTES = 512 << 20
@@ -53,6 +56,7 @@ class Request:
         max_bytes: UTF-8 bytes of text of the whole mix.
         skip_unreadable: whether unreadable sources are left out.
         part_bytes: bytes of text in a part.
+        format: one of forms.FORMATS, or by-source.
     """
 
     fingerprint: str
@@ -61,6 +65,7 @@ class Request:
     max_bytes: int | None
     skip_unreadable: bool
     part_bytes: int
+    format: str = "parquet"
 
     def to_dict(self) -> dict[str, Any]:
         """The request as JSON."""
@@ -79,11 +84,15 @@ def write(
     processes: int = 1,
     skip_unreadable: bool = False,
     part_bytes: int = PART_BYTES,
+    format: str = "parquet",  # noqa: A002 - the word of the command line
+    tokenizer: str | os.PathLike[str] | None = None,
+    bos: str | None = None,
+    eos: str | None = EOS,
     token: str | bool | None = None,
     accept_terms: Sequence[str] | str | None = None,
     listener: Listener | None = None,
 ) -> dict[str, Tally]:
-    """Counts by split of the mix that now lies in `output_dir` as Parquet, with card, pinned recipe and tally.
+    """Counts by split of the mix that now lies in `output_dir`, with card, pinned recipe and tally.
 
     The bytes depend on the recipe, the limits and `part_bytes` alone. After an interruption the same call goes on
     behind the last whole part of each lane; over a finished result of the same request it returns at once.
@@ -99,37 +108,74 @@ def write(
         processes: lanes written at once, each in a process of its own if more than one.
         skip_unreadable: go on over the sources that can be read.
         part_bytes: bytes of text at which a file ends.
+        format: parquet; by-source: to be mixed again without the sources; nanotron or megatron: token files.
+        tokenizer: counts the tokens, and makes those of token files; default: as the recipe counts.
+        bos: token before each document of a token file; default: none.
+        eos: token after each document of a token file; default: the one of the vocabulary that ends a text.
         token: of the Hub; default: the one that is logged in.
         accept_terms: terms that you accept; see `open_mix`.
         listener: called in this process as the work goes on.
 
     Raises:
         OutputError: the folder holds something else, is in use, or cannot be written.
-        RecipeError, Unreadable, SourceExhausted, SourceError: as the mix raises them.
+        RecipeError, MissingExtra, Unreadable, SourceExhausted, SourceError: as the mix raises them.
     """
-    asked = recipe if isinstance(recipe, Recipe) else read(recipe)
-    asked = asked.with_(seed=seed, lanes=lanes)
-    request = Request(asked.fingerprint, max_samples, max_tokens, max_bytes, skip_unreadable, part_bytes)
+    asked = (recipe if isinstance(recipe, Recipe) else read(recipe)).with_(seed=seed, lanes=lanes)
+    asked = _counted(asked, format, tokenizer, bos, eos, token=token)
+    request = Request(asked.fingerprint, max_samples, max_tokens, max_bytes, skip_unreadable, part_bytes, format)
     folder = Path(output_dir)
-    done = _finished(folder, request)
-    if done is not None:
+    if (done := _finished(folder, request)) is not None:
         return done
     with layout.locked(folder) as work:
         mixes = _opened(asked, work, request, token=token, accept_terms=accept_terms)
-        tallies = _written(mixes, work, part_bytes, processes, listener or (lambda _: None))
+        tallies = _written(mixes, work, request, processes, listener or (lambda _: None))
         _commit(folder, work, mixes[0], request, tallies, token)
     layout.clear(folder)
     return tallies
 
 
-def _written(mixes: Sequence[Mix], work: Path, part_bytes: int, processes: int, listener: Listener) -> dict[str, Tally]:
+def _counted(
+    recipe: Recipe,
+    form: str,
+    tokenizer: str | os.PathLike[str] | None,
+    bos: str | None,
+    eos: str | None,
+    *,
+    token: str | bool | None,
+) -> Recipe:
+    """The recipe with the tokenizer that is asked for; a table has no token after a document unless one is named."""
+    if form not in (*FORMATS, BY_SOURCE):
+        raise ValueError(f"format must be one of {', '.join((*FORMATS, BY_SOURCE))}, got {form!r}")
+    if form not in TOKEN_FORMATS and tokenizer is None:
+        return recipe
+    end = eos if form in TOKEN_FORMATS or eos != EOS else None
+    return recipe.with_(tokens=encoded(recipe, tokenizer, bos, end, token))
+
+
+def _written(
+    mixes: Sequence[Mix], work: Path, request: Request, processes: int, listener: Listener
+) -> dict[str, Tally]:
     """Counts by split, once every part of every lane is in the work folder."""
-    jobs = [LaneJob(mix, lane, str(work), part_bytes) for mix in mixes for lane in range(mix.num_lanes)]
+    jobs = [
+        LaneJob(mix, lane, str(work), request.part_bytes, _form(mix, request.format))
+        for mix in mixes
+        for lane in range(mix.num_lanes)
+    ]
     tallies = _run(jobs, processes, listener)
     by_split: dict[str, Tally] = {}
     for job, tally in zip(jobs, tallies, strict=True):
         by_split[job.mix.split] = by_split.get(job.mix.split, Tally({})) + tally
     return by_split
+
+
+def _form(mix: Mix, form: str) -> Form:
+    """The files of a part. What is held out of a mix by source is a plain table: nobody mixes it anew."""
+    if form == BY_SOURCE and mix.split == "train":
+        return BySource(tuple(source.id for source in mix.recipe.active))
+    encoder = load(mix.recipe, mix.plan.token)
+    if form in TOKEN_FORMATS and encoder is not None and isinstance(mix.recipe.tokens, Counting):
+        return Tokens(form, encoder.vocab, mix.recipe.tokens.tokenizer)
+    return Tables()
 
 
 def _finished(folder: Path, request: Request) -> dict[str, Tally] | None:
@@ -178,6 +224,7 @@ def _opened_in(work: Path, asked: Recipe, request: Request, access: dict[str, An
         recipe = Recipe.from_dict(saved["recipe"])
     limits = {name: getattr(request, name) for name in ("max_samples", "max_tokens", "max_bytes")}
     train = open_mix(recipe, skip_unreadable=request.skip_unreadable, **access, **limits)
+    train = replace(train, ids=request.format in TOKEN_FORMATS)
     _check_room(train, work)
     if not (work.parent / layout.DATA).exists():  # there if a commit was interrupted
         (work / layout.DATA).mkdir(exist_ok=True)
@@ -264,7 +311,8 @@ def _commit(  # noqa: PLR0917 - called in one place only
 ) -> None:
     """Write card, recipe with its list, and tally, then move everything into place."""
     data = folder / layout.DATA if (folder / layout.DATA).exists() else work / layout.DATA
-    files = {path.name: path.stat().st_size for path in sorted(data.glob("*.parquet"))}
+    found = sorted(path for path in data.rglob("*") if path.is_file())
+    files = {path.relative_to(data).as_posix(): path.stat().st_size for path in found}
     summary = {
         "name": mix.plan.recipe.name,
         "request": request.to_dict(),
@@ -279,7 +327,11 @@ def _commit(  # noqa: PLR0917 - called in one place only
     if recipe.exclude is not None:
         layout.replace(work / layout.LIST, "".join(f"{entry}\n" for entry in entries_of(recipe, token)).encode())
         recipe = replace(recipe, exclude=replace(recipe.exclude, file=layout.LIST))
+    if request.format == BY_SOURCE:
+        summary["stored"] = stored.counted(recipe, data)
+        recipe = stored.recipe_over(recipe, data)
     layout.replace(work / layout.RECIPE, recipe.to_yaml().encode())
-    layout.replace(work / layout.CARD, card(recipe, summary).encode())
+    text = card(recipe, summary) if request.format == "parquet" else note(recipe, summary)
+    layout.replace(work / layout.CARD, text.encode())
     layout.replace_json(work / layout.TALLY, summary)
     layout.publish(folder)

@@ -1,0 +1,144 @@
+"""A mix stored by source: mixed again record for record, with no network, under other weights, on after a kill."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from smollm3_mix import SourceExhausted, open_mix
+from smollm3_mix.cli import main
+from smollm3_mix.errors import OutputError
+from smollm3_mix.recipe import read
+from smollm3_mix.verify import verify
+from smollm3_mix.write import parts, write
+
+
+def records(recipe, **options):
+    return list(open_mix(recipe, **options).stream())
+
+
+@pytest.mark.parametrize(
+    "top",
+    [
+        {},
+        {"weigh_by": "documents", "lanes": 3, "dedup": {"exact": True, "near": {"bands": 4, "rows": 2}}},
+        {"order": "iid", "shuffle": "none"},
+        {"holdout": {"fraction": 0.1}, "on_exhausted": "error"},
+        {"weighted": False},
+    ],
+    ids=["plain", "near", "iid", "holdout", "unweighted"],
+)
+def test_the_stored_mix_is_the_live_one_record_for_record(recipe_file, tmp_path, top):
+    recipe = recipe_file(sources={"b": {"id_field": "id"}, "a": {"keep": ["text"]}}, **top)
+    limits = {"max_tokens": 4_000}
+    write(recipe, tmp_path / "out", format="by-source", **limits)
+    live = records(recipe, **limits)
+    assert len(live) > 30
+    assert records(tmp_path / "out" / "recipe.yaml", **limits) == live
+
+
+def test_it_holds_for_any_smaller_limit_and_for_passes(recipe_file, tmp_path):
+    recipe = recipe_file(sources={"c": {"max_passes": 3}}, lanes=1)
+    write(recipe, tmp_path / "out", format="by-source")
+    stored = tmp_path / "out" / "recipe.yaml"
+    assert records(stored, max_samples=100) == records(recipe, max_samples=100)
+    assert records(stored) == records(recipe)
+
+
+def test_what_is_stored_is_what_was_given_and_what_waited(recipe_file, tmp_path):
+    tallies = write(recipe_file(), tmp_path / "out", format="by-source", max_tokens=4_000)
+    stored = json.loads((tmp_path / "out" / "tally.json").read_text())["stored"]
+    for source, counts in tallies["train"].sources.items():
+        assert stored[source]["documents"] == counts.given + counts.waiting
+        assert stored[source]["tokens"] >= counts.given_tokens
+    assert (tmp_path / "out" / "data" / "00-a" / "train-00000-00000.parquet").exists()
+
+
+def test_other_weights_mix_what_is_stored_until_a_source_ends(recipe_file, tmp_path):
+    write(recipe_file(), tmp_path / "out", format="by-source", max_tokens=6_000)
+    text = (tmp_path / "out" / "recipe.yaml").read_text()
+    given = yaml.safe_load(text)
+    for source, weight in zip(given["datasets"], (0.2, 0.5, 0.3), strict=True):
+        source["weight"] = weight
+    given["on_exhausted"] = "error"
+    (tmp_path / "out" / "other.yaml").write_text(yaml.safe_dump(given))
+    mix = open_mix(tmp_path / "out" / "other.yaml", max_tokens=1_500)
+    stream = mix.stream()
+    assert len(list(stream)) > 10
+    assert abs(stream.tally().given_shares()["b"] - 0.5) < 0.1
+    with pytest.raises(SourceExhausted, match="ran out after 1 pass"):
+        records(tmp_path / "out" / "other.yaml", max_tokens=6_000)
+
+
+def test_no_network_and_no_source_is_needed(recipe_file, tmp_path):
+    recipe = recipe_file()
+    expected = records(recipe, max_samples=50)
+    write(recipe, tmp_path / "out", format="by-source", max_samples=60)
+    (tmp_path / "sources").rename(tmp_path / "gone")
+    command = [sys.executable, "-m", "smollm3_mix.cli", "take", str(tmp_path / "out" / "recipe.yaml"), "--quiet"]
+    done = subprocess.run(
+        [*command, "--max-samples", "50"],
+        env={**os.environ, "HF_HUB_OFFLINE": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert [json.loads(line) for line in done.stdout.splitlines()] == expected
+
+
+def test_a_state_of_the_stored_mix_resumes(recipe_file, tmp_path):
+    write(recipe_file(), tmp_path / "out", format="by-source", max_samples=80)
+    mix = open_mix(tmp_path / "out" / "recipe.yaml", max_samples=80)
+    expected = list(mix.stream())
+    for place in (0, 1, 33, 79):
+        stream = mix.stream()
+        for _ in range(place):
+            next(iter(stream))
+        again = mix.stream()
+        again.load_state_dict(json.loads(json.dumps(stream.state_dict())))
+        assert list(again) == expected[place:]
+
+
+def test_it_goes_on_after_a_stop_to_the_same_bytes(recipe_file, tmp_path, monkeypatch):
+    monkeypatch.setattr(parts, "GROUP_ROWS", 20)
+    recipe = recipe_file(lanes=1, block={"rows": 40, "bytes": 40_000})
+    options = {"format": "by-source", "part_bytes": 6_000}
+    write(recipe, tmp_path / "whole", **options)
+    seen = []
+
+    def stop(progress):
+        seen.append(progress)
+        if len(seen) == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write(recipe, tmp_path / "cut", listener=stop, **options)
+    assert (tmp_path / "cut" / ".writing").exists()
+    write(recipe, tmp_path / "cut", **options)
+    whole = {p.relative_to(tmp_path / "whole"): p.read_bytes() for p in (tmp_path / "whole").rglob("*.parquet")}
+    assert whole == {p.relative_to(tmp_path / "cut"): p.read_bytes() for p in (tmp_path / "cut").rglob("*.parquet")}
+    assert {p.name for p in whole} >= {"train-00000-00000.parquet"}
+
+
+def test_the_command_line_stores_and_says_how_to_mix(recipe_file, tmp_path, capsys):
+    assert main(["write", str(recipe_file()), "--by-source", str(tmp_path / "out"), "--max-samples", "40"]) == 0
+    said = capsys.readouterr().out
+    assert said.endswith(
+        f"Mix them: smollm3-mix take {tmp_path / 'out'}/recipe.yaml, under any weights, without the sources.\n"
+    )
+    assert read(tmp_path / "out" / "recipe.yaml").tokens == "column"
+    for path in (tmp_path / "out" / "data" / "01-b").glob("*.parquet"):
+        assert set(pq.read_table(path)["source"].to_pylist()) == {"b"}
+    with pytest.raises(OutputError, match="holds a mix in the format by-source; verify recounts those in Parquet"):
+        verify(tmp_path / "out")
+    assert main(["write", str(recipe_file()), "--by-source", str(tmp_path / "x"), "--format", "megatron"]) == 1
+    assert "--by-source stores texts, so it has no --format megatron. Leave one of them out." in capsys.readouterr().err
+
+
+def test_an_unknown_format_is_refused(recipe_file, tmp_path):
+    with pytest.raises(ValueError, match="format must be one of parquet, nanotron, megatron, by-source, got 'mega'"):
+        write(recipe_file(), tmp_path / "out", format="mega")

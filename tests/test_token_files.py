@@ -1,0 +1,185 @@
+"""Token files: their bytes, and what the readers of the projects that they are for find in them."""
+
+import json
+import struct
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from small_tokenizer import save
+
+from smollm3_mix import OutputError, packed
+from smollm3_mix.cli import main
+from smollm3_mix.recipe import read
+from smollm3_mix.tokenizer import Tokenizer
+from smollm3_mix.write import parts, write
+from smollm3_mix.write.forms import Tokens, megatron_index
+
+EOS = "<|endoftext|>"
+
+
+def test_the_index_of_megatron_byte_by_byte():
+    expected = b"MMIDIDX\x00\x00" + struct.pack("<QBQQ", 1, 8, 3, 4)
+    expected += struct.pack("<3i", 5, 1, 7) + struct.pack("<3q", 0, 10, 12) + struct.pack("<4q", 0, 1, 2, 3)
+    assert megatron_index(np.array([5, 1, 7]), 2) == expected
+    assert megatron_index(np.array([], np.int64), 4)[9:18] == struct.pack("<QB", 1, 4)
+
+
+def test_tokens_take_the_bytes_that_each_project_takes():
+    sizes = {
+        form: [Tokens(form, vocab, "t").size for vocab in (65_499, 65_500, 65_536, 65_537)]
+        for form in (
+            "nanotron",
+            "megatron",
+        )
+    }
+    assert sizes == {"nanotron": [2, 2, 2, 4], "megatron": [2, 4, 4, 4]}
+
+
+@pytest.fixture
+def tokenizer_file(tmp_path):
+    pytest.importorskip("tokenizers", reason="writes with a tokenizer of its own: pip install tokenizers")
+    return save(tmp_path / "tokenizer.json")
+
+
+@pytest.fixture
+def made(recipe_file, tokenizer_file, tmp_path):
+    """A folder of a format, and the ids of every document of each lane, ends included."""
+
+    def make(form, **options):
+        recipe = recipe_file(lanes=2, holdout={"fraction": 0.1})
+        folder = tmp_path / form
+        tallies = write(recipe, folder, format=form, tokenizer=tokenizer_file, max_tokens=9_000, **options)
+        mix = packed(recipe, tokenizer=tokenizer_file, max_tokens=9_000).mix
+        documents = []
+        for lane in range(2):
+            stream, ids = mix.stream([lane]), []
+            while (batch := stream.read(100)).num_rows:
+                ids += batch["ids"].to_pylist()
+            documents.append(ids)
+        return folder, documents, tallies
+
+    return make
+
+
+def test_a_nanotron_folder_byte_by_byte(made):
+    folder, documents, tallies = made("nanotron")
+    total = 0
+    for lane, ids in enumerate(documents):
+        stem = folder / "data" / "train" / f"train-{lane:05d}-00000.ds"
+        assert stem.read_bytes() == b"".join(struct.pack(f"<{len(each)}H", *each) for each in ids)
+        ends = np.cumsum([len(each) for each in ids]).tolist()
+        assert stem.with_name(stem.name + ".index").read_bytes() == struct.pack(f"<{len(ends)}Q", *ends)
+        first, second, _ = stem.with_name(stem.name + ".metadata").read_text().split("\n")
+        assert first.endswith("tokenizer.json|2")
+        assert int(second) == ends[-1]
+        total += ends[-1]
+    assert total == tallies["train"].total.given_tokens
+    assert read(folder / "recipe.yaml").tokens.eos == EOS
+
+
+def test_datatrove_reads_a_nanotron_folder(made):
+    dataset = pytest.importorskip(
+        "datatrove.utils.dataset", reason="nanotron reads by datatrove: pip install datatrove"
+    )
+    pytest.importorskip("torch", reason="datatrove's reader gives tensors")
+    folder, documents, _ = made("nanotron")
+    data = str(folder / "data" / "train")
+    windows = dataset.DatatroveFolderDataset(
+        data, seq_len=31, filename_pattern="*.ds", token_size=2, return_positions=True
+    )
+    number = 0
+    for ids in documents:
+        line = [token for each in ids for token in each]
+        for start in range(0, len(line) - 31, 32):
+            found = windows[number]
+            assert found["input_ids"].tolist() == line[start : start + 32]
+            assert found["positions"].tolist()[0] == 0
+            number += 1
+    assert number == len(windows)
+
+
+def test_megatron_reads_a_megatron_folder(made, monkeypatch):
+    monkeypatch.setattr("warnings.warn", lambda *_, **__: None)  # of its optional parts, when it is imported
+    indexed = pytest.importorskip(
+        "megatron.core.datasets.indexed_dataset", reason="Megatron-LM's own reader: pip install megatron-core"
+    )
+    folder, documents, tallies = made("megatron")
+    total = 0
+    for lane, ids in enumerate(documents):
+        dataset = indexed.IndexedDataset(str(folder / "data" / "train" / f"train-{lane:05d}-00000"))
+        assert len(dataset) == len(ids)
+        assert dataset.document_indices.tolist() == list(range(len(ids) + 1))
+        assert [dataset[number].tolist() for number in range(len(ids))] == ids
+        total += int(dataset.sequence_lengths.sum())
+    assert total == tallies["train"].total.given_tokens
+
+
+def test_a_megatron_folder_byte_by_byte(made):
+    folder, documents, tallies = made("megatron")
+    for lane, ids in enumerate(documents):
+        stem = folder / "data" / "train" / f"train-{lane:05d}-00000"
+        lengths = np.array([len(each) for each in ids])
+        assert stem.with_suffix(".idx").read_bytes() == megatron_index(lengths, 2)
+        assert stem.with_suffix(".bin").read_bytes() == np.concatenate(ids).astype("<u2").tobytes()
+    shares, asked = tallies["train"].given_shares(), {"a": 0.6, "b": 0.3, "c": 0.1}
+    assert all(abs(shares[source] - asked[source]) < 0.05 for source in asked)
+
+
+def test_the_tokens_are_those_of_the_written_texts(made, recipe_file, tokenizer_file, tmp_path):
+    folder, _, _ = made("megatron", eos=None, bos="<|start|>")
+    assert read(folder / "recipe.yaml").tokens.bos == "<|start|>"
+    data = np.fromfile(folder / "data" / "train" / "train-00000-00000.bin", "<u2")
+    tokenizer = Tokenizer(str(tokenizer_file), bos="<|start|>")
+    assert data[0] == tokenizer.bos
+    assert tokenizer_file.exists()
+    assert 0 not in data.tolist()  # no end
+
+
+@pytest.mark.parametrize("form", ["nanotron", "megatron"])
+def test_it_goes_on_after_a_stop_to_the_same_bytes(recipe_file, tokenizer_file, tmp_path, monkeypatch, form):
+    monkeypatch.setattr(parts, "GROUP_ROWS", 20)
+    options = {"format": form, "tokenizer": tokenizer_file, "part_bytes": 6_000}
+    recipe = recipe_file(lanes=1)
+    write(recipe, tmp_path / "whole", **options)
+    seen = []
+
+    def stop(progress):
+        seen.append(progress)
+        if len(seen) == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write(recipe, tmp_path / "cut", listener=stop, **options)
+    write(recipe, tmp_path / "cut", **options)
+    whole = {p.relative_to(tmp_path / "whole"): p.read_bytes() for p in (tmp_path / "whole" / "data").rglob("*.*")}
+    assert len(whole) >= 4
+    assert whole == {p.relative_to(tmp_path / "cut"): p.read_bytes() for p in (tmp_path / "cut" / "data").rglob("*.*")}
+
+
+def test_the_command_line_writes_them_and_says_how_to_read(recipe_file, tokenizer_file, tmp_path, capsys):
+    out = str(tmp_path / "out")
+    line = ["write", str(recipe_file()), "--output-dir", out, "--format", "megatron", "--max-samples", "30"]
+    assert main([*line, "--tokenizer", str(tokenizer_file), "--eos", "none"]) == 0
+    said = capsys.readouterr().out
+    assert said.endswith(f"Read them: --data-path {out}/data/train/train-00000-00000 and so on, in Megatron-LM.\n")
+    assert "after each: nothing" in (tmp_path / "out" / "README.md").read_text()
+    files = json.loads((tmp_path / "out" / "tally.json").read_text())["files"]
+    assert "train/train-00000-00000.idx" in files
+    with pytest.raises(OutputError, match="holds megatron files, tokens already"):
+        packed(out, tokenizer=tokenizer_file)
+
+
+def test_parquet_with_a_tokenizer_counts_the_text_alone(recipe_file, tokenizer_file, tmp_path):
+    write(recipe_file(lanes=1), tmp_path / "out", tokenizer=tokenizer_file, max_samples=20)
+    table = pq.read_table(tmp_path / "out" / "data" / "train-00000-00000.parquet")
+    ids = Tokenizer(str(tokenizer_file)).encode(table["text"].combine_chunks())
+    assert np.diff(ids.offsets.to_numpy()).tolist() == table["tokens"].to_pylist()
+
+
+def test_token_files_need_a_tokenizer(recipe_file, tmp_path, capsys):
+    assert main(["write", str(recipe_file()), "--output-dir", str(tmp_path / "out"), "--format", "nanotron"]) == 1
+    assert capsys.readouterr().err.endswith(
+        "toy.yaml: names no tokenizer; give one: tokenizer=FILE (--tokenizer FILE), "
+        "or `tokens: {tokenizer: FILE}` in it\n"
+    )
