@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         StateError,
         Unreadable,
     )
+    from smollm3_mix.index import build_index
     from smollm3_mix.legacy import DatasetMerger
     from smollm3_mix.loader import MixLoader, loader
     from smollm3_mix.mix import Mix, Stream, merge_states, open_mix
@@ -47,6 +48,7 @@ _ROOMS = {
         "StateError",
         "Unreadable",
     ),
+    "index": ("build_index",),
     "legacy": ("DatasetMerger",),
     "loader": ("MixLoader", "loader"),
     "mix": ("Mix", "Stream", "merge_states", "open_mix"),
@@ -77,6 +79,7 @@ __all__ = [
     "Unreadable",
     "Windows",
     "__version__",
+    "build_index",
     "cu_seqlens",
     "load",
     "loader",

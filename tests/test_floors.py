@@ -17,7 +17,7 @@ FLOORS = [
     ["mix"],
     ["report"],
     ["write"],
-    ["verify"],
+    ["verify", "index"],
     ["builder", "legacy", "loader", "packing", "publish"],
     ["cli"],
 ]
@@ -37,6 +37,7 @@ OUTSIDE = {
     "report": PURE,
     "write": PURE | {"yaml"},
     "verify": PURE,
+    "index": PURE,
     "builder": PURE | {"datasets", "huggingface_hub"},
     "legacy": PURE | {"datasets", "huggingface_hub"},
     "publish": {"huggingface_hub"},

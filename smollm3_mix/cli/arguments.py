@@ -4,7 +4,7 @@ import argparse
 from typing import Any
 
 from smollm3_mix import __version__
-from smollm3_mix.cli import calibrate, merge, plan, publish, verbs
+from smollm3_mix.cli import calibrate, index, merge, plan, publish, verbs
 from smollm3_mix.recipe.values import BAD, Place, read_value
 from smollm3_mix.sources.terms import TERMS
 from smollm3_mix.tokenizer import EOS
@@ -23,6 +23,9 @@ def parser() -> argparse.ArgumentParser:
     _take(adders)
     _write(adders)
     _verify(adders)
+    built = _verb(adders, "index", index.index, index.SUMMARY)
+    index.add_arguments(built, count)
+    _terms(built)
     publish.add_push_arguments(_verb(adders, "push", publish.push, publish.PUSH))
     merge.add_arguments(_verb(adders, "merge", merge.merge, merge.SUMMARY), count)
     return top
@@ -50,6 +53,10 @@ def _recipe(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--skip-unreadable", action="store_true", help="go on over the sources that can be read, and say which cannot"
     )
+    _terms(verb)
+
+
+def _terms(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--accept-terms",
         action="append",

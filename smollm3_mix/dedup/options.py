@@ -1,6 +1,7 @@
 """What counts as a duplicate, and how much memory finding out may take."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 BYTES = 13
 """Bytes a key of a document takes: 8 for itself, 4 / 0.8 for its slot."""
@@ -42,6 +43,24 @@ class Near:
 
 
 @dataclass(frozen=True)
+class IndexPlace:
+    """A dedup index that was built before, to be looked up in.
+
+    Attributes:
+        at: folder, tried beside the recipe and then here, or a URL such as hf://datasets/<owner>/<name>/<folder>.
+        digest: of the index; filled in when the mix is opened. What stands in a recipe already must be the index's.
+    """
+
+    SHORTHAND: ClassVar[str] = "at"
+    at: str
+    digest: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.at:
+            raise ValueError("dedup.index.at: expected the folder of an index, got ''")
+
+
+@dataclass(frozen=True)
 class Dedup:
     """Which duplicates are dropped, and the memory that remembering may take.
 
@@ -50,11 +69,13 @@ class Dedup:
         near: drop near duplicates too; None = keep them.
         memory: bytes for the whole mix, divided evenly by its lanes: 13 a document for exact dedup, and 13 for each
             band of near dedup. So 1 GiB is 82 million documents, or 5.5 million with 14 bands.
+        index: of the same sources, cleaning, rules and dedup; dedup then spans all lanes and remembers nothing.
     """
 
     exact: bool = True
     near: Near | None = None
     memory: int = 2**30
+    index: IndexPlace | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.memory, bool) or not isinstance(self.memory, int) or self.memory < 1:
@@ -76,3 +97,8 @@ class Dedup:
         because texts are alike is no part of it.
         """
         return documents * self.keys * 2.0**-64
+
+    @property
+    def remembers(self) -> bool:
+        """Whether documents are remembered as they come: something is to be dropped, and no index says what."""
+        return self.index is None and self.keys > 0

@@ -19,9 +19,10 @@ from smollm3_mix.decontaminate import Contaminants
 from smollm3_mix.mix import Mix
 from smollm3_mix.mix.lane import Lane
 from smollm3_mix.mix.line import DROPPED_BEFORE, Line
-from smollm3_mix.mix.prepare import DUPLICATES, Accepted, accept, cleaned, prepare, remembers
+from smollm3_mix.mix.prepare import Accepted, accept, cleaned, prepare, remembers
 from smollm3_mix.recipe import Recipe, Source
 from smollm3_mix.sources import RawBlock, Reader, deal
+from smollm3_mix.sources.read import DUPLICATES
 
 PULL = 1024
 """Rows taken at once. What comes out does not depend on it."""
@@ -155,7 +156,15 @@ class Draws:
     def _line(self, place: int, source: Source) -> Drawn:
         resolved = self._mix.plan.resolved[source.id]
         parts = deal(resolved, 1, self.recipe.seed, shuffle=False)[0]
-        reader = Reader(source, resolved, parts, self.recipe.block, self._mix.plan.token, self._mix.plan.excluded)
+        reader = Reader(
+            source,
+            resolved,
+            parts,
+            self.recipe.block,
+            self._mix.plan.token,
+            self._mix.plan.excluded,
+            self._mix.plan.dropped,
+        )
         return Drawn(self._undeduped, place, source, reader, self._mix.plan.contaminants)
 
     def _settled(self, lines: Sequence[Drawn], drawn: pa.RecordBatch) -> pa.StringArray:
@@ -166,7 +175,7 @@ class Draws:
             near = self.recipe.dedup.near
             signatures = None if near is None else dedup.signatures(texts, near)
             codes = self._seen.first(dedup.fingerprints(texts), signatures, candidates)
-            names = pa.array([None, *DUPLICATES[1:]], pa.string()).take(pa.array(codes, pa.int64()))
+            names = pa.array(DUPLICATES, pa.string()).take(pa.array(codes, pa.int64()))
             reasons = pc.coalesce(reasons, names)
         reasons = pc.if_else(pc.equal(reasons, REPEAT), None, reasons)
         kept = reasons.is_null()

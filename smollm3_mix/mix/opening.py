@@ -99,7 +99,9 @@ class Mix:
                 parts = stored(resolved, self.num_lanes)[number]
             else:
                 parts = deal(resolved, self.num_lanes, recipe.seed, recipe.shuffle == "block")[number]
-            reader = Reader(source, resolved, parts, recipe.block, self.plan.token, self.plan.excluded)
+            reader = Reader(
+                source, resolved, parts, recipe.block, self.plan.token, self.plan.excluded, self.plan.dropped
+            )
             lines.append(Line(recipe, place, source, reader, number, self.split, encoding, self.plan.contaminants))
         seen = dedup.Seen(recipe.dedup, recipe.dedup.memory // self.num_lanes) if remembers(recipe) else None
         return Lane(recipe, lines, number, self.limits(number), seen, self._order(recipe, number))

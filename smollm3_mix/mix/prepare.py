@@ -16,13 +16,11 @@ from smollm3_mix.judge import judge
 from smollm3_mix.measure import words
 from smollm3_mix.recipe import Recipe, Source
 from smollm3_mix.sources import RawBlock
+from smollm3_mix.sources.read import DUPLICATES
 from smollm3_mix.tokenizer import Tokenizer
 
 HELD_OUT = {"train": "holdout", "validation": "not_holdout"}
 """Reason for a document that belongs to the other split."""
-
-DUPLICATES = ("", "duplicate", "near_duplicate")
-"""Reasons by the codes of `dedup.Seen.first`."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +86,7 @@ def prepare(
     start = cleaned(raw, source)
     texts, reasons = start.texts, start.reasons
     kept = reasons.null_count
-    near = recipe.dedup.near
+    near = recipe.dedup.near if recipe.dedup.remembers else None
     found = words(texts) if kept and near is not None else None  # one pass serves judge and signatures
     if kept:
         reasons = pc.coalesce(reasons, judge(texts, source.judge, found))
@@ -105,8 +103,8 @@ def prepare(
 
 
 def remembers(recipe: Recipe) -> bool:
-    """Whether the recipe has any dedup."""
-    return recipe.dedup.exact or recipe.dedup.near is not None
+    """Whether documents are remembered as they come."""
+    return recipe.dedup.remembers
 
 
 def cleaned(raw: RawBlock, source: Source) -> Prepared:
@@ -152,7 +150,7 @@ def admit(prepared: Prepared, seen: dedup.Seen | None) -> pa.StringArray:
     codes = seen.first(prepared.fingerprints, prepared.signatures, candidates)
     if not codes.any():
         return prepared.reasons
-    names = pa.array([None, *DUPLICATES[1:]], pa.string()).take(pa.array(codes, pa.int64()))
+    names = pa.array(DUPLICATES, pa.string()).take(pa.array(codes, pa.int64()))
     return pc.coalesce(prepared.reasons, names)
 
 

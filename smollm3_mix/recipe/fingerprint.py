@@ -5,7 +5,8 @@ In: seed, lanes, weigh_by, order, block, shuffle, tokens, dedup, holdout, on_exh
 data_files, revision, split, text_field, separator, id_field, where, keep, tokens_per_byte, tokens_field, max_passes,
 clean, judge, content, and whether it is available. Of a tokenizer the digest of its file, once that is pinned, in place
 of its name. Defaults count as if they were written, so a version with other defaults gives other fingerprints; but a
-list or a set of texts to keep out that a recipe does not have is not counted at all.
+list, a set of texts to keep out or a dedup index that a recipe does not have is not counted at all. Of an index that is
+pinned the digest counts, not its place.
 
 Out: file, folder, description, ignored; of a source kind (but for what `clean` and `judge` took from it), license,
 gated, deviation and the words of `unavailable`; comments, the order of keys and the way a number is written (1e-5 or
@@ -17,7 +18,7 @@ there; a pinned recipe is exact.
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from smollm3_mix.recipe.values import plain, show
@@ -44,6 +45,10 @@ def deciding(recipe: "Recipe") -> dict[str, Any]:
             del chosen[key]
     if recipe.exclude is not None and recipe.exclude.sha256 is not None:
         chosen["exclude"] = {"sha256": recipe.exclude.sha256}
+    if recipe.dedup.index is None:
+        del chosen["dedup"]["index"]
+    elif recipe.dedup.index.digest is not None:
+        chosen["dedup"]["index"] = {"digest": recipe.dedup.index.digest}
     sources = [{key: value for key, value in s.items() if key not in _NOT_OF_SOURCE} for s in whole["sources"]]
     for source in sources:
         source["unavailable"] = source["unavailable"] is not None
@@ -54,27 +59,31 @@ def deciding(recipe: "Recipe") -> dict[str, Any]:
 
 def digest(recipe: "Recipe") -> str:
     """SHA-256 of the canonical JSON of what decides the output, 64 hex digits."""
-    return hashlib.sha256(_canonical([_FORM, deciding(recipe)]).encode()).hexdigest()
+    return hashlib.sha256(canonical([_FORM, deciding(recipe)]).encode()).hexdigest()
 
 
 def differences(old: "Recipe", new: "Recipe") -> list[str]:
     """A line for each deciding value that differs, old before new; empty if and only if the fingerprints are equal."""
-    before, after = deciding(old), deciding(new)
-    ids = [[source["id"] for source in side["sources"]] for side in (before, after)]
-    for side in (before, after):
-        side["sources"] = {source.pop("id"): source for source in side["sources"]}
-    one, two = before["sources"], after["sources"]
-    common = [[source for source in side if source in one and source in two] for side in ids]
-    lines = [f"sources.{source}: weight {one[source]['weight']} → absent" for source in ids[0] if source not in two]
-    lines += [f"sources.{source}: absent → weight {two[source]['weight']}" for source in ids[1] if source not in one]
+    return compared(deciding(old), deciding(new))
+
+
+def compared(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """A line for each value that differs between two of what `deciding` gives, or of parts of it."""
+    one, two = ({source["id"]: source for source in side["sources"]} for side in (before, after))
+    common = [[source for source in side if source in one and source in two] for side in (one, two)]
+    lines = [f"sources.{source}: {_there(one[source])} → absent" for source in one if source not in two]
+    lines += [f"sources.{source}: absent → {_there(two[source])}" for source in two if source not in one]
     if common[0] != common[1]:
         lines.append(f"order of sources: {', '.join(common[0])} → {', '.join(common[1])}")
-    for side in (before, after):
-        side["sources"] = {source: side["sources"][source] for source in common[0]}
-    return lines + list(_compared("", before, after))
+    sides = [{**side, "sources": {id_: of[id_] for id_ in common[0]}} for side, of in ((before, one), (after, two))]
+    return lines + list(_compared("", *sides))
 
 
-def _canonical(value: Any) -> str:
+def _there(source: Mapping[str, Any]) -> str:
+    return f"weight {source['weight']}" if "weight" in source else "read"
+
+
+def canonical(value: Any) -> str:
     """JSON with sorted keys, in which 1 and 1.0 are the same."""
     return json.dumps(_whole(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
 
@@ -91,7 +100,7 @@ def _compared(key: str, old: Any, new: Any) -> Iterator[str]:
     if isinstance(old, dict) and isinstance(new, dict):
         for name in dict.fromkeys([*old, *new]):
             yield from _compared(f"{key}.{name}" if key else name, old.get(name, _ABSENT), new.get(name, _ABSENT))
-    elif _canonical(old) != _canonical(new):
+    elif canonical(old) != canonical(new):
         yield f"{key}: {_shown(old)} → {_shown(new)}"
 
 

@@ -84,6 +84,8 @@ def memory_line(recipe: Recipe) -> str:
     asked = recipe.dedup
     if not asked.keys:
         return ""
+    if asked.index is not None:
+        return f"Dedup looks rows up in the index at {asked.index.at}, over all lanes, and remembers nothing."
     each = asked.capacity(recipe.lanes)
     return (
         f"Dedup remembers {each * recipe.lanes:,} documents in {asked.memory:,} bytes, {each:,} in each of "

@@ -148,7 +148,7 @@ class Listing:
         doubted: list[BaseException] = []
 
         def ask() -> Any:
-            LISTINGS.wait(_endpoint(), REQUESTS)
+            LISTINGS.wait(endpoint(), REQUESTS)
             return make()
 
         def passes(error: BaseException) -> bool:
@@ -166,7 +166,7 @@ class Listing:
         from huggingface_hub.errors import EntryNotFoundError, GatedRepoError, LocalEntryNotFoundError
 
         def fetch(name: str) -> None:
-            RESOLVED.wait(_endpoint())
+            RESOLVED.wait(endpoint())
             try:
                 hf_hub_download(self._name, name, repo_type="dataset", revision=self.commit, token=self._token)
             except LocalEntryNotFoundError:
@@ -190,7 +190,7 @@ class Listing:
         from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
 
         def ask() -> Any:
-            LISTINGS.wait(_endpoint())
+            LISTINGS.wait(endpoint())
             return HfApi(token=self._token).dataset_info(self._name, revision=revision, expand=["sha", "gated"])
 
         try:
@@ -237,7 +237,8 @@ def _file_system(token: Token) -> Any:
     return HfFileSystem(endpoint=datasets.config.HF_ENDPOINT, token=token)
 
 
-def _endpoint() -> str:
+def endpoint() -> str:
+    """URL of the Hub."""
     from huggingface_hub import constants
 
     return constants.ENDPOINT
@@ -245,7 +246,7 @@ def _endpoint() -> str:
 
 def gated(name: str) -> str:
     """What to do about a gated repository."""
-    page = f"{_endpoint()}/datasets/{name}"
+    page = f"{endpoint()}/datasets/{name}"
     return f"it is gated: ask for access at {page}, then log in with `hf auth login` or set HF_TOKEN"
 
 
@@ -273,7 +274,7 @@ def hub_files(urls: Sequence[str], token: Token) -> tuple[File, ...]:
         repo, revision, _ = _split(missing[start])
 
         def ask(repo: str = repo, revision: str = revision, paths: Sequence[str] = tuple(some)) -> list[Any]:
-            LISTINGS.wait(_endpoint())
+            LISTINGS.wait(endpoint())
             return HfApi(token=token).get_paths_info(repo, list(paths), revision=revision, repo_type="dataset")
 
         for info in patiently(ask):

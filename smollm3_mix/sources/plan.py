@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from smollm3_mix.decontaminate import Contaminants
     from smollm3_mix.exclude import Excluded
     from smollm3_mix.recipe import Recipe, Source
+    from smollm3_mix.sources.dropped import Dropped
 
 
 Token = str | bool | None
@@ -138,6 +139,7 @@ class Plan:
         token: what readers of these files need; in no representation and no state.
         excluded: the recipe's list of what must not come out, read once for all who read lanes.
         contaminants: runs of words of the recipe's evaluations, likewise.
+        dropped: the recipe's dedup index, likewise.
     """
 
     recipe: Recipe
@@ -146,3 +148,4 @@ class Plan:
     token: Token = field(default=None, repr=False, compare=False)
     excluded: Excluded | None = field(default=None, repr=False, compare=False)
     contaminants: Contaminants | None = field(default=None, repr=False, compare=False)
+    dropped: Dropped | None = field(default=None, repr=False, compare=False)

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from smollm3_mix.dedup import DropSet
 from smollm3_mix.errors import SourceError
 from smollm3_mix.sources import lines, parquet, swh, tables
 from smollm3_mix.sources.files import broken, local, why
@@ -23,6 +24,7 @@ from smollm3_mix.sources.plan import Cursor, Fault, File, Part, Resolved, Span, 
 if TYPE_CHECKING:
     from smollm3_mix.exclude import Excluded
     from smollm3_mix.recipe import Block, Source
+    from smollm3_mix.sources.dropped import Dropped
 
 Decoder = Callable[[Span], Iterator[pa.RecordBatch]]
 
@@ -32,6 +34,9 @@ DECODERS: dict[str, Decoder] = {
     "csv": tables.read_csv,
     "arrow": tables.read_arrow,
 }
+
+DUPLICATES = (None, "duplicate", "near_duplicate")
+"""Reasons by the codes of `dedup.DropSet.codes` and `dedup.Seen.first`."""
 
 HELD = 1 << 26
 """Bytes that idle Parquet readers keep of their row groups, all together; the rest begin at their cursor again."""
@@ -43,8 +48,8 @@ class RawBlock:
 
     Attributes:
         texts: pa.StringArray[n]; null exactly where `reasons` is not.
-        reasons: pa.StringArray[n]: `where`, `excluded`, `invalid_utf8`, `not_text`, `blob_missing`, `undecodable`; null
-            where a row has a text.
+        reasons: pa.StringArray[n]: `where`, `excluded`, `invalid_utf8`, `not_text`, `blob_missing`, `undecodable`, and
+            of a dedup index `duplicate`, `near_duplicate`; null where a row has a text.
         ids: pa.StringArray[n], the source's own ids; None if it has none.
         meta: pa.StringArray[n], the kept columns as JSON objects; None if nothing is kept.
         tokens: pa.Int64Array[n], counts of `tokens_field`; None if the source names none.
@@ -53,7 +58,7 @@ class RawBlock:
         rows: int64[n], ascending row numbers in that shard.
         start: where the block begins.
         next: where to go on after it.
-        bytes: UTF-8 bytes of all texts.
+        bytes: UTF-8 bytes of all texts, those of duplicates included.
     """
 
     texts: pa.StringArray
@@ -84,6 +89,7 @@ class Reader:
         block: the recipe's block rule.
         token: for the Hub; None uses the saved login or `HF_TOKEN`.
         excluded: what must not come out.
+        dropped: the dedup index; its rows are not cleaned and judged first, as that was done when it was built.
     """
 
     def __init__(  # noqa: PLR0917 - as a plan has them
@@ -94,10 +100,11 @@ class Reader:
         block: Block,
         token: Token = None,
         excluded: Excluded | None = None,
+        dropped: Dropped | None = None,
     ) -> None:
         self.source, self.resolved, self.parts, self.block = source, resolved, tuple(parts), block
         self.cursor = Cursor()
-        self._token, self._excluded = token, excluded
+        self._token, self._excluded, self._dropped = token, excluded, dropped
         self._decoding: Iterator[pa.RecordBatch] | None = None
         self._held: list[pa.RecordBatch] = []
         self._contents = swh.Contents() if source.content == "swh" else None
@@ -224,6 +231,9 @@ class Reader:
             with self._naming(file):
                 texts, reasons = self._contents.texts(texts, reasons)
         numbers = rows.to_numpy()
+        size = int(_lengths(texts).sum())
+        if self._dropped is not None:
+            texts, reasons = _without(self._dropped.of(self.source.id, file.path), texts, reasons, numbers)
         self.cursor = Cursor(start.part, int(numbers[-1]) + 1)
         return RawBlock(
             texts=texts,
@@ -236,8 +246,19 @@ class Reader:
             rows=numbers,
             start=start,
             next=self.cursor,
-            bytes=int(_lengths(texts).sum()),
+            bytes=size,
         )
+
+
+def _without(
+    drops: DropSet | None, texts: pa.StringArray, reasons: pa.StringArray, rows: npt.NDArray[np.int64]
+) -> tuple[pa.StringArray, pa.StringArray]:
+    """Texts and reasons with those of duplicates put in; a reason that is there already stays."""
+    codes = None if drops is None else drops.codes(rows)
+    if codes is None or not codes.any():
+        return texts, reasons
+    reasons = pc.coalesce(reasons, pa.array(DUPLICATES, pa.string()).take(pa.array(codes)))
+    return pc.if_else(pa.array(codes == 0), texts, pa.scalar(None, pa.string())), reasons
 
 
 _resting: OrderedDict[int, weakref.ref[Reader]] = OrderedDict()

@@ -14,6 +14,7 @@ from smollm3_mix.errors import Unreadable
 from smollm3_mix.sources import local
 from smollm3_mix.sources.check import check
 from smollm3_mix.sources.deal import stored_lanes
+from smollm3_mix.sources.dropped import pin_index
 from smollm3_mix.sources.evaluations import pin_texts
 from smollm3_mix.sources.exclusion import pin
 from smollm3_mix.sources.files import broken, why
@@ -50,7 +51,7 @@ def resolve(
 
     Raises:
         ValueError: there are no terms of that name.
-        RecipeError: the recipe's list of what must not come out cannot be had, or is another one.
+        RecipeError: the recipe's list of what must not come out, or its dedup index, cannot be had or is another one.
         Unreadable: lists every source, or every set of evaluation texts, that cannot be read, and what to do.
     """
     recipe, excluded = pin(recipe, token)
@@ -67,7 +68,8 @@ def resolve(
     unread = {s.id: s.unavailable or "its weight is 0" for s in recipe.sources if s not in recipe.active}
     pinned = (recipe.without(faults) if faults else recipe).pinned({id_: one.revision for id_, one in resolved.items()})
     skipped = {s.id: (unread | faults)[s.id] for s in recipe.sources if s.id not in resolved}
-    return Plan(pinned, resolved, skipped, token, excluded, contaminants)
+    pinned, dropped = pin_index(pinned, token)
+    return Plan(pinned, resolved, skipped, token, excluded, contaminants, dropped)
 
 
 def look(recipe: Recipe, token: Token = None, *, agreed: bool = True) -> tuple[dict[str, Resolved], dict[str, str]]:

@@ -63,7 +63,7 @@ def complete(folder: Path) -> bool:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[Path]:
+def locked(folder: Path, flag: str = "--output-dir") -> Iterator[Path]:
     """The work folder, held by this process alone until the block ends, however it ends.
 
     SQLite's file lock is the one in the standard library that works on every platform and dies with its process.
@@ -76,13 +76,13 @@ def locked(folder: Path) -> Iterator[Path]:
         work.mkdir(parents=True, exist_ok=True)
         lock = sqlite3.connect(work / "lock", timeout=0, isolation_level=None)
     except (OSError, sqlite3.Error) as error:
-        raise OutputError(f"cannot write in {folder}: {error}. Choose another --output-dir.") from error
+        raise OutputError(f"cannot write in {folder}: {error}. Choose another {flag}.") from error
     try:
         try:
             lock.execute("BEGIN EXCLUSIVE")
         except sqlite3.OperationalError as error:
             raise OutputError(
-                f"{folder} is being written by another process ({error}). Wait for it, or choose another --output-dir."
+                f"{folder} is being written by another process ({error}). Wait for it, or choose another {flag}."
             ) from error
         yield work
     finally:

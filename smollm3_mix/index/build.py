@@ -1,0 +1,227 @@
+"""Both passes over all sources, and the index they leave in a folder."""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from smollm3_mix.dedup import DropSet
+from smollm3_mix.errors import OutputError, RecipeError
+from smollm3_mix.index.decide import BYTES, Numbers, RangeJob, decide_range, later_documents
+from smollm3_mix.index.units import Unit, is_whole, read_unit, remembering, segments, unit_jobs, units
+from smollm3_mix.recipe import Recipe, read
+from smollm3_mix.recipe.scope import digest, scope
+from smollm3_mix.sources import Plan
+from smollm3_mix.sources.dropped import DROPS, MANIFEST, Dropped, Entry
+from smollm3_mix.sources.resolve import resolve
+from smollm3_mix.write import layout
+
+KEYS = "keys"
+"""Folder of what pass one found. Nobody who reads the index needs it; a later build goes on from it."""
+
+MEMORY = 1 << 30
+
+Job = TypeVar("Job")
+Listener = Callable[[str, int, int], None]
+"""Called with what is done, how much of it, and of how much."""
+
+
+@dataclass(frozen=True)
+class Built:
+    """A finished index.
+
+    Attributes:
+        index: as a mix opens it.
+        units: parts of files whose keys it rests on.
+        read: those of them that were read for it; the others were there.
+    """
+
+    index: Dropped
+    units: int
+    read: int
+
+
+def build_index(
+    recipe: Recipe | str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    processes: int = 1,
+    memory: int = MEMORY,
+    accept_terms: Sequence[str] | str | None = None,
+    token: str | bool | None = None,
+    listener: Listener | None = None,
+) -> Built:
+    """The index that now lies in `out`: what of the recipe's sources is dropped as a duplicate, over all lanes.
+
+    A document is dropped if an earlier one has the same text, or shares a band with it, be that one dropped or not.
+    Earlier is by the recipe's order of sources, then files, then rows. The bytes depend on the sources and on what of
+    the recipe concerns their rows (see `recipe.scope`), not on lanes, seed, weights, processes or memory. Stopped and
+    called again it goes on: no part of a file is read twice, by later builds of a changed recipe neither.
+
+    Args:
+        recipe: a `Recipe`, a path, or the name of a shipped stage; a `dedup.index` that it names is not looked at.
+        out: new or empty folder, or one with an index, which is replaced.
+        processes: parts of files and ranges of keys worked on at once.
+        memory: bytes for the keys that are compared at once, by all processes together.
+        accept_terms: terms that you accept; see `open_mix`.
+        token: of the Hub; default: the one that is logged in.
+        listener: called in this process as the work goes on.
+
+    Raises:
+        OutputError: the folder holds something else, is in use, or cannot be written.
+        RecipeError: the recipe has faults, or no dedup.
+        Unreadable, SourceError: sources cannot be read.
+    """
+    asked = recipe if isinstance(recipe, Recipe) else read(recipe)
+    asked = remembering(asked)
+    if not asked.dedup.remembers:
+        raise RecipeError(asked.file, ["dedup: expected exact: true or near, got neither; there is nothing to index"])
+    if processes < 1 or memory < 1:
+        raise ValueError(f"processes and memory must be at least 1, got {processes} and {memory}")
+    if "://" in str(out):
+        raise OutputError(f"{out}: an index is built in a folder of this machine; upload {MANIFEST} and {DROPS} then")
+    folder = Path(out)
+    _check_ours(folder)
+    plan = resolve(asked, token=token, accept_terms=accept_terms)
+    with layout.locked(folder, "--out") as work:
+        keys = folder / KEYS
+        keys.mkdir(exist_ok=True)
+        _sweep(keys, work)
+        found = units(plan)
+        jobs = [job for job in unit_jobs(plan, found, keys) if not is_whole(Path(job.out))]
+        _run(read_unit, jobs, processes, listener, "pass 1, parts of files")
+        ranges = _ranges(plan.recipe, found, keys, work, memory // processes)
+        missing = [job for job in ranges if not is_whole(Path(job.out))]
+        _run(decide_range, missing, processes, listener, "pass 2, ranges of keys")
+        index = _composed(plan, found, ranges, keys, work / DROPS, folder)
+        _commit(folder, work, index)
+        for path in set(keys.iterdir()) - {keys / f"{unit.name}.arrow" for unit in found}:
+            path.unlink()
+    layout.clear(folder)
+    return Built(index, len(found), len(jobs))
+
+
+def _check_ours(folder: Path) -> None:
+    """Nothing, where a folder is new, empty, or holds an index or the beginning of one."""
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{folder} is a file. Choose an empty or new folder with --out.")
+    ours = {MANIFEST, DROPS, KEYS, layout.WORK}
+    strangers = sorted(path.name for path in folder.iterdir() if path.name not in ours) if folder.exists() else []
+    if strangers:
+        raise OutputError(
+            f"{folder} holds {strangers[0]!r}, which is no part of an index. Choose an empty or new folder with --out."
+        )
+
+
+def _sweep(keys: Path, work: Path) -> None:
+    """Remove what a killed build left unfinished."""
+    for path in [*keys.glob("*.tmp"), *work.glob("*.tmp")]:
+        path.unlink()
+
+
+def _ranges(recipe: Recipe, found: Sequence[Unit], keys: Path, work: Path, memory: int) -> list[RangeJob]:
+    """The jobs of pass two: as many ranges of each column as it takes for one to fit into the memory."""
+    dedup = recipe.dedup
+    paths = tuple(str(keys / f"{unit.name}.arrow") for unit in found)
+    counts = np.zeros(dedup.keys, np.int64)
+    for path in paths:
+        for segment in segments(path):
+            counts += np.diff(segment.ends)
+    name = digest([unit.name for unit in found])[:16]
+    jobs = []
+    for column, count in enumerate(counts.tolist()):
+        parts = max(1, -(-count * BYTES // memory))
+        edges = [2**64 * part // parts for part in range(parts + 1)]
+        for part in range(parts):
+            out = str(work / f"{name}-{column:02d}-{part}of{parts}.arrow")
+            jobs.append(RangeJob(column, edges[part], edges[part + 1] - 1, dedup, paths, out))
+    return jobs
+
+
+def _composed(  # noqa: PLR0917 - called in one place only
+    plan: Plan, found: Sequence[Unit], ranges: Sequence[RangeJob], keys: Path, drops: Path, folder: Path
+) -> Dropped:
+    """The index, its drop sets written: of each file, what any range has found."""
+    if drops.exists():
+        shutil.rmtree(drops)
+    exact = [later_documents(job.out) for job in ranges if job.column < job.dedup.exact]
+    near = [later_documents(job.out) for job in ranges if job.column >= job.dedup.exact]
+    files: dict[str, dict[str, Entry]] = {}
+    counts: dict[str, dict[str, int]] = {}
+    begin = 0
+    for number, source in enumerate(plan.recipe.active):
+        names = ("rows", "documents", "duplicates", "near_duplicates")
+        mine = counts.setdefault(source.id, dict.fromkeys(names, 0))
+        for place, file in enumerate(plan.resolved[source.id].files):
+            end = begin
+            while end < len(found) and found[end][:2] == (source.id, place):
+                for segment in segments(keys / f"{found[end].name}.arrow"):
+                    mine["rows"] += segment.read
+                    mine["documents"] += segment.documents
+                end += 1
+            same = _rows_of(exact, begin, end)
+            alike = np.setdiff1d(_rows_of(near, begin, end), same, assume_unique=True)
+            begin = end
+            if len(same) or len(alike):
+                mine["duplicates"] += len(same)
+                mine["near_duplicates"] += len(alike)
+                entry = _written(drops, DropSet(same, alike), f"{number:03d}/{place:06d}.rows")
+                files.setdefault(source.id, {})[file.path] = entry
+    return Dropped(str(folder), scope(plan.recipe), files, counts, plan.token)
+
+
+def _rows_of(later: Iterable[tuple[Numbers, Numbers]], begin: int, end: int) -> Numbers:
+    """uint32, ascending, each once: rows of units `begin` to `end`, which are all of one file."""
+    found = [np.empty(0, np.uint32)]
+    for unit, row in later:
+        low, high = np.searchsorted(unit, np.array([begin, end], np.uint32))
+        found.append(row[low:high])
+    return np.unique(np.concatenate(found))
+
+
+def _written(drops: Path, dropset: DropSet, at: str) -> Entry:
+    path, data = drops / at, dropset.to_bytes()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    return Entry(f"{DROPS}/{at}", len(dropset.duplicates), len(dropset.near), hashlib.sha256(data).hexdigest())
+
+
+def _commit(folder: Path, work: Path, index: Dropped) -> None:
+    """Put a new index in the place of the old one. Without a manifest there is no index, so a kill leaves none."""
+    manifest = folder / MANIFEST
+    manifest.unlink(missing_ok=True)
+    if (folder / DROPS).exists():
+        shutil.rmtree(folder / DROPS)
+    if (work / DROPS).exists():
+        os.replace(work / DROPS, folder / DROPS)  # noqa: PTH105 - one call for files and folders
+    layout.replace(manifest, index.to_json())
+
+
+def _run(
+    function: Callable[[Job], None], jobs: Sequence[Job], processes: int, listener: Listener | None, what: str
+) -> None:
+    """Each job done, in any order."""
+    tell = listener or (lambda *_: None)
+    tell(what, 0, len(jobs))
+    if processes == 1 or len(jobs) < 2:
+        for done, job in enumerate(jobs, 1):
+            function(job)
+            tell(what, done, len(jobs))
+        return
+    pool = ProcessPoolExecutor(min(processes, len(jobs)), mp_context=get_context("spawn"))
+    try:
+        left: set[Any] = {pool.submit(function, job) for job in jobs}
+        while left:
+            done_now, left = wait(left, return_when=FIRST_COMPLETED)
+            for future in done_now:
+                future.result()
+            tell(what, len(jobs) - len(left), len(jobs))
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
