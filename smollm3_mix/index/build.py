@@ -86,7 +86,9 @@ def build_index(
     if processes < 1 or memory < 1:
         raise ValueError(f"processes and memory must be at least 1, got {processes} and {memory}")
     if "://" in str(out):
-        raise OutputError(f"{out}: an index is built in a folder of this machine; upload {MANIFEST} and {DROPS} then")
+        raise OutputError(
+            f"{out}: an index is built in a folder of this machine; upload {MANIFEST} and {DROPS} from there"
+        )
     folder = Path(out)
     _check_ours(folder)
     plan = resolve(asked, token=token, accept_terms=accept_terms)

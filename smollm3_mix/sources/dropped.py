@@ -211,7 +211,7 @@ def fetched(place: str, token: Token) -> bytes:
         from huggingface_hub.errors import EntryNotFoundError, RepositoryNotFoundError, RevisionNotFoundError
 
         try:
-            return Path(patiently(lambda: local_copy(place, token), passing)).read_bytes()
+            return Path(local_copy(place, token)).read_bytes()
         except (EntryNotFoundError, RepositoryNotFoundError, RevisionNotFoundError) as error:
             raise FileNotFoundError(place) from error
     fs, path = _file_system(place, token)

@@ -1,0 +1,412 @@
+"""The dedup index: what it drops, against a plain reading of the rule; its bytes; stops, damage, strangers."""
+
+import hashlib
+import json
+import os
+import pickle
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import fsspec
+import numpy as np
+import pytest
+import yaml
+from conftest import WORDS, jsonl, parquet
+from hub import COMMIT, hub
+from hypothesis import given
+from hypothesis import strategies as st
+
+from smollm3_mix import build_index, open_mix
+from smollm3_mix.cli import main
+from smollm3_mix.dedup import DropSet, Near, agreement, fingerprints, signatures
+from smollm3_mix.errors import OutputError, RecipeError, SourceError, StateError
+from smollm3_mix.index import units
+from smollm3_mix.recipe import read
+
+NEAR = {"bands": 14, "rows": 4}
+
+
+def text(name: str, words: int = 60) -> str:
+    """Words drawn for a name, and for no other one alike."""
+    rng = np.random.default_rng(list(hashlib.sha256(name.encode()).digest()[:8]))
+    return " ".join(f"{WORDS[a]}{b}" for a, b in rng.integers([len(WORDS), 50], size=(words, 2)))
+
+
+def edited(original: str, every: int = 40) -> str:
+    """The text with one word in so many replaced."""
+    words = original.split()
+    words[5::every] = [f"other{n}" for n in range(len(words[5::every]))]
+    return " ".join(words)
+
+
+@pytest.fixture
+def corpus(tmp_path, monkeypatch):
+    """Sources a (Parquet, 5 files), b (JSON lines) and c, with copies and near copies within and across them."""
+    monkeypatch.chdir(tmp_path)
+    texts = {key: [text(f"{key}{n}") for n in range(count)] for key, count in (("a", 150), ("b", 80), ("c", 60))}
+    for n in range(0, 60, 4):
+        texts["c"][n] = texts["a"][2 * n]  # across sources
+        texts["b"][n] = edited(texts["a"][2 * n + 1])
+        texts["a"][140 - n // 6] = texts["a"][n + 1]  # across files, and so lanes
+    texts["b"][3], texts["b"][5] = "too short", edited(texts["b"][6])
+    parquet(tmp_path / "a", texts["a"], files=5)
+    jsonl(tmp_path / "b", texts["b"])
+    parquet(tmp_path / "c", texts["c"], files=1)
+    return texts
+
+
+def recipe(name="mine.yaml", ids="abc", **top):
+    """A recipe over the sources with these ids, that goes on until all have ended."""
+    content = {
+        "lanes": 2,
+        "seed": 7,
+        "block": {"rows": 16, "bytes": 8000},
+        "on_exhausted": "renormalise",
+        "judge": {"min_chars": 20},
+        "dedup": {"exact": True, "near": NEAR},
+        **top,
+        "datasets": [{"name": key, "id": key, "weight": 1 + place} for place, key in enumerate(ids)],
+    }
+    Path(name).write_text(yaml.safe_dump(content, sort_keys=False))
+    return name
+
+
+def indexed(name="looked.yaml", at="idx", **top):
+    """The same, which looks up in an index."""
+    dedup = top.pop("dedup", {"exact": True, "near": NEAR})
+    return recipe(name, dedup={**dedup, "index": at}, **top)
+
+
+def texts_of(mix):
+    return Counter(record["text"] for record in mix.stream())
+
+
+def tree(folder="idx"):
+    """Every file of an index that readers need."""
+    files = [Path(folder, "index.json"), *sorted(Path(folder, "drops").rglob("*.rows"))]
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
+def expected(texts, near, least=20):
+    """Verdict on each document by the rule, in words: who has an earlier one with its text, or one of its bands."""
+    import pyarrow as pa
+
+    rows = [(key, n, each) for key, of in texts.items() for n, each in enumerate(of) if len(each) >= least]
+    prints = fingerprints(pa.array([each for *_, each in rows]))[:, 0].tolist()
+    bands = signatures(pa.array([each for *_, each in rows]), near)
+    first_print, first_band, said = {}, {}, {}
+    for place, (key, n, _) in enumerate(rows):
+        alike = False
+        for band, value in enumerate(bands[place].tolist()):
+            first = first_band.setdefault((band, value), place)
+            alike |= first != place and agreement(bands[[place]], bands[[first]], near)[0] >= near.jaccard
+        same = first_print.setdefault(prints[place], place) != place
+        said[key, n] = "duplicate" if same else "near_duplicate" if alike else None
+    return said
+
+
+def said_by(built, sizes):
+    """Verdict on each row by the index; file paths are `<source>/part-00.parquet`, rows counted in each."""
+    said = {}
+    for key, (files, rows) in sizes.items():
+        each = -(-rows // len(files))
+        for number, file in enumerate(files):
+            dropset = built.index.of(key, f"{key}/{file}")
+            count = min(each, rows - number * each)
+            codes = np.zeros(count, int) if dropset is None else dropset.codes(np.arange(count))
+            said |= {(key, number * each + n): (None, "duplicate", "near_duplicate")[c] for n, c in enumerate(codes)}
+    return said
+
+
+SIZES = {
+    "a": ([f"part-{n:02d}.parquet" for n in range(5)], 150),
+    "b": (["all.jsonl"], 80),
+    "c": (["part-00.parquet"], 60),
+}
+
+
+@pytest.mark.parametrize("jaccard", [0.0, 0.7])
+def test_verdicts_are_those_of_the_rule_whatever_memory_is_at_hand(corpus, jaccard):
+    near = Near(**NEAR, jaccard=jaccard)
+    made = recipe(dedup={"exact": True, "near": {**NEAR, "jaccard": jaccard}})
+    built = build_index(made, "idx")
+    wanted = expected(corpus, near)
+    said = said_by(built, SIZES)
+    assert {place: verdict for place, verdict in said.items() if place in wanted} == wanted
+    assert said["b", 3] is None  # what the judge drops is no duplicate of anything
+    counts = Counter(wanted.values())
+    total = Counter()
+    for mine in built.index.counts.values():
+        total += Counter(mine)
+    assert (total["rows"], total["documents"]) == (290, 289)
+    assert (total["duplicates"], total["near_duplicates"]) == (counts["duplicate"], counts["near_duplicate"])
+    assert counts["duplicate"] >= 25
+    assert counts["near_duplicate"] >= 8
+    build_index(made, "small", memory=3000)  # many ranges of keys in place of one
+    assert tree("small") == tree("idx")
+
+
+def test_bytes_are_the_same_for_any_lanes_seed_weights_and_processes(corpus):
+    trees = []
+    for lanes, processes, more in ((1, 1, {}), (4, 2, {"seed": 99}), (16, 1, {"weigh_by": "documents"})):
+        build_index(recipe(lanes=lanes, **more), f"idx{lanes}", processes=processes)
+        trees.append(tree(f"idx{lanes}"))
+    assert trees[0] == trees[1] == trees[2]
+    assert len(trees[0]) == 4
+
+
+def test_any_number_of_lanes_gives_the_same_records_and_no_duplicate(corpus):
+    build_index(recipe(), "idx")
+    given = [texts_of(open_mix(indexed(lanes=lanes))) for lanes in (1, 4, 16)]
+    assert given[0] == given[1] == given[2]
+    assert set(given[0].values()) == {1}
+    # Of planted near duplicates, at least as many are found as by one lane that remembers.
+    live = texts_of(open_mix(recipe("live.yaml", lanes=1)))
+    pairs = [(corpus["a"][2 * n + 1], corpus["b"][n]) for n in range(0, 60, 4)]
+    found, lived = (sum(not (one in got and other in got) for one, other in pairs) for got in (given[0], live))
+    assert found >= lived >= 12
+    # Each document that is gone hangs together with one that came out.
+    assert sum(given[0].values()) >= 0.98 * sum(live.values())
+    dropped = open_mix(indexed(lanes=4))
+    stream = dropped.stream()
+    for _ in stream:
+        pass
+    said = Counter()
+    for counts in stream.tally().sources.values():
+        said += Counter(counts.dropped)
+    wanted = Counter(verdict for verdict in expected(corpus, Near(**NEAR)).values() if verdict)
+    assert said == wanted + Counter(too_short=1)
+
+
+def test_both_splits_are_compared_with_each_other(corpus):
+    build_index(recipe(), "idx")
+    mix = indexed(holdout={"fraction": 0.4})
+    train, held = (texts_of(open_mix(mix, split=split)) for split in ("train", "validation"))
+    assert min(len(train), len(held)) > 9
+    assert train + held == texts_of(open_mix(indexed("all.yaml")))
+
+
+def test_states_hold_nothing_of_dedup_and_go_on_at_any_record(corpus):
+    build_index(recipe(), "idx")
+    mix = open_mix(indexed(lanes=3))
+    whole = [record["id"] for record in mix.stream()]
+    for read_first in range(0, len(whole), 17):
+        stream = mix.stream()
+        given = [record["id"] for _, record in zip(range(read_first), stream, strict=False)]
+        state = json.loads(json.dumps(stream.state_dict()))
+        assert all(lane["seen"] == lane0["seen"] for lane in state["lanes"] for lane0 in state["lanes"])
+        again = pickle.loads(pickle.dumps(mix)).stream()
+        again.load_state_dict(state)
+        assert given + [record["id"] for record in again] == whole
+
+
+def test_the_index_is_part_of_the_recipe_s_fingerprint(corpus):
+    build_index(recipe(), "idx")
+    mix = open_mix(indexed())
+    digest = json.loads(Path("idx/index.json").read_text())["digest"]
+    assert mix.recipe.dedup.index.digest == digest
+    assert mix.recipe.fingerprint != open_mix(recipe("plain.yaml")).recipe.fingerprint
+    state = mix.stream().state_dict()
+    shutil.move("idx", "moved")  # its place is no part of it
+    moved = open_mix(indexed("moved.yaml", at="moved"))
+    assert moved.recipe.fingerprint == mix.recipe.fingerprint
+    moved.stream().load_state_dict(state)
+    assert read("looked.yaml").with_(seed=7).to_yaml().count("at: idx") == 1
+    parquet(Path("c"), [text(f"new{n}") for n in range(9)], files=1)
+    build_index(recipe(), "idx")
+    with pytest.raises(StateError, match=r"dedup\.index\.digest: "):
+        open_mix(indexed()).stream().load_state_dict(state)
+    pinned = {"exact": True, "near": NEAR, "index": {"at": "idx", "digest": digest}}
+    other = json.loads(Path("idx/index.json").read_text())["digest"]
+    with pytest.raises(RecipeError) as error:
+        open_mix(recipe("pinned.yaml", dedup=pinned))
+    assert str(error.value) == (
+        f"pinned.yaml: dedup.index: idx is not the index {digest[:12]}… that the recipe is pinned to, but "
+        f"{other[:12]}…; put the old one back, or take `digest` out"
+    )
+
+
+def test_an_index_of_another_mix_is_refused_with_what_differs(corpus):
+    build_index(recipe(ids="ab"), "idx")
+    with pytest.raises(RecipeError) as error:
+        open_mix(indexed(dedup={"exact": True, "near": {**NEAR, "bands": 9}}, clean="code"))
+    assert str(error.value).splitlines()[0] == (
+        "looked.yaml: dedup.index: the index at idx is of another mix. They differ, index before recipe, in:"
+    )
+    lines = [line.strip() for line in str(error.value).splitlines()[1:]]
+    assert "sources.c: absent → read" in lines
+    assert "dedup.near.bands: 14 → 9" in lines
+    assert "sources.a.clean.profile: 'prose' → 'code'" in lines
+    assert lines[-1] == (
+        "Mend the recipe; or build it with `smollm3-mix index looked.yaml --out idx` (what has not changed is not read "
+        "again)"
+    )
+    parquet(Path("a"), [text("x")], files=1)  # other files: another revision
+    with pytest.raises(RecipeError, match=r"sources\.a\.revision: 'files-\w+' → 'files-\w+'"):
+        open_mix(indexed(ids="ab"))
+
+
+def test_no_index_says_how_to_build_one(corpus):
+    with pytest.raises(RecipeError) as error:
+        open_mix(indexed())
+    assert str(error.value) == (
+        "looked.yaml: dedup.index: there is no index at idx; build it with `smollm3-mix index looked.yaml --out idx`"
+    )
+    build_index("looked.yaml", "idx")  # of the very recipe that will look up in it
+    assert texts_of(open_mix("looked.yaml"))
+
+
+def test_a_cut_off_or_damaged_index_is_found(corpus):
+    build_index(recipe(), "idx")
+    drops = sorted(Path("idx/drops").rglob("*.rows"))
+    whole = drops[0].read_bytes()
+    drops[0].write_bytes(whole[:-4])
+    with pytest.raises(RecipeError) as error:
+        open_mix(indexed())
+    assert str(error.value) == (
+        f"looked.yaml: dedup.index: idx/drops/000/{drops[0].name} has {len(whole) - 4} bytes, where index.json lists "
+        f"{len(whole)}; build it with `smollm3-mix index looked.yaml --out idx`"
+    )
+    drops[0].unlink()
+    with pytest.raises(RecipeError, match=rf"idx/drops/000/{drops[0].name} is gone, where index\.json lists "):
+        open_mix(indexed())
+    drops[0].write_bytes(b"\xff" + whole[1:])
+    with pytest.raises(SourceError) as damaged:
+        texts_of(open_mix(indexed()))
+    assert str(damaged.value) == (
+        f"the dedup index at {Path('idx').resolve()}: drops/000/{drops[0].name} has SHA-256 "
+        f"{hashlib.sha256(drops[0].read_bytes()).hexdigest()[:12]}…, where index.json lists "
+        f"{hashlib.sha256(whole).hexdigest()[:12]}…: it is damaged, or of another build. Build the index again: "
+        "`smollm3-mix index` writes it anew from what it has counted."
+    )
+    manifest = Path("idx/index.json")
+    for broken in (manifest.read_bytes()[:-9], b"[]", manifest.read_bytes().replace(b'"form": 1', b'"form": 9'), b""):
+        kept = manifest.read_bytes()
+        manifest.write_bytes(broken)
+        with pytest.raises(RecipeError, match=r"idx/index\.json is damaged, cut off or of another form; build it"):
+            open_mix(indexed())
+        manifest.write_bytes(kept)
+    assert build_index(recipe(), "idx").read == 0  # and what is known is written anew
+    assert texts_of(open_mix(indexed()))
+
+
+def test_a_new_source_does_not_have_the_others_read_again(corpus):
+    first = build_index(recipe(ids="ac"), "idx")
+    assert (first.read, first.units) == (6, 6)
+    second = build_index(recipe(ids="abc", seed=3), "idx")
+    assert (second.read, second.units) == (1, 7)
+    build_index(recipe(), "fresh")
+    assert tree("idx") == tree("fresh")
+    assert build_index(recipe(), "idx").read == 0
+    keys = sorted(Path("idx/keys").iterdir())
+    keys[0].write_bytes(keys[0].read_bytes()[:-100])  # cut off behind our back
+    assert build_index(recipe(), "idx").read == 1
+    assert build_index(recipe(judge={"min_chars": 30}), "idx").read == 7  # other rules, other documents
+    assert len(list(Path("idx/keys").iterdir())) == 7
+
+
+def test_long_files_are_cut_into_units_and_long_units_into_segments(corpus, monkeypatch):
+    build_index(recipe(), "idx")
+    monkeypatch.setattr(units, "UNIT", 2000)
+    monkeypatch.setattr(units, "HELD", 1500)
+    cut = build_index(recipe(), "cut")
+    assert cut.units > 20
+    assert tree("cut") == tree("idx")
+
+
+def test_killed_and_called_again_it_goes_on(corpus):
+    parquet(Path("d"), [text(f"d{n}") for n in range(3000)], files=30)
+    build_index(recipe(ids="abcd"), "whole")
+    command = [sys.executable, "-m", "smollm3_mix.cli", "index", "mine.yaml", "--out", "idx"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    while len(list(Path("idx/keys").glob("*.arrow"))) < 9 and process.poll() is None:
+        time.sleep(0.005)
+    process.send_signal(getattr(signal, "SIGKILL", signal.SIGTERM))
+    process.wait()
+    done = len(list(Path("idx/keys").glob("*.arrow")))
+    assert done >= 9
+    assert not Path("idx/index.json").exists()
+    built = build_index("mine.yaml", "idx")
+    assert (built.read, built.units) == (37 - done, 37)
+    assert tree("idx") == tree("whole")
+    assert sorted(path.name for path in Path("idx").iterdir()) == ["drops", "index.json", "keys"]
+
+
+def test_a_folder_of_something_else_is_left_alone(corpus):
+    Path("idx").mkdir()
+    Path("idx/thesis.tex").write_text("x")
+    with pytest.raises(OutputError) as error:
+        build_index(recipe(), "idx")
+    assert str(error.value) == (
+        "idx holds 'thesis.tex', which is no part of an index. Choose an empty or new folder with --out."
+    )
+    with pytest.raises(OutputError, match=r"idx/thesis\.tex is a file\. Choose an empty or new folder"):
+        build_index(recipe(), "idx/thesis.tex")
+    with pytest.raises(OutputError) as error:
+        build_index(recipe(), "s3://bucket/idx")
+    assert str(error.value) == (
+        "s3://bucket/idx: an index is built in a folder of this machine; upload index.json and drops from there"
+    )
+    with pytest.raises(RecipeError) as fault:
+        build_index(recipe(dedup={"exact": False}), "new")
+    assert str(fault.value) == (
+        "mine.yaml: dedup: expected exact: true or near, got neither; there is nothing to index"
+    )
+
+
+def test_an_index_at_any_url_is_read_from_there(corpus):
+    build_index(recipe(), "idx")
+    here = texts_of(open_mix(indexed()))
+    store = fsspec.filesystem("memory")
+    store.put("idx", "/indexes/one", recursive=True)
+    assert texts_of(open_mix(indexed(at="memory://indexes/one"))) == here
+    store.pipe("/indexes/one/drops/000/000004.rows", b"")
+    with pytest.raises(RecipeError, match=r"memory://indexes/one/drops/000/000004\.rows has 0 bytes"):
+        open_mix("looked.yaml")
+    with pytest.raises(RecipeError, match=r"there is no index at memory://indexes/none; build it with .* --out DIR"):
+        open_mix(indexed(at="memory://indexes/none"))
+
+
+def test_an_index_on_the_hub_is_pinned_to_its_commit(corpus, monkeypatch):
+    build_index(recipe(), "idx")
+    here = texts_of(open_mix(indexed()))
+    shutil.copytree("idx", "repo/stage1", ignore=shutil.ignore_patterns("keys"))
+    with hub("org/index", Path("repo").resolve()) as endpoint:
+        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", endpoint)
+        template = endpoint + "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
+        mix = open_mix(indexed(at="hf://datasets/org/index/stage1"))
+        assert mix.plan.dropped.place == f"hf://datasets/org/index@{COMMIT}/stage1"
+        assert texts_of(mix) == here
+        with pytest.raises(RecipeError, match="there is no index at hf://datasets/org/index/stage9; build it"):
+            open_mix(indexed(at="hf://datasets/org/index/stage9"))
+
+
+def test_the_command_shows_what_is_dropped(corpus, capsys):
+    assert main(["index", recipe(), "--out", "idx", "--memory", "1MiB"]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[0].split() == ["source", "rows", "documents", "duplicates", "near", "duplicates"]
+    assert [line.split()[:3] for line in shown[2:5]] == [["a", "150", "150"], ["b", "80", "79"], ["c", "60", "60"]]
+    assert shown[-1] == "Use it: `dedup: {index: idx}` in the recipe, beside what its dedup says now."
+    assert main(["plan", indexed()]) == 0
+    assert "Dedup looks rows up in the index at idx, over all lanes, and remembers nothing." in capsys.readouterr().out
+
+
+@given(
+    st.lists(st.integers(0, 2**32 - 1), unique=True),
+    st.lists(st.integers(0, 2**32 - 1), unique=True),
+    st.lists(st.integers(0, 2**33), unique=True, min_size=1),
+)
+def test_a_drop_set_says_of_each_row_what_its_lists_say(one, two, rows):
+    near = sorted(set(two) - set(one))
+    asked = np.array(sorted({*rows, *one[::2], *near[::2]}))
+    dropset = DropSet(np.array(sorted(one), np.uint32), np.array(near, np.uint32))
+    again = DropSet.from_bytes(dropset.to_bytes(), len(one))
+    assert again.codes(asked).tolist() == [1 if row in one else 2 if row in near else 0 for row in asked.tolist()]
+    assert dropset.nbytes == 4 * (len(one) + len(near))
