@@ -27,6 +27,7 @@ from smollm3_mix.dedup import DropSet, Near, agreement, fingerprints, signatures
 from smollm3_mix.errors import OutputError, RecipeError, SourceError, StateError
 from smollm3_mix.index import units
 from smollm3_mix.recipe import read
+from smollm3_mix.sources import dropped
 
 NEAR = {"bands": 14, "rows": 4}
 
@@ -172,8 +173,7 @@ def test_any_number_of_lanes_gives_the_same_records_and_no_duplicate(corpus):
     assert found >= lived >= 12
     # Each document that is gone hangs together with one that came out.
     assert sum(given[0].values()) >= 0.98 * sum(live.values())
-    dropped = open_mix(indexed(lanes=4))
-    stream = dropped.stream()
+    stream = open_mix(indexed(lanes=4)).stream()
     for _ in stream:
         pass
     said = Counter()
@@ -276,6 +276,7 @@ def test_a_cut_off_or_damaged_index_is_found(corpus):
     with pytest.raises(RecipeError, match=rf"idx/drops/000/{drops[0].name} is gone, where index\.json lists "):
         open_mix(indexed())
     drops[0].write_bytes(b"\xff" + whole[1:])
+    dropped._held.clear()  # an earlier test has read the whole one
     with pytest.raises(SourceError) as damaged:
         texts_of(open_mix(indexed()))
     assert str(damaged.value) == (

@@ -37,6 +37,8 @@ def to_yaml(recipe: Recipe) -> str:
     top = Block({key: plain(getattr(recipe, key)) for key in _TOP})
     top["judge"] = _judge(judge)
     top |= {key: plain(getattr(recipe, key)) for key in _TOP_AFTER_DEFAULTS}
+    if recipe.dedup.index is None:
+        del top["dedup"]["index"]
     top |= {key: plain(value) for key in _TOP_WHERE_USED if (value := getattr(recipe, key)) is not None}
     if not recipe.weighted:
         top["weighted"] = False
