@@ -1,12 +1,14 @@
 """The front door: the names it has, and what importing it costs."""
 
 import re
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 from doors import ROOT, run
 
 import smollm3_mix
+from smollm3_mix.errors import MissingExtra
 
 HEAVY = ["datasets", "pandas", "torch", "pyarrow", "numpy", "yaml", "huggingface_hub", "fsspec"]
 
@@ -27,7 +29,11 @@ def test_every_name_is_there_and_listed_in_order() -> None:
     # ruff's order: CONSTANTS, Classes, the rest
     assert names == sorted(names, key=lambda name: (not name.isupper(), not name[0].isupper(), name))
     for name in names:
-        assert getattr(smollm3_mix, name) is not None
+        if smollm3_mix._HOMES.get(name) == "loader" and find_spec("torch") is None:
+            with pytest.raises(MissingExtra, match=re.escape('needs torch. Type: pip install "smollm3_mix[torch]"')):
+                getattr(smollm3_mix, name)
+        else:
+            assert getattr(smollm3_mix, name) is not None
     assert set(names) <= set(dir(smollm3_mix))
 
 
