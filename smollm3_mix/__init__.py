@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from smollm3_mix.mix import Mix, Stream, merge_states, open_mix
     from smollm3_mix.pack import cu_seqlens
     from smollm3_mix.packing import Packed, Windows, packed
-    from smollm3_mix.publish import push
+    from smollm3_mix.publish import publish_recipe, push
     from smollm3_mix.recipe import Recipe
     from smollm3_mix.schema import RECORD
 
@@ -54,7 +54,7 @@ _ROOMS = {
     "mix": ("Mix", "Stream", "merge_states", "open_mix"),
     "pack": ("cu_seqlens",),
     "packing": ("Packed", "Windows", "packed"),
-    "publish": ("push",),
+    "publish": ("publish_recipe", "push"),
     "recipe": ("Recipe",),
     "schema": ("RECORD",),
 }
@@ -86,6 +86,7 @@ __all__ = [
     "merge_states",
     "open_mix",
     "packed",
+    "publish_recipe",
     "push",
 ]
 

@@ -340,3 +340,26 @@ def test_every_licence_of_the_shipped_recipes_is_judged_on_purpose():
         stated |= {source.get("license") for source in yaml.safe_load(path.read_text(encoding="utf-8"))["datasets"]}
     unknown = {each for each in stated if not licence(each).shared}
     assert unknown <= {None, "per file", "per document", "not stated"}
+
+
+PLAIN = """
+import smollm3_mix
+from datasets import IterableDataset, load_dataset
+whole = smollm3_mix.load(recipe, streaming=False)
+whole.push_to_hub("org/plain")
+same = [list(load_dataset("org/plain", split="train")) == list(whole)]
+if hasattr(IterableDataset, "push_to_hub"):  # datasets 4 and later
+    stream = smollm3_mix.load(recipe)
+    stream.push_to_hub("org/streamed")
+    given = sorted(record["id"] + record["text"] for record in stream)
+    same.append(sorted(r["id"] + r["text"] for r in load_dataset("org/streamed", split="train")) == given)
+print(json.dumps(same))
+"""
+
+
+def test_what_load_gives_can_be_pushed_by_datasets_itself(hub, recipe_file, tmp_path, monkeypatch):
+    for key, value in environment(hub).items():
+        monkeypatch.setenv(key, value)
+    assert set(run(PLAIN, tmp_path, hub.endpoint, recipe=recipe_file(lanes=2))) == {True}
+    names = {path for repo in hub.repos.values() for path in repo.tree()}
+    assert any(name.startswith("data/train-00000") for name in names)

@@ -27,6 +27,7 @@ def parser() -> argparse.ArgumentParser:
     index.add_arguments(built, count)
     _terms(built)
     publish.add_push_arguments(_verb(adders, "push", publish.push, publish.PUSH))
+    publish.add_recipe_arguments(_verb(adders, "publish-recipe", publish.publish_recipe, publish.RECIPES))
     merge.add_arguments(_verb(adders, "merge", merge.merge, merge.SUMMARY), count)
     return top
 

@@ -5,6 +5,8 @@ import sys
 
 PUSH = "Push a written mix to the Hub as a dataset that loads with no code. Repeated after a stop, it goes on."
 
+RECIPES = "Publish recipes on the Hub: load_dataset streams them live for whoever has this package."
+
 
 def add_push_arguments(verb: argparse.ArgumentParser) -> None:
     """What can be typed after `push`."""
@@ -14,6 +16,18 @@ def add_push_arguments(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--revision", metavar="BRANCH", help="branch to push to (default main)")
     add_access_arguments(verb)
     verb.add_argument("--replace", action="store_true", help="put it in the place of another mix of that name")
+
+
+def add_recipe_arguments(verb: argparse.ArgumentParser) -> None:
+    """What can be typed after `publish-recipe`."""
+    verb.add_argument("repository", metavar="OWNER/NAME", help="dataset repository; made if it is not there")
+    verb.add_argument(
+        "recipes", nargs="*", metavar="RECIPE", help="files or names of shipped ones (default: all shipped)"
+    )
+    verb.add_argument(
+        "--legacy-script", action="store_true", help="also put a script for datasets 3 on the branch `script`"
+    )
+    verb.add_argument("--private", action="store_true", help="make a new repository private")
 
 
 def add_access_arguments(verb: argparse.ArgumentParser) -> None:
@@ -26,6 +40,17 @@ def add_access_arguments(verb: argparse.ArgumentParser) -> None:
         metavar="SOURCE",
         help="share the text of this source though its licence is unknown or does not say so; may be repeated",
     )
+
+
+def publish_recipe(options: argparse.Namespace) -> int:
+    """Publish recipes and print where they are."""
+    from smollm3_mix import publish
+
+    url = publish.publish_recipe(
+        options.repository, options.recipes, legacy_script=options.legacy_script, private=options.private
+    )
+    sys.stdout.write(f"The recipes are in {url}\n")
+    return 0
 
 
 def push(options: argparse.Namespace) -> int:

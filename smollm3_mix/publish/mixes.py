@@ -23,6 +23,7 @@ from smollm3_mix.publish.access import make_ready
 from smollm3_mix.publish.card import merged, without
 from smollm3_mix.publish.repository import Conflict, Remote, Repository, batches
 from smollm3_mix.recipe import Recipe, read
+from smollm3_mix.recipe.files import ENDING
 from smollm3_mix.write import layout
 from smollm3_mix.write.card import Home
 
@@ -76,6 +77,7 @@ def push(
     _check_whole(place, summary["files"])
     target = Target(Repository(repository, revision, api), config_name or summary["name"])
     make_ready(target.repository, recipe.active, private=private, despite=public_despite)
+    target.refuse_recipes()
     target.claim((place / layout.RECIPE).read_bytes(), summary["request"], replace=replace)
     paths = {name: place / layout.DATA / name for name in summary["files"]}
     target.send(paths)
@@ -122,6 +124,19 @@ class Target:
     def data(self) -> str:
         """Folder of the Parquet files in the repository, with a slash behind it."""
         return f"{self.config}/{layout.DATA}/"
+
+    def refuse_recipes(self) -> None:
+        """Nothing, where the repository holds no recipes to be streamed live.
+
+        Raises:
+            OutputError: it does; `datasets` chooses one builder for all configs of a repository.
+        """
+        recipes = [path for path in self.repository.files("configs") if path.endswith(ENDING)]
+        if recipes:
+            raise OutputError(
+                f"{self.repository.name} holds recipes ({recipes[0]}), and datasets chooses one builder for a whole "
+                "repository. Push the mix to another one."
+            )
 
     def claim(self, recipe: bytes, request: Mapping[str, Any], *, replace: bool) -> None:
         """Nothing; the config's folder is this recipe's: new, begun, or emptied.

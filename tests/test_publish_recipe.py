@@ -1,0 +1,142 @@
+"""Recipes published to a Hub on this machine, and streamed from there."""
+
+import datasets
+import pytest
+import yaml
+from conftest import document
+from doors import run
+from huggingface_hub import DatasetCard, HfApi, constants
+from writable_hub import writable_hub
+
+from smollm3_mix import OutputError, RecipeError
+from smollm3_mix.publish import publish_recipe, push
+from smollm3_mix.recipe import shipped
+from smollm3_mix.write import write
+
+pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # of huggingface_hub, to its client
+MAJOR = int(datasets.__version__.split(".")[0])
+
+
+@pytest.fixture
+def hub(monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+    with writable_hub() as state:
+        yield state
+
+
+@pytest.fixture
+def api(hub):
+    return HfApi(endpoint=hub.endpoint, token="hf_writer")
+
+
+@pytest.fixture
+def recipe(hub, tmp_path):
+    """Writes a recipe over two repositories of the Hub."""
+    import io
+
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    for name in ("one", "two"):
+        file = io.BytesIO()
+        pq.write_table(pa.table({"text": [document(name, n) for n in range(200)]}), file)
+        hub.create(f"data/{name}").add("main", {"data/train-0.parquet": file.getvalue()})
+
+    def make(name, **more):
+        sources = [{"name": f"data/{each}", "weight": weight} for each, weight in (("one", 0.7), ("two", 0.3))]
+        content = {"description": f"The {name}.", "lanes": 2, "on_exhausted": "stop", **more, "datasets": sources}
+        path = tmp_path / f"{name}.smollm3_mix.yaml"
+        path.write_text(yaml.safe_dump(content))
+        return path
+
+    return make
+
+
+LIVE = """
+import smollm3_mix
+from datasets import get_dataset_config_names, load_dataset
+more = {"revision": "script", "trust_remote_code": True} if legacy else {}
+where = {"recipe": recipe} if legacy else {}
+stream = load_dataset(repository, *([] if legacy else [name]), split="train", streaming=True, **where, **more)
+direct = smollm3_mix.load(recipe)
+names = [] if legacy else get_dataset_config_names(repository)
+records = list(stream)
+print(json.dumps([records == list(direct), len(records), names]))
+"""
+
+
+def test_published_recipes_stream_live(hub, api, recipe, tmp_path):
+    # `dev` and `test` are names that datasets takes for splits where the card does not say otherwise
+    paths = [recipe("dev"), recipe("test", seed=5), recipe("stage9", seed=9)]
+    assert publish_recipe("org/recipes", paths, api=api) == f"{hub.endpoint}/datasets/org/recipes"
+    for name, path in (("test", paths[1]), ("stage9", paths[2])):
+        found = run(LIVE, tmp_path, hub.endpoint, repository="org/recipes", name=name, recipe=path, legacy=False)
+        assert found[0] is True
+        assert found[1] > 50
+        assert found[2] == ["dev", "test", "stage9"]
+
+
+@pytest.mark.skipif(MAJOR >= 4, reason="datasets 4 and later run no scripts")
+def test_the_script_branch_streams_on_datasets_3(hub, api, recipe, tmp_path):
+    path = recipe("mine")
+    publish_recipe("org/smollm3_mix", [path], legacy_script=True, api=api)
+    found = run(LIVE, tmp_path, hub.endpoint, repository="org/smollm3_mix", name="mine", recipe=path, legacy=True)
+    assert found[0] is True
+
+
+def test_the_script_is_on_its_own_branch_only_when_asked(hub, api, recipe):
+    path = recipe("mine")
+    publish_recipe("org/smollm3_mix", [path], api=api)
+    assert list(hub.repos["org/smollm3_mix"].branches) == ["main"]
+    publish_recipe("org/smollm3_mix", [path], legacy_script=True, api=api)
+    assert set(hub.repos["org/smollm3_mix"].tree("script")) == {
+        ".gitattributes",
+        "README.md",
+        "configs/mine.smollm3_mix.yaml",
+        "smollm3_mix.py",
+    }
+    assert "smollm3_mix.py" not in hub.repos["org/smollm3_mix"].tree()
+
+
+def test_all_shipped_recipes_by_default_and_no_others(hub, api, recipe):
+    publish_recipe("org/recipes", [recipe("mine")], api=api)
+    publish_recipe("org/recipes", api=api)
+    tree = hub.repos["org/recipes"].tree()
+    assert [name for name in tree if name.startswith("configs/")] == [
+        f"configs/{n}.smollm3_mix.yaml" for n in shipped()
+    ]
+    card = DatasetCard(tree["README.md"].decode())
+    assert [config["config_name"] for config in card.data.to_dict()["configs"]] == shipped()
+    assert card.text.split("\n\n")[1].startswith("Recipes of data mixtures, no data: `pip install smollm3_mix`")
+
+
+def test_what_would_break_loading_is_refused(hub, api, recipe, recipe_file, tmp_path):
+    hub.create("org/taken").add("main", {"taken.py": b""})
+    with pytest.raises(OutputError, match=r"org/taken holds taken\.py: datasets 4 and later refuse"):
+        publish_recipe("org/taken", api=api)
+    with pytest.raises(OutputError) as refused:
+        publish_recipe("org/smol.mix", legacy_script=True, api=api)
+    assert str(refused.value) == (
+        "org/smol.mix: a loading script cannot be imported under a name with a dot in it. Name the repository "
+        "org/smol_mix, or leave out --legacy-script."
+    )
+    with pytest.raises(OutputError) as refused:
+        publish_recipe("org/recipes", [recipe_file()], api=api)
+    assert str(refused.value) == (
+        f"recipe 'toy': source 'a' reads '{tmp_path}/sources/a' on this machine, which nobody else has. Put it "
+        "on the Hub and name it as owner/name."
+    )
+    with pytest.raises(RecipeError, match="no such file"):
+        publish_recipe("org/recipes", ["nothing.yaml"], api=api)
+
+
+def test_data_and_recipes_do_not_share_a_repository(hub, api, recipe, recipe_file, tmp_path):
+    write(recipe_file(sources={key: {"license": "CC0-1.0"} for key in "abc"}), tmp_path / "mix")
+    push(tmp_path / "mix", "org/data", api=api)
+    with pytest.raises(OutputError, match=r"org/data holds toy/data/.*\.parquet: datasets chooses one builder"):
+        publish_recipe("org/data", [recipe("mine")], api=api)
+    publish_recipe("org/recipes", [recipe("mine")], api=api)
+    with pytest.raises(
+        OutputError, match=r"holds recipes \(configs/mine\.smollm3_mix\.yaml\), and datasets chooses one"
+    ):
+        push(tmp_path / "mix", "org/recipes", api=api)
