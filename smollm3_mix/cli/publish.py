@@ -2,6 +2,11 @@
 
 import argparse
 import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from smollm3_mix.publish import Outlet
+    from smollm3_mix.recipe import Recipe
 
 PUSH = "Push a written mix to the Hub as a dataset that loads with no code. Repeated after a stop, it goes on."
 
@@ -12,7 +17,21 @@ def add_push_arguments(verb: argparse.ArgumentParser) -> None:
     """What can be typed after `push`."""
     verb.add_argument("directory", metavar="DIR", help="a mix that `write` has finished")
     verb.add_argument("repository", metavar="OWNER/NAME", help="dataset repository; made if it is not there")
-    verb.add_argument("--config-name", metavar="NAME", help="default: the recipe's name")
+    _add_target_arguments(verb)
+
+
+def add_outlet_arguments(verb: argparse.ArgumentParser) -> None:
+    """What `write` takes to push while it writes."""
+    verb.add_argument(
+        "--push-to",
+        metavar="OWNER/NAME",
+        help="push each part when it is whole and remove it here; needs disk for a few parts only",
+    )
+    _add_target_arguments(verb)
+
+
+def _add_target_arguments(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--config-name", metavar="NAME", help="on the Hub; default: the recipe's name")
     verb.add_argument("--revision", metavar="BRANCH", help="branch to push to (default main)")
     add_access_arguments(verb)
     verb.add_argument("--replace", action="store_true", help="put it in the place of another mix of that name")
@@ -42,6 +61,20 @@ def add_access_arguments(verb: argparse.ArgumentParser) -> None:
     )
 
 
+def outlet(options: argparse.Namespace, recipe: "Recipe") -> "Outlet | None":
+    """Where `write` pushes to, ready; None where it does not."""
+    from smollm3_mix import publish
+
+    if options.push_to is None:
+        return None
+    return publish.Outlet(recipe, options.push_to, **_target(options))
+
+
+def _target(options: argparse.Namespace) -> dict[str, Any]:
+    names = ("config_name", "private", "revision", "replace", "public_despite")
+    return {name: getattr(options, name) for name in names}
+
+
 def publish_recipe(options: argparse.Namespace) -> int:
     """Publish recipes and print where they are."""
     from smollm3_mix import publish
@@ -57,14 +90,6 @@ def push(options: argparse.Namespace) -> int:
     """Push a mix and print where it is."""
     from smollm3_mix import publish
 
-    url = publish.push(
-        options.directory,
-        options.repository,
-        config_name=options.config_name,
-        private=options.private,
-        revision=options.revision,
-        replace=options.replace,
-        public_despite=options.public_despite,
-    )
+    url = publish.push(options.directory, options.repository, **_target(options))
     sys.stdout.write(f"{options.directory} is in {url}\n")
     return 0

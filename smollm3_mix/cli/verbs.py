@@ -10,6 +10,7 @@ from typing import Any, TextIO
 
 from tqdm import tqdm
 
+from smollm3_mix.cli import publish
 from smollm3_mix.cli.machine import open_files, peak_memory
 from smollm3_mix.errors import OutputError
 from smollm3_mix.mix import Mix, open_mix
@@ -77,6 +78,7 @@ def write(options: argparse.Namespace) -> int:
             skip_unreadable=options.skip_unreadable,
             accept_terms=options.accept_terms,
             listener=bar,
+            outlet=publish.outlet(options, recipe),
             **_limits(options),
         )
     _show(recipe, tallies["train"], sys.stdout)

@@ -4,10 +4,12 @@ repository  one repository: may it be written, what is there, commits
 access      whether a mix may be public, and whether the repository may be written
 card        the card of a repository with several mixes
 mixes       a written mix, all at once
+outlet      a mix while it is written
 recipes     a repository of recipes
 """
 
 from smollm3_mix.publish.mixes import push
+from smollm3_mix.publish.outlet import Outlet
 from smollm3_mix.publish.recipes import publish_recipe
 
-__all__ = ["publish_recipe", "push"]
+__all__ = ["Outlet", "publish_recipe", "push"]

@@ -74,6 +74,12 @@ def push(
         raise OutputError(f"{place} is no finished mix. Run `smollm3-mix write` again to finish it, then push.")
     recipe = read(place / layout.RECIPE)
     summary = json.loads((place / layout.TALLY).read_bytes())
+    form = summary["request"].get("format", "parquet")
+    if form != "parquet":
+        raise OutputError(
+            f"{place} was written with --format {form}; push takes Parquet, which load_dataset opens. "
+            f"Upload it as it is: hf upload {repository} {place} --repo-type dataset"
+        )
     _check_whole(place, summary["files"])
     target = Target(Repository(repository, revision, api), config_name or summary["name"])
     make_ready(target.repository, recipe.active, private=private, despite=public_despite)

@@ -42,6 +42,7 @@ class LaneJob:
         work: the work folder.
         part_bytes: UTF-8 bytes of text at which a part ends (with the row group that reaches it).
         form: the files that a part is written as.
+        most_parts: whole parts that may lie in the work folder before the writer pauses; None: any number.
     """
 
     mix: Mix
@@ -49,6 +50,7 @@ class LaneJob:
     work: str
     part_bytes: int
     form: Form
+    most_parts: int | None = None
 
     @property
     def label(self) -> str:

@@ -25,6 +25,7 @@ from smollm3_mix.write.card import card
 from smollm3_mix.write.forms import BY_SOURCE, FORMATS, TOKEN_FORMATS, BySource, Form, Tables, Tokens
 from smollm3_mix.write.note import note
 from smollm3_mix.write.parts import LaneJob, write_lane
+from smollm3_mix.write.shipping import WAITING, Outlet, Shipping, noted, wait_for_room
 
 PART_BYTES = 512 << 20
 
@@ -91,6 +92,7 @@ def write(
     token: str | bool | None = None,
     accept_terms: Sequence[str] | str | None = None,
     listener: Listener | None = None,
+    outlet: Outlet | None = None,
 ) -> dict[str, Tally]:
     """Counts by split of the mix that now lies in `output_dir`, with card, pinned recipe and tally.
 
@@ -115,6 +117,8 @@ def write(
         token: of the Hub; default: the one that is logged in.
         accept_terms: terms that you accept; see `open_mix`.
         listener: called in this process as the work goes on.
+        outlet: takes each part as soon as it is whole, which is then removed here; `publish.Outlet` is one. What stays
+            in `output_dir` is the card, the recipe and the tally.
 
     Raises:
         OutputError: the folder holds something else, is in use, or cannot be written.
@@ -127,9 +131,15 @@ def write(
     if (done := _finished(folder, request)) is not None:
         return done
     with layout.locked(folder) as work:
-        mixes = _opened(asked, work, request, token=token, accept_terms=accept_terms)
-        tallies = _written(mixes, work, request, processes, listener or (lambda _: None))
-        _commit(folder, work, mixes[0], request, tallies, token)
+        if outlet is not None and format != "parquet":
+            raise OutputError(
+                f"--push-to takes Parquet, and --format {format} was given. Write it, then upload the folder."
+            )
+        noted(work, None if outlet is None else outlet.name)
+        mixes = _opened(asked, work, request, bounded=outlet is not None, token=token, accept_terms=accept_terms)
+        shipping = None if outlet is None else _shipping(outlet, mixes[0], work, request, token)
+        tallies = _written(mixes, work, request, processes, listener or (lambda _: None), shipping)
+        _commit(folder, work, mixes[0], request, tallies, token, outlet)
     layout.clear(folder)
     return tallies
 
@@ -152,16 +162,35 @@ def _counted(
     return recipe.with_(tokens=encoded(recipe, tokenizer, bos, end, token))
 
 
-def _written(
-    mixes: Sequence[Mix], work: Path, request: Request, processes: int, listener: Listener
+def _shipping(outlet: Outlet, mix: Mix, work: Path, request: Request, token: str | bool | None) -> Shipping:
+    """The thread that takes parts away, started."""
+    outlet.begin(_beside(mix.plan.recipe, work, token).to_yaml().encode(), request.to_dict())
+    shipping = Shipping(work, outlet)
+    shipping.start()
+    return shipping
+
+
+def _written(  # noqa: PLR0917 - called in one place only
+    mixes: Sequence[Mix], work: Path, request: Request, processes: int, listener: Listener, shipping: Shipping | None
 ) -> dict[str, Tally]:
     """Counts by split, once every part of every lane is in the work folder."""
+    most = None if shipping is None else WAITING * processes
     jobs = [
-        LaneJob(mix, lane, str(work), request.part_bytes, _form(mix, request.format))
+        LaneJob(mix, lane, str(work), request.part_bytes, _form(mix, request.format), most)
         for mix in mixes
         for lane in range(mix.num_lanes)
     ]
-    tallies = _run(jobs, processes, listener)
+    done = False
+    try:
+        tallies = _run(jobs, processes, listener, shipping)
+        done = True
+    except _Stopped:
+        if shipping is not None:
+            shipping.check()
+        raise
+    finally:
+        if shipping is not None:
+            shipping.end(all_of_them=done)
     by_split: dict[str, Tally] = {}
     for job, tally in zip(jobs, tallies, strict=True):
         by_split[job.mix.split] = by_split.get(job.mix.split, Tally({})) + tally
@@ -199,17 +228,17 @@ def _finished(folder: Path, request: Request) -> dict[str, Tally] | None:
     return {split: Tally.from_dict(counts["sources"]) for split, counts in saved["splits"].items()}
 
 
-def _opened(asked: Recipe, work: Path, request: Request, **access: Any) -> list[Mix]:
+def _opened(asked: Recipe, work: Path, request: Request, *, bounded: bool, **access: Any) -> list[Mix]:
     """The mixes of all splits, train first; where nothing could be begun, nothing is left behind."""
     try:
-        return _opened_in(work, asked, request, access)
+        return _opened_in(work, asked, request, access, bounded=bounded)
     except BaseException:
         if not (work / layout.REQUEST).exists():
             layout.clear(work.parent)
         raise
 
 
-def _opened_in(work: Path, asked: Recipe, request: Request, access: dict[str, Any]) -> list[Mix]:
+def _opened_in(work: Path, asked: Recipe, request: Request, access: dict[str, Any], *, bounded: bool) -> list[Mix]:
     """The mixes of all splits, train first; on a second run pinned to what the first one found."""
     note = work / layout.REQUEST
     recipe = asked
@@ -225,7 +254,8 @@ def _opened_in(work: Path, asked: Recipe, request: Request, access: dict[str, An
     limits = {name: getattr(request, name) for name in ("max_samples", "max_tokens", "max_bytes")}
     train = open_mix(recipe, skip_unreadable=request.skip_unreadable, **access, **limits)
     train = replace(train, ids=request.format in TOKEN_FORMATS)
-    _check_room(train, work)
+    if not bounded:
+        _check_room(train, work)
     if not (work.parent / layout.DATA).exists():  # there if a commit was interrupted
         (work / layout.DATA).mkdir(exist_ok=True)
     layout.replace_json(note, {"request": request.to_dict(), "recipe": train.plan.recipe.to_dict()})
@@ -258,15 +288,17 @@ def _differing(was: dict[str, Any], now: dict[str, Any]) -> str:
     return ", ".join(f"{key}={was.get(key)!r}, not {value!r}" for key, value in now.items() if was.get(key) != value)
 
 
-def _run(jobs: Sequence[LaneJob], processes: int, listener: Listener) -> list[Tally]:
+def _run(jobs: Sequence[LaneJob], processes: int, listener: Listener, shipping: Shipping | None) -> list[Tally]:
     if processes < 1:
         raise ValueError(f"processes must be at least 1, got {processes}")
     if processes == 1 or len(jobs) == 1:
-        return [write_lane(job, lambda tally, job=job: listener(Progress(job.label, tally))) for job in jobs]  # type: ignore[misc]
+        return [write_lane(job, _reporter(job, listener, shipping)) for job in jobs]
     context = get_context("spawn")  # the same on every platform, and safe beside threads
     messages, stop = context.Queue(), context.Event()
     watcher = threading.Thread(target=_forward, args=(messages, listener, stop), daemon=True)
     watcher.start()
+    if shipping is not None:
+        shipping.on_error(stop.set)
     pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_start, initargs=(messages, stop))
     try:
         return [future.result() for future in [pool.submit(_write_in_worker, job) for job in jobs]]
@@ -274,6 +306,17 @@ def _run(jobs: Sequence[LaneJob], processes: int, listener: Listener) -> list[Ta
         stop.set()  # after a failure the other lanes end with their row group; their parts are safe
         pool.shutdown(wait=True, cancel_futures=True)
         watcher.join()
+
+
+def _reporter(job: LaneJob, listener: Listener, shipping: Shipping | None) -> Callable[[Tally], None]:
+    """What a lane written in this process calls after each row group."""
+
+    def report(tally: Tally) -> None:
+        if shipping is not None and job.most_parts is not None:
+            wait_for_room(Path(job.work), job.most_parts, shipping.check)
+        listener(Progress(job.label, tally))
+
+    return report
 
 
 _messages: Any = None  # of a worker process: where its progress goes
@@ -290,9 +333,14 @@ def _start(messages: Any, stop: Any) -> None:
 
 
 def _write_in_worker(job: LaneJob) -> Tally:
-    def report(tally: Tally) -> None:
+    def check() -> None:
         if _stop.is_set():
             raise _Stopped
+
+    def report(tally: Tally) -> None:
+        check()
+        if job.most_parts is not None:
+            wait_for_room(Path(job.work), job.most_parts, check)
         _messages.put(Progress(job.label, tally))
 
     return write_lane(job, report)
@@ -307,12 +355,19 @@ def _forward(messages: Any, listener: Listener, stop: Any) -> None:
 
 
 def _commit(  # noqa: PLR0917 - called in one place only
-    folder: Path, work: Path, mix: Mix, request: Request, tallies: dict[str, Tally], token: str | bool | None
+    folder: Path,
+    work: Path,
+    mix: Mix,
+    request: Request,
+    tallies: dict[str, Tally],
+    token: str | bool | None,
+    outlet: Outlet | None,
 ) -> None:
     """Write card, recipe with its list, and tally, then move everything into place."""
     data = folder / layout.DATA if (folder / layout.DATA).exists() else work / layout.DATA
     found = sorted(path for path in data.rglob("*") if path.is_file())
     files = {path.relative_to(data).as_posix(): path.stat().st_size for path in found}
+    files = dict(sorted((files | noted(work, None if outlet is None else outlet.name)).items()))
     summary = {
         "name": mix.plan.recipe.name,
         "request": request.to_dict(),
@@ -323,10 +378,7 @@ def _commit(  # noqa: PLR0917 - called in one place only
             split: {"total": tally.total.__dict__, "sources": tally.to_dict()} for split, tally in tallies.items()
         },
     }
-    recipe = mix.plan.recipe
-    if recipe.exclude is not None:
-        layout.replace(work / layout.LIST, "".join(f"{entry}\n" for entry in entries_of(recipe, token)).encode())
-        recipe = replace(recipe, exclude=replace(recipe.exclude, file=layout.LIST))
+    recipe = _beside(mix.plan.recipe, work, token)
     if request.format == BY_SOURCE:
         summary["stored"] = stored.counted(recipe, data)
         recipe = stored.recipe_over(recipe, data)
@@ -334,4 +386,15 @@ def _commit(  # noqa: PLR0917 - called in one place only
     text = card(recipe, summary) if request.format == "parquet" else note(recipe, summary)
     layout.replace(work / layout.CARD, text.encode())
     layout.replace_json(work / layout.TALLY, summary)
+    if outlet is not None:
+        rest = [work / name for name in (layout.LIST, layout.TALLY, layout.CARD) if (work / name).exists()]
+        outlet.finish(recipe, summary, rest)
     layout.publish(folder)
+
+
+def _beside(recipe: Recipe, work: Path, token: str | bool | None) -> Recipe:
+    """The recipe as it lies beside the mix; its list of exclusions, if it has one, is in the work folder."""
+    if recipe.exclude is None:
+        return recipe
+    layout.replace(work / layout.LIST, "".join(f"{entry}\n" for entry in entries_of(recipe, token)).encode())
+    return replace(recipe, exclude=replace(recipe.exclude, file=layout.LIST))

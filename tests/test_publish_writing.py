@@ -1,0 +1,150 @@
+"""Mixes pushed part by part while they are written."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from doors import ROOT
+from huggingface_hub import HfApi, constants
+from writable_hub import writable_hub
+
+from smollm3_mix import OutputError
+from smollm3_mix.publish import Outlet, push
+from smollm3_mix.publish import repository as repository_module
+from smollm3_mix.recipe import read
+from smollm3_mix.write import parts, shipping, write
+
+pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # of huggingface_hub, to its client
+OPEN = {key: {"license": "CC0-1.0"} for key in "abc"}
+
+
+@pytest.fixture
+def hub(monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+    monkeypatch.setattr(repository_module, "PAUSES", (0.01, 0.01))
+    monkeypatch.setattr(parts, "GROUP_ROWS", 25)
+    with writable_hub() as state:
+        yield state
+
+
+@pytest.fixture
+def api(hub):
+    return HfApi(endpoint=hub.endpoint, token="hf_writer")
+
+
+def test_the_repository_equals_that_of_a_push_and_the_disk_is_bounded(hub, api, recipe_file, tmp_path, monkeypatch):
+    recipe = read(recipe_file(sources=OPEN))
+    hub.slow = 100_000
+    seen = []
+    whole_parts = shipping.wait_for_room
+
+    def counted(work, most, check):
+        seen.append(len(list((work / "data").glob("*.parquet"))))
+        whole_parts(work, most, check)
+
+    monkeypatch.setattr(sys.modules["smollm3_mix.write.run"], "wait_for_room", counted)
+    tallies = write(recipe, tmp_path / "a", part_bytes=1, outlet=Outlet(recipe, "org/shipped", api=api))
+    assert list((tmp_path / "a/data").iterdir()) == []
+    assert len(seen) > 3 * shipping.WAITING
+    assert max(seen) <= shipping.WAITING + 1
+    hub.slow = None
+    assert write(recipe, tmp_path / "b", part_bytes=1) == tallies
+    push(tmp_path / "b", "org/pushed", api=api)
+    shipped, pushed = hub.repos["org/shipped"].tree(), hub.repos["org/pushed"].tree()
+    named = shipped.pop("README.md").replace(b"org/shipped", b"org/pushed").replace(b"# shipped", b"# pushed")
+    assert named == pushed.pop("README.md")
+    assert shipped == pushed
+    before = len(hub.commits)
+    assert write(recipe, tmp_path / "a", part_bytes=1, outlet=Outlet(recipe, "org/shipped", api=api)) == tallies
+    assert len(hub.commits) == before
+
+
+CODE = """
+import sys
+from smollm3_mix.cli import main
+from smollm3_mix.write import parts
+parts.GROUP_ROWS = 25
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_killed_writes_end_as_an_undisturbed_one(hub, api, recipe_file, tmp_path):
+    file = recipe_file(sources=OPEN)
+    write(file, tmp_path / "b", part_bytes=1)
+    push(tmp_path / "b", "org/whole", config_name="toy", api=api)
+    whole = hub.repos["org/whole"].tree()
+    hub.blobs.clear()
+    hub.sent.clear()
+    hub.slow = 400_000
+    environment = os.environ | {"HF_ENDPOINT": hub.endpoint, "HF_TOKEN": "hf_writer", "HF_HUB_DISABLE_XET": "1"}
+    environment |= {"HF_HOME": str(tmp_path / "home"), "PYTHONPATH": str(ROOT)}
+    command = ["write", file, "--output-dir", tmp_path / "a", "--part-bytes", "1", "--push-to", "org/torn"]
+    randomly, kills = random.Random(1), int(os.environ.get("SMOLLM3_MIX_KILLS", "1"))
+    code = None
+    for turn in range(kills + 1):
+        process = subprocess.Popen(
+            [sys.executable, "-c", CODE, *map(str, command)],
+            env=environment,
+            stderr=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+        )
+        until = hub.requests + randomly.randint(8, 40)
+        while turn < kills and hub.requests < until and process.poll() is None:
+            time.sleep(0.002)
+        if turn < kills:
+            process.send_signal(signal.SIGKILL)
+        said = process.communicate()[1]
+        code = process.returncode
+    assert code == 0, said.decode()
+    torn = hub.repos["org/torn"].tree()
+    assert torn.pop("README.md") == whole.pop("README.md").replace(b"org/whole", b"org/torn").replace(
+        b"# whole", b"# torn"
+    )
+    assert torn == whole
+    data = {name: body for name, body in whole.items() if name.endswith(".parquet")}
+    twice = sum(sent for _, sent in hub.sent) - sum(map(len, data.values()))
+    assert 0 <= twice <= kills * 5 * max(map(len, data.values()))
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_hub_that_fails_ends_the_write_and_it_goes_on(hub, api, recipe_file, tmp_path, processes):
+    recipe = read(recipe_file(sources=OPEN))
+    asked = {"part_bytes": 1, "processes": processes}
+    outlet = Outlet(recipe, "org/mix", api=api)
+    outlet.begin = lambda recipe, request: (Outlet.begin(outlet, recipe, request), hub.faults.extend([500] * 3))
+    with pytest.raises(OutputError, match="cannot write to org/mix"):
+        write(recipe, tmp_path / "a", outlet=outlet, **asked)
+    hub.faults.clear()
+    write(recipe, tmp_path / "a", outlet=Outlet(recipe, "org/mix", api=api), **asked)
+    assert "README.md" in hub.repos["org/mix"].tree()
+
+
+def test_parts_that_went_elsewhere_are_not_forgotten(hub, api, recipe_file, tmp_path):
+    recipe = read(recipe_file(sources=OPEN))
+
+    class Falls(Outlet):
+        def finish(self, *_):
+            raise OutputError("gone")
+
+    with pytest.raises(OutputError, match="gone"):
+        write(recipe, tmp_path / "a", part_bytes=1, outlet=Falls(recipe, "org/mix", api=api))
+    for other in (None, Outlet(recipe, "org/other", api=api)):
+        with pytest.raises(OutputError) as refused:
+            write(recipe, tmp_path / "a", part_bytes=1, outlet=other)
+        assert str(refused.value) == (
+            f"parts of the mix in {tmp_path}/a went to org/mix@main/toy already. Give the same --push-to, "
+            f"--config-name and --revision again to go on, or remove {tmp_path}/a/.writing."
+        )
+    write(recipe, tmp_path / "a", part_bytes=1, outlet=Outlet(recipe, "org/mix", api=api))
+    assert "README.md" in hub.repos["org/mix"].tree()
+
+
+def test_access_is_tested_before_a_source_is_read(hub, recipe_file, tmp_path):
+    recipe = read(recipe_file(sources=OPEN))
+    hub.create("org/mix")
+    with pytest.raises(OutputError, match="cannot write to org/mix: "):
+        Outlet(recipe, "org/mix", api=HfApi(endpoint=hub.endpoint, token="hf_reader"))
