@@ -73,7 +73,7 @@ class Request:
         return {**self.__dict__, "version": __version__}
 
 
-def write(
+def write(  # noqa: D417 - arguments of one kind share a line
     recipe: Recipe | str | os.PathLike[str],
     output_dir: str | os.PathLike[str],
     *,
@@ -102,11 +102,8 @@ def write(
     Args:
         recipe: a `Recipe`, a path, or the name of a shipped stage.
         output_dir: new, empty, or of the same request.
-        seed: in place of the recipe's.
-        lanes: in place of the recipe's.
-        max_samples: records of the whole mix.
-        max_tokens: tokens of the whole mix.
-        max_bytes: UTF-8 bytes of text of the whole mix.
+        seed, lanes: in place of the recipe's.
+        max_samples, max_tokens, max_bytes: limits of the whole mix: records, tokens, UTF-8 bytes of text.
         processes: lanes written at once, each in a process of its own if more than one.
         skip_unreadable: go on over the sources that can be read.
         part_bytes: bytes of text at which a file ends.
@@ -117,8 +114,7 @@ def write(
         token: of the Hub; default: the one that is logged in.
         accept_terms: terms that you accept; see `open_mix`.
         listener: called in this process as the work goes on.
-        outlet: takes each part as soon as it is whole, which is then removed here; `publish.Outlet` is one. What stays
-            in `output_dir` is the card, the recipe and the tally.
+        outlet: takes each part as soon as it is whole, which is then removed here, such as a `publish.Outlet`.
 
     Raises:
         OutputError: the folder holds something else, is in use, or cannot be written.
@@ -131,13 +127,8 @@ def write(
     if (done := _finished(folder, request)) is not None:
         return done
     with layout.locked(folder) as work:
-        if outlet is not None and format != "parquet":
-            raise OutputError(
-                f"--push-to takes Parquet, and --format {format} was given. Write it, then upload the folder."
-            )
-        noted(work, None if outlet is None else outlet.name)
         mixes = _opened(asked, work, request, bounded=outlet is not None, token=token, accept_terms=accept_terms)
-        shipping = None if outlet is None else _shipping(outlet, mixes[0], work, request, token)
+        shipping = _shipping(outlet, mixes[0], work, request, token)
         tallies = _written(mixes, work, request, processes, listener or (lambda _: None), shipping)
         _commit(folder, work, mixes[0], request, tallies, token, outlet)
     layout.clear(folder)
@@ -162,8 +153,15 @@ def _counted(
     return recipe.with_(tokens=encoded(recipe, tokenizer, bos, end, token))
 
 
-def _shipping(outlet: Outlet, mix: Mix, work: Path, request: Request, token: str | bool | None) -> Shipping:
-    """The thread that takes parts away, started."""
+def _shipping(
+    outlet: Outlet | None, mix: Mix, work: Path, request: Request, token: str | bool | None
+) -> Shipping | None:
+    """The thread that takes parts away, started; None where all parts stay."""
+    noted(work, None if outlet is None else outlet.name)
+    if outlet is None:
+        return None
+    if request.format != "parquet":
+        raise OutputError(f"--push-to takes Parquet, not --format {request.format}. Write it, then upload the folder.")
     outlet.begin(_beside(mix.plan.recipe, work, token).to_yaml().encode(), request.to_dict())
     shipping = Shipping(work, outlet)
     shipping.start()
