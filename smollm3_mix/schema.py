@@ -21,6 +21,20 @@ and path, or a local path as the recipe has it. row: number of the raw row in th
 one JSON object, null where none are kept.
 """
 
+DROPPED = pa.schema(
+    [
+        pa.field("text", pa.string()),
+        pa.field("reason", pa.string(), nullable=False),
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("file", pa.string(), nullable=False),
+        pa.field("row", pa.int64(), nullable=False),
+    ]
+)
+"""Columns of a dropped document. text: as it was judged, that is cleaned; null where the reader gave none (`where`,
+`excluded`, `not_text` and the like). The others as in a record.
+"""
+
 WEIGH_BY = ("tokens", "bytes", "documents")
 ORDERS = ("exact", "iid")
 SHUFFLES = ("block", "none")

@@ -46,7 +46,7 @@ def test_the_repository_equals_that_of_a_push_and_the_disk_is_bounded(hub, api, 
         seen.append(len(list((work / "data").glob("*.parquet"))))
         whole_parts(work, most, check)
 
-    monkeypatch.setattr(sys.modules["smollm3_mix.write.run"], "wait_for_room", counted)
+    monkeypatch.setattr(sys.modules["smollm3_mix.write.processes"], "wait_for_room", counted)
     tallies = write(recipe, tmp_path / "a", part_bytes=1, outlet=Outlet(recipe, "org/shipped", api=api))
     assert list((tmp_path / "a/data").iterdir()) == []
     assert len(seen) > 3 * shipping.WAITING

@@ -110,6 +110,7 @@ def _write(adders: Any) -> None:
     verb.add_argument("--processes", type=count, default=1, metavar="N", help="lanes written at once (default 1)")
     publish.add_outlet_arguments(verb)
     verb.add_argument("--part-bytes", type=count, metavar="N", help="bytes of text in a file (default 512MiB)")
+    verb.add_argument("--keep-dropped", metavar="DIR", help="write the dropped documents there, with their reasons")
     verb.add_argument("--format", choices=FORMATS, default="parquet", help="texts, or tokens for a trainer's reader")
     verb.add_argument("--tokenizer", metavar="T", help="counts tokens exactly: a file, a folder, or a Hub repository")
     verb.add_argument("--bos", metavar="TOKEN", help="token before each document of token files (default none)")

@@ -75,6 +75,7 @@ def write(options: argparse.Namespace) -> int:
             eos=None if options.eos == "none" else options.eos,
             processes=options.processes,
             part_bytes=options.part_bytes or PART_BYTES,
+            keep_dropped=options.keep_dropped,
             skip_unreadable=options.skip_unreadable,
             accept_terms=options.accept_terms,
             listener=bar,
@@ -85,6 +86,8 @@ def write(options: argparse.Namespace) -> int:
     few = sparse(recipe, tallies["train"], recipe.lanes)
     if few is not None:
         log.warning(few)
+    if options.keep_dropped:
+        sys.stdout.write(f"The dropped documents are in {options.keep_dropped}, with their reasons.\n")
     total = tallies["train"].total
     held = tallies["validation"].total.given if "validation" in tallies else 0
     sys.stdout.write(

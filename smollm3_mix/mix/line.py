@@ -2,6 +2,7 @@
 
 import base64
 import itertools
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +14,7 @@ from smollm3_mix import dedup, merge
 from smollm3_mix.decontaminate import Contaminants
 from smollm3_mix.errors import SourceExhausted, StateError
 from smollm3_mix.mix.prepare import NO_ENCODING, Accepted, Encoding, accept, admit, cleaned, count_reasons, prepare
+from smollm3_mix.mix.prepare import dropped as dropped_rows
 from smollm3_mix.recipe import Recipe, Source
 from smollm3_mix.sources import Cursor, RawBlock, Reader
 from smollm3_mix.tally import Counts
@@ -43,6 +45,7 @@ class Line:
         documents: documents laid before the current block.
         accepted: accepted documents of the current block, in the order laid; None before the first and after the last.
         counts: read, dropped and so on, of this lane.
+        on_drop: called with the dropped rows of each block of the first pass, columns of schema.DROPPED.
         used: rises whenever the current block is laid or given from.
     """
 
@@ -72,6 +75,7 @@ class Line:
         self._ahead: RawBlock | None = None
         self._accepted_in_pass = 0
         self.used = 0
+        self.on_drop: Callable[[pa.RecordBatch], None] | None = None
         self._size = 0  # bytes of the current block's texts, if it may rest
 
     @property
@@ -159,6 +163,8 @@ class Line:
             reasons = admit(prepared, seen)
             keep = reasons.is_null().to_numpy(zero_copy_only=False)
             dropped = count_reasons(reasons)
+            if dropped and self.on_drop is not None:
+                self.on_drop(dropped_rows(prepared, reasons, self.source))
             if self._repeats:
                 self._verdicts.append(np.packbits(keep).tobytes())
         else:

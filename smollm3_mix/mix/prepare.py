@@ -175,9 +175,7 @@ def accept(  # noqa: PLR0917 - called by lines only
     else:
         counted = tokens.tokens_per_byte(lengths, source.tokens_per_byte)
     numbers = pa.array(raw.rows[rows], pa.int64())
-    ids = pa.nulls(len(rows), pa.string()) if raw.ids is None else raw.ids.take(index)
-    if ids.null_count:
-        ids = pc.coalesce(ids, pc.binary_join_element_wise(pa.scalar(raw.file), numbers.cast(pa.string()), ":"))
+    ids = own_ids(raw, rows)
     origin = [pa.repeat(pa.scalar(source.id), len(rows)), pa.repeat(pa.scalar(raw.file), len(rows)), numbers]
     if raw.stored is not None:
         origin = raw.stored.take(index).flatten()
@@ -196,6 +194,31 @@ def accept(  # noqa: PLR0917 - called by lines only
     if encoding.ids:
         records = records.append_column("ids", ids_of_tokens)
     return Accepted(records, tokens.units(recipe.weigh_by, lengths, counted), counted, lengths)
+
+
+def own_ids(raw: RawBlock, rows: npt.NDArray[np.int64]) -> pa.StringArray:
+    """Ids of the given rows: the source's own, else made of file and row."""
+    ids = pa.nulls(len(rows), pa.string()) if raw.ids is None else raw.ids.take(pa.array(rows))
+    if ids.null_count:
+        numbers = pa.array(raw.rows[rows], pa.int64()).cast(pa.string())
+        ids = pc.coalesce(ids, pc.binary_join_element_wise(pa.scalar(raw.file), numbers, ":"))
+    return ids
+
+
+def dropped(prepared: Prepared, reasons: pa.StringArray, source: Source) -> pa.RecordBatch:
+    """The dropped rows of the block, columns of schema.DROPPED; without those that the other split gives."""
+    other = pc.is_in(reasons, value_set=pa.array(list(HELD_OUT.values())))
+    rows = np.flatnonzero(np.asarray(pc.and_not(reasons.is_valid(), other))).astype(np.int64)
+    index, raw = pa.array(rows), prepared.raw
+    columns = [
+        prepared.texts.take(index),
+        reasons.take(index),
+        pa.repeat(pa.scalar(source.id), len(rows)),
+        own_ids(raw, rows),
+        pa.repeat(pa.scalar(raw.file), len(rows)),
+        pa.array(raw.rows[rows], pa.int64()),
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=schema.DROPPED)
 
 
 def count_reasons(reasons: pa.StringArray) -> dict[str, int]:

@@ -1,8 +1,8 @@
 """One lane written part by part; after a kill it goes on at the end of the last whole part.
 
 A part's end is a record at which the lane's state is saved. The order of the three files makes it safe: first the
-Parquet file, then what dedup remembered since the last part, then the state that counts both. What no state counts is
-written again.
+Parquet file (with that of dropped documents, if they are kept), then what dedup remembered since the last part, then
+the state that counts both. What no state counts is written again.
 """
 
 import json
@@ -19,7 +19,8 @@ from smollm3_mix.errors import MixError, OutputError
 from smollm3_mix.mix import Mix
 from smollm3_mix.mix.lane import Lane
 from smollm3_mix.tally import Tally
-from smollm3_mix.write.forms import Form, Opened
+from smollm3_mix.write.dropped import FOLDER, Parts
+from smollm3_mix.write.forms import Form, Opened, parquet_options
 from smollm3_mix.write.layout import DATA, replace, replace_json
 
 GROUP_BYTES = 16 << 20
@@ -43,6 +44,7 @@ class LaneJob:
         part_bytes: UTF-8 bytes of text at which a part ends (with the row group that reaches it).
         form: the files that a part is written as.
         most_parts: whole parts that may lie in the work folder before the writer pauses; None: any number.
+        keep_dropped: whether the dropped documents are written, too; see `write.dropped`.
     """
 
     mix: Mix
@@ -51,6 +53,7 @@ class LaneJob:
     part_bytes: int
     form: Form
     most_parts: int | None = None
+    keep_dropped: bool = False
 
     @property
     def label(self) -> str:
@@ -72,18 +75,22 @@ def write_lane(job: LaneJob, report: Report) -> Tally:
     saved = read_state(job)
     if saved is not None and saved["done"]:
         return Tally.from_dict(saved["tally"])
-    lane = job.mix.lane(job.lane)
+    lane, drops = job.mix.lane(job.lane), Parts(**parquet_options())
     try:
         part = 0 if saved is None else saved["parts"]
         if saved is not None:
             _restore(job, lane, saved)
         _forget_unfinished(job, part)
+        for line in lane.lines if job.keep_dropped else ():
+            line.on_drop = drops.add
         groups = _Groups(lane, waiting=job.form.waiting)
         while True:
+            drops.begin(work / FOLDER / f"{job.label}-{part:05d}.parquet")
             wrote = _write_part(job, part, groups, lambda: report(lane.tally(groups.ahead)))
             done = not groups.more()
             if wrote:
                 part += 1
+            drops.end()  # before the state that counts what was dropped
             tally = lane.tally(groups.ahead)
             _save(job, lane, groups, part, done=done, tally=tally)
             if done:
@@ -96,6 +103,7 @@ def write_lane(job: LaneJob, report: Report) -> Tally:
             "make room and run the same command again to go on."
         ) from error
     finally:
+        drops.close()
         lane.close()
 
 
@@ -202,6 +210,6 @@ def _log(job: LaneJob, kind: str, number: int) -> str:
 
 def _forget_unfinished(job: LaneJob, parts: int) -> None:
     """Remove parts that no state counts."""
-    for path in (Path(job.work) / DATA).rglob(f"{job.label}-*"):
+    for path in (p for name in (DATA, FOLDER) for p in (Path(job.work) / name).rglob(f"{job.label}-*")):
         if path.name.endswith(".tmp") or int(path.name.split(".")[0].rsplit("-", 1)[1]) >= parts:
             path.unlink()

@@ -3,13 +3,9 @@
 import json
 import os
 import shutil
-import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
 from pathlib import Path
-from queue import Empty
 from typing import Any
 
 from smollm3_mix import __version__
@@ -20,30 +16,15 @@ from smollm3_mix.report.plan import expected_bytes
 from smollm3_mix.sources.exclusion import entries_of
 from smollm3_mix.tally import Tally
 from smollm3_mix.tokenizer import EOS, encoded, load
-from smollm3_mix.write import layout, stored
+from smollm3_mix.write import dropped, layout, stored
 from smollm3_mix.write.card import card
 from smollm3_mix.write.forms import BY_SOURCE, FORMATS, TOKEN_FORMATS, BySource, Form, Tables, Tokens
 from smollm3_mix.write.note import note
-from smollm3_mix.write.parts import LaneJob, write_lane
-from smollm3_mix.write.shipping import WAITING, Outlet, Shipping, noted, wait_for_room
+from smollm3_mix.write.parts import LaneJob
+from smollm3_mix.write.processes import Listener, Stopped, run
+from smollm3_mix.write.shipping import WAITING, Outlet, Shipping, noted
 
 PART_BYTES = 512 << 20
-
-
-@dataclass(frozen=True)
-class Progress:
-    """What a running write has done.
-
-    Attributes:
-        label: split and lane, as `train-00003`.
-        tally: counts of that lane so far.
-    """
-
-    label: str
-    tally: Tally
-
-
-Listener = Callable[[Progress], None]
 
 
 @dataclass(frozen=True)
@@ -58,6 +39,7 @@ class Request:
         skip_unreadable: whether unreadable sources are left out.
         part_bytes: bytes of text in a part.
         format: one of forms.FORMATS, or by-source.
+        keep_dropped: whether the dropped documents are written, too; where they go is nobody's business.
     """
 
     fingerprint: str
@@ -67,10 +49,12 @@ class Request:
     skip_unreadable: bool
     part_bytes: int
     format: str = "parquet"
+    keep_dropped: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """The request as JSON."""
-        return {**self.__dict__, "version": __version__}
+        asked = {key: value for key, value in self.__dict__.items() if key != "keep_dropped" or value}
+        return {**asked, "version": __version__}
 
 
 def write(  # noqa: D417 - arguments of one kind share a line
@@ -85,6 +69,7 @@ def write(  # noqa: D417 - arguments of one kind share a line
     processes: int = 1,
     skip_unreadable: bool = False,
     part_bytes: int = PART_BYTES,
+    keep_dropped: str | os.PathLike[str] | None = None,
     format: str = "parquet",  # noqa: A002 - the word of the command line
     tokenizer: str | os.PathLike[str] | None = None,
     bos: str | None = None,
@@ -107,6 +92,7 @@ def write(  # noqa: D417 - arguments of one kind share a line
         processes: lanes written at once, each in a process of its own if more than one.
         skip_unreadable: go on over the sources that can be read.
         part_bytes: bytes of text at which a file ends.
+        keep_dropped: new or empty folder for the dropped documents with their reasons; see docs/exclusion.md.
         format: parquet; by-source: to be mixed again without the sources; nanotron or megatron: token files.
         tokenizer: counts the tokens, and makes those of token files; default: as the recipe counts.
         bos: token before each document of a token file; default: none.
@@ -122,15 +108,35 @@ def write(  # noqa: D417 - arguments of one kind share a line
     """
     asked = (recipe if isinstance(recipe, Recipe) else read(recipe)).with_(seed=seed, lanes=lanes)
     asked = _counted(asked, format, tokenizer, bos, eos, token=token)
-    request = Request(asked.fingerprint, max_samples, max_tokens, max_bytes, skip_unreadable, part_bytes, format)
-    folder = Path(output_dir)
-    if (done := _finished(folder, request)) is not None:
+    drops = None if keep_dropped is None else Path(keep_dropped)
+    limits = (max_samples, max_tokens, max_bytes)
+    request = Request(asked.fingerprint, *limits, skip_unreadable, part_bytes, format, drops is not None)
+    access = {"token": token, "accept_terms": accept_terms}
+    return _write(asked, request, (Path(output_dir), drops), access, processes, listener or (lambda _: None), outlet)
+
+
+def _write(  # noqa: PLR0917 - called in one place only
+    asked: Recipe,
+    request: Request,
+    folders: tuple[Path, Path | None],
+    access: dict[str, Any],
+    processes: int,
+    listener: Listener,
+    outlet: Outlet | None,
+) -> dict[str, Tally]:
+    """See `write`; the folders are of the mix, and of what is dropped."""
+    folder, drops = folders
+    if (done := _finished(folder, request, drops)) is not None:
         return done
+    if drops is not None:
+        dropped.check(drops, folder, begun=(folder / layout.WORK / layout.REQUEST).exists())
     with layout.locked(folder) as work:
-        mixes = _opened(asked, work, request, bounded=outlet is not None, token=token, accept_terms=accept_terms)
-        shipping = _shipping(outlet, mixes[0], work, request, token)
-        tallies = _written(mixes, work, request, processes, listener or (lambda _: None), shipping)
-        _commit(folder, work, mixes[0], request, tallies, token, outlet)
+        mixes = _opened(asked, work, request, bounded=outlet is not None, **access)
+        shipping = _shipping(outlet, mixes[0], work, request, access["token"])
+        tallies = _written(mixes, work, request, processes, listener, shipping)
+        if drops is not None:
+            dropped.publish(work, drops)
+        _commit(folder, work, mixes[0], request, tallies, access["token"], outlet)
     layout.clear(folder)
     return tallies
 
@@ -174,15 +180,15 @@ def _written(  # noqa: PLR0917 - called in one place only
     """Counts by split, once every part of every lane is in the work folder."""
     most = None if shipping is None else WAITING * processes
     jobs = [
-        LaneJob(mix, lane, str(work), request.part_bytes, _form(mix, request.format), most)
+        LaneJob(mix, lane, str(work), request.part_bytes, _form(mix, request.format), most, request.keep_dropped)
         for mix in mixes
         for lane in range(mix.num_lanes)
     ]
     done = False
     try:
-        tallies = _run(jobs, processes, listener, shipping)
+        tallies = run(jobs, processes, listener, shipping)
         done = True
-    except _Stopped:
+    except Stopped:
         if shipping is not None:
             shipping.check()
         raise
@@ -205,7 +211,7 @@ def _form(mix: Mix, form: str) -> Form:
     return Tables()
 
 
-def _finished(folder: Path, request: Request) -> dict[str, Tally] | None:
+def _finished(folder: Path, request: Request, drops: Path | None) -> dict[str, Tally] | None:
     """The tallies of a whole mix of the same request, None where there is still something to write."""
     stranger = layout.occupant(folder)
     if stranger is not None:
@@ -220,6 +226,11 @@ def _finished(folder: Path, request: Request) -> dict[str, Tally] | None:
         raise OutputError(
             f"{folder} holds another mix: it was asked for with {_differing(saved['request'], request.to_dict())}. "
             "Choose another --output-dir, or remove that one."
+        )
+    if drops is not None and not drops.is_dir():
+        raise OutputError(
+            f"{folder} is finished, and its dropped documents are not in {drops}. "
+            "Name the folder they went to with --keep-dropped, or write both again with another --output-dir."
         )
     if (folder / layout.WORK).exists():
         layout.clear(folder)
@@ -284,72 +295,6 @@ def _check_room(mix: Mix, work: Path) -> None:
 
 def _differing(was: dict[str, Any], now: dict[str, Any]) -> str:
     return ", ".join(f"{key}={was.get(key)!r}, not {value!r}" for key, value in now.items() if was.get(key) != value)
-
-
-def _run(jobs: Sequence[LaneJob], processes: int, listener: Listener, shipping: Shipping | None) -> list[Tally]:
-    if processes < 1:
-        raise ValueError(f"processes must be at least 1, got {processes}")
-    if processes == 1 or len(jobs) == 1:
-        return [write_lane(job, _reporter(job, listener, shipping)) for job in jobs]
-    context = get_context("spawn")  # the same on every platform, and safe beside threads
-    messages, stop = context.Queue(), context.Event()
-    watcher = threading.Thread(target=_forward, args=(messages, listener, stop), daemon=True)
-    watcher.start()
-    if shipping is not None:
-        shipping.on_error(stop.set)
-    pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_start, initargs=(messages, stop))
-    try:
-        return [future.result() for future in [pool.submit(_write_in_worker, job) for job in jobs]]
-    finally:
-        stop.set()  # after a failure the other lanes end with their row group; their parts are safe
-        pool.shutdown(wait=True, cancel_futures=True)
-        watcher.join()
-
-
-def _reporter(job: LaneJob, listener: Listener, shipping: Shipping | None) -> Callable[[Tally], None]:
-    """What a lane written in this process calls after each row group."""
-
-    def report(tally: Tally) -> None:
-        if shipping is not None and job.most_parts is not None:
-            wait_for_room(Path(job.work), job.most_parts, shipping.check)
-        listener(Progress(job.label, tally))
-
-    return report
-
-
-_messages: Any = None  # of a worker process: where its progress goes
-_stop: Any = None  # of a worker process: set when another lane has failed
-
-
-class _Stopped(Exception):  # noqa: N818 - ends a worker's lane, never seen by users
-    pass
-
-
-def _start(messages: Any, stop: Any) -> None:
-    global _messages, _stop
-    _messages, _stop = messages, stop
-
-
-def _write_in_worker(job: LaneJob) -> Tally:
-    def check() -> None:
-        if _stop.is_set():
-            raise _Stopped
-
-    def report(tally: Tally) -> None:
-        check()
-        if job.most_parts is not None:
-            wait_for_room(Path(job.work), job.most_parts, check)
-        _messages.put(Progress(job.label, tally))
-
-    return write_lane(job, report)
-
-
-def _forward(messages: Any, listener: Listener, stop: Any) -> None:
-    while not stop.is_set():
-        try:
-            listener(messages.get(timeout=0.1))
-        except Empty:  # noqa: PERF203 - it waits
-            continue
 
 
 def _commit(  # noqa: PLR0917 - called in one place only

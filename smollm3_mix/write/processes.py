@@ -1,0 +1,97 @@
+"""Lanes written one after another, or several at once, each in a process of its own; and word of how far they are."""
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from queue import Empty
+from typing import Any
+
+from smollm3_mix.tally import Tally
+from smollm3_mix.write.parts import LaneJob, write_lane
+from smollm3_mix.write.shipping import Shipping, wait_for_room
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a running write has done.
+
+    Attributes:
+        label: split and lane, as `train-00003`.
+        tally: counts of that lane so far.
+    """
+
+    label: str
+    tally: Tally
+
+
+Listener = Callable[[Progress], None]
+
+
+def run(jobs: Sequence[LaneJob], processes: int, listener: Listener, shipping: Shipping | None) -> list[Tally]:
+    """Counts of each job's lane, in order; the listener hears of every row group, in this process."""
+    if processes < 1:
+        raise ValueError(f"processes must be at least 1, got {processes}")
+    if processes == 1 or len(jobs) == 1:
+        return [write_lane(job, _reporter(job, listener, shipping)) for job in jobs]
+    context = get_context("spawn")  # the same on every platform, and safe beside threads
+    messages, stop = context.Queue(), context.Event()
+    watcher = threading.Thread(target=_forward, args=(messages, listener, stop), daemon=True)
+    watcher.start()
+    if shipping is not None:
+        shipping.on_error(stop.set)
+    pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_start, initargs=(messages, stop))
+    try:
+        return [future.result() for future in [pool.submit(_write_in_worker, job) for job in jobs]]
+    finally:
+        stop.set()  # after a failure the other lanes end with their row group; their parts are safe
+        pool.shutdown(wait=True, cancel_futures=True)
+        watcher.join()
+
+
+def _reporter(job: LaneJob, listener: Listener, shipping: Shipping | None) -> Callable[[Tally], None]:
+    """What a lane written in this process calls after each row group."""
+
+    def report(tally: Tally) -> None:
+        if shipping is not None and job.most_parts is not None:
+            wait_for_room(Path(job.work), job.most_parts, shipping.check)
+        listener(Progress(job.label, tally))
+
+    return report
+
+
+_messages: Any = None  # of a worker process: where its progress goes
+_stop: Any = None  # of a worker process: set when another lane has failed
+
+
+class Stopped(Exception):  # noqa: N818 - says what happened
+    """Ends a worker's lane where another has failed; never seen by users."""
+
+
+def _start(messages: Any, stop: Any) -> None:
+    global _messages, _stop
+    _messages, _stop = messages, stop
+
+
+def _write_in_worker(job: LaneJob) -> Tally:
+    def check() -> None:
+        if _stop.is_set():
+            raise Stopped
+
+    def report(tally: Tally) -> None:
+        check()
+        if job.most_parts is not None:
+            wait_for_room(Path(job.work), job.most_parts, check)
+        _messages.put(Progress(job.label, tally))
+
+    return write_lane(job, report)
+
+
+def _forward(messages: Any, listener: Listener, stop: Any) -> None:
+    while not stop.is_set():
+        try:
+            listener(messages.get(timeout=0.1))
+        except Empty:  # noqa: PERF203 - it waits
+            continue

@@ -1,0 +1,178 @@
+"""`write --keep-dropped`: what was dropped, with reasons, as counted, and the same after any stop."""
+
+import random
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from conftest import document
+
+from smollm3_mix.errors import OutputError
+from smollm3_mix.mix.line import DROPPED_BEFORE
+from smollm3_mix.schema import DROPPED
+from smollm3_mix.tally import Tally
+from smollm3_mix.verify import verify
+from smollm3_mix.write import dropped, parts, write
+
+Make = Callable[..., Path]
+PART = 4_000
+
+
+@pytest.fixture(autouse=True)
+def _small_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parts, "GROUP_BYTES", 1_500)
+    monkeypatch.setattr(dropped, "GROUP_BYTES", 1_500)
+
+
+def make(recipe_file: Make, **top: object) -> Path:
+    return recipe_file(**{"judge": {"min_chars": 150}, "holdout": {"fraction": 0.1, "tokens": 500}, **top})
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def kept_and_counted(folder: Path, tallies: dict[str, Tally]) -> None:
+    """The files hold exactly what the tallies count, but for what the other split gives and later passes drop."""
+    assert sorted(tallies) == sorted({path.name.split("-")[0] for path in folder.iterdir()})
+    for split, tally in tallies.items():
+        rows = [row for path in sorted(folder.glob(f"{split}-*")) for row in pq.read_table(path).to_pylist()]
+        counted = {
+            (source, reason): count
+            for source, counts in tally.sources.items()
+            for reason, count in counts.dropped.items()
+            if reason not in ("holdout", "not_holdout", DROPPED_BEFORE)
+        }
+        assert Counter((row["source"], row["reason"]) for row in rows) == counted
+
+
+@pytest.mark.parametrize("policy", ["stop", "repeat", "renormalise"])
+def test_all_that_is_counted_as_dropped_is_there(recipe_file: Make, tmp_path: Path, policy: str) -> None:
+    path = make(recipe_file, on_exhausted=policy)
+    tallies = write(path, tmp_path / "out", part_bytes=PART, keep_dropped=tmp_path / "drops")
+    kept_and_counted(tmp_path / "drops", tallies)
+    assert verify(tmp_path / "out").faults == []
+    some = pq.read_table(min((tmp_path / "drops").iterdir()))
+    assert some.schema.equals(DROPPED)
+    row = next(row for row in some.to_pylist() if row["reason"] == "too_short" and row["source"] == "a")
+    number = int(row["text"].split()[1].rstrip(":"))
+    assert row["text"] == document("a", number)
+    assert row["id"] == f"{row['file']}:{row['row']}"
+
+
+def test_the_mix_is_the_same_with_and_without(recipe_file: Make, tmp_path: Path) -> None:
+    path = make(recipe_file)
+    write(path, tmp_path / "one", part_bytes=PART, keep_dropped=tmp_path / "drops")
+    write(path, tmp_path / "two", part_bytes=PART)
+    assert content(tmp_path / "one" / "data") == content(tmp_path / "two" / "data")
+
+
+def test_texts_that_could_not_be_read_or_are_excluded_are_null(recipe_file: Make, tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text("own-7\n")
+    path = recipe_file(lanes=1, exclude="list.txt", on_exhausted="renormalise")
+    with (tmp_path / "sources" / "b" / "all.jsonl").open("a") as file:
+        file.write('{"text": null, "id": "null"}\n{"text": "\\ud800", "id": "lone"}\n')
+    tallies = write(path, tmp_path / "out", keep_dropped=tmp_path / "drops")
+    kept_and_counted(tmp_path / "drops", tallies)
+    rows = [row for p in (tmp_path / "drops").iterdir() for row in pq.read_table(p).to_pylist()]
+    texts = {row["reason"]: row["text"] for row in rows}
+    assert texts["excluded"] is texts["not_text"] is texts["invalid_utf8"] is None
+    assert texts["empty"] == ""
+    assert texts["duplicate"] in (document("a", 3), document("a", 4))
+
+
+class Crash(Exception):
+    pass
+
+
+@pytest.mark.parametrize("after", [1, 5, 14])
+def test_goes_on_after_a_crash(recipe_file: Make, tmp_path: Path, after: int) -> None:
+    path = make(recipe_file, on_exhausted="repeat")
+    write(path, tmp_path / "whole", part_bytes=PART, keep_dropped=tmp_path / "all")
+    calls = 0
+
+    def crash(_: object) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == after:
+            raise Crash
+
+    with pytest.raises(Crash):
+        write(path, tmp_path / "out", part_bytes=PART, listener=crash, keep_dropped=tmp_path / "drops")
+    assert not (tmp_path / "drops").exists()
+    write(path, tmp_path / "out", part_bytes=PART, keep_dropped=tmp_path / "drops")
+    assert content(tmp_path / "drops") == content(tmp_path / "all")
+    assert content(tmp_path / "out") == content(tmp_path / "whole")
+
+
+def test_killed_at_random_moments_it_goes_on(
+    recipe_file: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()  # the killed processes have the constants of the package
+    path = make(recipe_file, lanes=3, on_exhausted="repeat")
+    limits = ["--max-tokens", "60000", "--part-bytes", "20000"]
+    write(path, tmp_path / "whole", part_bytes=20_000, max_tokens=60_000, keep_dropped=tmp_path / "all")
+    command = [sys.executable, "-m", "smollm3_mix.cli", "write", str(path), "--output-dir", str(tmp_path / "out")]
+    command += [*limits, "--keep-dropped", str(tmp_path / "drops"), "--processes", "2"]
+    draw = random.Random(6)
+    for _ in range(2):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        time.sleep(draw.uniform(1.5, 3.5))
+        process.kill()
+        process.communicate()
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert f"The dropped documents are in {tmp_path / 'drops'}, with their reasons." in done.stdout
+    assert content(tmp_path / "drops") == content(tmp_path / "all")
+    assert content(tmp_path / "out") == content(tmp_path / "whole")
+
+
+def test_a_move_that_was_cut_off_is_finished(
+    recipe_file: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = make(recipe_file)
+    write(path, tmp_path / "whole", part_bytes=PART, keep_dropped=tmp_path / "all")
+
+    def cut_off(work: Path, folder: Path) -> None:
+        folder.mkdir()
+        first = min((work / dropped.FOLDER).iterdir())
+        first.replace(folder / first.name)
+        raise Crash
+
+    with monkeypatch.context() as patched:
+        patched.setattr(dropped, "publish", cut_off)
+        with pytest.raises(Crash):
+            write(path, tmp_path / "out", part_bytes=PART, keep_dropped=tmp_path / "drops")
+    write(path, tmp_path / "out", part_bytes=PART, keep_dropped=tmp_path / "drops")
+    assert content(tmp_path / "drops") == content(tmp_path / "all")
+
+
+def test_folders_that_will_not_do(recipe_file: Make, tmp_path: Path) -> None:
+    path, out = make(recipe_file), tmp_path / "out"
+    for folder in (out, out / "drops", tmp_path):
+        with pytest.raises(OutputError, match=r"lie in each other\. Choose a folder beside it with --keep-dropped\."):
+            write(path, out, keep_dropped=folder)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "train-00000-00000.parquet").write_text("another's")
+    with pytest.raises(OutputError, match=r"full holds 'train-00000-00000.parquet'\. Choose a new or empty folder"):
+        write(path, out, keep_dropped=tmp_path / "full")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match=r"file is no folder\. Choose a new or empty one with --keep-dropped\."):
+        write(path, out, keep_dropped=tmp_path / "file")
+    assert not out.exists()
+
+
+def test_over_a_finished_mix(recipe_file: Make, tmp_path: Path) -> None:
+    path = make(recipe_file)
+    tallies = write(path, tmp_path / "out", keep_dropped=tmp_path / "drops")
+    assert write(path, tmp_path / "out", keep_dropped=tmp_path / "drops") == tallies
+    with pytest.raises(OutputError, match=r"is finished, and its dropped documents are not in \S+other\. Name"):
+        write(path, tmp_path / "out", keep_dropped=tmp_path / "other")
+    write(path, tmp_path / "plain")
+    with pytest.raises(OutputError, match="asked for with keep_dropped=None, not True"):
+        write(path, tmp_path / "plain", keep_dropped=tmp_path / "other")
