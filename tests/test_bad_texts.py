@@ -1,0 +1,65 @@
+"""Texts that nobody would write, from source to verified mix: counted, given or dropped, never lost."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import document
+
+from smollm3_mix.verify import verify
+from smollm3_mix.write import write
+
+QUESTION = "A train leaves the station at noon, and another one leaves (two hours later) at twice its speed. When?"
+
+TEXTS = {
+    "empty": "",
+    "white space": " \t\n\u2003\u00a0 \r\n ",
+    "one long line": "long " * 10_000_000,
+    "one long word": "x" * 5_000_000,
+    "nulls": "zero\x00bytes \x00\x00 between words " * 9,
+    "right to left": "\u202eمرحبا بالعالم\u202c هذا نص طويل بما فيه الكفاية " * 9,
+    "combining marks": ("e" + "\u0301" * 40 + " ") * 60,
+    "emoji": "👩‍👩‍👧‍👦🇻🇳 " * 60,
+    "contaminated": f"Before it. {QUESTION} After it.",
+}
+LINES = [json.dumps({"id": name, "text": text}, ensure_ascii=False) for name, text in TEXTS.items()]
+LINES += ['{"id": "half a pair", "text": "a \\ud83d b"}', '{"id": "null", "text": null}', '{"id": "none"}']
+
+
+def test_bad_texts_with_every_rule_on(tmp_path: Path) -> None:
+    plain = [json.dumps({"id": f"plain-{n}", "text": document("plain", n)}) for n in range(40)]
+    empty = [json.dumps({"id": f"empty-{n}", "text": ""}) for n in range(16)]  # two blocks of nothing
+    (tmp_path / "bad.jsonl").write_text("\n".join([*LINES, *empty, *plain]), encoding="utf-8")
+    (tmp_path / "evaluation.jsonl").write_text(json.dumps({"text": QUESTION}))
+    (tmp_path / "list.txt").write_text("plain-3\n")
+    recipe = {
+        "lanes": 1,
+        "on_exhausted": "renormalise",
+        "block": {"rows": 8},
+        "dedup": {"near": True},
+        "exclude": "list.txt",
+        "decontaminate": "evaluation.jsonl",
+        "judge": {"gopher_repetition": True, "min_chars": 1},
+        "datasets": [{"id": "bad", "name": "bad.jsonl", "weight": 1}],
+    }
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(recipe))
+    total = write(tmp_path / "mine.yaml", tmp_path / "out", keep_dropped=tmp_path / "drops")["train"].total
+    assert total.read == len(LINES) + 56 == total.given + sum(total.dropped.values())
+    found = {name: total.dropped[name] for name in ("empty", "invalid_utf8", "not_text", "excluded", "contaminated")}
+    assert found == {"empty": 18, "invalid_utf8": 1, "not_text": 2, "excluded": 1, "contaminated": 1}
+    assert verify(tmp_path / "out").faults == []
+
+
+def test_a_source_of_which_every_block_is_dropped_is_an_error_with_its_reasons(
+    recipe_file: Callable[..., Path], tmp_path: Path
+) -> None:
+    from smollm3_mix.errors import SourceExhausted
+
+    path = recipe_file(sources={"c": {"judge": {"min_chars": 10_000}}})
+    with pytest.raises(
+        SourceExhausted, match=r"'c' gave no document in lane 0 of 2 \(\d+ rows read, dropped: too_short"
+    ):
+        write(path, tmp_path / "out", keep_dropped=tmp_path / "drops")
+    assert not (tmp_path / "drops").exists()
