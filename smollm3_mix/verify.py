@@ -57,7 +57,8 @@ def verify(folder: str | os.PathLike[str], evidence: Evidence | None = None) -> 
     Checked: the files are those of the tally; the counts of every source are; tokens follow from the texts; the debt
         of every
     source is within its bound after every record of every lane; no text comes twice in a lane, where the recipe drops
-    duplicates and reads sources once; no text of validation is in train.
+    duplicates and reads sources once, nor in two lanes, where it has a dedup index; no text of validation is in
+    train.
 
     Args:
         folder: the mix.
@@ -94,6 +95,7 @@ def verify(folder: str | os.PathLike[str], evidence: Evidence | None = None) -> 
             total += counter.tally
         verdict.tallies[split] = total
         verdict.faults += _against(split, total, expected)
+        verdict.faults += _over_lanes(recipe, split, expected, prints.get(split, []))
     verdict.faults += _disjoint(prints)
     return verdict
 
@@ -246,6 +248,18 @@ def _against(split: str, found: Tally, expected: Tally) -> list[str]:
                 where = f"in the files and {saved:,} in {layout.TALLY}"
                 faults.append(f"{split}: '{source}': {name} is {counted:,} {where}")
     return faults
+
+
+def _over_lanes(recipe: Recipe, split: str, expected: Tally, prints: list[Prints]) -> list[str]:
+    """A fault where lanes of a mix whose index drops duplicates over all of them have a text in common."""
+    if not prints or recipe.dedup.index is None or not recipe.dedup.exact:
+        return []
+    if any(counts.passes > 1 for counts in expected.sources.values()):
+        return []
+    each = [np.unique(lane, axis=0) for lane in prints]  # what a lane repeats is its own fault
+    whole = np.concatenate(each)
+    twice = len(whole) - len(np.unique(whole, axis=0))
+    return [f"{split}: {twice:,} records repeat a text of another lane, which the dedup index drops"] if twice else []
 
 
 def _disjoint(prints: dict[str, list[Prints]]) -> list[str]:

@@ -28,6 +28,8 @@ from smollm3_mix.errors import OutputError, RecipeError, SourceError, StateError
 from smollm3_mix.index import units
 from smollm3_mix.recipe import read
 from smollm3_mix.sources import dropped
+from smollm3_mix.verify import verify
+from smollm3_mix.write import write
 
 NEAR = {"bands": 14, "rows": 4}
 
@@ -387,6 +389,23 @@ def test_an_index_on_the_hub_is_pinned_to_its_commit(corpus, monkeypatch):
         assert texts_of(mix) == here
         with pytest.raises(RecipeError, match="there is no index at hf://datasets/org/index/stage9; build it"):
             open_mix(indexed(at="hf://datasets/org/index/stage9"))
+
+
+def test_a_written_mix_is_held_against_its_index_over_all_lanes(corpus):
+    build_index(recipe(), "idx")
+    write(indexed(lanes=3), "out")
+    assert verify("out").faults == []
+    assert (
+        f"index: {{at: idx, digest: {open_mix('looked.yaml').plan.dropped.digest}}}"
+        in Path("out/recipe.yaml").read_text()
+    )
+    write(recipe(lanes=3), "lanes")  # whose lanes each remember for themselves
+    assert verify("lanes").faults == []
+    shutil.copy("out/recipe.yaml", "lanes/recipe.yaml")
+    assert any(
+        fault.endswith(" records repeat a text of another lane, which the dedup index drops")
+        for fault in verify("lanes").faults
+    )
 
 
 def test_the_command_shows_what_is_dropped(corpus, capsys):
