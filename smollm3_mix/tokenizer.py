@@ -96,7 +96,7 @@ def pinned(recipe: Recipe, token: str | bool | None = None) -> Recipe:
     if not isinstance(counting, Counting):
         return recipe
     path, revision = find(counting, recipe.folder, token)
-    return replace(recipe, tokens=replace(counting, sha256=_same(path, counting.sha256), revision=revision))
+    return recipe.with_(tokens=replace(counting, sha256=_same(path, counting.sha256), revision=revision))
 
 
 def load(recipe: Recipe, token: str | bool | None = None) -> Tokenizer | None:

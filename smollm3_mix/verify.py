@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,13 +16,15 @@ from smollm3_mix import tokens
 from smollm3_mix.dedup import fingerprints
 from smollm3_mix.errors import OutputError
 from smollm3_mix.merge import debt_bound
-from smollm3_mix.recipe import Recipe, read
+from smollm3_mix.mix.course import lane_ends
+from smollm3_mix.recipe import Curriculum, Recipe, read
 from smollm3_mix.report import Row, rows
 from smollm3_mix.report.evidence import Evidence, dropped_examples
 from smollm3_mix.report.page import page
 from smollm3_mix.schema import RECORD
 from smollm3_mix.tally import Counts, Debts, Tally
 from smollm3_mix.write import layout
+from smollm3_mix.write.stages import StageCount
 
 Ints = npt.NDArray[np.int64]
 Prints = npt.NDArray[np.uint64]
@@ -56,9 +59,9 @@ def verify(folder: str | os.PathLike[str], evidence: Evidence | None = None) -> 
 
     Checked: the files are those of the tally; the counts of every source are; tokens follow from the texts; the debt
         of every
-    source is within its bound after every record of every lane; no text comes twice in a lane, where the recipe drops
-    duplicates and reads sources once, nor in two lanes, where it has a dedup index; no text of validation is in
-    train.
+    source is within its bound after every record of every lane, in a curriculum within each stage, and stages end where
+    they should; no text comes twice in a lane, where the recipe drops duplicates and reads sources once, nor in two
+    lanes, where it has a dedup index; no text of validation is in train.
 
     Args:
         folder: the mix.
@@ -87,7 +90,7 @@ def verify(folder: str | os.PathLike[str], evidence: Evidence | None = None) -> 
                 lanes.setdefault(name.rsplit("-", 1)[0], []).append(name)
         total = Tally.empty(source.id for source in recipe.active)
         for lane, names in lanes.items():
-            counter = _Lane(recipe, lane, expected, evidence)
+            counter = _Lane(recipe, lane, expected, evidence, saved.get("stages"))
             for name in names:
                 counter.add_file(place / layout.DATA / name)
             verdict.faults += counter.faults()
@@ -148,7 +151,14 @@ def _check_files(data: Path, files: dict[str, int], verdict: Verdict) -> None:
 class _Lane:
     """Counts of one lane's files, read in order."""
 
-    def __init__(self, recipe: Recipe, label: str, expected: Tally, evidence: Evidence | None) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        label: str,
+        expected: Tally,
+        evidence: Evidence | None,
+        stages: list[dict[str, Any]] | None,
+    ) -> None:
         self._recipe, self._label, self._evidence = recipe, label, evidence
         self._ids = [source.id for source in recipe.active]
         self._numbers = {source: number for number, source in enumerate(self._ids)}
@@ -159,6 +169,11 @@ class _Lane:
         self._faults: list[str] = []
         self._prints: list[Prints] = []
         self.tally = Tally.empty(self._ids)
+        self._stages: StageCount | None = None
+        if isinstance(recipe, Curriculum) and stages is not None:
+            split, number = label.split("-")
+            ends = lane_ends(recipe, split, int(number))
+            self._stages = StageCount(recipe, label, stages, ends, self._ids)
 
     @property
     def prints(self) -> Prints:
@@ -187,6 +202,8 @@ class _Lane:
             self._prints.append(fingerprints(batch["text"]))
             units = tokens.units(self._recipe.weigh_by, lengths, written.astype(np.int64))
             self._debts.add(sources, units)
+            if self._stages is not None:
+                self._stages.add(sources, written.astype(np.int64), units)
             self._count(sources, lengths, written, units)
             if self._evidence is not None:
                 self._evidence.add(self._label, batch, sources, units)
@@ -209,9 +226,11 @@ class _Lane:
         longest = np.array([float(counts.longest) for counts in expected])
         bound = debt_bound(self._shares, longest)
         faults = list(self._faults)
+        if self._stages is not None:
+            self._stages.close()
+            faults += self._stages.faults
         recipe, unit = self._recipe, self._recipe.weigh_by
-        bounded = recipe.order == "exact" and recipe.weighted and recipe.on_exhausted != "renormalise"
-        if bounded and not self._label.startswith("validation"):
+        if recipe.bounded and not self._label.startswith("validation"):
             faults += [
                 f"{self._label}: the debt of '{source}' reached {worst:,.0f} {unit}; its bound is {most:,.0f}"
                 for source, worst, most in zip(self._ids, self._debts.worst, bound, strict=True)

@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -13,7 +13,7 @@ import datasets
 
 from smollm3_mix import __version__
 from smollm3_mix.errors import RecipeError
-from smollm3_mix.recipe import Recipe, Source, read
+from smollm3_mix.recipe import Recipe, Source, read, stage_files
 from smollm3_mix.register import EXTENSION
 from smollm3_mix.sources import local
 from smollm3_mix.sources.evaluations import sources_of
@@ -31,6 +31,8 @@ class SmolLM3MixConfig(datasets.BuilderConfig):  # type: ignore[misc]  # dataset
         lanes: in place of the recipe's number of lanes.
         max_samples: records of the whole mix, dealt evenly to the lanes; default: no limit.
         max_tokens: tokens of the whole mix, dealt evenly to the lanes; default: no limit.
+        total_tokens: what the stages of a curriculum take together, each the part it takes in the recipe.
+        continue_from: state of another recipe, of any kind that `merge_states` takes; see `open_mix`.
         seen_dir: folder in which states keep what dedup remembers, beside a run's checkpoints; default: in themselves.
         skip_unreadable: go on without the sources that cannot be read; the log names them.
         accept_terms: terms that you accept, such as `softwareheritage`, which sources of blob ids ask for.
@@ -44,6 +46,8 @@ class SmolLM3MixConfig(datasets.BuilderConfig):  # type: ignore[misc]  # dataset
     lanes: int | None = None
     max_samples: int | None = None
     max_tokens: int | None = None
+    total_tokens: int | None = None
+    continue_from: Mapping[str, Any] | None = None
     seen_dir: str | os.PathLike[str] | None = None
     skip_unreadable: bool = False
     accept_terms: str | list[str] | None = None
@@ -81,13 +85,19 @@ class SmolLM3MixConfig(datasets.BuilderConfig):  # type: ignore[misc]  # dataset
         """
         changes = {key: value for key in ("seed", "lanes") if (value := getattr(self, key)) is not None}
         if isinstance(self.recipe, Recipe):
-            return self.recipe.with_(**changes) if changes else self.recipe
+            return self._scaled(self.recipe.with_(**changes) if changes else self.recipe)
         place = self._place()
         folder = place.rpartition("/")[0] if place.startswith("hf://") else None
-        recipe = read(local_copy(place, token), folder=folder, **changes)
+        local_place = local_copy(place, token)
+        for name in stage_files(local_place) if folder is not None else ():
+            local_copy(f"{folder}/{name}", token)  # into the same folder of the cache
+        recipe = read(local_place, folder=folder, **changes)
         if place.startswith("hf://") and not self.trust_remote_code:
             refuse_functions(place, recipe)
-        return recipe
+        return self._scaled(recipe)
+
+    def _scaled(self, recipe: Recipe) -> Recipe:
+        return recipe if self.total_tokens is None else recipe.scaled(self.total_tokens)
 
     def identity(self, recipe: Recipe, features: Any = None) -> str:
         """Name and 16 hex digits that change with all that decides what is prepared: the cache folder's name.
@@ -96,7 +106,10 @@ class SmolLM3MixConfig(datasets.BuilderConfig):  # type: ignore[misc]  # dataset
         the Hub (`download_mode="force_redownload"` looks again), and the version of this package, a folder of its own.
         """
         files = [seen for source in (*recipe.active, *sources_of(recipe)) for seen in local_files(recipe, source)]
-        asked = [recipe.fingerprint, files, self.max_samples, self.max_tokens, self.skip_unreadable, repr(features)]
+        asked: list[Any] = [recipe.fingerprint, files, self.max_samples, self.max_tokens]
+        asked += [self.skip_unreadable, repr(features)]
+        if self.continue_from is not None:
+            asked.append(self.continue_from)
         return f"{self.name}-{hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]}"
 
     def _place(self) -> str:

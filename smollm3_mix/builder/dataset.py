@@ -72,6 +72,7 @@ class SmolLM3Mix(datasets.GeneratorBasedBuilder):  # type: ignore[misc]  # datas
             self.recipe,
             max_samples=asked.max_samples,
             max_tokens=asked.max_tokens,
+            continue_from=asked.continue_from,
             seen_dir=asked.seen_dir,
             skip_unreadable=asked.skip_unreadable,
             accept_terms=asked.accept_terms,
@@ -79,7 +80,9 @@ class SmolLM3Mix(datasets.GeneratorBasedBuilder):  # type: ignore[misc]  # datas
         )
         mixes = [train]
         if self.recipe.holdout.fraction > 0:
-            mixes.append(replace(train, split="validation"))  # of the same plan: the sources are listed once
+            mixes.append(
+                replace(train, split="validation", start=None)
+            )  # of the same plan: the sources are listed once
         return [
             datasets.SplitGenerator(name=mix.split, gen_kwargs={"mix": mix, "lanes": list(range(mix.num_lanes))})
             for mix in mixes
@@ -128,8 +131,8 @@ def load(
         cache_dir: in place of the cache of `datasets`.
         num_proc: processes that prepare; lanes are dealt to them, the result is the same.
         token: of the Hub; default: the one that is logged in.
-        **fields: of `SmolLM3MixConfig`: seed, lanes, max_samples, max_tokens, seen_dir, skip_unreadable,
-            accept_terms.
+        **fields: of `SmolLM3MixConfig`: seed, lanes, max_samples, max_tokens, total_tokens, continue_from, seen_dir,
+            skip_unreadable, accept_terms.
 
     Raises:
         RecipeError: the recipe is missing or has faults.

@@ -52,6 +52,9 @@ def _recipe(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--seed", type=int, help="in place of the recipe's seed")
     verb.add_argument("--lanes", type=count, help="in place of the recipe's number of lanes")
     verb.add_argument(
+        "--total-tokens", type=count, metavar="N", help="scale a curriculum: tokens of all its stages together"
+    )
+    verb.add_argument(
         "--skip-unreadable", action="store_true", help="go on over the sources that can be read, and say which cannot"
     )
     _terms(verb)

@@ -11,9 +11,9 @@ from typing import Any
 from tqdm import tqdm
 
 from smollm3_mix import tokenizer
-from smollm3_mix.errors import OutputError
+from smollm3_mix.errors import OutputError, RecipeError
 from smollm3_mix.mix import open_mix
-from smollm3_mix.recipe import Recipe, find, read
+from smollm3_mix.recipe import Curriculum, Recipe, find, read
 from smollm3_mix.recipe.counting import Counting
 from smollm3_mix.recipe.ratios import with_ratios
 from smollm3_mix.report import plain
@@ -40,6 +40,8 @@ def calibrate(options: argparse.Namespace) -> int:
         raise OutputError(f"{out} exists. Name a new file with --out, or remove that one.")
     changes = {key: value for key in ("seed", "lanes") if (value := getattr(options, key)) is not None}
     recipe = read(options.recipe, **changes)
+    if isinstance(recipe, Curriculum):
+        raise RecipeError(recipe.file, ["is a curriculum; calibrate the recipe of each stage"])
     counting = Counting(options.tokenizer)
     path, _ = tokenizer.find(counting, recipe.folder)
     encoder = tokenizer.Tokenizer(path)

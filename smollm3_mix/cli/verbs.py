@@ -115,7 +115,8 @@ def verify(options: argparse.Namespace) -> int:
 
 def _recipe(options: argparse.Namespace) -> Recipe:
     changes = {key: value for key, value in (("seed", options.seed), ("lanes", options.lanes)) if value is not None}
-    return read(options.recipe, **changes)
+    recipe = read(options.recipe, **changes)
+    return recipe if options.total_tokens is None else recipe.scaled(options.total_tokens)
 
 
 def _limits(options: argparse.Namespace) -> dict[str, Any]:

@@ -106,7 +106,7 @@ class Segment(NamedTuple):
 
 def remembering(recipe: Recipe) -> Recipe:
     """The recipe without index and holdout: both splits are compared with each other."""
-    return replace(recipe, dedup=replace(recipe.dedup, index=None), holdout=Holdout())
+    return recipe.with_(dedup=replace(recipe.dedup, index=None), holdout=Holdout())
 
 
 def units(plan: Plan) -> list[Unit]:

@@ -70,11 +70,12 @@ class Drawn(Line):
     ) -> None:
         super().__init__(recipe, number, source, reader, 0, "train", contaminants=contaminants)
         self._kept = bytearray()  # one byte for each row drawn in the first pass
-        self._row = 0  # of this pass: rows before the next block
+        self._drawn = 0  # rows of this pass before the next block
+        self._read_again = source.max_passes > 1 or recipe.on_exhausted == "repeat"
 
     def settle(self, kept: npt.NDArray[np.bool_]) -> None:
         """Note which of the rows drawn just now are kept, for later passes."""
-        if self._repeats and self.passes == 0:
+        if self._read_again and self.passes == 0:
             self._kept += kept.tobytes()
 
     def _take(self, raw: RawBlock, seen: dedup.Seen | None) -> Accepted:  # noqa: ARG002 - duplicates are seen when drawn
@@ -84,9 +85,9 @@ class Drawn(Line):
             reasons = prepared.reasons
         else:
             prepared = cleaned(raw, self.source)
-            kept = np.frombuffer(bytes(self._kept[self._row : self._row + rows]), bool)
+            kept = np.frombuffer(bytes(self._kept[self._drawn : self._drawn + rows]), bool)
             reasons = pc.if_else(pa.array(kept), REPEAT, DROPPED_BEFORE)
-        self._row += rows
+        self._drawn += rows
         dropped = pc.and_not(reasons.is_valid(), pc.equal(reasons, REPEAT).fill_null(False))
         every = replace(prepared, raw=replace(raw, meta=reasons), texts=pc.if_else(dropped, "", prepared.texts))
         self.accepted = accept(every, np.arange(rows), self._recipe, self.source)
@@ -96,7 +97,7 @@ class Drawn(Line):
     def restart(self) -> None:
         """Begin the next pass."""
         super().restart()
-        self._row = 0
+        self._drawn = 0
 
 
 class Draws:

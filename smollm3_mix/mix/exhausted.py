@@ -1,14 +1,11 @@
 """What to say when a source has nothing more to give, with the remedies computed."""
 
 from math import ceil
-from typing import TYPE_CHECKING
 
 from smollm3_mix.errors import SourceExhausted
+from smollm3_mix.mix.limits import Limits
+from smollm3_mix.mix.line import Line
 from smollm3_mix.recipe import Recipe
-
-if TYPE_CHECKING:
-    from smollm3_mix.mix.lane import Limits
-    from smollm3_mix.mix.line import Line
 
 
 def short(count: float) -> str:
@@ -19,7 +16,7 @@ def short(count: float) -> str:
     return f"{count:.0f}"
 
 
-def exhausted(recipe: Recipe, line: "Line", limits: "Limits", given: int) -> SourceExhausted:
+def exhausted(recipe: Recipe, line: Line, limits: Limits, given: int) -> SourceExhausted:
     """The error for a source that ended after all its passes; numbers are for the whole mix, from this lane."""
     source, share, lanes = line.source, recipe.shares[line.source.id], recipe.lanes
     laid = line.units + (int(line.accepted.units.sum()) if line.accepted is not None else 0)
@@ -45,7 +42,7 @@ def exhausted(recipe: Recipe, line: "Line", limits: "Limits", given: int) -> Sou
     )
 
 
-def no_rows(recipe: Recipe, line: "Line", lane: int) -> SourceExhausted:
+def no_rows(recipe: Recipe, line: Line, lane: int) -> SourceExhausted:
     """The error for a lane that got no row of a source."""
     return SourceExhausted(
         f"{recipe.file}: '{line.source.id}' has no row in lane {lane} of {recipe.lanes}: "
@@ -54,7 +51,7 @@ def no_rows(recipe: Recipe, line: "Line", lane: int) -> SourceExhausted:
     )
 
 
-def nothing_kept(recipe: Recipe, line: "Line", lane: int) -> SourceExhausted:
+def nothing_kept(recipe: Recipe, line: Line, lane: int) -> SourceExhausted:
     """The error for a source of which a whole pass gave nothing."""
     return SourceExhausted(
         f"{recipe.file}: '{line.source.id}' gave no document in lane {lane} of {recipe.lanes} ({line.reasons()}). "

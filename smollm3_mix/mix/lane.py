@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ import pyarrow as pa
 from smollm3_mix import dedup, merge
 from smollm3_mix.mix.chunk import Chunk
 from smollm3_mix.mix.exhausted import exhausted, no_rows, nothing_kept
+from smollm3_mix.mix.limits import Limits
 from smollm3_mix.mix.line import Line
 from smollm3_mix.mix.prepare import Accepted
 from smollm3_mix.recipe import Recipe
@@ -23,26 +23,6 @@ Ints = npt.NDArray[np.int64]
 OPENERS, LOCAL_OPENERS = 16, 4
 """Threads that open a lane's sources and read their first blocks: many to wait for a network at once; few where only
 the processor is waited for, as each holds a row group while it decodes."""
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Where a lane ends: after the record that reaches one of the numbers, which it may exceed. None: no limit.
-
-    Attributes:
-        samples: records given by the lane.
-        tokens: tokens given by the lane.
-        bytes: UTF-8 bytes of text given by the lane.
-    """
-
-    samples: int | None = None
-    tokens: int | None = None
-    bytes: int | None = None
-
-    @property
-    def none(self) -> bool:
-        """Whether there is no limit at all."""
-        return self.samples is None and self.tokens is None and self.bytes is None
 
 
 def keep_heap() -> None:
@@ -62,8 +42,11 @@ class Lane:
 
     Attributes:
         number: the lane's number.
+        limits: where it ends.
         ended: nothing more will come.
         lines: its sources, in recipe order.
+        seen: what dedup remembers; None without dedup.
+        parked: sources of earlier recipes that this one does not read, as `going_on` left them, by id.
     """
 
     def __init__(  # noqa: PLR0917 - made in one place only
@@ -76,7 +59,9 @@ class Lane:
         order: merge.Order,
     ) -> None:
         self.number, self.ended = number, False
-        self._recipe, self.lines, self._limits, self._seen = recipe, lines, limits, seen
+        self._recipe, self.lines, self.limits, self.seen = recipe, lines, limits, seen
+        self.parked: dict[str, dict[str, Any]] = {}
+        self.parked_logs: dict[str, bytes] = {}
         self._order = order
         shares = recipe.shares
         self._debts = Debts(np.array([shares.get(line.source.id, 0.0) for line in lines]))
@@ -85,6 +70,11 @@ class Lane:
         self._given = np.zeros(len(lines), np.int64)  # of each current block, before the pending stretch
         self._taken = np.zeros(len(lines), np.int64)  # of each current block, after the last record pulled
         self._order_state = order.state()
+
+    @property
+    def stops(self) -> bool:
+        """Whether a source that ends for good ends the lane."""
+        return self._policy == "stop"
 
     @property
     def pending(self) -> int:
@@ -144,6 +134,10 @@ class Lane:
             mine.worst_debt = float(debts.worst[number])
         return Tally({line.source.id: mine for line, mine in zip(self.lines, counts, strict=True)})
 
+    def tallies(self, unread: int = 0) -> list[Tally]:
+        """The same for each stage that has begun: this one."""
+        return [self.tally(unread)]
+
     def state_dict(self, unread: int = 0) -> dict[str, Any]:
         """Where the lane stands after the last record pulled, less `unread`; JSON-able. See `seen_log`, `logs`."""
         counts = {line.source.id: line.counts for line in self.lines}
@@ -151,10 +145,12 @@ class Lane:
             "lane": self.number,
             "order": self._order_state,
             "skip": self._pulled - unread,
+            "taken": (self._given + self._rows(self._pulled - unread)).tolist(),
             "ended": self.ended,
             "lines": [line.state_dict(int(self._given[n])) for n, line in enumerate(self.lines)],
             "counts": Tally(counts).to_dict(),
             "debts": [self._debts.total, self._debts.given.tolist(), self._debts.worst.tolist()],
+            "parked": self.parked,
         }
 
     def load_state_dict(self, state: dict[str, Any], verdicts: dict[str, bytes]) -> None:
@@ -173,7 +169,7 @@ class Lane:
         for number, line in enumerate(self.lines):
             if line.gone:
                 self._leave(number)
-            elif line.accepted is not None:
+            elif line.accepted is not None and len(line.accepted.units):
                 self._order.lay(number, line.accepted.units, last=self._last(line))
                 self._order.skip(number, state["lines"][number]["given"])
         self._debts.total, self._debts.given, self._debts.worst = total, np.array(given), np.array(worst)
@@ -182,7 +178,9 @@ class Lane:
         self._order_state = state["order"]
         ready = np.empty(0, np.int64) if self._limit_reached() else self._within_limits(self._order.ready())
         self._ready, self._pulled = ready, state["skip"]
-        self._taken = self._given + np.bincount(ready[: self._pulled], minlength=len(self.lines))
+        self._taken = self._given + self._rows(self._pulled)
+        self.parked = state["parked"]
+        self.parked_logs = {source: verdicts[source] for source in self.parked if source in verdicts}
 
     def waiting(self) -> list[pa.RecordBatch]:
         """Documents of the current blocks that were accepted and not pulled, source by source, in the order laid."""
@@ -190,25 +188,25 @@ class Lane:
         return [block.slice(int(self._taken[n])) for n, block in blocks if int(self._taken[n]) < block.num_rows]
 
     def logs(self) -> dict[str, bytes]:
-        """Verdicts of the first pass of every source that may be read again, by source id."""
-        return {line.source.id: line.verdicts() for line in self.lines}
+        """Verdicts of the first pass of every source, those of `parked` included, by source id."""
+        return {line.source.id: line.verdicts() for line in self.lines} | self.parked_logs
 
     def seen_log(self, since: int = 0) -> tuple[bytes, int]:
         """What dedup remembers from its document number `since` on, and how many documents it remembers in all."""
-        if self._seen is None:
+        if self.seen is None:
             return b"", 0
-        return self._seen.log_since(since).tobytes(), len(self._seen)
+        return self.seen.log_since(since).tobytes(), len(self.seen)
 
     @property
     def seen_digest(self) -> str | None:
         """Digest of all that `seen_log` gives from the start; None without dedup."""
-        return None if self._seen is None else self._seen.digest
+        return None if self.seen is None else self.seen.digest
 
     def restore_seen(self, logs: Iterable[bytes]) -> None:
         """Remember again what `seen_log` gave, in order; before `load_state_dict`."""
-        if self._seen is not None:
+        if self.seen is not None:
             columns = self._recipe.dedup.exact + (self._recipe.dedup.near.bands if self._recipe.dedup.near else 0)
-            self._seen.restore(np.frombuffer(log, np.uint64).reshape(-1, columns) for log in logs)
+            self.seen.restore(np.frombuffer(log, np.uint64).reshape(-1, columns) for log in logs)
 
     def close(self) -> None:
         """Close all files."""
@@ -259,9 +257,12 @@ class Lane:
             mine.given_tokens += int(accepted.tokens[span].sum())
         debts.add(done, self._each(done, "units"))
 
+    def _rows(self, pulled: int) -> Ints:
+        """Records of each source among the first `pulled` of the current stretch, int64[sources]."""
+        return np.bincount(self._ready[:pulled], minlength=len(self.lines)).astype(np.int64)
+
     def _limit_reached(self) -> bool:
-        limits = (self._limits.samples, self._limits.tokens, self._limits.bytes)
-        return any(limit is not None and given >= limit for given, limit in zip(self._totals(), limits, strict=True))
+        return self.limits.reached(*self._totals())
 
     def _totals(self) -> tuple[int, int, int]:
         """Records, tokens and bytes given before the pending stretch."""
@@ -271,14 +272,14 @@ class Lane:
     def _within_limits(self, ready: Ints) -> Ints:
         """The records up to the one that reaches a limit."""
         given, tokens, size = self._totals()
-        if self._limits.samples is not None:
-            ready = ready[: self._limits.samples - given]
-        if self._limits.tokens is not None:
+        if self.limits.samples is not None:
+            ready = ready[: self.limits.samples - given]
+        if self.limits.tokens is not None:
             reached = tokens + np.cumsum(self._each(ready, "tokens"))
-            ready = ready[: int(np.searchsorted(reached, self._limits.tokens)) + 1]
-        if self._limits.bytes is not None:
+            ready = ready[: int(np.searchsorted(reached, self.limits.tokens)) + 1]
+        if self.limits.bytes is not None:
             reached = size + np.cumsum(self._each(ready, "lengths"))
-            ready = ready[: int(np.searchsorted(reached, self._limits.bytes)) + 1]
+            ready = ready[: int(np.searchsorted(reached, self.limits.bytes)) + 1]
         return ready
 
     def _each(self, ready: Ints, what: str) -> Ints:
@@ -293,18 +294,20 @@ class Lane:
     def _refill(self, number: int) -> None:
         """Read one block of a source, or settle what its end means."""
         line = self.lines[number]
-        accepted = line.advance(self._seen)
+        accepted = line.advance(self.seen)
         if accepted is not None:
             self._given[number] = self._taken[number] = 0
             self._order.lay(number, accepted.units, last=self._last(line))
             return
+        if line.accepted is not None:  # blocks without a document may have come after the last one given from
+            self._given[number] = self._taken[number] = len(line.accepted.units)
         policy = self._policy
         if line.barren and policy != "renormalise":
             raise (nothing_kept if line.counts.read else no_rows)(self._recipe, line, self.number)
         if line.passes + 1 < line.source.max_passes and not line.barren:
             line.restart()
         elif policy == "error":
-            raise exhausted(self._recipe, line, self._limits, self._totals()[1])
+            raise exhausted(self._recipe, line, self.limits, self._totals()[1])
         elif policy == "stop":
             self.ended = True
         elif policy == "renormalise" or line.barren:
@@ -316,7 +319,7 @@ class Lane:
     def _repeat(self, line: Line) -> None:
         """Start the source again; without a limit the lane ends when every source has had all its passes."""
         others = all(other.passes >= other.source.max_passes for other in self.lines if other is not line)
-        if self._limits.none and others and line.passes < line.source.max_passes:
+        if self.limits.none and others and line.passes < line.source.max_passes:
             self.ended = True
             return
         line.restart()

@@ -13,10 +13,22 @@ import pyarrow as pa
 from smollm3_mix import dedup, merge
 from smollm3_mix.decontaminate import Contaminants
 from smollm3_mix.errors import SourceExhausted, StateError
-from smollm3_mix.mix.prepare import NO_ENCODING, Accepted, Encoding, accept, admit, cleaned, count_reasons, prepare
+from smollm3_mix.mix.laid import Laid
+from smollm3_mix.mix.prepare import (
+    NO_ENCODING,
+    Accepted,
+    Encoding,
+    Prepared,
+    accept,
+    admit,
+    cleaned,
+    count_reasons,
+    prepare,
+)
 from smollm3_mix.mix.prepare import dropped as dropped_rows
+from smollm3_mix.mix.verdicts import Verdicts
 from smollm3_mix.recipe import Recipe, Source
-from smollm3_mix.sources import Cursor, RawBlock, Reader
+from smollm3_mix.sources import Cursor, RawBlock, Reader, deal
 from smollm3_mix.tally import Counts
 
 Ints = npt.NDArray[np.int64]
@@ -46,6 +58,7 @@ class Line:
         accepted: accepted documents of the current block, in the order laid; None before the first and after the last.
         counts: read, dropped and so on, of this lane.
         on_drop: called with the dropped rows of each block of the first pass, columns of schema.DROPPED.
+        keeps: verdicts of the first pass are kept for later ones.
         used: rises whenever the current block is laid or given from.
     """
 
@@ -67,8 +80,13 @@ class Line:
         self.counts = Counts()
         self._recipe, self._reader, self._lane, self._split = recipe, reader, lane, split
         self._encoding, self._contaminants = encoding, contaminants
-        self._repeats = source.max_passes > 1 or recipe.on_exhausted == "repeat"
-        self._verdicts: list[bytes] = []
+        self.keeps = source.max_passes > 1 or recipe.on_exhausted == "repeat"
+        self._verdicts = Verdicts()
+        self._laid = Laid.by(recipe, source)  # how the current block was
+        self._laid_here = True
+        self._dealt: list[Any] | None = None  # lanes, seed and shuffle that dealt the parts, if not this recipe's
+        self._row = 0  # rows of this pass before the current block
+        self._behind = 0  # documents of the current block that were given under an earlier recipe
         self._block = -1  # number of the current block in this pass
         self._start: Cursor = reader.cursor
         self._keep = np.empty(0, bool)
@@ -142,6 +160,7 @@ class Line:
         """Begin the next pass."""
         self.passes += 1
         self._block = -1
+        self._row, self._keep = 0, np.empty(0, bool)
         self._accepted_in_pass = 0
         self._reader.seek(Cursor(0, 0))
 
@@ -157,7 +176,7 @@ class Line:
 
     def _take(self, raw: RawBlock, seen: dedup.Seen | None) -> Accepted:
         """Judge and dedup the block, make it the current one, and count it."""
-        block = self._block + 1
+        row = self._row + len(self._keep)
         if self.passes == 0:
             prepared = prepare(raw, self._recipe, self.source, self._split, self._contaminants)
             reasons = admit(prepared, seen)
@@ -165,11 +184,10 @@ class Line:
             dropped = count_reasons(reasons)
             if dropped and self.on_drop is not None:
                 self.on_drop(dropped_rows(prepared, reasons, self.source))
-            if self._repeats:
-                self._verdicts.append(np.packbits(keep).tobytes())
+            if self.keeps:
+                self._verdicts.add(row, keep)
         else:
-            prepared = cleaned(raw, self.source)
-            before = _bits(self._verdicts[block], len(raw.rows))
+            prepared, before = self._decided(raw, row)
             keep = before & raw.reasons.is_null().to_numpy(zero_copy_only=False)  # what is fetched may have gone
             dropped = count_reasons(raw.reasons.filter(pa.array(before)))
             if not before.all():
@@ -177,7 +195,8 @@ class Line:
         if self.accepted is not None:
             self.units += int(self.accepted.units.sum())
             self.documents += len(self.accepted.units)
-        self._block, self._start, self._keep = block, raw.start, keep
+        self._block, self._start, self._row, self._keep, self._behind = self._block + 1, raw.start, row, keep, 0
+        self._laid, self._laid_here = Laid.by(self._recipe, self.source), True
         self.accepted = accept(
             prepared, self._shuffled(), self._recipe, self.source, self._encoding, self._contaminants
         )
@@ -186,6 +205,17 @@ class Line:
         self.used = next(_clock)
         self._size = int(self.accepted.lengths.sum()) if self._reader.seekable else 0
         return self.accepted
+
+    def _decided(self, raw: RawBlock, row: int) -> tuple[Prepared, npt.NDArray[np.bool_]]:
+        """A block of a later pass, and which rows the first pass kept; judged again where that is not known.
+
+        It is not where an earlier recipe, which this one goes on from, read the source only once: then duplicates come.
+        """
+        keep, known = self._verdicts.at(row, len(raw.rows))
+        if known.all():
+            return cleaned(raw, self.source), keep
+        prepared = prepare(raw, self._recipe, self.source, self._split, self._contaminants)
+        return prepared, np.where(known, keep, prepared.reasons.is_null().to_numpy(zero_copy_only=False))
 
     def _count(self, raw: RawBlock, dropped: dict[str, int], accepted: Accepted) -> None:
         self.counts.read += len(raw.rows)
@@ -197,12 +227,12 @@ class Line:
             self.counts.longest = max(self.counts.longest, int(accepted.units.max()))
 
     def _shuffled(self) -> Ints:
-        """Kept rows of the current block, in the order in which they are laid."""
+        """Kept rows of the current block, in the order in which they are laid; without those of an earlier recipe."""
         rows = np.flatnonzero(self._keep).astype(np.int64)
-        if self._recipe.shuffle == "none":
-            return rows
-        key = merge.stream_key("shuffle", self._recipe.seed, self._lane, self.source.id, self.passes, self._block)
-        return rows[merge.permutation(key, len(rows))]
+        if self._laid.shuffle != "none":
+            key = merge.stream_key("shuffle", self._laid.seed, self._lane, self.source.id, self.passes, self._block)
+            rows = rows[merge.permutation(key, len(rows))]
+        return rows[self._behind :]
 
     def state_dict(self, given: int) -> dict[str, Any]:
         """Place of the source after `given` documents of its current block, JSON-able."""
@@ -216,7 +246,11 @@ class Line:
             "given": given,
             "rows": len(self._keep),
             "keep": base64.b85encode(np.packbits(self._keep).tobytes()).decode(),
+            "row": self._row,
+            "behind": self._behind,
             "accepted_in_pass": self._accepted_in_pass,
+            "laid": None if self._laid_here else self._laid.to_dict(),
+            "dealt": self._dealt,
         }
 
     def load_state_dict(self, state: dict[str, Any], counts: Counts, verdicts: bytes) -> None:
@@ -224,7 +258,13 @@ class Line:
         self.passes, self.gone, self._block = state["passes"], state["gone"], state["block"]
         self.units, self.documents, self.counts = state["units"], state["documents"], counts
         self._accepted_in_pass = state["accepted_in_pass"]
-        self._verdicts = _split_verdicts(verdicts)
+        self._verdicts = Verdicts.from_bytes(verdicts)
+        self._row, self._behind = state["row"], state["behind"]
+        if state["laid"] is not None:
+            self._laid, self._laid_here = Laid.from_dict(state["laid"]), False
+        if state["dealt"] is not None and self.source.content != "records":  # those lie in lanes already
+            self._dealt = state["dealt"]
+            self._reader.parts = deal(self._reader.resolved, *state["dealt"])[self._lane]
         self._keep = _bits(base64.b85decode(state["keep"]), state["rows"])
         self._ahead, self.accepted = None, None
         self._start = Cursor(*state["cursor"])
@@ -241,7 +281,9 @@ class Line:
         Raises:
             StateError: it is not the same any more.
         """
+        self._reader.block = self._laid.block
         raw = self._reader.read()
+        self._reader.block = self._recipe.block
         if raw is None or len(raw.rows) != rows:
             found = "no rows" if raw is None else f"{len(raw.rows)} rows"
             raise StateError(
@@ -256,13 +298,12 @@ class Line:
                 f"{sum(gone.values())} rows that had a text when {when} have none now ({', '.join(gone)}). "
                 "Start afresh."
             )
-        return accept(
-            cleaned(raw, self.source), self._shuffled(), self._recipe, self.source, self._encoding, self._contaminants
-        )
+        source = self.source if self._laid_here else replace(self.source, clean=self._laid.clean)
+        return accept(cleaned(raw, source), self._shuffled(), self._recipe, source, self._encoding, self._contaminants)
 
     def verdicts(self) -> bytes:
         """Verdicts of the first pass, for `load_state_dict`; empty for a source that is read once."""
-        return b"".join(len(bits).to_bytes(4, "little") + bits for bits in self._verdicts)
+        return self._verdicts.to_bytes()
 
     def close(self) -> None:
         """Close the reader's files."""
@@ -271,12 +312,3 @@ class Line:
 
 def _bits(packed: bytes, rows: int) -> npt.NDArray[np.bool_]:
     return np.unpackbits(np.frombuffer(packed, np.uint8), count=rows).astype(bool)
-
-
-def _split_verdicts(joined: bytes) -> list[bytes]:
-    blocks, at = [], 0
-    while at < len(joined):
-        size = int.from_bytes(joined[at : at + 4], "little")
-        blocks.append(joined[at + 4 : at + 4 + size])
-        at += 4 + size
-    return blocks

@@ -4,10 +4,20 @@ import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from smollm3_mix.errors import StateError
-from smollm3_mix.mix.lane import Lane
+
+
+class Remembers(Protocol):
+    """What a file asks of a lane."""
+
+    @property
+    def seen_digest(self) -> str | None:
+        """Digest of all that `seen_log` gives from the start; None without dedup."""
+
+    def seen_log(self, since: int = 0) -> tuple[bytes, int]:
+        """What dedup remembers from its document number `since` on, and how many documents it remembers in all."""
 
 
 class SeenFile:
@@ -26,7 +36,7 @@ class SeenFile:
         self._path = Path(folder) / name
         self._documents = self._bytes = 0  # known to be in the file
 
-    def append(self, lane: Lane) -> dict[str, Any]:
+    def append(self, lane: Remembers) -> dict[str, Any]:
         """What a state says of the file, after all that the lane remembers has been written to disk.
 
         Raises:

@@ -66,6 +66,16 @@ def check_lanes(state: Mapping[str, Any], lanes: Iterable[int]) -> None:
         )
 
 
+def stream_state(state: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The state of a stream of all lanes that is within a state of any kind; None where nothing was given yet.
+
+    Raises:
+        StateError: as `merge_states` does.
+    """
+    merged = merge_states([state])
+    return merged if "lanes" in merged else _cursor(merged, "the state")
+
+
 def _parts(state: Any, where: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Every state of a stream or of a dataset within `state`, with its place."""
     if isinstance(state, Mapping):

@@ -1,9 +1,7 @@
 """Several lanes read as one: one record of each in turn, resumable after any record."""
 
-import base64
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,13 +9,9 @@ import pyarrow as pa
 
 from smollm3_mix.errors import StateError
 from smollm3_mix.mix.chunk import Chunk, empty_batch, in_turn
-from smollm3_mix.mix.lane import Lane
-from smollm3_mix.mix.seen_file import SeenFile
+from smollm3_mix.mix.saved import Readable, check_state, restored, saved, seen_file
 from smollm3_mix.mix.states import check_lanes
 from smollm3_mix.tally import Tally
-
-if TYPE_CHECKING:
-    from smollm3_mix.mix.opening import Mix
 
 Ints = npt.NDArray[np.int64]
 
@@ -39,12 +33,12 @@ class Stream:
         ValueError: a lane that the mix does not have, or the same one twice.
     """
 
-    def __init__(self, mix: "Mix", lanes: Sequence[int]) -> None:
+    def __init__(self, mix: Readable, lanes: Sequence[int]) -> None:
         if len(set(lanes)) != len(lanes):
             raise ValueError(f"lanes must differ, got {list(lanes)}")
         self._mix = mix
         self._lanes = [mix.lane(number) for number in lanes]
-        self._files = [_seen_file(mix, number) for number in lanes]
+        self._files = [seen_file(mix, number) for number in lanes]
         self._round = list(range(len(self._lanes)))  # lanes that go on, in turn order
         self._turn = 0  # place in the round of the lane that gives the record at the buffer's start
         self._chunk = Chunk([], np.empty(0, np.int64))
@@ -102,7 +96,7 @@ class Stream:
         records = (self._pulled - pending).tolist()
         if since is None:
             parts = zip(self._lanes, pending.tolist(), self._files, strict=True)
-            lanes = [_saved(lane, behind, file) for lane, behind, file in parts]
+            lanes = [saved(lane, behind, file) for lane, behind, file in parts]
         else:
             lanes = since["lanes"]
         turn = self._lanes[self._round[(self._turn + read) % len(self._round)]].number if self._round else None
@@ -112,6 +106,7 @@ class Stream:
             "split": self._mix.split,
             "limits": self._mix.asked,
             "num_lanes": self._mix.num_lanes,
+            "went_on": self._mix.start is not None,
             "going": [lane.number for n, lane in enumerate(self._lanes) if n in self._round],
             "turn": turn,
             "lanes": [{**lane, "records": given} for lane, given in zip(lanes, records, strict=True)],
@@ -128,13 +123,18 @@ class Stream:
         mine = [lane.number for lane in self._lanes]
         check_state(self._mix, state)
         check_lanes(state, mine)
-        saved = {at["lane"]: at for at in state["lanes"]}
+        places = {at["lane"]: at for at in state["lanes"]}
+        if state["went_on"] and self._mix.start is None and not set(mine) <= places.keys():
+            raise StateError(
+                f"this state is of a mix that went on from another one, and lanes {sorted(set(mine) - places.keys())} "
+                "had not begun. Open the mix with the same continue_from= as before."
+            )
         fresh = []
-        self._files = [_seen_file(self._mix, number) for number in mine]
+        self._files = [seen_file(self._mix, number) for number in mine]
         for lane, file in zip(self._lanes, self._files, strict=True):
             lane.close()
-            at = saved.get(lane.number)
-            fresh.append(self._mix.lane(lane.number) if at is None else _restored(self._mix, at, file))
+            at = places.get(lane.number)
+            fresh.append(self._mix.lane(lane.number) if at is None else restored(self._mix, at, file))
         self._lanes = fresh
         self._pulled = np.array([lane.given for lane in fresh], np.int64)
         self._round = [n for n, number in enumerate(mine) if number in state["going"]]
@@ -199,80 +199,3 @@ class Stream:
         for place in range(read, len(self._chunk)):
             unread[self._round[(self._turn + place) % len(self._round)]] += 1
         return unread
-
-
-def check_state(mix: "Mix", state: Mapping[str, Any]) -> None:
-    """Nothing, where the state was saved by this mix.
-
-    Raises:
-        StateError: it was not; the message shows the difference.
-    """
-    from smollm3_mix.recipe import Recipe
-
-    missing = [
-        key for key in ("recipe", "fingerprint", "split", "limits", "going", "turn", "lanes") if key not in state
-    ]
-    if missing:
-        raise StateError(f"this is no state of a mix: it has no {missing[0]!r}. Pass what state_dict() gave.")
-    recipe = mix.recipe
-    if state["fingerprint"] != recipe.fingerprint:
-        other = Recipe.from_dict(state["recipe"])
-        differ = "\n  ".join(other.differences(recipe)) or "the version of the package"
-        raise StateError(
-            f"this state was saved by recipe {other.name} {state['fingerprint'][:7]}, but the mix is {recipe.name} "
-            f"{recipe.fingerprint[:7]}. They differ in:\n  {differ}\n"
-            "Load the recipe saved in the state (Recipe.from_dict(state['recipe'])) or start afresh."
-        )
-    was, now = {"split": state["split"], **state["limits"]}, {"split": mix.split, **mix.asked}
-    for name, value in now.items():
-        if was.get(name) != value:
-            raise StateError(
-                f"this state was saved with {name}={was.get(name)!r}, but the mix has {name}={value!r}. "
-                "Open the mix as it was."
-            )
-
-
-def _seen_file(mix: "Mix", lane: int) -> SeenFile | None:
-    return None if mix.seen_dir is None else SeenFile(mix.seen_dir, f"{mix.split}-{lane:05d}.seen")
-
-
-def _saved(lane: Lane, unread: int, file: SeenFile | None) -> dict[str, Any]:
-    """A lane's state with all that it remembers, as text or in its file."""
-    logs = {source: _text(log) for source, log in lane.logs().items() if log}
-    if file is not None and lane.seen_digest is not None:
-        seen: Any = file.append(lane)
-    else:
-        seen = _text(lane.seen_log()[0])
-    return {**lane.state_dict(unread), "verdicts": logs, "seen": seen}
-
-
-def _restored(mix: "Mix", saved: Mapping[str, Any], file: SeenFile | None) -> Lane:
-    """A lane that stands where it was saved."""
-    lane, seen = mix.lane(saved["lane"]), saved["seen"]
-    if isinstance(seen, str):
-        lane.restore_seen([_bytes(seen)])
-    elif file is not None:
-        lane.restore_seen([file.read(seen)])
-    else:
-        raise StateError(
-            f"this state keeps what dedup remembers of lane {lane.number} in the file {seen['file']!r}. "
-            "Open the mix with seen_dir= the folder that holds it."
-        )
-    lane.load_state_dict(dict(saved), {source: _bytes(log) for source, log in saved["verdicts"].items()})
-    since = saved["records"] - lane.given  # records that the lane gave after what is saved of it
-    while since and lane.fill():
-        since -= len(lane.pull(since))
-    if since:
-        raise StateError(
-            f"lane {lane.number} had given {saved['records']:,} records when the state was saved and ends after "
-            f"{lane.given:,} now. The sources' files have changed; start afresh."
-        )
-    return lane
-
-
-def _text(log: bytes) -> str:
-    return base64.b85encode(zlib.compress(log, 1)).decode()
-
-
-def _bytes(text: str) -> bytes:
-    return zlib.decompress(base64.b85decode(text))

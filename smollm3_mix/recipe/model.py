@@ -240,6 +240,14 @@ class Recipe:
         return math.fsum(s.weight for s in self.sources if s.unavailable is not None) / self.raw_sum
 
     @property
+    def bounded(self) -> bool:
+        """Whether every prefix of a lane has the shares within `merge.debt_bound`.
+
+        Where sources leave, the rest have larger shares from then on: the bound by the recipe's does not hold.
+        """
+        return self.order == "exact" and self.weighted and self.on_exhausted != "renormalise"
+
+    @property
     def statements(self) -> tuple[str, ...]:
         """A sentence on everything the recipe says that is not read; to be logged and reported, never left unsaid."""
         total, said = self.raw_sum, list(self.ignored)
@@ -269,6 +277,14 @@ class Recipe:
         name = Path(source.name).expanduser()
         places = (Path(self.folder) / name, name) if self.folder else (name,)
         return next((place for place in places if place.exists()), None)
+
+    def scaled(self, total_tokens: int) -> "Recipe":
+        """A copy of a curriculum whose stages take `total_tokens` together.
+
+        Raises:
+            RecipeError: this is no curriculum.
+        """
+        raise RecipeError(self.file, [f"total_tokens: {total_tokens:,}, but it has no stages; use max_tokens"])
 
     def to_dict(self) -> dict[str, Any]:
         """The whole recipe in JSON's types, every default written out; `from_dict` gives an equal one."""
@@ -369,3 +385,9 @@ def _weights(sources: tuple[Source, ...]) -> Iterable[str]:
             total = math.inf
         if not math.isfinite(total) or min(read) / total == 0:
             yield f"weights from {min(read):g} to {max(read):g} cannot be shared out; bring them nearer to each other"
+
+
+KEYS = tuple(
+    field.name for field in dataclasses.fields(Recipe) if field.name not in ("sources", "file", "folder", "ignored")
+)
+"""Fields that are keys at the top of a file, under the same name."""

@@ -9,29 +9,24 @@ from typing import Any, NamedTuple, get_type_hints
 from smollm3_mix.clean import Cleaning
 from smollm3_mix.errors import RecipeError
 from smollm3_mix.judge import Judge
-from smollm3_mix.recipe.files import UNWEIGHTED, find, shipped
+from smollm3_mix.recipe import staged
+from smollm3_mix.recipe.curriculum import Curriculum
+from smollm3_mix.recipe.files import ENDING, UNWEIGHTED, find, shipped
 from smollm3_mix.recipe.filters import pinned
-from smollm3_mix.recipe.model import Kind, Recipe, Source
+from smollm3_mix.recipe.model import KEYS, Kind, Recipe, Source
 from smollm3_mix.recipe.old import LISTS, OLD_KEYS, settings
+from smollm3_mix.recipe.staged import DESCRIPTIVE_TOP
 from smollm3_mix.recipe.syntax import load
 from smollm3_mix.recipe.values import BAD, Faults, Place, read_dataclass, read_value, show, unknown
 from smollm3_mix.recipe.write import default_id
 
-_NOT_IN_FILES = ("sources", "file", "folder", "ignored")
-_KEYS = tuple(f.name for f in dataclasses.fields(Recipe) if f.name not in _NOT_IN_FILES)
-TOP_KEYS = ("datasets", *_KEYS, "clean", "judge")
+TOP_KEYS = ("datasets", *KEYS, "clean", "judge")
 
 DESCRIPTIVE = (
     *("description", "categories", "category", "verified", "source", "streaming", "comment", "note", "notes", "url"),
     *("docs", "tokens", "tags", "homepage", "citation", "official_name"),
 )
 """Keys of a source that are accepted and not read: they decide nothing."""
-
-DESCRIPTIVE_TOP = (
-    *("name", "version", "author", "authors", "license", "url", "homepage", "citation", "source", "comment", "note"),
-    *("notes", "verified", "categories", "tags"),
-)
-"""The same at the top of a file."""
 
 _NONE_IS_DEFAULT = ("id", "config", "subset", "kind", "clean", "judge")
 
@@ -66,6 +61,9 @@ def read(
         folder: path or hf:// URL beside which relative paths are looked for; default: the file's own.
         overrides: other values for top-level keys, as for `Recipe.with_`; None leaves what the file says.
 
+    Returns:
+        A `Curriculum` for a file with `stages`.
+
     Raises:
         RecipeError: every fault of the file, in one error.
     """
@@ -77,15 +75,25 @@ def read(
     given = load(path.read_bytes(), faults)
     if faults:
         raise RecipeError(file, faults)
-    recipe = _recipe(given, file, folder or str(path.resolve().parent))
+    recipe = _recipe(given, file, folder or str(path.resolve().parent), path.resolve().parent)
     if not own and asked.name == UNWEIGHTED:
         sources = tuple(dataclasses.replace(source, weight=1.0) for source in recipe.sources)
         recipe = dataclasses.replace(recipe, file=UNWEIGHTED, sources=sources, weighted=False)
+    if isinstance(recipe, Curriculum):
+        return recipe.with_(**overrides)
     if use_weights and not recipe.weighted:
         weighted = ", ".join(name for name in shipped())
         need = "has no weights, so they cannot be used; list its sources under `datasets:` with a `weight` each"
         raise RecipeError(recipe.file, [f"{need}, leave --use-weights out, or take a shipped recipe: {weighted}"])
     return changed(recipe, overrides)
+
+
+def stage_files(path: str | os.PathLike[str]) -> list[str]:
+    """Names of the files beside a curriculum that its stages are made of; none for any other recipe."""
+    given = load(Path(path).read_bytes(), []) if Path(path).is_file() else None
+    entries = given.get("stages") if isinstance(given, Mapping) else None
+    named = [entry.get("recipe") for entry in entries or () if isinstance(entry, Mapping)]
+    return [name for name in named if isinstance(name, str) and name not in shipped()]
 
 
 def from_dict(given: Mapping[str, Any]) -> Recipe:
@@ -97,15 +105,15 @@ def from_dict(given: Mapping[str, Any]) -> Recipe:
     if faults:
         raise RecipeError("a dict", faults)
     recipe = _recipe(rest, file, folder)
-    return dataclasses.replace(recipe, ignored=ignored + recipe.ignored)
+    return recipe if isinstance(recipe, Curriculum) else dataclasses.replace(recipe, ignored=ignored + recipe.ignored)
 
 
 def changed(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
     """See `Recipe.with_`."""
     hints, faults, values = get_type_hints(Recipe), list[str](), dict[str, Any]()
     for key, given in changes.items():
-        if key not in (*_KEYS, "sources"):
-            faults.append(unknown(key, _KEYS, synonyms=_SYNONYMS))
+        if key not in (*KEYS, "sources"):
+            faults.append(unknown(key, KEYS, synonyms=_SYNONYMS))
         elif given is not None:
             values[key] = read_value(hints[key], given, Place(keys=key), faults)
     kept = {key: value for key, value in values.items() if value is not BAD}
@@ -119,7 +127,12 @@ def changed(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
     return new
 
 
-def _recipe(given: Any, file: str, folder: str) -> Recipe:
+def _recipe(given: Any, file: str, folder: str, beside: Path | None = None) -> Recipe:
+    """The recipe a value means; stages' recipes are looked for in the folder `beside`."""
+    if isinstance(given, Mapping) and "stages" in given:
+        return staged.curriculum(
+            given, file, folder, named=lambda name: _of_stage(name, beside, folder), inline=from_dict
+        )
     if given is None:
         raise RecipeError(file, ["is empty; a recipe needs `datasets:` with at least one source"])
     if not isinstance(given, Mapping):
@@ -154,7 +167,7 @@ def _recipe(given: Any, file: str, folder: str) -> Recipe:
             sources.append(_source(entry, f"{key}[{index}]", common, of_sources))
     if not sources and (faults or of_sources):
         sources = [_stand_in("?")]
-    values = {key: top[key] for key in _KEYS if key in top}
+    values = {key: top[key] for key in KEYS if key in top}
     values |= {"sources": sources, "file": file, "folder": folder, "weighted": weighted, "ignored": ignored}
     recipe = _with_list(read_dataclass(Recipe, values, Place(), faults), faults)
     if faults or of_sources:
@@ -171,6 +184,15 @@ def _with_list(recipe: Any, faults: list[str]) -> Any:
     except Faults as error:
         faults.extend(error.args)
         return recipe
+
+
+def _of_stage(name: str, beside: Path | None, folder: str) -> Recipe:
+    """The recipe a stage names: a file in the curriculum's folder, or what `read` finds."""
+    near = None if beside is None else beside / Path(name).expanduser()
+    for place in () if near is None else (near, near.with_name(near.name + ENDING)):
+        if place.is_file():
+            return read(place, folder=folder if place.parent == beside else None)
+    return read(name)
 
 
 def _default(cls: type[Any], key: str, top: Mapping[str, Any], faults: list[str]) -> Any:

@@ -6,6 +6,7 @@ from typing import Any
 
 from smollm3_mix.clean import Cleaning
 from smollm3_mix.judge import Judge
+from smollm3_mix.recipe.curriculum import Curriculum
 from smollm3_mix.recipe.model import Recipe, Source
 from smollm3_mix.recipe.syntax import Block, dump
 from smollm3_mix.recipe.values import plain
@@ -32,6 +33,20 @@ def to_dict(recipe: Recipe) -> dict[str, Any]:
 
 def to_yaml(recipe: Recipe) -> str:
     """See `Recipe.to_yaml`."""
+    return f"# smollm3_mix recipe; fingerprint {recipe.fingerprint}\n{dump(_top(recipe))}"
+
+
+def curriculum_yaml(curriculum: Curriculum) -> str:
+    """See `Curriculum.to_yaml`."""
+    stages = [
+        Block({"name": stage.name, "tokens": stage.tokens, "recipe": _top(stage.recipe)}) for stage in curriculum.stages
+    ]
+    top = Block({"description": curriculum.description, "stages": stages})
+    return f"# smollm3_mix curriculum; fingerprint {curriculum.fingerprint}\n{dump(top)}"
+
+
+def _top(recipe: Recipe) -> Block:
+    """The recipe as it is written, without `file`, `folder`, `ignored` and most defaults."""
     # The judge that most sources share, but for a language taken from their kind.
     judge = Counter(_without_language(source) for source in recipe.sources).most_common(1)[0][0]
     top = Block({key: plain(getattr(recipe, key)) for key in _TOP})
@@ -43,7 +58,7 @@ def to_yaml(recipe: Recipe) -> str:
     if not recipe.weighted:
         top["weighted"] = False
     top["datasets"] = [_source(source, recipe.weighted, judge) for source in recipe.sources]
-    return f"# smollm3_mix recipe; fingerprint {recipe.fingerprint}\n{dump(top)}"
+    return top
 
 
 def _source(source: Source, weighted: bool, judge: Judge) -> Block:

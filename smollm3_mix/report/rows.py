@@ -48,8 +48,6 @@ def rows(recipe: Recipe, tally: Tally) -> list[Row]:
     counts = [tally.sources[source.id] for source in recipe.active]
     shares = np.array([recipe.shares[source.id] for source in recipe.active])
     bounds = debt_bound(shares, np.array([mine.longest for mine in counts], dtype=np.float64))
-    # Where sources leave, the rest have larger shares from then on, so the bound by the recipe's shares does not hold.
-    bounded = recipe.order == "exact" and recipe.weighted and recipe.on_exhausted != "renormalise"
     given = tally.given_shares()
     return [
         Row(
@@ -59,7 +57,7 @@ def rows(recipe: Recipe, tally: Tally) -> list[Row]:
             units=mine.given_units,
             records=mine.given,
             debt=mine.worst_debt,
-            bound=float(bound) if bounded else None,
+            bound=float(bound) if recipe.bounded else None,
             read=mine.read,
             duplicates=sum(mine.dropped.get(reason, 0) for reason in DUPLICATE_REASONS),
             dropped=sum(rows for reason, rows in mine.dropped.items() if reason not in DUPLICATE_REASONS),

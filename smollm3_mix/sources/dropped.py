@@ -150,7 +150,7 @@ def pin_index(recipe: Recipe, token: Token = None) -> tuple[Recipe, Dropped | No
             "put the old one back, or take `digest` out",
         )
     pinned = dataclasses.replace(recipe.dedup, index=dataclasses.replace(place, digest=there))
-    return dataclasses.replace(recipe, dedup=pinned), dropped
+    return recipe.with_(dedup=pinned), dropped
 
 
 def opened(recipe: Recipe, at: IndexPlace, token: Token) -> Dropped:

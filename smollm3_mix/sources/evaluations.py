@@ -61,7 +61,7 @@ def pin_texts(recipe: Recipe, look_up: LookUp, token: Token = None) -> tuple[Rec
         for one, source in zip(asked.sets, sources, strict=True)
     )
     pinned = dataclasses.replace(asked, texts=texts, sha256=contaminants.digest)
-    return dataclasses.replace(recipe, decontaminate=pinned), contaminants
+    return recipe.with_(decontaminate=pinned), contaminants
 
 
 def sources_of(recipe: Recipe) -> tuple[Source, ...]:

@@ -73,4 +73,4 @@ def pin(recipe: Recipe, token: Token = None) -> tuple[Recipe, Excluded | None]:
         return recipe, None
     found = entries_of(recipe, token)
     exclude = dataclasses.replace(recipe.exclude, sha256=digest(found))
-    return dataclasses.replace(recipe, exclude=exclude), excluded(found)
+    return recipe.with_(exclude=exclude), excluded(found)

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from smollm3_mix.errors import MixError, OutputError
 from smollm3_mix.mix import Mix
-from smollm3_mix.mix.lane import Lane
+from smollm3_mix.mix.saved import LaneLike
 from smollm3_mix.tally import Tally
 from smollm3_mix.write.dropped import FOLDER, Parts
 from smollm3_mix.write.forms import Form, Opened, parquet_options
@@ -119,7 +119,7 @@ def read_state(job: LaneJob) -> dict[str, Any] | None:
 class _Groups:
     """The lane's records cut into row groups, at the same records however they are pulled."""
 
-    def __init__(self, lane: Lane, *, waiting: bool) -> None:
+    def __init__(self, lane: LaneLike, *, waiting: bool) -> None:
         self._lane = lane
         self._rest: pa.RecordBatch | None = None
         self._waiting = waiting
@@ -175,7 +175,7 @@ def _with(first: tuple[pa.Table, int], groups: _Groups) -> Iterator[tuple[pa.Tab
         group = groups.next()
 
 
-def _save(job: LaneJob, lane: Lane, groups: _Groups, parts: int, *, done: bool, tally: Tally) -> None:
+def _save(job: LaneJob, lane: LaneLike, groups: _Groups, parts: int, *, done: bool, tally: Tally) -> None:
     work = Path(job.work)
     before = read_state(job)
     logs = [] if before is None else before["seen"]
@@ -183,17 +183,19 @@ def _save(job: LaneJob, lane: Lane, groups: _Groups, parts: int, *, done: bool, 
         log, remembered = lane.seen_log(logs[-1] if logs else 0)
         replace(work / _log(job, "seen", len(logs)), log)
         logs.append(remembered)
-        for number, verdicts in enumerate(lane.logs().values()):
-            if verdicts:
-                replace(work / _log(job, "verdicts", number), verdicts)
+        logs_of = lane.logs()
+        for number, source in enumerate(job.mix.recipe.active):
+            if logs_of.get(source.id):
+                replace(work / _log(job, "verdicts", number), logs_of[source.id])
     state = None if done else lane.state_dict(groups.ahead)
     replace_json(
         work / f"{job.label}.json",
-        {"parts": parts, "done": done, "tally": tally.to_dict(), "seen": logs, "state": state},
+        {"parts": parts, "done": done, "tally": tally.to_dict(), "seen": logs, "state": state}
+        | {"stages": [stage.to_dict() for stage in lane.tallies(groups.ahead)]},
     )
 
 
-def _restore(job: LaneJob, lane: Lane, saved: dict[str, Any]) -> None:
+def _restore(job: LaneJob, lane: LaneLike, saved: dict[str, Any]) -> None:
     work = Path(job.work)
     lane.restore_seen((work / _log(job, "seen", number)).read_bytes() for number in range(len(saved["seen"])))
     verdicts = {}

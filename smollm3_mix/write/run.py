@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from smollm3_mix import __version__
-from smollm3_mix.errors import OutputError
+from smollm3_mix.errors import OutputError, RecipeError
 from smollm3_mix.mix import Mix, open_mix
-from smollm3_mix.recipe import Counting, Recipe, read
+from smollm3_mix.recipe import Counting, Curriculum, Recipe, read
 from smollm3_mix.report.plan import expected_bytes
 from smollm3_mix.sources.exclusion import entries_of
 from smollm3_mix.tally import Tally
@@ -23,6 +23,7 @@ from smollm3_mix.write.note import note
 from smollm3_mix.write.parts import LaneJob
 from smollm3_mix.write.processes import Listener, Stopped, run
 from smollm3_mix.write.shipping import WAITING, Outlet, Shipping, noted
+from smollm3_mix.write.stages import counted
 
 PART_BYTES = 512 << 20
 
@@ -153,6 +154,8 @@ def _counted(
     """The recipe with the tokenizer that is asked for; a table has no token after a document unless one is named."""
     if form not in (*FORMATS, BY_SOURCE):
         raise ValueError(f"format must be one of {', '.join((*FORMATS, BY_SOURCE))}, got {form!r}")
+    if form == BY_SOURCE and isinstance(recipe, Curriculum):
+        raise RecipeError(recipe.file, ["is a curriculum; write the recipe of each stage by source, in its own folder"])
     if form not in TOKEN_FORMATS and tokenizer is None:
         return recipe
     end = eos if form in TOKEN_FORMATS or eos != EOS else None
@@ -311,15 +314,13 @@ def _commit(  # noqa: PLR0917 - called in one place only
     found = sorted(path for path in data.rglob("*") if path.is_file())
     files = {path.relative_to(data).as_posix(): path.stat().st_size for path in found}
     files = dict(sorted((files | noted(work, None if outlet is None else outlet.name)).items()))
-    summary = {
+    summary: dict[str, Any] = {
         "name": mix.plan.recipe.name,
         "request": request.to_dict(),
         "recipe": mix.plan.recipe.fingerprint,
         "skipped": mix.plan.skipped,
         "files": files,
-        "splits": {
-            split: {"total": tally.total.__dict__, "sources": tally.to_dict()} for split, tally in tallies.items()
-        },
+        **counted(mix.plan.recipe, work, tallies),
     }
     recipe = _beside(mix.plan.recipe, work, token)
     if request.format == BY_SOURCE:
@@ -340,4 +341,4 @@ def _beside(recipe: Recipe, work: Path, token: str | bool | None) -> Recipe:
     if recipe.exclude is None:
         return recipe
     layout.replace(work / layout.LIST, "".join(f"{entry}\n" for entry in entries_of(recipe, token)).encode())
-    return replace(recipe, exclude=replace(recipe.exclude, file=layout.LIST))
+    return recipe.with_(exclude=replace(recipe.exclude, file=layout.LIST))

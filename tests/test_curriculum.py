@@ -1,0 +1,396 @@
+"""A curriculum: stages in one stream, every source going on, exact switches, resume at every position."""
+
+import itertools
+import json
+from collections import Counter
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from conftest import document, parquet
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import smollm3_mix
+from smollm3_mix.cli import main
+from smollm3_mix.errors import RecipeError
+from smollm3_mix.merge import debt_bound
+from smollm3_mix.mix import open_mix
+from smollm3_mix.recipe import Curriculum, Recipe, read, shipped
+from smollm3_mix.verify import verify
+from smollm3_mix.write import write
+
+WEIGHTS = (
+    {"c": {"weight": 0}},
+    {"a": {"weight": 0.1}, "b": {"weight": 0.6}, "c": {"weight": 0.3}},
+    {"b": {"weight": 0}},
+)
+
+
+@pytest.fixture
+def curriculum_file(recipe_file, tmp_path):
+    """Writes three toy recipes over the sources a, b and c, and a curriculum of them."""
+
+    def make(tokens=(2000, 1000, 1500), sources=WEIGHTS, sizes=(400, 200, 60), common=None, **top):
+        for number, changes in enumerate(sources, 1):
+            recipe_file(f"s{number}", sources=changes, sizes=sizes, **{"on_exhausted": "error", **top})
+        stages = [{"recipe": f"s{number}.yaml", "tokens": count} for number, count in enumerate(tokens, 1)]
+        path = tmp_path / "course.yaml"
+        path.write_text(yaml.safe_dump({"description": "Toys.", **(common or {}), "stages": stages}, sort_keys=False))
+        return path
+
+    return make
+
+
+def key(record):
+    return record["file"], record["row"]
+
+
+def by_stage(records, ends):
+    """Records of one lane by the stage that gave them: each stage ends with the record that reaches its end."""
+    before = np.cumsum([0, *(r["tokens"] for r in records)])[:-1]
+    stages = np.searchsorted(ends, before, side="right")
+    return [[r for r, stage in zip(records, stages, strict=True) if stage == n] for n in range(len(ends))]
+
+
+@pytest.mark.parametrize("lanes", [1, 3])
+def test_stages_follow_one_another_and_share_the_sources(curriculum_file, lanes):
+    mix = open_mix(curriculum_file(lanes=lanes))
+    records = [list(mix.stream([lane])) for lane in range(lanes)]
+    assert max(Counter(map(key, itertools.chain(*records))).values()) == 1
+    for lane, mine in enumerate(records):
+        ends = mix.ends(lane)
+        stages = by_stage(mine, ends)
+        for stage, expected in zip(stages, ({"a", "b"}, {"a", "b", "c"}, {"a", "c"}), strict=True):
+            assert {r["source"] for r in stage} <= expected
+        given = np.cumsum([sum(r["tokens"] for r in stage) for stage in stages])
+        for total, end, stage in zip(given, ends, stages, strict=True):
+            assert total - stage[-1]["tokens"] < end <= total
+    assert sum(mix.ends(lane)[-1] for lane in range(lanes)) == 4500
+
+
+def test_shares_hold_in_each_stage_from_its_first_record(curriculum_file):
+    mix = open_mix(curriculum_file(lanes=1))
+    lane = mix.lane(0)
+    records = []
+    while lane.fill():
+        records += lane.pull(64).records()
+    stages, tallies = by_stage(records, mix.ends(0)), lane.tallies()
+    for stage, tally, given_ in zip(mix.curriculum.stages, tallies, stages, strict=True):
+        shares = stage.recipe.shares
+        longest = np.array([float(tally.sources[source].longest) for source in shares])
+        tokens = np.array([r["tokens"] for r in given_])
+        for source, most in zip(shares, debt_bound(np.array(list(shares.values())), longest), strict=True):
+            mine = np.where([r["source"] == source for r in given_], tokens, 0)
+            debt = np.abs(shares[source] * np.cumsum(tokens) - np.cumsum(mine)).max()
+            assert debt <= most
+            assert tally.sources[source].worst_debt == pytest.approx(debt)
+        assert tally.total.given == len(given_)
+    whole = lane.tally()
+    assert whole.total.given == len(records)
+    for counts in (*whole.sources.values(), *(c for tally in tallies for c in tally.sources.values())):
+        assert counts.read == sum(counts.dropped.values()) + counts.waiting + counts.given
+        assert counts.waiting >= 0
+
+
+@pytest.mark.parametrize(
+    "top",
+    [
+        {"lanes": 1, "shuffle": "none"},
+        {"lanes": 3, "on_exhausted": "renormalise", "dedup": {"near": {"bands": 14, "rows": 8, "ngram": 5}}},
+        {"lanes": 2, "on_exhausted": "repeat", "sizes": (52, 22, 6)},
+        {"lanes": 2, "on_exhausted": "renormalise", "sizes": (52, 22, 6)},
+        {"lanes": 2, "order": "iid", "on_exhausted": "repeat"},
+    ],
+    ids=["one-lane", "near-dedup", "passes", "renormalise", "iid"],
+)
+def test_resumes_at_every_position(curriculum_file, top):
+    mix = open_mix(curriculum_file(tokens=(900, 500, 700), **{"sizes": (90, 45, 18), **top}))
+    stream, whole = mix.stream(), list(mix.stream())
+    assert len(whole) > 20
+    records = iter(stream)
+    for position in range(len(whole) + 1):
+        resumed = mix.stream()
+        resumed.load_state_dict(json.loads(json.dumps(stream.state_dict())))
+        assert resumed.tally() == stream.tally()
+        rest = len(whole) - position if position % 20 == 0 else 3
+        assert list(itertools.islice(resumed, rest)) == whole[position : position + rest], f"position {position}"
+        resumed.close()
+        next(records, None)
+
+
+def test_records_do_not_depend_on_how_they_are_read(curriculum_file):
+    mix = open_mix(curriculum_file(lanes=3))
+    whole = list(mix.stream())
+    for rows in (1, 7, 1000):
+        stream, found = mix.stream(), []
+        while (batch := stream.read(rows)).num_rows:
+            found += batch.to_pylist()
+        assert found == whole
+    alone = [list(mix.stream([lane])) for lane in range(3)]
+    assert sorted(map(key, itertools.chain(*alone))) == sorted(map(key, whole))
+
+
+def test_total_tokens_scale_and_limits_cut(curriculum_file):
+    path = curriculum_file(lanes=1)
+    half = open_mix(path, total_tokens=2250)
+    assert [stage.tokens for stage in half.curriculum.stages] == [1000, 500, 750]
+    assert 2250 <= sum(r["tokens"] for r in half.stream()) < 2250 + 60
+    whole = list(open_mix(path).stream())
+    assert list(open_mix(path, max_samples=50).stream()) == whole[:50]
+    cut = list(open_mix(path, max_tokens=2300).stream())
+    assert cut == whole[: len(cut)]
+    assert sum(r["tokens"] for r in cut[:-1]) < 2300 <= sum(r["tokens"] for r in cut)
+    with pytest.raises(RecipeError, match=r"s1\.yaml: total_tokens: 100, but it has no stages; use max_tokens"):
+        open_mix(path.parent / "s1.yaml", total_tokens=100)
+    with pytest.raises(RecipeError, match="total_tokens: 2 leave stage 's2' none; give more"):
+        open_mix(path, total_tokens=2)
+
+
+def test_a_stop_ends_the_lane_and_leaving_does_not(curriculum_file):
+    stop = open_mix(curriculum_file(lanes=1, tokens=(4000, 50_000, 1000), on_exhausted="stop")).stream()
+    given_ = list(stop)
+    assert sum(r["tokens"] for r in given_) < 54_000
+    go_on = list(open_mix(curriculum_file(lanes=1, tokens=(4000, 50_000, 1000), on_exhausted="renormalise")).stream())
+    assert len(go_on) == 660 - 3
+
+
+def test_validation_is_never_in_train(curriculum_file):
+    path = curriculum_file(lanes=2, holdout={"fraction": 0.3, "tokens": 1500})
+    train, held = (list(open_mix(path, split=split).stream()) for split in ("train", "validation"))
+    assert len(train) > 50
+    assert 1500 <= sum(r["tokens"] for r in held) < 1560
+    assert {r["source"] for r in held} == {"a", "b", "c"}
+    assert not {r["text"] for r in train} & {r["text"] for r in held}
+
+
+def test_a_recipe_goes_on_from_a_curriculum_and_the_other_way(curriculum_file, recipe_file):
+    course = open_mix(curriculum_file(lanes=2))
+    stream = course.stream()
+    first = list(itertools.islice(stream, 100))
+    after = recipe_file("after", lanes=2, on_exhausted="renormalise")
+    rest = open_mix(after, continue_from=json.loads(json.dumps(stream.state_dict()))).stream()
+    more = list(itertools.islice(rest, 100))
+    last = list(open_mix(curriculum_file(lanes=2), continue_from=rest.state_dict()).stream())
+    assert max(Counter(map(key, first + more + last)).values()) == 1
+    assert sum(r["tokens"] for r in last) >= 4500
+
+
+def test_a_curriculum_is_a_recipe(curriculum_file):
+    course = read(curriculum_file())
+    assert isinstance(course, Curriculum)
+    assert course.name == "course"
+    assert [stage.name for stage in course.stages] == ["s1", "s2", "s3"]
+    expected = {"a": 2000 * 2 / 3 + 100 + 1500 * 6 / 7, "b": 2000 / 3 + 600, "c": 300 + 1500 / 7}
+    assert course.shares == pytest.approx({source: tokens / 4500 for source, tokens in expected.items()})
+    again = Recipe.from_dict(json.loads(json.dumps(course.to_dict())))
+    assert again == course
+    assert again.fingerprint == course.fingerprint
+    assert course.differences(course.with_(seed=8)) == [f"s{n}.seed: 7 → 8" for n in (1, 2, 3)]
+    assert course.differences(course.scaled(9000))[0] == "s1.tokens: 2000 → 4000"
+    assert course.with_(lanes=5).lanes == 5
+    path = curriculum_file().with_name("written.yaml")
+    path.write_text(course.to_yaml(), encoding="utf-8")
+    assert read(path).fingerprint == course.fingerprint
+    assert read("curriculum").length == (3_450_000 + 748_000 + 522_000) * 2_359_296
+
+
+def faults(path):
+    with pytest.raises(RecipeError) as caught:
+        read(path)
+    return caught.value.faults
+
+
+def test_faults_of_a_curriculum_are_all_said(curriculum_file, tmp_path):
+    path = curriculum_file(common={"lanes": 2})
+
+    def rewritten(text):
+        path.write_text(text, encoding="utf-8")
+        return faults(path)
+
+    assert rewritten("stages: []") == ["stages: expected at least one stage, got an empty list"]
+    assert rewritten("stages: s1") == ["stages: expected a list of stages, got 's1'"]
+    text = """
+lane: 2
+judge: {}
+stages:
+  - {recipe: s1.yaml, tokens: -5}
+  - {recipe: s2.yaml, token: 5}
+  - {tokens: 1k}
+  - s3
+  - {recipe: s4.yaml, tokens: 5}
+  - {recipe: more.yaml, tokens: 5}
+  - {recipe: 3, tokens: ten}
+"""
+    path.with_name("more.yaml").write_text("stages: [{recipe: s1.yaml, tokens: 5}]", encoding="utf-8")
+    names = ", ".join(shipped())
+    assert rewritten(text) == [
+        "unknown key 'lane' (did you mean 'lanes'?)",
+        "judge: stands in the recipe of each stage, not beside `stages`",
+        "stages[0]: tokens: expected 1 or more, got -5",
+        "stages[1]: unknown key 'token' (did you mean 'tokens'?)",
+        "stages[1]: missing key 'tokens' (of the whole mix, such as 8.1T or 500M)",
+        "stages[2]: missing key 'recipe' (a recipe file, the name of a shipped one, or a recipe)",
+        "stages[3]: expected a mapping such as {recipe: stage1, tokens: 8T}, got 's3'",
+        f"stages[4]: s4.yaml: no such file, and no shipped recipe of that name; shipped are {names}",
+        "stages[5]: 'more.yaml' is a curriculum itself; list its stages here",
+        "stages[6].recipe: expected a name or a mapping, got 3",
+        "stages[6].tokens: expected a whole number, got 'ten'",
+    ]
+
+
+def test_stages_that_cannot_follow_one_another_are_refused(curriculum_file, recipe_file, tmp_path):
+    path = curriculum_file(sources=({}, {"a": {"text_field": "title"}, "b": {"revision": "main"}}, {}))
+    recipe_file("s3", seed=8, weigh_by="bytes")
+    assert faults(path) == [
+        "stages 's1' and 's3' differ in seed: 7 → 8; write `seed:` at the top of the curriculum, where it goes for all",
+        (
+            "stages 's1' and 's3' differ in weigh_by: 'tokens' → 'bytes'; "
+            "write `weigh_by:` at the top of the curriculum, where it goes for all"
+        ),
+        (
+            "source 'a' is not the same in stages 's1' and 's2' (text_field: 'text' → 'title'); "
+            "make it so, or give one of them another id"
+        ),
+        (
+            "source 'b' is not the same in stages 's1' and 's2' (revision: none → 'main'); "
+            "make it so, or give one of them another id"
+        ),
+    ]
+    recipe_file("s2")
+    path.write_text(f"seed: 1\nweigh_by: bytes\n{path.read_text()}", encoding="utf-8")
+    assert read(path).seed == 1
+    path.write_text("stages: [{recipe: s1.yaml, tokens: 5}, {recipe: s1.yaml, tokens: 5}]", encoding="utf-8")
+    assert faults(path) == ["stages have the same name 's1'; give one of them another with `name`"]
+    path.write_text("stages: [{recipe: s1.yaml, tokens: 5}, {recipe: s1.yaml, name: b, tokens: 5}]", encoding="utf-8")
+    assert [stage.name for stage in read(path).stages] == ["s1", "b"]
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("law")
+    for source, size in {"x": 80, "y": 60, "z": 40}.items():
+        parquet(folder / source, [document(source, n) for n in range(size)], files=2)
+    return folder
+
+
+@settings(max_examples=25)
+@given(
+    st.lists(
+        st.tuples(st.integers(1, 900), st.lists(st.integers(0, 5), min_size=3, max_size=3)), min_size=1, max_size=4
+    ),
+    st.integers(1, 3),
+    st.integers(1, 20),
+)
+def test_law_no_record_twice_and_shares_within_the_bound(sources, stages, lanes, rows):
+    made = [
+        {
+            "name": str(number),
+            "tokens": tokens,
+            "recipe": {
+                "lanes": lanes,
+                "block": {"rows": rows},
+                "on_exhausted": "stop",
+                "datasets": [
+                    {"name": str(sources / source), "id": source, "weight": weight}
+                    for source, weight in zip("xyz", weights, strict=True)
+                ],
+            },
+        }
+        for number, (tokens, weights) in enumerate(stages)
+        if any(weights)
+    ]
+    if not made:
+        return
+    mix = open_mix(Recipe.from_dict({"file": "law", "stages": made}))
+    seen = Counter()
+    for number in range(lanes):
+        lane, records = mix.lane(number), []
+        while lane.fill():
+            records += lane.pull(5).records()
+        seen.update(map(key, records))
+        for stage, tally in zip(mix.curriculum.stages, lane.tallies(), strict=False):
+            shares = stage.recipe.shares
+            longest = np.array([float(tally.sources[source].longest) for source in shares])
+            bound = debt_bound(np.array(list(shares.values())), longest)
+            for source, most in zip(shares, bound, strict=True):
+                assert tally.sources[source].worst_debt <= most * (1 + 1e-9)
+    assert max(seen.values(), default=1) == 1
+
+
+def test_a_written_curriculum_is_recounted_stage_by_stage(curriculum_file, tmp_path):
+    path = curriculum_file(lanes=2, holdout={"fraction": 0.2, "tokens": 800})
+    tallies = write(path, tmp_path / "whole", part_bytes=6000)
+    given_ = tallies["train"].total.given
+    assert given_ == len(list(open_mix(path).stream()))
+    verdict = verify(tmp_path / "whole")
+    assert verdict.faults == []
+    saved = json.loads((tmp_path / "whole" / "tally.json").read_text())
+    assert [stage["name"] for stage in saved["stages"]] == ["s1", "s2", "s3"]
+    assert sum(stage["records"]["train-00000"] + stage["records"]["train-00001"] for stage in saved["stages"]) == given_
+    saved["stages"][0]["records"]["train-00000"] += 3
+    saved["stages"][1]["records"]["train-00000"] -= 3
+    (tmp_path / "whole" / "tally.json").write_text(json.dumps(saved))
+    assert any("stage 's1' goes on after the 1,000 tokens" in fault for fault in verify(tmp_path / "whole").faults)
+
+
+def test_a_written_curriculum_goes_on_after_a_kill(curriculum_file, tmp_path):
+    path = curriculum_file(lanes=2, on_exhausted="repeat", sizes=(60, 30, 12))
+    write(path, tmp_path / "whole", part_bytes=3000)
+
+    class Killed(Exception):
+        pass
+
+    calls = itertools.count(1)
+
+    def killer(_):
+        if next(calls) % 3 == 0:
+            raise Killed
+
+    for _ in range(40):
+        try:
+            write(path, tmp_path / "parts", part_bytes=3000, listener=killer)
+            break
+        except Killed:
+            continue
+    whole = {p.name: p.read_bytes() for p in (tmp_path / "whole" / "data").iterdir()}
+    assert {p.name: p.read_bytes() for p in (tmp_path / "parts" / "data").iterdir()} == whole
+    assert verify(tmp_path / "parts").faults == []
+
+
+def test_through_the_datasets_door(curriculum_file, recipe_file):
+    path = curriculum_file(lanes=2)
+    whole = list(open_mix(path, total_tokens=2250).stream())
+    stream = smollm3_mix.load(path, total_tokens=2250)
+    assert list(stream) == whole
+    for position in range(0, len(whole), 7):
+        stream = smollm3_mix.load(path, total_tokens=2250)
+        assert list(itertools.islice(stream, position)) == whole[:position]
+        again = smollm3_mix.load(path, total_tokens=2250)
+        again.load_state_dict(stream.state_dict())
+        assert list(itertools.islice(again, 3)) == whole[position : position + 3]
+    stream = smollm3_mix.load(recipe_file("before", lanes=2))
+    first = list(itertools.islice(stream, 50))
+    rest = list(smollm3_mix.load(path, continue_from=stream.state_dict()))
+    assert max(Counter(map(key, first + rest)).values()) == 1
+    assert sum(r["tokens"] for r in rest) >= 4500
+
+
+def test_on_the_command_line(curriculum_file, tmp_path, capsys):
+    path = str(curriculum_file(lanes=1))
+    assert main(["take", path, "--total-tokens", "900", "--quiet"]) == 0
+    records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert records == list(open_mix(path, total_tokens=900).stream())
+    assert main(["write", path, "--total-tokens", "900", "--output-dir", str(tmp_path / "out")]) == 0
+    assert main(["verify", str(tmp_path / "out")]) == 0
+    assert main(["plan", path, "--offline", "--tokens", "900"]) == 0
+    assert main(["take", str(tmp_path / "s1.yaml"), "--total-tokens", "900"]) == 1
+    assert "total_tokens: 900, but it has no stages; use max_tokens" in capsys.readouterr().err
+
+
+def test_what_every_stage_drops_is_kept(curriculum_file, tmp_path):
+    path = curriculum_file(lanes=1, judge={"min_chars": 120})
+    tallies = write(path, tmp_path / "out", keep_dropped=tmp_path / "dropped")
+    rows = sum(pq.read_metadata(file).num_rows for file in (tmp_path / "dropped").rglob("*.parquet"))
+    assert rows == sum(tallies["train"].total.dropped.values()) > 100
