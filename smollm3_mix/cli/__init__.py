@@ -5,11 +5,11 @@ interrupted.
 """
 
 import logging
-import signal
 import sys
 from collections.abc import Sequence
 
 from smollm3_mix.cli.arguments import parser
+from smollm3_mix.cli.machine import printed
 from smollm3_mix.errors import MixError
 
 
@@ -24,13 +24,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     for client in ("httpx", "httpx2"):  # one line for each request says nothing to a user
         logging.getLogger(client).setLevel(logging.WARNING)
-    if hasattr(signal, "SIGPIPE"):
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `take … | head` ends quietly
     try:
-        return int(options.run(options))
+        code = int(options.run(options))
     except MixError as error:
         sys.stderr.write(f"{type(error).__name__}: {error}\n")
         return 1
     except KeyboardInterrupt:
         sys.stderr.write("Interrupted. What was finished is kept; the same command goes on from there.\n")
         return 130
+    printed()
+    return code

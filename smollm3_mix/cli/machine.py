@@ -1,4 +1,4 @@
-"""What this process costs its machine."""
+"""What this process costs its machine, and whether anybody reads what it prints."""
 
 import os
 import sys
@@ -20,3 +20,19 @@ def open_files() -> str:
         return str(len(os.listdir("/dev/fd")))  # noqa: PTH208 - a device folder, not a path of ours
     except OSError:
         return "unknown"
+
+
+def printed(text: str = "") -> bool:
+    """Whether standard output takes the text and all before it; from the time its reader has gone on, it takes nothing.
+
+    `take … | head` ends quietly so. The signal of a broken pipe stays off: a connection that breaks would end the whole
+    process by it, without a word.
+    """
+    try:
+        sys.stdout.write(text)
+        if not text:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still to be flushed at the end
+        return False
+    return True

@@ -11,7 +11,7 @@ from typing import Any, TextIO
 from tqdm import tqdm
 
 from smollm3_mix.cli import publish
-from smollm3_mix.cli.machine import open_files, peak_memory
+from smollm3_mix.cli.machine import open_files, peak_memory, printed
 from smollm3_mix.errors import OutputError
 from smollm3_mix.mix import Mix, open_mix
 from smollm3_mix.mix.exhausted import short
@@ -43,9 +43,9 @@ def take(options: argparse.Namespace) -> int:
                     "read": stream.tally().total.read_bytes,
                     "files": open_files(),
                 }
-            sys.stdout.write(json.dumps(record, ensure_ascii=False) + "\n")
-        sys.stdout.flush()
-        if not options.quiet:
+            if not printed(json.dumps(record, ensure_ascii=False) + "\n"):
+                return 0
+        if printed() and not options.quiet:
             _show(mix.plan.recipe, stream.tally(), sys.stderr)
             if first:
                 sys.stderr.write(

@@ -1,0 +1,29 @@
+"""A reader of standard output that goes away, and what a command leaves of the process it runs in."""
+
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from smollm3_mix.cli import main
+
+COMMAND = [sys.executable, "-m", "smollm3_mix.cli"]
+
+
+def test_a_reader_that_leaves_ends_take_quietly(recipe_file) -> None:
+    path = recipe_file(sizes=(3000, 1500, 600))
+    with subprocess.Popen([*COMMAND, "take", str(path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        assert child.stderr is not None
+        assert child.stdout.readline().startswith(b"{")
+        child.stdout.close()
+        assert child.stderr.read() == b""
+    assert child.returncode == 0
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGPIPE"), reason="this platform has no such signal")
+def test_a_command_leaves_broken_connections_to_be_errors(recipe_file, capsys) -> None:
+    before = signal.getsignal(signal.SIGPIPE)
+    assert main(["plan", str(recipe_file()), "--offline"]) == 0
+    assert signal.getsignal(signal.SIGPIPE) == before == signal.SIG_IGN
