@@ -18,7 +18,7 @@ Ints = npt.NDArray[np.int64]
 CHUNK = 1024
 """Most records taken from the lanes at once. What comes out does not depend on it."""
 
-HELD = 1 << 28
+HELD = 1 << 27
 """Bytes of records that the lanes of a stream hold together; blocks given from longest ago are read again when due."""
 
 
