@@ -139,6 +139,13 @@ def test_examples_of_dropped_texts_are_few_of_each_reason(tmp_path):
     assert [example.reason for example in one["a"]] == ["x", "x", "y", "y"]
 
 
+def test_a_dropped_row_without_a_text_is_shown_empty(tmp_path):
+    rows = {"text": pa.array([None, "a"], pa.string()), "source": ["a"] * 2, "id": ["1", "2"], "file": ["f"] * 2}
+    pq.write_table(pa.table({**rows, "row": [0, 1], "reason": ["not_text", "too_short"]}), tmp_path / "0.parquet")
+    shown = {example.reason: (example.text, example.length) for example in dropped_examples(tmp_path)["a"]}
+    assert shown == {"not_text": ("", 0), "too_short": ("a", 1)}
+
+
 def records(sources, sizes):
     count = len(sources)
     columns = {"text": [f"{n}" for n in range(count)], "id": ["i"] * count, "source": [str(s) for s in sources]}

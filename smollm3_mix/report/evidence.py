@@ -155,7 +155,7 @@ class _Least:
 
 
 def _example(batch: pa.RecordBatch, at: int) -> Example:
-    text = batch["text"][at].as_py()
+    text = batch["text"][at].as_py() or ""  # none where the source gave none
     reason = batch["reason"][at].as_py() if "reason" in batch.schema.names else None
     place: dict[str, Any] = {name: batch[name][at].as_py() for name in ("id", "file", "row")}
     return Example(text[:SHOWN], len(text), **place, reason=reason)
