@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from smollm3_mix.loader.workers import Block
+from smollm3_mix.mix.states import place_of_turn
 
 Ints = npt.NDArray[np.int64]
 
@@ -31,8 +32,7 @@ class Turns:
         self._header = header
         self._saved = {} if start is None else {at["lane"]: at for at in start["lanes"] if at["lane"] in set(lanes)}
         self.going = [lane for lane in lanes if start is None or lane in start["going"]]
-        turn = None if start is None else start["turn"]
-        self._turn = next((place for place, lane in enumerate(self.going) if turn is not None and lane >= turn), 0)
+        self._turn = place_of_turn(None if start is None else start["turn"], self.going)
         self._records = {lane: at["records"] for lane, at in self._saved.items()}
         self._waiting: dict[int, deque[Block]] = {lane: deque() for lane in lanes}
         self._current: dict[int, pa.RecordBatch] = {}

@@ -1,6 +1,6 @@
 """Saved states of several readers made one, so that any other number of readers can go on from it."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from smollm3_mix.errors import StateError
@@ -64,6 +64,15 @@ def check_lanes(state: Mapping[str, Any], lanes: Iterable[int]) -> None:
             f"this state is of lanes {saved}, but lanes {wanted} are to be read. "
             "Load the state of the same lanes, or merge_states() of all."
         )
+
+
+def place_of_turn(turn: int | None, lanes: Sequence[int]) -> int:
+    """Place among the lanes that go on of the one that gives next: the state's, or where it is another reader's, the
+    first that comes after it.
+    """
+    if turn in lanes:
+        return lanes.index(turn)
+    return next((place for place, lane in enumerate(lanes) if turn is not None and lane > turn), 0)
 
 
 def stream_state(state: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -10,7 +10,7 @@ import pyarrow as pa
 from smollm3_mix.errors import StateError
 from smollm3_mix.mix.chunk import Chunk, empty_batch, in_turn
 from smollm3_mix.mix.saved import Readable, check_state, restored, saved, seen_file
-from smollm3_mix.mix.states import check_lanes
+from smollm3_mix.mix.states import check_lanes, place_of_turn
 from smollm3_mix.tally import Tally
 
 Ints = npt.NDArray[np.int64]
@@ -138,11 +138,7 @@ class Stream:
         self._lanes = fresh
         self._pulled = np.array([lane.given for lane in fresh], np.int64)
         self._round = [n for n, number in enumerate(mine) if number in state["going"]]
-        turns, turn = [mine[n] for n in self._round], state["turn"]
-        if turn in turns:
-            self._turn = turns.index(turn)
-        else:  # of another one's lane: mine that comes after it
-            self._turn = next((n for n, number in enumerate(turns) if turn is not None and number > turn), 0)
+        self._turn = place_of_turn(state["turn"], [mine[n] for n in self._round])
         self._clear()
 
     def close(self) -> None:

@@ -10,16 +10,13 @@ import pyarrow as pa
 from smollm3_mix import pack
 from smollm3_mix.errors import StateError
 from smollm3_mix.mix import Mix, Stream
+from smollm3_mix.mix.states import place_of_turn
 from smollm3_mix.tally import Tally
 
 Window = tuple[pack.Tokens, pack.Tokens]
 
 DOCUMENTS = 256
 """Most documents taken from a lane at once. What comes out does not depend on it."""
-
-
-SHARED = ("recipe", "fingerprint", "split", "limits", "num_lanes")
-"""What the states of all lanes have in common."""
 
 
 class Windows:
@@ -90,10 +87,9 @@ class Windows:
         `merge_states` makes one of those of several readers.
         """
         saved = [line.state_dict() for line in self._lines]
-        shared = {key: saved[0][key] for key in SHARED} if saved else {}
         going = [self._lines[n].lane for n in self._round]
         return {
-            **shared,
+            **(saved[0] if saved else {}),
             "packing": {"sequence_length": self.sequence_length},
             "going": going,
             "turn": going[self._turn] if going else None,
@@ -133,9 +129,7 @@ class Windows:
                 lines[-1].load_state_dict(state, saved[line.lane])
         self._lines = lines
         self._round = [n for n, lane in enumerate(mine) if lane in state["going"]]
-        turns, turn = [mine[n] for n in self._round], state["turn"]
-        after = next((n for n, lane in enumerate(turns) if turn is not None and lane > turn), 0)
-        self._turn = turns.index(turn) if turn in turns else after  # where it is another one's lane
+        self._turn = place_of_turn(state["turn"], [mine[n] for n in self._round])
 
     def close(self) -> None:
         """Close all files."""
@@ -196,9 +190,8 @@ class _Line:
 
     def load_state_dict(self, state: Mapping[str, Any], saved: Mapping[str, Any]) -> None:
         """Stand where `saved`, this lane's part of a state, was taken."""
-        mine = {key: state[key] for key in SHARED if key in state}
         lane = {**saved, "records": saved["documents"]}
-        self.stream.load_state_dict({**mine, "going": [self.lane], "turn": self.lane, "lanes": [lane]})
+        self.stream.load_state_dict({**state, "going": [self.lane], "turn": self.lane, "lanes": [lane]})
         self._clear(saved["offset"], saved["left"])
         self._windows = saved["windows"]
         while self._windows < saved["records"] and self.next() is not None:
