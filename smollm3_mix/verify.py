@@ -73,7 +73,7 @@ def verify(folder: str | os.PathLike[str], evidence: Evidence | None = None) -> 
     place = _finished(folder)
     recipe = read(place / layout.RECIPE)
     saved = json.loads((place / layout.TALLY).read_bytes())
-    form = saved["request"].get("format", "parquet")
+    form = layout.form(saved)
     if form != "parquet":
         raise OutputError(
             f"{place} holds a mix in the format {form}; verify recounts those in Parquet. "

@@ -1,5 +1,6 @@
 """Small real sources made on the fly, and a guard that keeps the tests off the network."""
 
+import itertools
 import json
 import os
 import socket
@@ -100,6 +101,43 @@ def jsonl(folder: Path, texts: list[str]) -> Path:
     )
     (folder / "all.jsonl").write_text(lines, encoding="utf-8")
     return folder
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A Hub on this machine that can be written."""
+    from huggingface_hub import constants
+    from writable_hub import writable_hub
+
+    from smollm3_mix.publish import repository
+
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+    monkeypatch.setattr(repository, "PAUSES", (0.01, 0.01))
+    with writable_hub() as state:
+        yield state
+
+
+@pytest.fixture
+def api(hub: Any) -> Any:
+    """A client of that Hub whose token may write."""
+    from huggingface_hub import HfApi
+
+    return HfApi(endpoint=hub.endpoint, token="hf_writer")
+
+
+def resumes_everywhere(mix: Any, few: int) -> int:
+    """Records of a mix whose stream goes on from every position: to the end at every twentieth, else a few records."""
+    stream, whole = mix.stream(), list(mix.stream())
+    records = iter(stream)
+    for position in range(len(whole) + 1):
+        resumed = mix.stream()
+        resumed.load_state_dict(json.loads(json.dumps(stream.state_dict())))
+        assert resumed.tally() == stream.tally()
+        rest = len(whole) - position if position % 20 == 0 else few
+        assert list(itertools.islice(resumed, rest)) == whole[position : position + rest], f"position {position}"
+        resumed.close()
+        next(records, None)
+    return len(whole)
 
 
 @pytest.fixture

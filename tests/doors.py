@@ -48,6 +48,19 @@ def write_recipe(path: Path, sources: Path, **changes: Any) -> Path:
     return path
 
 
+def write_lanes(folder: Path, rows: int, **changes: Any) -> Path:
+    """8.yaml and 12.yaml, of so many lanes, over sources with repeated texts, so that dedup and passes matter."""
+    write_sources(folder / "sources", rows=rows)
+    for lanes in (8, 12):
+        sources = [
+            {"id": name, "name": str(folder / "sources" / name), "weight": weight, "max_passes": passes}
+            for name, weight, passes in (("alpha", 0.5, 1), ("beta", 0.3, 2), ("gamma", 0.2, 3))
+        ]
+        whole = {"lanes": lanes, "datasets": sources, "dedup": {"exact": True}}
+        write_recipe(folder / f"{lanes}.yaml", folder / "sources", **whole, **changes)
+    return folder
+
+
 def stream(recipe: Path, **fields: Any) -> Any:
     """`load(recipe, **fields)`, found once and then copied, which takes a twentieth of the time."""
     return pickle.loads(_opened(recipe, tuple(fields.items())))

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from datasets.distributed import split_dataset_by_node
-from doors import stream, write_recipe, write_sources
+from doors import stream, write_lanes
 
 from smollm3_mix import Mix, StateError, merge_states, open_mix
 from smollm3_mix.mix.stream import Stream
@@ -19,23 +19,7 @@ NODES, WORKERS = (1, 2, 3, 4, 8), (0, 1, 2, 4)
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Recipes over sources with repeated texts, so that dedup and passes matter."""
-    folder = tmp_path_factory.mktemp("elastic")
-    write_sources(folder / "sources", rows=300)
-    for lanes in (8, 12):
-        sources = [
-            {"id": name, "name": str(folder / "sources" / name), "weight": weight, "max_passes": passes}
-            for name, weight, passes in (("alpha", 0.5, 1), ("beta", 0.3, 2), ("gamma", 0.2, 3))
-        ]
-        write_recipe(
-            folder / f"{lanes}.yaml",
-            folder / "sources",
-            lanes=lanes,
-            block={"rows": 8},
-            datasets=sources,
-            dedup={"exact": True},
-        )
-    return folder
+    return write_lanes(tmp_path_factory.mktemp("elastic"), 300, block={"rows": 8})
 
 
 def mix(folder: Path, lanes: int) -> Mix:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from doors import write_recipe, write_sources
+from doors import write_lanes, write_recipe, write_sources
 
 import smollm3_mix
 from smollm3_mix import Mix, StateError, merge_states, open_mix
@@ -30,15 +30,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("loader")
-    write_sources(folder / "sources", rows=1800)
-    for lanes in (8, 12):
-        sources = [
-            {"id": name, "name": str(folder / "sources" / name), "weight": weight, "max_passes": passes}
-            for name, weight, passes in (("alpha", 0.5, 1), ("beta", 0.3, 2), ("gamma", 0.2, 3))
-        ]
-        write_recipe(folder / f"{lanes}.yaml", folder / "sources", lanes=lanes, datasets=sources, dedup={"exact": True})
-    return folder
+    return write_lanes(tmp_path_factory.mktemp("loader"), 1800)
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from conftest import resumes_everywhere
 
 from smollm3_mix.errors import SourceExhausted, StateError
 from smollm3_mix.merge import debt_bound
@@ -142,18 +143,7 @@ def test_tally_counts_what_was_given_out_and_no_more(recipe_file):
 )
 def test_resumes_at_every_position(recipe_file, top):
     mix = open_mix(recipe_file(sizes=(90, 45, 18), **top))
-    whole = list(mix.stream())
-    assert len(whole) > 30
-    stream = mix.stream()
-    records = iter(stream)
-    for position in range(len(whole) + 1):
-        resumed = mix.stream()
-        resumed.load_state_dict(json.loads(json.dumps(stream.state_dict())))
-        assert resumed.tally() == stream.tally()
-        rest = len(whole) - position if position % 20 == 0 else 5
-        assert list(itertools.islice(resumed, rest)) == whole[position : position + rest], f"position {position}"
-        resumed.close()
-        next(records, None)
+    assert resumes_everywhere(mix, few=5) > 30
 
 
 def test_resumes_with_another_way_of_reading(recipe_file):

@@ -12,31 +12,16 @@ import time
 import pytest
 import yaml
 from doors import ROOT, run
-from huggingface_hub import DatasetCard, HfApi, constants
-from writable_hub import writable_hub
+from huggingface_hub import DatasetCard, HfApi
 
 from smollm3_mix import OutputError
-from smollm3_mix.publish import push
-from smollm3_mix.publish import repository as repository_module
+from smollm3_mix.publish import push, target
 from smollm3_mix.write import parts, write
 from smollm3_mix.write.licences import licence
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # of huggingface_hub, to its client
 
 OPEN = {key: {"license": "CC0-1.0", "kind": {"type": "prose", "language": "en"}} for key in "abc"}
-
-
-@pytest.fixture
-def hub(monkeypatch):
-    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-    monkeypatch.setattr(repository_module, "PAUSES", (0.01, 0.01))
-    with writable_hub() as state:
-        yield state
-
-
-@pytest.fixture
-def api(hub):
-    return HfApi(endpoint=hub.endpoint, token="hf_writer")
 
 
 @pytest.fixture
@@ -276,8 +261,7 @@ def test_a_commit_of_somebody_else_in_between_is_merged(hub, api, mix, monkeypat
     """Two pushes to one repository: the other's card comes after this one looked and before it commits."""
     folder = mix()
     push(mix("other"), "org/mix", api=api)
-    push_module = sys.modules[push.__module__]
-    look = push_module.merged
+    look = target.merged
     seen = []
 
     def merged(*arguments):
@@ -287,7 +271,7 @@ def test_a_commit_of_somebody_else_in_between_is_merged(hub, api, mix, monkeypat
             hub.repos["org/mix"].add("main", {**hub.repos["org/mix"].tree(), "between.txt": b"here"})
         return card
 
-    monkeypatch.setattr(push_module, "merged", merged)
+    monkeypatch.setattr(target, "merged", merged)
     push(folder, "org/mix", api=api)
     tree = hub.repos["org/mix"].tree()
     assert tree["between.txt"] == b"here"

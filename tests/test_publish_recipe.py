@@ -5,8 +5,7 @@ import pytest
 import yaml
 from conftest import document
 from doors import run
-from huggingface_hub import DatasetCard, HfApi, constants
-from writable_hub import writable_hub
+from huggingface_hub import DatasetCard
 
 from smollm3_mix import OutputError, RecipeError
 from smollm3_mix.publish import publish_recipe, push
@@ -15,18 +14,6 @@ from smollm3_mix.write import write
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # of huggingface_hub, to its client
 MAJOR = int(datasets.__version__.split(".")[0])
-
-
-@pytest.fixture
-def hub(monkeypatch):
-    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-    with writable_hub() as state:
-        yield state
-
-
-@pytest.fixture
-def api(hub):
-    return HfApi(endpoint=hub.endpoint, token="hf_writer")
 
 
 @pytest.fixture

@@ -9,12 +9,10 @@ import time
 
 import pytest
 from doors import ROOT
-from huggingface_hub import HfApi, constants
-from writable_hub import writable_hub
+from huggingface_hub import HfApi
 
 from smollm3_mix import OutputError
 from smollm3_mix.publish import Outlet, push
-from smollm3_mix.publish import repository as repository_module
 from smollm3_mix.recipe import read
 from smollm3_mix.write import parts, shipping, write
 
@@ -22,18 +20,9 @@ pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning
 OPEN = {key: {"license": "CC0-1.0"} for key in "abc"}
 
 
-@pytest.fixture
-def hub(monkeypatch):
-    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-    monkeypatch.setattr(repository_module, "PAUSES", (0.01, 0.01))
+@pytest.fixture(autouse=True)
+def _small_groups(monkeypatch):
     monkeypatch.setattr(parts, "GROUP_ROWS", 25)
-    with writable_hub() as state:
-        yield state
-
-
-@pytest.fixture
-def api(hub):
-    return HfApi(endpoint=hub.endpoint, token="hf_writer")
 
 
 def test_the_repository_equals_that_of_a_push_and_the_disk_is_bounded(hub, api, recipe_file, tmp_path, monkeypatch):

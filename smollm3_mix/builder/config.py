@@ -83,15 +83,14 @@ class SmolLM3MixConfig(datasets.BuilderConfig):  # type: ignore[misc]  # dataset
         Raises:
             RecipeError: there is no such recipe, or it has faults.
         """
-        changes = {key: value for key in ("seed", "lanes") if (value := getattr(self, key)) is not None}
         if isinstance(self.recipe, Recipe):
-            return self._scaled(self.recipe.with_(**changes) if changes else self.recipe)
+            return self._scaled(self.recipe.with_(seed=self.seed, lanes=self.lanes))
         place = self._place()
         folder = place.rpartition("/")[0] if place.startswith("hf://") else None
         local_place = local_copy(place, token)
         for name in stage_files(local_place) if folder is not None else ():
             local_copy(f"{folder}/{name}", token)  # into the same folder of the cache
-        recipe = read(local_place, folder=folder, **changes)
+        recipe = read(local_place, folder=folder, seed=self.seed, lanes=self.lanes)
         if place.startswith("hf://") and not self.trust_remote_code:
             refuse_functions(place, recipe)
         return self._scaled(recipe)

@@ -142,7 +142,7 @@ def _in_quoted_code(rows: Rows, positions: Integers) -> Flags:
     quoted = np.zeros(len(positions), np.bool_)
     lines = np.concatenate([rows.offsets[:-1], feeds + 1])  # the last may be the block's end
     begins = np.take(rows.data, lines, mode="clip")
-    marked = [some[_begins(rows, some, mark)] for mark in QUOTED for some in [lines[begins == mark[0]]] if len(some)]
+    marked = [some[_begins(rows, some, mark)] for mark in QUOTED if len(some := lines[begins == mark[0]])]
     if any(map(len, marked)):  # few texts have such a line, and only then it matters which line a position is in
         starts = np.sort(np.concatenate(marked))
         mine = _line_starts(rows, feeds, positions)

@@ -38,8 +38,7 @@ def calibrate(options: argparse.Namespace) -> int:
     out = Path(options.out)
     if out.exists():
         raise OutputError(f"{out} exists. Name a new file with --out, or remove that one.")
-    changes = {key: value for key in ("seed", "lanes") if (value := getattr(options, key)) is not None}
-    recipe = read(options.recipe, **changes)
+    recipe = read(options.recipe, seed=options.seed, lanes=options.lanes)
     if isinstance(recipe, Curriculum):
         raise RecipeError(recipe.file, ["is a curriculum; calibrate the recipe of each stage"])
     counting = Counting(options.tokenizer)

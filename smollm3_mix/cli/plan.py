@@ -24,8 +24,7 @@ def add_arguments(verb: argparse.ArgumentParser, count: Any) -> None:
 
 def plan(options: argparse.Namespace) -> int:
     """Print shares, files, bytes and passes of each source, and what cannot be read; 1 where something cannot."""
-    changes = {key: value for key in ("seed", "lanes") if (value := getattr(options, key)) is not None}
-    recipe = read(options.recipe, **changes)
+    recipe = read(options.recipe, seed=options.seed, lanes=options.lanes)
     resolved, faults = ({}, {}) if options.offline else look(recipe)
     found = needs(recipe, {id_: files for id_, files in resolved.items() if id_ not in faults}, options.tokens)
     sys.stdout.write(

@@ -114,8 +114,7 @@ def verify(options: argparse.Namespace) -> int:
 
 
 def _recipe(options: argparse.Namespace) -> Recipe:
-    changes = {key: value for key, value in (("seed", options.seed), ("lanes", options.lanes)) if value is not None}
-    recipe = read(options.recipe, **changes)
+    recipe = read(options.recipe, seed=options.seed, lanes=options.lanes)
     return recipe if options.total_tokens is None else recipe.scaled(options.total_tokens)
 
 

@@ -19,7 +19,7 @@ from smollm3_mix.decontaminate import Contaminants
 from smollm3_mix.mix import Mix
 from smollm3_mix.mix.lane import Lane
 from smollm3_mix.mix.line import DROPPED_BEFORE, Line
-from smollm3_mix.mix.prepare import Accepted, accept, cleaned, prepare, remembers
+from smollm3_mix.mix.prepare import Accepted, accept, cleaned, prepare
 from smollm3_mix.recipe import Recipe, Source
 from smollm3_mix.sources import RawBlock, Reader, deal
 from smollm3_mix.sources.read import DUPLICATES
@@ -116,7 +116,7 @@ class Draws:
         self.recipe, self.skipped = mix.recipe, mix.plan.skipped
         self.outcomes = {source.id: Outcome() for source in self.recipe.active}
         self._mix = mix
-        self._seen = dedup.Seen(self.recipe.dedup, self.recipe.dedup.memory) if remembers(self.recipe) else None
+        self._seen = dedup.Seen(self.recipe.dedup, self.recipe.dedup.memory) if self.recipe.dedup.remembers else None
         self._undeduped = self.recipe.with_(dedup=dedup.Dedup(exact=False))  # for the lines
 
     @property

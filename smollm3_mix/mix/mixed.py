@@ -12,7 +12,7 @@ from smollm3_mix.mix import going_on
 from smollm3_mix.mix.lane import Lane
 from smollm3_mix.mix.limits import Limits, part
 from smollm3_mix.mix.line import Line
-from smollm3_mix.mix.prepare import Encoding, remembers
+from smollm3_mix.mix.prepare import Encoding
 from smollm3_mix.mix.stream import Stream
 from smollm3_mix.recipe import Recipe
 from smollm3_mix.schema import SPLITS
@@ -130,7 +130,7 @@ class Mix:
             line = Line(recipe, place, source, reader, number, self.split, encoding, self.plan.contaminants)
             line.keeps = line.keeps or source.id in again
             lines.append(line)
-        if seen is None and remembers(recipe):
+        if seen is None and recipe.dedup.remembers:
             seen = dedup.Seen(recipe.dedup, recipe.dedup.memory // self.num_lanes)
         limits = limits or self.limits(number)
         return Lane(recipe, lines, number, limits, seen, self._order(recipe, number, limits))

@@ -93,18 +93,13 @@ def prepare(
     if kept and contaminants is not None and recipe.decontaminate is not None and recipe.decontaminate.action == "drop":
         reasons = pc.coalesce(reasons, contaminated(texts, contaminants))
     fingerprints = None
-    if kept and (remembers(recipe) or recipe.holdout.fraction > 0):
+    if kept and (recipe.dedup.remembers or recipe.holdout.fraction > 0):
         fingerprints = dedup.fingerprints(texts)
         if recipe.holdout.fraction > 0:
             reasons = pc.coalesce(reasons, other_split(fingerprints, recipe.holdout.fraction, split))
     among = reasons.is_null().to_numpy(zero_copy_only=False)  # the others are neither looked up nor remembered
     signatures = dedup.signatures(texts, near, found, among) if kept and near is not None else None
     return Prepared(raw, texts, reasons, fingerprints, signatures)
-
-
-def remembers(recipe: Recipe) -> bool:
-    """Whether documents are remembered as they come."""
-    return recipe.dedup.remembers
 
 
 def cleaned(raw: RawBlock, source: Source) -> Prepared:

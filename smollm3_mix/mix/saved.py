@@ -10,12 +10,12 @@ import pyarrow as pa
 from smollm3_mix.errors import StateError
 from smollm3_mix.mix.chunk import Chunk
 from smollm3_mix.mix.line import Line
-from smollm3_mix.mix.seen_file import SeenFile
+from smollm3_mix.mix.seen_file import Remembers, SeenFile
 from smollm3_mix.recipe import Recipe
 from smollm3_mix.tally import Tally
 
 
-class LaneLike(Protocol):
+class LaneLike(Remembers, Protocol):
     """What a stream asks of a lane: of one recipe (`Lane`), or of a curriculum (`StagedLane`)."""
 
     number: int
@@ -53,15 +53,8 @@ class LaneLike(Protocol):
     def given(self) -> int:
         """Records pulled since the lane's start, those before a state that was loaded included."""
 
-    @property
-    def seen_digest(self) -> str | None:
-        """Digest of all that `seen_log` gives from the start; None without dedup."""
-
     def logs(self) -> dict[str, bytes]:
         """Verdicts of the first pass of every source, by source id."""
-
-    def seen_log(self, since: int = 0) -> tuple[bytes, int]:
-        """What dedup remembers from its document number `since` on, and how many documents it remembers in all."""
 
     def restore_seen(self, logs: Iterable[bytes]) -> None:
         """Remember again what `seen_log` gave, in order."""

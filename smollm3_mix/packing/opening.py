@@ -126,7 +126,7 @@ def _written(folder: Path, split: str) -> tuple[Recipe, str]:
     """A recipe over the records that were written in a folder, in their order, and the split it has them in."""
     if not layout.complete(folder):
         raise OutputError(f"{folder} is no finished mix. Run `smollm3-mix write` again to finish it.")
-    form = json.loads((folder / layout.TALLY).read_bytes())["request"].get("format", "parquet")
+    form = layout.form(json.loads((folder / layout.TALLY).read_bytes()))
     if form not in ("parquet", "by-source"):
         raise OutputError(
             f"{folder} holds {form} files, tokens already. Read it with that project, or write the mix as Parquet."

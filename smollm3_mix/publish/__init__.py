@@ -3,8 +3,9 @@
 repository  one repository: may it be written, what is there, commits
 access      whether a mix may be public, and whether the repository may be written
 card        the card of a repository with several mixes
+target      one config of a repository, being filled
+outlet      where a mix goes, at once or while it is written
 mixes       a written mix, all at once
-outlet      a mix while it is written
 recipes     a repository of recipes
 """
 

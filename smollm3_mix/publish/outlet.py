@@ -1,4 +1,4 @@
-"""A mix pushed part by part while it is written."""
+"""Where a mix goes on the Hub: at once, or part by part while it is written."""
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -7,8 +7,8 @@ from typing import Any
 from huggingface_hub import HfApi
 
 from smollm3_mix.publish.access import make_ready
-from smollm3_mix.publish.mixes import Target
 from smollm3_mix.publish.repository import Repository
+from smollm3_mix.publish.target import Target
 from smollm3_mix.recipe import Recipe
 
 
@@ -46,6 +46,11 @@ class Outlet:
         """Repository, branch and config."""
         repository = self._target.repository
         return f"{repository.name}@{repository.revision}/{self._target.config}"
+
+    @property
+    def url(self) -> str:
+        """Page of the repository."""
+        return self._target.repository.url
 
     def begin(self, recipe: bytes, request: Mapping[str, Any]) -> None:
         """Nothing; the config is this recipe's, and its recipe is there."""

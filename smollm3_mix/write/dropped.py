@@ -6,17 +6,17 @@ is finished; then they are moved to the folder that was asked for.
 """
 
 import errno
-import os
 import re
 import shutil
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from smollm3_mix.errors import OutputError
 from smollm3_mix.schema import DROPPED
+from smollm3_mix.write.forms import Table
+from smollm3_mix.write.layout import Aside
 
 FOLDER = "dropped"
 """Where parts are in the work folder."""
@@ -29,16 +29,11 @@ _PART = re.compile(r"(train|validation)-\d{5}-\d{5}\.parquet(\.tmp)?")
 
 
 class Parts:
-    """The dropped rows of one lane on their way to disk; holds at most a row group and a block of them.
+    """The dropped rows of one lane on their way to disk; holds at most a row group and a block of them."""
 
-    Args:
-        options: of `pyarrow.parquet.ParquetWriter`.
-    """
-
-    def __init__(self, **options: object) -> None:
-        self._options = options
+    def __init__(self) -> None:
         self._path: Path | None = None
-        self._writer: pq.ParquetWriter | None = None
+        self._table: Table | None = None
         self._held: list[pa.RecordBatch] = []
         self._rows = self._size = 0
 
@@ -59,29 +54,22 @@ class Parts:
     def end(self) -> None:
         """The part is whole and on disk under its own name, if anything came."""
         self._flush()
-        if self._writer is None or self._path is None:
-            return
-        self._writer.close()
-        self._writer = None
-        aside = _aside(self._path)
-        with aside.open("rb+") as file:
-            os.fsync(file.fileno())
-        aside.replace(self._path)
+        if self._table is not None:
+            self._table.close()
+            self._table = None
 
     def close(self) -> None:
         """Give up a part that was begun and not ended; it is written again by whoever goes on."""
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
+        if self._table is not None:
+            self._table.abandon()
+            self._table = None
 
     def _flush(self) -> None:
         if not self._held or self._path is None:
             return
-        if self._writer is None:
-            self._path.parent.mkdir(exist_ok=True)
-            self._writer = pq.ParquetWriter(_aside(self._path), DROPPED, **self._options)
-        table = pa.Table.from_batches(self._held).combine_chunks()
-        self._writer.write_table(table, row_group_size=table.num_rows)
+        if self._table is None:
+            self._table = Table(self._path, DROPPED)
+        self._table.add(pa.Table.from_batches(self._held).combine_chunks())
         self._held, self._rows, self._size = [], 0, 0
 
 
@@ -123,13 +111,8 @@ def _move(path: Path, to: Path) -> None:
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-        aside = _aside(to)  # on another disk
-        shutil.copyfile(path, aside)
-        with aside.open("rb+") as file:
-            os.fsync(file.fileno())
-        aside.replace(to)
+        aside = Aside(to)  # on another disk
+        with path.open("rb") as source, aside.file:
+            shutil.copyfileobj(source, aside.file)
+            aside.keep()
         path.unlink()
-
-
-def _aside(path: Path) -> Path:
-    return path.with_name(path.name + ".tmp")

@@ -3,7 +3,6 @@
 Every file is written aside and gets its own name once it is whole and on disk; a part's main file gets it last.
 """
 
-import os
 import re
 import struct
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from smollm3_mix.schema import RECORD
+from smollm3_mix.write.layout import Aside, replace
 
 FORMATS = ("parquet", "nanotron", "megatron")
 """What `write --format` takes."""
@@ -63,37 +63,25 @@ class Form(Protocol):
         """A new part named `train-00000-00000` below the data folder."""
 
 
-class Aside:
-    """A file written beside its name, which it gets when it is whole and on disk."""
+class Table:
+    """One Parquet file, a row group for each table; a `Part`."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, schema: pa.Schema = RECORD) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._path, self._aside = path, path.with_name(path.name + ".tmp")
-        self.file = self._aside.open("wb")
-
-    def keep(self) -> None:
-        """Flush the file to disk and name it."""
-        self.file.flush()
-        os.fsync(self.file.fileno())
-        self.file.close()
-        self._aside.replace(self._path)
-
-
-class _Table:
-    """One Parquet file, a row group for each table."""
-
-    def __init__(self, path: Path) -> None:
         self._aside = Aside(path)
-        self._writer = pq.ParquetWriter(self._aside.file, RECORD, **parquet_options())
+        self._writer = pq.ParquetWriter(self._aside.file, schema, **parquet_options())
 
     def add(self, table: pa.Table) -> None:
+        """Write a row group."""
         self._writer.write_table(table, row_group_size=table.num_rows)
 
     def close(self) -> None:
+        """Finish the file; it is on disk under its name."""
         self._writer.close()
         self._aside.keep()
 
     def abandon(self) -> None:
+        """Close the file and leave it without its name."""
         try:
             self._writer.close()  # left open, it would be closed at some later time, with the file gone
         finally:
@@ -108,7 +96,7 @@ class Tables:
 
     def open(self, folder: Path, name: str) -> Part:
         """See `Form`."""
-        return _Table(folder / f"{name}.parquet")
+        return Table(folder / f"{name}.parquet")
 
 
 @dataclass(frozen=True)
@@ -140,7 +128,7 @@ class _Shelves:
         self._paths = {id_: folder / shelf(n, id_) / f"{name}.parquet" for n, id_ in enumerate(sources)}
         self._held: dict[str, list[pa.Table]] = {id_: [] for id_ in sources}
         self._bytes = dict.fromkeys(sources, 0)
-        self._open: dict[str, _Table] = {}
+        self._open: dict[str, Table] = {}
 
     def add(self, table: pa.Table) -> None:
         for id_ in pc.unique(table["source"]).to_pylist():
@@ -154,7 +142,7 @@ class _Shelves:
         if not self._held[id_]:
             return
         if id_ not in self._open:
-            self._open[id_] = _Table(self._paths[id_])
+            self._open[id_] = Table(self._paths[id_])
         self._open[id_].add(pa.concat_tables(self._held[id_]).combine_chunks())
         self._held[id_], self._bytes[id_] = [], 0
 
@@ -199,7 +187,8 @@ class _Line:
 
     def __init__(self, form: Tokens, stem: Path) -> None:
         self._form, self._stem = form, stem
-        self._main = Aside(stem.with_name(stem.name + (".bin" if form.format == "megatron" else ".ds")))
+        stem.parent.mkdir(parents=True, exist_ok=True)
+        self._main = Aside(self._named(".bin" if form.format == "megatron" else ".ds"))
         self._lengths: list[npt.NDArray[np.int64]] = []
 
     def add(self, table: pa.Table) -> None:
@@ -213,21 +202,19 @@ class _Line:
     def close(self) -> None:
         lengths = np.concatenate([np.empty(0, np.int64), *self._lengths])
         if self._form.format == "megatron":
-            self._beside(".idx", megatron_index(lengths, self._form.size))
+            replace(self._named(".idx"), megatron_index(lengths, self._form.size))
         else:
-            self._beside(".ds.index", np.cumsum(lengths).astype("<u8").tobytes())
+            replace(self._named(".ds.index"), np.cumsum(lengths).astype("<u8").tobytes())
             total = int(lengths.sum())
             note = f"{self._form.tokenizer}|{self._form.size}\n{total}\n{total / 1e6:.2f} million tokens"
-            self._beside(".ds.metadata", note.encode())
+            replace(self._named(".ds.metadata"), note.encode())
         self._main.keep()
-
-    def _beside(self, ending: str, content: bytes) -> None:
-        file = Aside(self._stem.with_name(self._stem.name + ending))
-        file.file.write(content)
-        file.keep()
 
     def abandon(self) -> None:
         self._main.file.close()
+
+    def _named(self, ending: str) -> Path:
+        return self._stem.with_name(self._stem.name + ending)
 
 
 def megatron_index(lengths: npt.NDArray[np.int64], size: int) -> bytes:

@@ -13,7 +13,7 @@ import json
 import os
 import shutil
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -32,19 +32,42 @@ RESULT = (DATA, RECIPE, TALLY, CARD)
 """What a finished mix consists of, in the order in which it is moved into place."""
 
 
+class Aside:
+    """A file written beside its name, which it gets when it is whole and on disk."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._aside = path, path.with_name(path.name + ".tmp")
+        self.file = self._aside.open("wb")
+
+    def keep(self) -> None:
+        """Flush the file to disk and name it."""
+        self.file.flush()
+        os.fsync(self.file.fileno())
+        self.file.close()
+        self._aside.replace(self._path)
+
+
 def replace(path: Path, content: bytes) -> None:
-    """The file with this content, never seen half-written: written aside, flushed to disk, renamed."""
-    aside = path.with_name(path.name + ".tmp")
-    with aside.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    aside.replace(path)
+    """The file with this content, never seen half-written."""
+    aside = Aside(path)
+    with aside.file:
+        aside.file.write(content)
+        aside.keep()
 
 
 def replace_json(path: Path, value: Any) -> None:
     """The file with this value as JSON, never seen half-written."""
     replace(path, json.dumps(value, ensure_ascii=False, indent=1).encode())
+
+
+def beside(folder: Path) -> list[Path]:
+    """What lies beside data and recipe of a mix: its list of exclusions, where it has one, tally and card."""
+    return [folder / name for name in (LIST, TALLY, CARD) if (folder / name).exists()]
+
+
+def form(summary: Mapping[str, Any]) -> str:
+    """The format of a mix, by what its tally.json holds."""
+    return str(summary["request"].get("format", "parquet"))
 
 
 def occupant(folder: Path) -> str | None:

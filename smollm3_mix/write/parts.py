@@ -20,7 +20,7 @@ from smollm3_mix.mix import Mix
 from smollm3_mix.mix.saved import LaneLike
 from smollm3_mix.tally import Tally
 from smollm3_mix.write.dropped import FOLDER, Parts
-from smollm3_mix.write.forms import Form, Opened, parquet_options
+from smollm3_mix.write.forms import Form, Opened
 from smollm3_mix.write.layout import DATA, replace, replace_json
 
 GROUP_BYTES = 16 << 20
@@ -75,7 +75,7 @@ def write_lane(job: LaneJob, report: Report) -> Tally:
     saved = read_state(job)
     if saved is not None and saved["done"]:
         return Tally.from_dict(saved["tally"])
-    lane, drops = job.mix.lane(job.lane), Parts(**parquet_options())
+    lane, drops = job.mix.lane(job.lane), Parts()
     try:
         part = 0 if saved is None else saved["parts"]
         if saved is not None:

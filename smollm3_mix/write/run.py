@@ -331,8 +331,7 @@ def _commit(  # noqa: PLR0917 - called in one place only
     layout.replace(work / layout.CARD, text.encode())
     layout.replace_json(work / layout.TALLY, summary)
     if outlet is not None:
-        rest = [work / name for name in (layout.LIST, layout.TALLY, layout.CARD) if (work / name).exists()]
-        outlet.finish(recipe, summary, rest)
+        outlet.finish(recipe, summary, layout.beside(work))
     layout.publish(folder)
 
 
