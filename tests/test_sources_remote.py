@@ -13,6 +13,7 @@ from sources_fixtures import blocks, packed, rows, source
 from smollm3_mix.errors import SourceError
 from smollm3_mix.recipe import Block
 from smollm3_mix.sources import File, Reader, Resolved, deal, files, patience
+from smollm3_mix.sources.listing import unreachable
 
 DATA = "".join(f'{{"text": "document {n}"}}\n' for n in range(200_000)).encode()
 
@@ -130,6 +131,15 @@ def test_a_refusal_is_said_at_once(hub: tuple[Server, Server], status: int, said
         opened(listed()).read()
     assert re.fullmatch(f"source 's': org/web@c0ffee/a.jsonl {said}", str(error.value))
     assert len(hub[0].asked) == 1
+
+
+def test_only_an_answer_refuses_the_token_not_a_number_in_an_address(hub: tuple[Server, Server]) -> None:
+    hub[0].plan = [401]
+    with pytest.raises(SourceError) as error:
+        opened(listed()).read()
+    assert unreachable(error.value).startswith("the Hub refuses the token (401 Unauthorized); log in again")
+    said = unreachable(ConnectionError("no answer from 127.0.0.1:40139"))
+    assert said.startswith("the Hub cannot be reached (no answer from 127.0.0.1:40139); check the network")
 
 
 def test_bodies_that_stay_short_are_an_error(hub: tuple[Server, Server]) -> None:

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from smollm3_mix.sources.columns import listed, meant, nearest
-from smollm3_mix.sources.patience import LISTINGS, RESOLVED, failures, passing, patiently
+from smollm3_mix.sources.patience import LISTINGS, RESOLVED, failures, passing, patiently, statuses
 from smollm3_mix.sources.plan import Fault, File, Token
 from smollm3_mix.sources.remote import HUB
 
@@ -253,7 +253,7 @@ def gated(name: str) -> str:
 def unreachable(error: BaseException) -> str:
     """What to do about a Hub that does not answer, or refuses."""
     first = (str(error).strip() or type(error).__name__).splitlines()[0].partition(" (Request ID")[0]
-    if "401" in first:
+    if 401 in statuses(error):
         return "the Hub refuses the token (401 Unauthorized); log in again with `hf auth login`, or unset HF_TOKEN"
     return f"the Hub cannot be reached ({first}); check the network, HF_ENDPOINT and HF_HUB_OFFLINE"
 

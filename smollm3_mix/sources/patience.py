@@ -65,8 +65,13 @@ def patiently(ask: Callable[[], T], passes: Callable[[BaseException], bool] | No
 
 def passing(error: BaseException) -> bool:
     """Whether an error, or one it came of, is a fault of the network or of a server that may pass."""
-    statuses = [status for one in _chain(error) if (status := _status(one)) is not None]
-    return any(status in RETRIED for status in statuses) if statuses else lost(error)
+    found = statuses(error)
+    return any(status in RETRIED for status in found) if found else lost(error)
+
+
+def statuses(error: BaseException) -> list[int]:
+    """HTTP statuses of the answers behind an error, its own first; none where no answer came."""
+    return [status for one in _chain(error) if (status := _status(one)) is not None]
 
 
 def lost(error: BaseException) -> bool:
@@ -74,7 +79,7 @@ def lost(error: BaseException) -> bool:
     from huggingface_hub.errors import OfflineModeIsEnabled
 
     chain, kinds = list(_chain(error)), _lost()
-    if any(_status(one) is not None or isinstance(one, OfflineModeIsEnabled) for one in chain):
+    if statuses(error) or any(isinstance(one, OfflineModeIsEnabled) for one in chain):
         return False
     return any(isinstance(one, kinds) for one in chain)
 
