@@ -1,10 +1,13 @@
 """Packed tokens a second: ours beside `interleave_datasets`, map(tokenize) and the same packing.
 
-    python bench/packing.py CORPUS TOKENIZER [--windows 600] [--repeats 3]
+    python bench/packing.py CORPUS TOKENIZER [--windows 1800] [--after 600] [--repeats 3]
 
 CORPUS holds the folders of SOURCES of bench/throughput.py, TOKENIZER is a file that `tokenizers` reads. One process,
 one thread of the tokenizer, in turns; processor time, medians. All ways give windows of 4,096 + 1 tokens of the same
-weights until as many tokens have been given. Ours cleans and drops exact duplicates besides; `plain` does neither.
+weights. Ours cleans and drops exact duplicates besides; `plain` does neither; `tokenizers alone` does not use tiktoken.
+The clock of tokens a second runs from the window `--after` on, when every way has filled its buffers, which it then
+keeps filled; what a way needs to get there is in its column `start`, in seconds to the first window. `encode` is the
+tokenizer alone, on the first texts of the corpus in one array: no way that encodes with it can be faster.
 """
 
 import argparse
@@ -12,6 +15,7 @@ import os
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +23,13 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 import datasets
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from throughput import SEED, SOURCES
 from tokenizers import Tokenizer
 
 import smollm3_mix
+import smollm3_mix.tokenizer
 from smollm3_mix import pack
 from smollm3_mix.clean import Cleaning
 from smollm3_mix.dedup import Dedup
@@ -75,30 +82,76 @@ def peer(corpus: Path, tokenizer: Path) -> Iterator[Any]:
         yield from zip(cut, places, strict=True)
 
 
+def bare(corpus: Path, tokenizer: Path, size: int = 16 << 20) -> float:
+    """Tokens a second of encoding alone, texts of all sources by weight."""
+    texts: list[str] = []
+    total = sum(origin.weight for origin in SOURCES)
+    for origin in SOURCES:
+        left = int(size * origin.weight / total)
+        for path in sorted((corpus / origin.folder).rglob("*.parquet")):
+            for text in pq.read_table(path, columns=["text"])["text"].to_pylist():
+                if left > 0:
+                    texts.append(text)
+                    left -= len(text.encode())
+    encoder, array = smollm3_mix.tokenizer.Tokenizer(str(tokenizer)), pa.array(texts)
+    encoder.encode(array[:1])  # the start is not timed
+    begun = time.process_time()
+    encoded = encoder.encode(array)
+    return len(encoded.values) / (time.process_time() - begun)
+
+
+def without_twin(work: Callable[[], Any]) -> Any:
+    """What `work` gives where no tokenizer has a twin, as without tiktoken."""
+    had = smollm3_mix.tokenizer.twin
+    smollm3_mix.tokenizer.twin = lambda _path, _encoder: None
+    smollm3_mix.tokenizer._loaded.cache_clear()
+    try:
+        return work()
+    finally:
+        smollm3_mix.tokenizer.twin = had
+        smollm3_mix.tokenizer._loaded.cache_clear()
+
+
+def timed(start: Callable[[], Iterator[Any]], windows: int, after: int) -> tuple[float, float]:
+    """Seconds to the first window, and tokens a second of those after the first `after`."""
+    begun = time.process_time()
+    found = start()
+    next(found)
+    first = time.process_time() - begun
+    for _ in islice(found, after - 1):
+        pass
+    begun = time.process_time()
+    count = sum(1 for _ in islice(found, windows))
+    return first, count * LENGTH / (time.process_time() - begun)
+
+
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("corpus", type=Path)
     options.add_argument("tokenizer", type=Path)
-    options.add_argument("--windows", type=int, default=600, help="windows that are timed")
+    options.add_argument("--windows", type=int, default=1800, help="windows that are timed")
+    options.add_argument("--after", type=int, default=600, help="windows before them")
     options.add_argument("--repeats", type=int, default=3)
     asked = options.parse_args()
-    ways: dict[str, Callable[[], Iterator[Any]]] = {
-        "packed": lambda: ours(asked.corpus, asked.tokenizer, plain=False),
-        "packed, plain": lambda: ours(asked.corpus, asked.tokenizer, plain=True),
-        "interleave + map + packing": lambda: peer(asked.corpus, asked.tokenizer),
+    given = asked.corpus, asked.tokenizer
+    count = asked.windows, asked.after
+    last = "interleave + map + packing"
+    ways: dict[str, Callable[[], tuple[float, float]]] = {
+        "packed": lambda: timed(lambda: ours(*given, plain=False), *count),
+        "packed, plain": lambda: timed(lambda: ours(*given, plain=True), *count),
+        "packed, tokenizers alone": lambda: without_twin(lambda: timed(lambda: ours(*given, plain=False), *count)),
+        last: lambda: timed(lambda: peer(*given), *count),
+        "encode": lambda: (0.0, bare(*given)),
+        "encode, tokenizers alone": lambda: (0.0, without_twin(lambda: bare(*given))),
     }
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
     for _ in range(asked.repeats):
-        for name, start in ways.items():
-            begun = time.process_time()  # from the start: what is read ahead would else be in nobody's time
-            windows = start()
-            for _ in range(asked.windows):
-                next(windows)
-            seconds[name].append(time.process_time() - begun)
-    last = statistics.median(seconds["interleave + map + packing"])
+        for name, way in ways.items():
+            seconds[name].append(way())
+    base = statistics.median(speed for _, speed in seconds[last])
     for name, found in seconds.items():
-        middle = statistics.median(found)
-        print(f"{name:28} {asked.windows * LENGTH / middle:12,.0f} tokens/s  x{last / middle:.2f}")
+        first, speed = (statistics.median(each) for each in zip(*found, strict=True))
+        print(f"{name:28} {speed:12,.0f} tokens/s  x{speed / base:5.2f}   start {first:5.1f} s")
 
 
 if __name__ == "__main__":

@@ -162,9 +162,11 @@ def accept(  # noqa: PLR0917 - called by lines only
     index = pa.array(rows)
     texts = prepared.texts.take(index)
     lengths = tokens.byte_lengths(texts)
-    ids_of_tokens = None if encoding.tokenizer is None else encoding.tokenizer.encode(texts)
+    ids_of_tokens = encoding.tokenizer.encode(texts) if encoding.tokenizer is not None and encoding.ids else None
     if ids_of_tokens is not None:
         counted = np.diff(ids_of_tokens.offsets.to_numpy())
+    elif encoding.tokenizer is not None:
+        counted = encoding.tokenizer.count(texts)
     elif recipe.tokens == "column" and raw.tokens is not None:
         counted = raw.tokens.take(index).to_numpy()
     else:
@@ -186,7 +188,7 @@ def accept(  # noqa: PLR0917 - called by lines only
         meta,
     ]
     records = pa.RecordBatch.from_arrays(columns, schema=schema.RECORD)
-    if encoding.ids:
+    if ids_of_tokens is not None:
         records = records.append_column("ids", ids_of_tokens)
     return Accepted(records, tokens.units(recipe.weigh_by, lengths, counted), counted, lengths)
 

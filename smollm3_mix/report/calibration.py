@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import pyarrow.compute as pc
 
 from smollm3_mix.errors import SourceExhausted
 from smollm3_mix.mix.prepare import prepare
@@ -77,7 +76,7 @@ def _measured(plan: Plan, source: Source, resolved: Resolved, tokenizer: Tokeniz
             prepared = prepare(raw, recipe, source, "train")
             texts = prepared.texts.filter(prepared.reasons.is_null()).slice(0, wanted)
             lengths.append(byte_lengths(texts))
-            counts.append(pc.list_value_length(tokenizer.encode(texts)).to_numpy().astype(np.int64))
+            counts.append(tokenizer.count(texts))
             wanted, left = wanted - len(texts), left - len(texts)
         reader.close()
     bytes_, tokens = np.concatenate(lengths), np.concatenate(counts)
