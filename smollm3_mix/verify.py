@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,28 +40,38 @@ class Verdict:
     Attributes:
         recipe: the pinned recipe that lies beside the files.
         tallies: records, bytes, tokens and debts by split, counted from the files; nothing about what was dropped.
+        written: the tally of the train split as it was written.
         faults: one sentence for each thing that is not as it should be; empty: all is well.
         table: a row for each source of the train split.
     """
 
     recipe: Recipe
     tallies: dict[str, Tally]
+    written: Tally
     faults: list[str] = field(default_factory=list)
 
     @property
     def table(self) -> list[Row]:
-        """Asked, given and debt of each source in train, as counted."""
-        return rows(self.recipe, self.tallies["train"])
+        """Asked, given and debt of each source in train, as counted.
+
+        What no file shows is as it was when they were written: what was read and dropped, and the longest document on
+        the line, from which the bound follows, which may be one that waited to be given.
+        """
+        seen = {
+            source: replace(mine, longest=there.longest, read=there.read, dropped=there.dropped, passes=there.passes)
+            for source, mine in self.tallies["train"].sources.items()
+            if (there := self.written.sources.get(source)) is not None
+        }
+        return rows(self.recipe, Tally({**self.tallies["train"].sources, **seen}))
 
 
 def verify(folder: str | os.PathLike[str], evidence: Evidence | None = None) -> Verdict:
     """What the files of a written mix hold, and every way in which they differ from its recipe and tally.
 
-    Checked: the files are those of the tally; the counts of every source are; tokens follow from the texts; the debt
-        of every
-    source is within its bound after every record of every lane, in a curriculum within each stage, and stages end where
-    they should; no text comes twice in a lane, where the recipe drops duplicates and reads sources once, nor in two
-    lanes, where it has a dedup index; no text of validation is in train.
+    Checked: the files are those of the tally; the counts of every source are; tokens follow from the texts; the debt of
+    every source is within its bound after every record of every lane, in a curriculum within each stage, and stages end
+    where they should; no text comes twice in a lane, where the recipe drops duplicates and reads sources once, nor in
+    two lanes, where it has a dedup index; no text of validation is in train.
 
     Args:
         folder: the mix.
@@ -79,7 +89,7 @@ def verify(folder: str | os.PathLike[str], evidence: Evidence | None = None) -> 
             f"{place} holds a mix in the format {form}; verify recounts those in Parquet. "
             "Its counts stand in tally.json and README.md."
         )
-    verdict = Verdict(recipe, {})
+    verdict = Verdict(recipe, {}, Tally.from_dict(saved["splits"]["train"]["sources"]))
     _check_files(place / layout.DATA, saved["files"], verdict)
     prints: dict[str, list[Prints]] = {}
     for split, counts in saved["splits"].items():

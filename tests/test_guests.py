@@ -114,27 +114,36 @@ def test_a_fault_that_lasts_names_source_and_file(repositories: dict[str, Path],
 
 WORKERS = """
 import smollm3_mix
-if workers:
-    smollm3_mix.load(recipe, streaming=False, num_proc=workers)
+if loader:
+    from torch.utils.data import DataLoader
+    if __name__ == "__main__":
+        count = sum(1 for _ in DataLoader(smollm3_mix.load(recipe), batch_size=None, num_workers=workers))
 else:
-    smollm3_mix.open_mix(recipe)
-print("0")
+    count = len(smollm3_mix.load(recipe, streaming=False, num_proc=workers))
+print(count)
 """
 
 
-def test_eight_workers_list_nothing_again(repositories: dict[str, Path], tmp_path: Path) -> None:
-    recipe, listings = written(tmp_path, ["org/r0", "org/r1", "org/r2"], lanes=8), []
-    for workers in (0, 8):
+@pytest.mark.parametrize("loader", [False, True])
+def test_eight_workers_list_what_one_does(repositories: dict[str, Path], tmp_path: Path, loader: bool) -> None:
+    """Processes that prepare, and workers of a `DataLoader`, all at work on lanes of their own."""
+    if loader:
+        pytest.importorskip("torch", reason="a DataLoader is torch's; .ci/run --all has it")
+    recipe, listings, counts = written(tmp_path, ["org/r0", "org/r1", "org/r2"], lanes=8), [], []
+    for workers in (1, 8):
         faults, home = Faults(), tmp_path / str(workers)
         home.mkdir()
         with served(repositories, faults) as endpoint:
-            run(WORKERS, home, endpoint, recipe=recipe, workers=workers)
+            counts.append(run(WORKERS, home, endpoint, recipe=recipe, workers=workers, loader=loader))
         listings.append(
-            [each for each in faults.asked if "/datasets/" in each and not each.endswith((".parquet", ".gz"))]
+            sorted(each for each in faults.asked if "/datasets/" in each and not each.endswith((".parquet", ".gz")))
         )
-    alone, eight = listings
-    assert sum("expand=sha" in each for each in alone) == sum("expand=sha" in each for each in eight) == 3
-    assert abs(len(eight) - len(alone)) <= 6  # threads that look up together may each ask for a repository's info
+    one, eight = listings
+    assert counts[0] == counts[1] > 100
+    assert len(one) > 30
+    # threads that look up together may each ask for a repository's info
+    assert [each for each in eight if "/revision/" not in each] == [each for each in one if "/revision/" not in each]
+    assert sum("/revision/" in each for each in eight) <= 3 * 2
 
 
 CHANGED = """

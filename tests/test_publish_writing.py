@@ -1,15 +1,10 @@
 """Mixes pushed part by part while they are written."""
 
-import os
-import random
-import signal
-import subprocess
 import sys
-import time
 
 import pytest
-from doors import ROOT
 from huggingface_hub import HfApi
+from kills import bulky, command, killed
 
 from smollm3_mix import OutputError
 from smollm3_mix.publish import Outlet, push
@@ -52,51 +47,20 @@ def test_the_repository_equals_that_of_a_push_and_the_disk_is_bounded(hub, api, 
     assert len(hub.commits) == before
 
 
-CODE = """
-import sys
-from smollm3_mix.cli import main
-from smollm3_mix.write import parts
-parts.GROUP_ROWS = 25
-sys.exit(main(sys.argv[1:]))
-"""
-
-
-def test_killed_writes_end_as_an_undisturbed_one(hub, api, recipe_file, tmp_path):
-    file = recipe_file(sources=OPEN)
+def test_killed_writes_end_as_an_undisturbed_one(hub, api, tmp_path, monkeypatch):
+    monkeypatch.setattr(parts, "GROUP_ROWS", 4)
+    file = bulky(tmp_path)
     write(file, tmp_path / "b", part_bytes=1)
-    push(tmp_path / "b", "org/whole", config_name="toy", api=api)
+    push(tmp_path / "b", "org/whole", api=api)
     whole = hub.repos["org/whole"].tree()
-    hub.blobs.clear()
-    hub.sent.clear()
-    hub.slow = 400_000
-    environment = os.environ | {"HF_ENDPOINT": hub.endpoint, "HF_TOKEN": "hf_writer", "HF_HUB_DISABLE_XET": "1"}
-    environment |= {"HF_HOME": str(tmp_path / "home"), "PYTHONPATH": str(ROOT)}
-    command = ["write", file, "--output-dir", tmp_path / "a", "--part-bytes", "1", "--push-to", "org/torn"]
-    randomly, kills = random.Random(1), int(os.environ.get("SMOLLM3_MIX_KILLS", "1"))
-    code = None
-    for turn in range(kills + 1):
-        process = subprocess.Popen(
-            [sys.executable, "-c", CODE, *map(str, command)],
-            env=environment,
-            stderr=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-        )
-        until = hub.requests + randomly.randint(8, 40)
-        while turn < kills and hub.requests < until and process.poll() is None:
-            time.sleep(0.002)
-        if turn < kills:
-            process.send_signal(signal.SIGKILL)
-        said = process.communicate()[1]
-        code = process.returncode
-    assert code == 0, said.decode()
+    data = {name: body for name, body in whole.items() if name.endswith(".parquet")}
+    asked = ["write", file, "--output-dir", tmp_path / "a", "--part-bytes", "1", "--push-to", "org/torn"]
+    killed(hub, lambda: command(hub, tmp_path / "home", *asked, rows=4), data)
     torn = hub.repos["org/torn"].tree()
     assert torn.pop("README.md") == whole.pop("README.md").replace(b"org/whole", b"org/torn").replace(
         b"# whole", b"# torn"
     )
     assert torn == whole
-    data = {name: body for name, body in whole.items() if name.endswith(".parquet")}
-    twice = sum(sent for _, sent in hub.sent) - sum(map(len, data.values()))
-    assert 0 <= twice <= kills * 5 * max(map(len, data.values()))
 
 
 @pytest.mark.parametrize("processes", [1, 2])

@@ -10,12 +10,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from conftest import document, parquet
 from hypothesis import given
 from hypothesis import strategies as st
 
 from smollm3_mix import OutputError
 from smollm3_mix.cli import main
 from smollm3_mix.recipe import Recipe, Source
+from smollm3_mix.report import rows
 from smollm3_mix.report.evidence import HALVES, POINTS, Evidence, dropped_examples
 from smollm3_mix.schema import RECORD
 from smollm3_mix.tally import Debts
@@ -86,6 +88,17 @@ def test_the_page_shows_shares_debts_drops_lengths_and_texts(mix, dropped, tmp_p
     first = pq.read_table(mix / "data", filters=[("source", "==", "c")])
     assert sum(each in page for each in first["id"].to_pylist()) >= 3
     assert page.count('<article class="dropped">') == 9
+
+
+def test_bounds_are_those_of_the_line_with_the_long_document_that_was_not_given(recipe_file, tmp_path):
+    file = recipe_file(sources={"c": {"weight": 0.001}}, lanes=1)
+    parquet(tmp_path / "sources/c", [document("c", n) * 100 for n in range(9)], files=1)
+    tallies = write(file, tmp_path / "mix", max_tokens=5000)
+    verdict = verify(tmp_path / "mix")
+    assert verdict.faults == []
+    assert verdict.tallies["train"].sources["c"].given == 0
+    assert verdict.table == rows(verdict.recipe, tallies["train"])
+    assert all(row.debt <= row.bound for row in verdict.table)
 
 
 def test_nothing_of_a_text_becomes_part_of_the_page(mix, dropped, tmp_path):

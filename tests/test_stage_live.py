@@ -1,4 +1,4 @@
-"""SmolLM3's own recipes, published on a Hub on this machine and streamed from it over small stand-ins for their sources.
+"""SmolLM3's own recipes, published on a Hub on this machine and streamed from it, over small stand-ins for sources.
 
 Runs on every supported `datasets`: by the recipe repository, and on `datasets` 3 by its script.
 """
@@ -35,7 +35,7 @@ print(json.dumps(list(stream.take(count))))
 
 
 def every_source(folder: Path) -> Path:
-    """Stage 3 with all its sources in equal parts, to see all of them soon, and DCLM from its 28,000 jsonl.zst files."""
+    """Stage 3 with its sources in equal parts, to see all of them soon, and DCLM from its jsonl.zst files."""
     content = yaml.safe_load((ROOT / "configs/stage3.smollm3_mix.yaml").read_text(encoding="utf-8"))
     for source in content["datasets"]:
         source["weight"] = 1

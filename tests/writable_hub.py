@@ -51,6 +51,9 @@ class Hub:
         faults: statuses to answer the next commits with.
         slow: bytes a second of an upload, or None.
         requests: how many came.
+        received: bytes of their bodies.
+        cuts: uploads that are under way when it changes are lost, as where a machine has lost its power: of a process
+            that was killed, the machine still sends what it has in its buffers.
     """
 
     def __init__(self) -> None:
@@ -61,6 +64,8 @@ class Hub:
         self.faults: list[int] = []
         self.slow: float | None = None
         self.requests = 0
+        self.received = 0
+        self.cuts = 0
         self.endpoint = ""
         self.lock = threading.RLock()
 
@@ -243,18 +248,21 @@ class _Handler(BaseHTTPRequestHandler):
         )
 
     def _upload(self, oid: str) -> None:
-        size, body = int(self.headers["Content-Length"]), bytearray()
+        size, body, cuts = int(self.headers["Content-Length"]), bytearray(), self.hub.cuts
         self.read = True
         try:
-            while len(body) < size:
-                piece = self.rfile.read(min(16_384, size - len(body)))
+            while len(body) < size and cuts == self.hub.cuts:
+                piece = self.rfile.read(min(4096 if self.hub.slow else 65_536, size - len(body)))
                 if not piece:
                     break
                 body += piece
+                self.hub.received += len(piece)
                 if self.hub.slow:
                     time.sleep(len(piece) / self.hub.slow)
         finally:
             self.hub.sent.append((oid, len(body)))
+        if cuts != self.hub.cuts:
+            raise ConnectionAbortedError
         if hashlib.sha256(body).hexdigest() != oid:
             raise _Refused(400, message="what came has another digest")
         self.hub.blobs[oid] = bytes(body)
@@ -289,15 +297,16 @@ class _Handler(BaseHTTPRequestHandler):
         self._json([entry for path in paths for entry in _entries(tree, path)])
 
     def _body(self) -> bytes:
-        self.read = True
+        self.read, body = True, b""
         if (self.headers.get("Transfer-Encoding") or "").lower() == "chunked":
-            body = b""
             while size := int(self.rfile.readline(), 16):
                 body += self.rfile.read(size)
                 self.rfile.readline()
             self.rfile.readline()
-            return body
-        return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        else:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.hub.received += len(body)
+        return body
 
     def _json(self, value: Any) -> None:
         self._reply(200, json.dumps(value).encode(), **{"Content-Type": "application/json"})

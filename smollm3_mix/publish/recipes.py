@@ -167,6 +167,6 @@ def _card(repository: str, recipes: dict[str, Recipe], *, legacy: bool) -> str:
         repository=repository,
         first=first,
         legacy=_LEGACY.format(repository=repository, first=first) if legacy else "",
-        table=markdown(table),
+        table=markdown(table, words=(0, 4)),
         version=__version__,
     )

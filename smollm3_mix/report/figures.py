@@ -77,7 +77,7 @@ def histogram(name: str, counts: Ints, first: int, last: int) -> str:
         if (height := 56 * count / shown.max())
     )
     ticks = "".join(
-        f'<text x="{(at - first) * width:.1f}" y="72">{tokens(at)}</text>'
+        f'<text x="{(at - first) * width:.1f}" y="72"{_anchor((at - first) * width)}>{tokens(at)}</text>'
         for at in range(first + first % 2, last + 1, 6)
     )
     middle = int(np.searchsorted(np.cumsum(counts), total / 2))
@@ -88,6 +88,12 @@ def histogram(name: str, counts: Ints, first: int, last: int) -> str:
         f'<svg viewBox="0 0 240 76" role="img" aria-label="{label}">{bars}'
         f'<line class="axis" x1="0" x2="240" y1="60" y2="60"/>{ticks}</svg></figure>'
     )
+
+
+def _anchor(x: float) -> str:
+    """How a tick's text stands at x: behind the first, before the last, over all others."""
+    where = "start" if x < 10 else "end" if x > 230 else "middle"
+    return f' text-anchor="{where}"'
 
 
 def tokens(half: int) -> str:

@@ -41,9 +41,9 @@ td:has(.parts){width:65%}
 svg text{fill:var(--soft);font-size:9px}
 .grid{display:grid;grid-template-columns:repeat(auto-fill,minmax(235px,1fr));gap:1rem 1.2rem}
 figure{margin:0;min-width:0}figure svg{width:100%;height:auto;display:block}
-figcaption{font-size:.85rem;font-weight:600;display:flex;flex-wrap:wrap;justify-content:space-between;
-gap:0 .6rem;overflow-wrap:anywhere}
-figcaption span,summary span{color:var(--soft);font-weight:400;text-align:right}
+figcaption{font-size:.85rem;font-weight:600;line-height:1.35;margin-bottom:.2rem;overflow-wrap:anywhere}
+figcaption span{display:block}
+figcaption span,summary span{color:var(--soft);font-weight:400}
 .legend{list-style:none;display:flex;flex-wrap:wrap;gap:.2rem 1.1rem;padding:0;margin:0 0 .8rem;font-size:.85rem}
 .legend svg{width:11px;height:11px;margin-right:.4rem}
 .c0{fill:var(--c0)}.c1{fill:var(--c1)}.c2{fill:var(--c2)}.c3{fill:var(--c3)}.c4{fill:var(--c4)}.c5{fill:var(--c5)}

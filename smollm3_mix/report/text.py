@@ -77,6 +77,20 @@ def drops_table(tally: Tally) -> Table:
     return table
 
 
+def reasons_table(tally: Tally) -> Table:
+    """Rows read, rows dropped and their reasons in words, the most frequent first, for each source that dropped any.
+
+    For pages whose columns are narrow: a mix has more reasons than fit beside each other.
+    """
+    table = [["source", "read", "dropped", "part", "reasons"]]
+    for source, mine in tally.sources.items():
+        if gone := sum(mine.dropped.values()):
+            most = sorted(mine.dropped.items(), key=lambda each: (-each[1], each[0]))
+            reasons = ", ".join(f"{reason} {rows:,}" for reason, rows in most if rows)
+            table.append([source, f"{mine.read:,}", f"{gone:,}", f"{gone / mine.read:.1%}", reasons])
+    return table
+
+
 def plain(table: Table) -> str:
     """The table for a terminal: columns aligned, names to the left, numbers to the right."""
     widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
@@ -88,8 +102,8 @@ def plain(table: Table) -> str:
     return "\n".join(lines)
 
 
-def markdown(table: Table) -> str:
-    """The table in Markdown."""
+def markdown(table: Table, words: Sequence[int] = (0,)) -> str:
+    """The table in Markdown; the columns in `words` to the left, numbers to the right."""
     head, *body = [[cell.replace("|", "\\|") for cell in row] for row in table]
-    rule = ["---", *("--:" for _ in head[1:])]
+    rule = ["---" if column in words else "--:" for column in range(len(head))]
     return "\n".join("| " + " | ".join(row) + " |" for row in [head, rule, *body])

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from smollm3_mix.recipe import Recipe, Source
-from smollm3_mix.report import bars, drops_table, markdown, rows, shares_table
+from smollm3_mix.report import bars, markdown, reasons_table, rows, shares_table
 from smollm3_mix.schema import RECORD
 from smollm3_mix.tally import Tally
 from smollm3_mix.write.licences import licence
@@ -71,7 +71,7 @@ def card(recipe: Recipe, summary: Mapping[str, Any], home: Home = Home()) -> str
     """
     train = Tally.from_dict(summary["splits"]["train"]["sources"])
     table = rows(recipe, train)
-    drops = drops_table(train)
+    drops = reasons_table(train)
     deviations = [f"* `{source.id}`: {source.deviation}" for source in recipe.active if source.deviation]
     filled = template().substitute(
         metadata=dump(metadata(recipe, summary, home)),
@@ -82,9 +82,9 @@ def card(recipe: Recipe, summary: Mapping[str, Any], home: Home = Home()) -> str
         chart=bars(table),
         weigh_by=recipe.weigh_by.capitalize(),
         shares=markdown(shares_table(table, recipe.weigh_by)),
-        drops=markdown(drops) if len(drops) > 1 else "Nothing.",
+        drops=markdown(drops, words=(0, 4)) if len(drops) > 1 else "Nothing.",
         missing="\n".join(_missing(recipe, train)) or "Nothing is missing.",
-        sources=markdown(_origins(recipe, train)),
+        sources=markdown(_origins(recipe, train), words=(0, 1, 2, 3)),
         deviations="\n".join(["Not quite what the official recipe names:", "", *deviations]) if deviations else "",
         command=f"smollm3-mix write {home.folder}recipe.yaml --output-dir DIR{_limits(summary['request'])}",
         fingerprint=summary["recipe"],
