@@ -84,6 +84,12 @@ class Order(Protocol):
     def wanting(self) -> int:
         """The source to read next when `ready` is empty."""
 
+    def coming(self, count: int) -> Ints:
+        """Sources of about the next `count` blocks to be read, soonest first, int64[at most count]: a guess.
+
+        It takes each block to be as large as its source's last, and changes nothing.
+        """
+
     def leave(self, source: int) -> None:
         """The source has ended for good; the others go on in the proportions they have."""
 
@@ -113,6 +119,7 @@ class Exact:
         self._units = [0] * count
         self._documents = [0] * count
         self._horizon = np.zeros(count)
+        self._stretch = np.zeros(count)  # of the common line, that the last block took
         self._waiting: list[Floats] = [np.empty(0)] * count
 
     def lay(self, source: int, units: Ints, *, last: bool) -> None:  # noqa: ARG002 - the end of a line needs no forewarning
@@ -123,6 +130,7 @@ class Exact:
         self._units[source] = before + int(units.sum())
         self._documents[source] = ordinal + len(units)
         self._horizon[source] = self._units[source] / share
+        self._stretch[source] = units.sum() / share
 
     def ready(self) -> Ints:
         """Every laid document below the least horizon: no document still to be read can come before it."""
@@ -143,6 +151,10 @@ class Exact:
     def wanting(self) -> int:
         """The source with the least horizon, ties in recipe order."""
         return int(np.argmin(self._horizon))
+
+    def coming(self, count: int) -> Ints:
+        """By their horizons."""
+        return _coming(self._horizon, self._stretch, count)
 
     def leave(self, source: int) -> None:
         """Let the others go on without waiting for this source; the last one to leave ends the mix."""
@@ -183,7 +195,9 @@ class Iid:
         self._seed = seed
         self._need = 1 if stop else len(shares) if repeat else 0
         self._next = 0
+        self._shares = shares
         self._waiting = np.zeros(len(shares), np.int64)
+        self._block = np.zeros(len(shares), np.int64)  # documents of the last one
         self._last = np.zeros(len(shares), bool)
         self._finished = np.zeros(len(shares), bool)
         self._gone = np.zeros(len(shares), bool)
@@ -197,6 +211,7 @@ class Iid:
     def lay(self, source: int, units: Ints, *, last: bool) -> None:
         """Count the source's next documents."""
         self._waiting[source] += len(units)
+        self._block[source] = len(units)
         self._last[source] = last
 
     def ready(self) -> Ints:
@@ -227,6 +242,11 @@ class Iid:
     def wanting(self) -> int:
         """The source of the next draw."""
         return int(self._draws(1)[0])
+
+    def coming(self, count: int) -> Ints:
+        """By the draws that a source's documents last on average."""
+        left = np.where(self._gone, np.inf, self._waiting / self._shares)
+        return _coming(left, self._block / self._shares, count)
 
     def leave(self, source: int) -> None:
         """Skip the source's draws from here on; the last one to leave ends the mix."""
@@ -276,6 +296,10 @@ class Concatenation:
         """The first source that has not ended."""
         return self._gone.index(False)
 
+    def coming(self, count: int) -> Ints:
+        """Of the current source."""
+        return np.empty(0, np.int64) if self.ended else np.full(count, self.wanting())
+
     def leave(self, source: int) -> None:
         """Go on to the next source; after the last one the mix ends."""
         self._gone[source] = True
@@ -291,6 +315,14 @@ class Concatenation:
     def skip(self, source: int, count: int) -> None:
         """Forget documents that were given before."""
         self._waiting[source] -= count
+
+
+def _coming(first: Floats, stretch: Floats, count: int) -> Ints:
+    """Sources of the `count` least places among first[i] + k · stretch[i], k ≥ 0, in order; none that are infinite."""
+    places = (first[:, None] + np.maximum(stretch, 1.0)[:, None] * np.arange(count)).ravel()
+    count = min(count, int(np.isfinite(places).sum()))
+    least = np.argpartition(places, count - 1)[:count] if 0 < count < len(places) else np.arange(len(places))[:count]
+    return (least[np.argsort(places[least], kind="stable")] // (len(places) // len(first))).astype(np.int64)
 
 
 def _rank(values: Ints, kinds: int) -> Ints:

@@ -12,6 +12,7 @@ import pyarrow as pa
 from smollm3_mix import dedup, merge
 from smollm3_mix.mix.chunk import Chunk
 from smollm3_mix.mix.exhausted import exhausted, no_rows, nothing_kept
+from smollm3_mix.mix.foresight import Foresight
 from smollm3_mix.mix.limits import Limits
 from smollm3_mix.mix.line import Line
 from smollm3_mix.mix.prepare import Accepted
@@ -70,6 +71,7 @@ class Lane:
         self._given = np.zeros(len(lines), np.int64)  # of each current block, before the pending stretch
         self._taken = np.zeros(len(lines), np.int64)  # of each current block, after the last record pulled
         self._order_state = order.state()
+        self._foresight = Foresight(lines, order)
 
     @property
     def stops(self) -> bool:
@@ -109,6 +111,8 @@ class Lane:
                 self.ended = True
                 break
             self._refill(self._order.wanting())
+            self._foresight.look()
+        self._foresight.close()
         return False
 
     def pull(self, rows: int) -> Chunk:
@@ -212,6 +216,7 @@ class Lane:
         """Close all files."""
         for line in self.lines:
             line.close()
+        self._foresight.close()
 
     def _open(self) -> None:
         """Read the first block of every source at once, so that a slow Hub is waited for once and not once a source."""
@@ -220,7 +225,7 @@ class Lane:
         keep_heap()
         if not isinstance(self._order, merge.Concatenation):
             with self._openers() as pool:
-                for job in [pool.submit(line.read_ahead) for line in self.lines]:
+                for job in [pool.submit(line.at_end) for line in self.lines]:
                     job.result()
             pa.default_memory_pool().release_unused()  # what the threads freed would otherwise stay with their heaps
         self._opened = True

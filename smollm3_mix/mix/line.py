@@ -28,7 +28,7 @@ from smollm3_mix.mix.prepare import (
 from smollm3_mix.mix.prepare import dropped as dropped_rows
 from smollm3_mix.mix.verdicts import Verdicts
 from smollm3_mix.recipe import Recipe, Source
-from smollm3_mix.sources import Cursor, RawBlock, Reader, deal
+from smollm3_mix.sources import Ahead, Cursor, RawBlock, Reader, Room, deal
 from smollm3_mix.tally import Counts
 
 Ints = npt.NDArray[np.int64]
@@ -90,7 +90,7 @@ class Line:
         self._block = -1  # number of the current block in this pass
         self._start: Cursor = reader.cursor
         self._keep = np.empty(0, bool)
-        self._ahead: RawBlock | None = None
+        self._blocks = Ahead(reader)
         self._accepted_in_pass = 0
         self.used = 0
         self.on_drop: Callable[[pa.RecordBatch], None] | None = None
@@ -117,22 +117,26 @@ class Line:
         if self.accepted is None:
             raise AssertionError(f"source '{self.source.id}' has no block although its documents are pending")
         if self.accepted.records is None:
+            self._blocks.settle()
             place = self._reader.cursor
             self._reader.seek(self._start)
             self.accepted = self._again(len(self._keep), "the block was read first")
-            if self._reader.cursor != place:  # a block was read ahead
+            if self._reader.cursor != place:  # blocks were read ahead
                 self._reader.seek(place)
         return self.accepted.records
 
-    def read_ahead(self) -> None:
-        """Read the next raw block now, so that several sources can be opened at once; touches nothing else."""
-        if self._ahead is None and not self.gone:
-            self._ahead = self._reader.read()
+    @property
+    def block_bytes(self) -> int:
+        """About the bytes that the block read last held."""
+        return self._blocks.bytes
+
+    def read_ahead(self, blocks: int, room: Room) -> None:
+        """Have a thread read so many blocks ahead, as far as the room allows."""
+        self._blocks.more(blocks, room)
 
     def at_end(self) -> bool:
         """Whether no raw row is left in this pass; reads one block ahead to know it."""
-        self.read_ahead()
-        return self._ahead is None
+        return self.gone or self._blocks.at_end()
 
     def advance(self, seen: dedup.Seen | None) -> Accepted | None:
         """The accepted documents of the next block that has any; None at the end of the pass.
@@ -142,8 +146,7 @@ class Line:
         """
         fruitless = 0
         while True:
-            self.read_ahead()
-            raw, self._ahead = self._ahead, None
+            raw = self._blocks.take()
             if raw is None:
                 return None
             accepted = self._take(raw, seen)
@@ -162,7 +165,7 @@ class Line:
         self._block = -1
         self._row, self._keep = 0, np.empty(0, bool)
         self._accepted_in_pass = 0
-        self._reader.seek(Cursor(0, 0))
+        self._blocks.seek(Cursor(0, 0))
 
     @property
     def barren(self) -> bool:
@@ -266,14 +269,15 @@ class Line:
             self._dealt = state["dealt"]
             self._reader.parts = deal(self._reader.resolved, *state["dealt"])[self._lane]
         self._keep = _bits(base64.b85decode(state["keep"]), state["rows"])
-        self._ahead, self.accepted = None, None
+        self.accepted = None
         self._start = Cursor(*state["cursor"])
         if self.gone:
             return
-        self._reader.seek(self._start)
+        self._blocks.seek(self._start)
         if self._block < 0:
             return
         self.accepted = self._again(state["rows"], "the state was saved")
+        self._blocks.passed()
 
     def _again(self, rows: int, when: str) -> Accepted:
         """The current block, read where the reader stands and not judged again.
@@ -307,7 +311,7 @@ class Line:
 
     def close(self) -> None:
         """Close the reader's files."""
-        self._reader.close()
+        self._blocks.close()
 
 
 def _bits(packed: bytes, rows: int) -> npt.NDArray[np.bool_]:

@@ -1,0 +1,284 @@
+"""Blocks read ahead from a Hub that is slow: the same mix, sooner, in bounded memory, by threads that end with it."""
+
+import contextlib
+import gc
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import resumes_everywhere
+from faults import Faults
+from hub import COMMIT, hub
+
+from smollm3_mix import Mix, SourceError, open_mix
+from smollm3_mix.merge import Concatenation, Exact, Iid, stream_key
+from smollm3_mix.sources import File, ahead
+
+Remote = Callable[..., Mix]
+
+SMALL = {"sizes": (150, 75, 24)}
+"""Documents of the sources."""
+
+
+def threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("read-ahead")]
+
+
+def no_threads() -> bool:
+    """Whether they end soon."""
+    until = time.monotonic() + 10
+    while threads() and time.monotonic() < until:
+        time.sleep(0.01)
+    return not threads()
+
+
+@pytest.fixture(autouse=True)
+def _no_threads_of_others() -> None:
+    gc.collect()
+    assert no_threads()
+
+
+@pytest.fixture
+def faults() -> Faults:
+    return Faults()
+
+
+@pytest.fixture
+def remote(recipe_file: Any, tmp_path: Path, faults: Faults, monkeypatch: pytest.MonkeyPatch) -> Iterator[Remote]:
+    """Opens a recipe over local files as if they lay on a Hub, which serves them."""
+    import huggingface_hub
+
+    with contextlib.ExitStack() as stack:
+        name = f"org/{tmp_path.name}"  # footers are kept by address
+
+        def there(file: File) -> File:
+            return file._replace(url=f"hf://datasets/{name}@{COMMIT}/{Path(file.url).relative_to(tmp_path)}")
+
+        def make(**top: Any) -> Mix:
+            mix = open_mix(recipe_file(**SMALL | top))
+            endpoint = stack.enter_context(hub(name, tmp_path, faults=faults))
+            monkeypatch.setattr(
+                huggingface_hub, "hf_hub_url", lambda repo, path, **_: f"{endpoint}/datasets/{repo}/resolve/main/{path}"
+            )
+            found = {
+                id_: replace(each, files=tuple(there(file) for file in each.files))
+                for id_, each in mix.plan.resolved.items()
+            }
+            return replace(mix, plan=replace(mix.plan, resolved=found))
+
+        yield make
+
+
+@pytest.mark.parametrize("top", [{}, {"order": "iid"}, {"weighted": False}], ids=["exact", "iid", "unweighted"])
+def test_the_mix_is_that_of_local_files_whatever_is_read_ahead(
+    remote: Remote, recipe_file: Any, monkeypatch: pytest.MonkeyPatch, top: dict[str, Any]
+) -> None:
+    expected = open_mix(recipe_file(**SMALL, **top)).stream()
+    records = list(expected)
+    mix = remote(**top)
+    for allowed in ("64MiB", "9kB", "0"):
+        monkeypatch.setenv(ahead.PREFETCH, allowed)
+        stream = mix.stream()
+        assert list(stream) == records
+        assert stream.tally() == expected.tally()
+
+
+def test_what_is_read_ahead_is_in_no_state(remote: Remote) -> None:
+    sources = {"c": {"max_passes": 2}}
+    assert resumes_everywhere(remote(sources=sources, sizes=(54, 27, 8), lanes=1), few=3) > 50
+
+
+def test_several_reads_are_under_way_at_once(remote: Remote, faults: Faults, monkeypatch: pytest.MonkeyPatch) -> None:
+    mix = remote(lanes=1)
+    at_once, most, counting = [0], [0], threading.Lock()
+    strike = faults.strike
+
+    def watched(handler: Any) -> bool:
+        with counting:
+            at_once[0] += 1
+            most[0] = max(most[0], at_once[0])
+        time.sleep(0.02)
+        struck = strike(handler)
+        with counting:
+            at_once[0] -= 1
+        return struck
+
+    stream = mix.stream()
+    stream.read(1)  # every source has been opened, at once in any case
+    faults.strike = watched  # type: ignore[method-assign]
+    for allowed, expected in (("0", {1}), ("64MiB", range(2, ahead.THREADS + 2))):
+        most[0] = 0
+        monkeypatch.setenv(ahead.PREFETCH, allowed)
+        stream = mix.stream()
+        for _ in range(200):
+            stream.read(1)
+            if stream.tally().total.given == 1:
+                most[0] = 0  # of the opening
+        stream.close()
+        assert no_threads()
+        assert most[0] in expected
+
+
+def test_what_is_held_stays_within_bounds(remote: Remote, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(ahead.PREFETCH, "9000")
+    rooms, sizes = [], [0]
+    hold = ahead.Room.hold
+
+    def watched(self: ahead.Room, size: int) -> None:
+        hold(self, size)
+        rooms.append(self)
+        sizes.append(sum(room.held for room in set(rooms)))
+
+    monkeypatch.setattr(ahead.Room, "hold", watched)
+    mix = remote(block={"rows": 1000, "bytes": 3000}, sizes=(400, 200, 60))
+    stream = mix.stream()
+    while stream.read(64).num_rows:
+        pass
+    block = 6000  # bytes of text, ids and offsets of the largest
+    assert 0 < max(sizes) <= 9000 + ahead.THREADS * block
+    assert {room.held for room in rooms} == {0}
+
+
+def test_an_error_comes_at_its_block_with_the_same_words(
+    remote: Remote, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mix = remote(lanes=1)
+    gone = max((tmp_path / "sources" / "a").glob("*.parquet"))
+    content = gone.read_bytes()
+    outcomes = []
+    for allowed in ("0", "64MiB"):
+        monkeypatch.setenv(ahead.PREFETCH, allowed)
+        gone.unlink()
+        stream = mix.stream()
+        records: list[Any] = []
+        with pytest.raises(SourceError) as caught:
+            records.extend(stream)
+        state = stream.state_dict()
+        with pytest.raises(SourceError) as again:
+            stream.read(1)
+        assert str(again.value) == str(caught.value)
+        gone.write_bytes(content)
+        with contextlib.closing(mix.stream()) as healthy:
+            healthy.load_state_dict(state)
+            outcomes.append((records, str(caught.value), list(healthy)))
+        stream.close()
+    assert outcomes[0] == outcomes[1]
+    assert outcomes[0][0]
+    assert outcomes[0][1].endswith(
+        "part-04.parquet is gone since the mix was opened; open the mix again, or put the file back"
+    )
+
+
+def test_threads_begin_with_reading_and_end_with_the_stream(remote: Remote, recipe_file: Any) -> None:
+    local = open_mix(recipe_file()).stream()
+    local.read(1000)
+    assert not threads()  # where nothing is waited for
+    mix = remote()
+    stream = mix.stream()
+    assert not threads()
+    for _ in range(60):
+        stream.read(1)
+    assert threads()
+    stream.close()
+    assert no_threads()
+    assert stream.read(5).num_rows  # a closed stream goes on when it is asked to
+    for _ in stream:
+        pass
+    assert no_threads()
+    forgotten = mix.stream()
+    for _ in range(60):
+        forgotten.read(1)
+    assert threads()
+    del forgotten
+    gc.collect()
+    assert no_threads()
+
+
+def test_nothing_is_read_ahead_where_it_is_turned_off(remote: Remote, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(ahead.PREFETCH, "0")
+    stream = remote().stream()
+    while stream.read(1000).num_rows:
+        assert not threads()
+    monkeypatch.setenv(ahead.PREFETCH, "lots")
+    with pytest.raises(ValueError) as refused:
+        list(remote().stream())
+    assert str(refused.value) == (
+        "SMOLLM3_MIX_PREFETCH: expected a whole number, got 'lots'. "
+        "Set it to bytes, such as 64MiB, or to 0 to read nothing ahead."
+    )
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_process_that_forks_while_blocks_are_read_goes_on_and_so_does_its_child(
+    remote: Remote, faults: Faults
+) -> None:
+    mix = remote()
+    expected = [record["id"] for record in mix.stream()]
+    faults._latency = 0.005
+    for position in (40, 60):
+        stream, given = mix.stream(), []
+        while len(given) < position:
+            given += stream.read(1)["id"].to_pylist()
+        child = os.fork()
+        if child == 0:
+            try:
+                rest = [record["id"] for record in stream]
+                os._exit(0 if given + rest == expected else 1)
+            finally:
+                os._exit(2)
+        assert os.waitpid(child, 0)[1] == 0
+        assert given + [record["id"] for record in stream] == expected
+
+
+def test_a_process_ends_soon_though_it_closes_nothing(remote: Remote, faults: Faults, tmp_path: Path) -> None:
+    import pickle
+
+    import huggingface_hub
+
+    mix = remote()
+    endpoint = huggingface_hub.hf_hub_url("", "").partition("/datasets/")[0]
+    (tmp_path / "mix.pickle").write_bytes(pickle.dumps(mix))
+    code = (
+        "import pickle, sys, huggingface_hub\n"
+        "huggingface_hub.hf_hub_url = lambda repo, path, **_: f'{sys.argv[1]}/datasets/{repo}/resolve/main/{path}'\n"
+        "stream = pickle.load(open(sys.argv[2], 'rb')).stream()\n"
+        "for _ in range(50): stream.read(1)\n"
+        "print('read')"
+    )
+    faults._latency = 0.01
+    command = [sys.executable, "-c", code, endpoint, str(tmp_path / "mix.pickle")]
+    root = str(Path(__file__).parents[1])
+    environment = os.environ | {"PYTHONPATH": root}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=True)
+    assert (done.stdout, done.stderr) == ("read\n", "")
+
+
+def test_what_comes_is_what_is_read_while_blocks_stay_as_large() -> None:
+    shares = np.array([0.53, 0.29, 0.18])
+    keys = [stream_key("place", 0, 0, name) for name in "abc"]
+    exact, iid, sizes = Exact(shares, keys), Iid(shares, 7), (5, 7, 11)
+    for order in (exact, iid):
+        for source in range(3):
+            order.lay(source, np.full(200, sizes[source]), last=False)
+    read: list[int] = []
+    coming = exact.coming(12).tolist()
+    while len(read) < 12:
+        if not len(exact.ready()):
+            read.append(exact.wanting())
+            exact.lay(read[-1], np.full(200, sizes[read[-1]]), last=False)
+    assert read == coming
+    assert iid.coming(3).tolist() == [0, 1, 0]
+    exact.leave(0)
+    assert 0 not in exact.coming(9)
+    one = Concatenation(2)
+    one.lay(0, np.full(4, 1), last=False)
+    assert one.coming(3).tolist() == [0, 0, 0]
