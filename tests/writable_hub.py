@@ -20,9 +20,10 @@ TOKENS = {"hf_writer": ("writer", True), "hf_reader": ("reader", False)}
 
 @dataclass
 class Repo:
-    """A repository: its branches, each the commits from the last to the first, as content by path."""
+    """A repository: its branches, each the commits from the first to the last, as content by path."""
 
     private: bool = False
+    gated: bool = False
     branches: dict[str, list[tuple[str, dict[str, bytes]]]] = field(default_factory=dict)
 
     def tree(self, revision: str = "main") -> dict[str, bytes]:
@@ -51,6 +52,7 @@ class Hub:
         faults: statuses to answer the next commits with.
         slow: bytes a second of an upload, or None.
         requests: how many came.
+        asked: method and path of each.
         received: bytes of their bodies.
         cuts: uploads that are under way when it changes are lost, as where a machine has lost its power: of a process
             that was killed, the machine still sends what it has in its buffers.
@@ -64,6 +66,7 @@ class Hub:
         self.faults: list[int] = []
         self.slow: float | None = None
         self.requests = 0
+        self.asked: list[str] = []
         self.received = 0
         self.cuts = 0
         self.endpoint = ""
@@ -111,6 +114,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.query = {key: values[0] for key, values in parse_qs(url.query).items()}
         self.read = False
         self.hub.requests += 1
+        self.hub.asked.append(f"{self.command} {self.path}")
         try:
             token = (self.headers.get("Authorization") or "").removeprefix("Bearer ").strip()
             if token and token not in TOKENS:
@@ -186,6 +190,7 @@ class _Handler(BaseHTTPRequestHandler):
             raise _Refused(404, "RevisionNotFound", f"Invalid rev id: {revision}") from None
         if verb == "revision":
             found = {"id": name, "sha": repo.head(revision), "private": repo.private, "tags": []}
+            found["gated"] = "auto" if repo.gated else False
             self._json(found | {"siblings": [{"rfilename": path} for path in sorted(tree)]})
         elif verb == "tree":
             self._tree(tree, "/".join(rest[2:]), self.query.get("recursive", "").lower() == "true")
@@ -270,6 +275,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _file(self, name: str, revision: str, path: str) -> None:
         repo = self._repo(name)
+        if repo.gated and not self.writes:  # nobody else has asked for access
+            raise _Refused(403 if self.user else 401, "GatedRepo", f"Access to dataset {name} is restricted.")
         try:
             body = repo.tree(revision)[path]
         except (KeyError, StopIteration):

@@ -1,5 +1,6 @@
 """Which recipe a `datasets` config means, and the identity of what is prepared from it."""
 
+import glob
 import hashlib
 import json
 import os
@@ -101,15 +102,15 @@ class SmolLM3MixConfig(datasets.BuilderConfig):  # type: ignore[misc]  # dataset
     def identity(self, recipe: Recipe, features: Any = None) -> str:
         """Name and 16 hex digits that change with all that decides what is prepared: the cache folder's name.
 
-        In it are the paths, sizes and times of local source files. Not in it: the day's commit of an unpinned source of
-        the Hub (`download_mode="force_redownload"` looks again), and the version of this package, a folder of its own.
+        In it are the paths, sizes and times of local source files. Not in it: the commits that unpinned sources of the
+        Hub are at, which `download_and_prepare` adds, and the version of this package, a folder of its own.
         """
         files = [seen for source in (*recipe.active, *sources_of(recipe)) for seen in local_files(recipe, source)]
         asked: list[Any] = [recipe.fingerprint, files, self.max_samples, self.max_tokens]
         asked += [self.skip_unreadable, repr(features)]
         if self.continue_from is not None:
             asked.append(self.continue_from)
-        return f"{self.name}-{hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]}"
+        return f"{self.name}-{digest(asked)[:16]}"
 
     def _place(self) -> str:
         """Path, URL or name of the recipe: `recipe`, else the one of `data_files` that is meant, else `name`."""
@@ -120,6 +121,24 @@ class SmolLM3MixConfig(datasets.BuilderConfig):  # type: ignore[misc]  # dataset
             choose = ", ".join(sorted(files))
             raise RecipeError(self.name, [f"{len(files)} recipes and none of that name; choose one of {choose}"])
         return files.get(self.name) or next(iter(files.values()), self.name)
+
+
+def digest(value: Any) -> str:
+    """SHA-256 of what can be JSON, in hex."""
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()
+
+
+def newest(cache_dir: str, identity: str) -> str | None:
+    """Of the mixes of that identity that are prepared, at whatever commits, the last one's id; None: there is none.
+
+    Args:
+        cache_dir: where that identity would be prepared without commits.
+        identity: as `SmolLM3MixConfig.identity` gives it.
+    """
+    above, _, below = cache_dir.rpartition(identity)
+    found = Path(above).glob(f"{glob.escape(identity)}-*{glob.escape(below)}/dataset_info.json")
+    last = max(found, key=lambda path: path.stat().st_mtime_ns, default=None)
+    return None if last is None else last.relative_to(above).parts[0]
 
 
 def refuse_functions(place: str, recipe: Recipe) -> None:

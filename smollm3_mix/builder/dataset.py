@@ -3,6 +3,7 @@
 `datasets` replaces `open`, `os.path` and `Path` in this module by its own, so nothing here touches files.
 """
 
+import logging
 from collections.abc import Iterator
 from dataclasses import replace
 from os import PathLike
@@ -12,10 +13,14 @@ import datasets
 from datasets.utils.py_utils import classproperty
 
 from smollm3_mix import __version__
-from smollm3_mix.builder.config import SmolLM3MixConfig
+from smollm3_mix.builder.config import SmolLM3MixConfig, digest, newest
 from smollm3_mix.builder.examples import FEATURES, MixExamples
 from smollm3_mix.mix import Mix, open_mix
 from smollm3_mix.recipe import Recipe, shipped
+from smollm3_mix.sources.commits import commits
+from smollm3_mix.sources.evaluations import sources_of
+
+log = logging.getLogger("smollm3_mix")
 
 NAME = "smollm3_mix"
 
@@ -61,10 +66,36 @@ class SmolLM3Mix(datasets.GeneratorBasedBuilder):  # type: ignore[misc]  # datas
             config_name = super()._create_builder_config()[0].name
         config, _ = super()._create_builder_config(config_name, custom_features, **kwargs)
         self.recipe = config.read(self.token)
-        return config, kwargs.get("config_id") or config.identity(self.recipe, custom_features)
+        identity = kwargs.get("config_id") or config.identity(self.recipe, custom_features)
+        self._asked = self.recipe, identity
+        return config, identity
 
     def _info(self) -> datasets.DatasetInfo:
         return datasets.DatasetInfo(description=self.recipe.description, features=FEATURES)
+
+    def download_and_prepare(self, output_dir: str | None = None, **kwargs: Any) -> None:
+        """Nothing; the mix is prepared in the cache, of the commits that its sources are at now.
+
+        As `datasets` does with a repository of data: what was prepared of other commits stays, and is used only where
+        the Hub does not answer, which the log says.
+        """
+        if output_dir is None:
+            self._settle()
+        super().download_and_prepare(output_dir, **kwargs)
+
+    def _settle(self) -> None:
+        """Nothing; recipe and cache folder are those of the commits that the sources on the Hub are at."""
+        recipe, identity = self._asked
+        found = commits(recipe, recipe.active, self.token)
+        texts = commits(recipe, sources_of(recipe), self.token)
+        if found is None or texts is None:
+            before = newest(self.cache_dir, identity)
+            if before is not None:
+                log.warning("The Hub does not answer; taking what was prepared when it did: %s", before)
+                self.config_id = before
+        elif found or texts:
+            self.recipe, self.config_id = recipe.pinned(found), f"{identity}-{digest([found, texts])[:8]}"
+        self._cache_dir = self._output_dir = self._build_cache_dir()
 
     def _split_generators(self, dl_manager: Any) -> list[datasets.SplitGenerator]:  # noqa: ARG002
         asked = self.config

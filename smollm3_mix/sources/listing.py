@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from smollm3_mix.sources.columns import listed, meant, nearest
-from smollm3_mix.sources.patience import LISTINGS, RESOLVED, failures, passing, patiently, statuses
+from smollm3_mix.sources.patience import LISTINGS, RESOLVED, failures, offline, passing, patiently, statuses
 from smollm3_mix.sources.plan import Fault, File, Token
 from smollm3_mix.sources.remote import HUB
 
@@ -46,6 +46,10 @@ MADE = 12
 when one of them fails. A Hub that does not answer at all is noticed before."""
 
 
+class NoAnswer(Fault):
+    """The Hub does not answer, or not to this token."""
+
+
 class Misnamed(Fault):
     """A config that is not there, while one with nearly its name is."""
 
@@ -76,7 +80,7 @@ class Listing:
         self._gated = False
         self.commit: str | None = None
         if hub:
-            self.commit, self._gated = self._info(revision)
+            self.commit, self._gated = info(name, revision, token)
             self._warm()
 
     def files(self, source: Source) -> tuple[str, list[str], str]:
@@ -185,24 +189,6 @@ class Listing:
         except failures() as error:
             raise Fault(unreachable(error)) from error
 
-    def _info(self, revision: str | None) -> tuple[str, bool]:
-        from huggingface_hub import HfApi
-        from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
-
-        def ask() -> Any:
-            LISTINGS.wait(endpoint())
-            return HfApi(token=self._token).dataset_info(self._name, revision=revision, expand=["sha", "gated"])
-
-        try:
-            info = patiently(ask)
-        except RevisionNotFoundError as error:
-            raise Fault(f"{self._name} has no revision {revision!r} on the Hub") from error
-        except (RepositoryNotFoundError, HFValidationError) as error:
-            raise Fault(NO_REPOSITORY.format(name=self._name)) from error
-        except failures() as error:
-            raise Fault(unreachable(error)) from error
-        return info.sha or "main", bool(info.gated)
-
     def _plainly(self, error: Exception, source: Source) -> str:
         """What an error of `datasets` says, and what to do. Their texts are the same from 3.6 to 5.2."""
         text, kind = str(error), type(error).__name__
@@ -217,6 +203,31 @@ class Listing:
         if isinstance(error, failures()):
             return unreachable(error)
         return f"`datasets` cannot open it: {kind}: {text.splitlines()[0] if text else ''}"
+
+
+def info(name: str, revision: str | None, token: Token) -> tuple[str, bool]:
+    """The commit of a repository on the Hub at a revision, None being the newest; and whether it is gated.
+
+    Raises:
+        NoAnswer: the Hub cannot be reached.
+        Fault: there is no such repository or revision.
+    """
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
+
+    def ask() -> Any:
+        LISTINGS.wait(endpoint())
+        return HfApi(token=token).dataset_info(name, revision=revision, expand=["sha", "gated"])
+
+    try:
+        found = patiently(ask)
+    except RevisionNotFoundError as error:
+        raise Fault(f"{name} has no revision {revision!r} on the Hub") from error
+    except (RepositoryNotFoundError, HFValidationError) as error:
+        raise Fault(NO_REPOSITORY.format(name=name)) from error
+    except failures() as error:
+        raise NoAnswer(unreachable(error)) from error
+    return found.sha or "main", bool(found.gated)
 
 
 def _config(config: str | None, names: list[str]) -> str:
@@ -253,6 +264,11 @@ def gated(name: str) -> str:
 def unreachable(error: BaseException) -> str:
     """What to do about a Hub that does not answer, or refuses."""
     first = (str(error).strip() or type(error).__name__).splitlines()[0].partition(" (Request ID")[0]
+    if offline(error):
+        return (
+            "HF_HUB_OFFLINE is set, and its texts are on the Hub; unset it, or write the mix while you are online "
+            "(`smollm3-mix write`) and load that"
+        )
     if 401 in statuses(error):
         return "the Hub refuses the token (401 Unauthorized); log in again with `hf auth login`, or unset HF_TOKEN"
     return f"the Hub cannot be reached ({first}); check the network, HF_ENDPOINT and HF_HUB_OFFLINE"

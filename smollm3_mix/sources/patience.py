@@ -76,12 +76,17 @@ def statuses(error: BaseException) -> list[int]:
 
 def lost(error: BaseException) -> bool:
     """Whether an error, or one it came of, means that no whole answer came."""
+    kinds = _lost()
+    if statuses(error) or offline(error):
+        return False
+    return any(isinstance(one, kinds) for one in _chain(error))
+
+
+def offline(error: BaseException) -> bool:
+    """Whether an error, or one it came of, says that HF_HUB_OFFLINE is set."""
     from huggingface_hub.errors import OfflineModeIsEnabled
 
-    chain, kinds = list(_chain(error)), _lost()
-    if statuses(error) or any(isinstance(one, OfflineModeIsEnabled) for one in chain):
-        return False
-    return any(isinstance(one, kinds) for one in chain)
+    return any(isinstance(one, OfflineModeIsEnabled) for one in _chain(error))
 
 
 def _lost() -> tuple[type[BaseException], ...]:

@@ -1,0 +1,156 @@
+"""What users of the Hub count on: commits that move on, gated repositories, offline mode, proxies."""
+
+import io
+import threading
+import urllib.error
+import urllib.request
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from conftest import document
+from doors import run
+
+PREPARE = """
+import logging, time
+pause = time.sleep
+time.sleep = lambda seconds: pause(min(seconds, 0.02))  # the waits are tested elsewhere
+import smollm3_mix
+said = []
+
+
+class Kept(logging.Handler):
+    def emit(self, record):
+        said.append(record.getMessage())
+
+
+logging.getLogger("smollm3_mix").addHandler(Kept())
+try:
+    mix = smollm3_mix.load(recipe, streaming=streaming)
+    found = [sorted(record["text"] for record in mix), "" if streaming else mix.cache_files[0]["filename"], said]
+except smollm3_mix.MixError as error:
+    found = str(error)
+print(json.dumps(found))
+"""
+
+
+def data(name, start=0):
+    file = io.BytesIO()
+    pq.write_table(pa.table({"text": [document(name, start + n) for n in range(40)]}), file)
+    return {"data/train-0.parquet": file.getvalue()}
+
+
+@pytest.fixture
+def recipe(hub, tmp_path):
+    """A recipe over two repositories, neither pinned; one by its branch."""
+    for name in ("one", "two"):
+        hub.create(f"data/{name}").add("main", data(name))
+    sources = [{"name": "data/one", "weight": 0.6}, {"name": "data/two", "weight": 0.4, "revision": "main"}]
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump({"lanes": 1, "on_exhausted": "stop", "datasets": sources}))
+    return path
+
+
+def test_what_was_prepared_of_another_commit_is_not_taken_for_todays(hub, recipe, tmp_path):
+    def prepared(endpoint=hub.endpoint):
+        return run(PREPARE, tmp_path, endpoint, recipe=recipe, streaming=False)
+
+    first, place, _ = prepared()
+    asked = len(hub.asked)
+    assert prepared()[:2] == [first, place]
+    assert sorted(each for each in hub.asked[asked:] if "/datasets/" in each) == [
+        "GET /api/datasets/data/one?expand=sha&expand=gated",
+        "GET /api/datasets/data/two/revision/main?expand=sha&expand=gated",
+    ]
+    hub.repos["data/two"].add("main", data("two", 1000))
+    second, other, _ = prepared()
+    assert second != first
+    assert other != place
+    offline = prepared(None)
+    assert offline[:2] == [second, other]
+    assert offline[2] == ["The Hub does not answer; taking what was prepared when it did: " + other.split("/")[-3]]
+
+
+@pytest.mark.parametrize("streaming", [True, False])
+def test_offline_mode_is_named_where_nothing_was_prepared(recipe, tmp_path, streaming):
+    said = run(PREPARE, tmp_path, recipe=recipe, streaming=streaming)
+    assert said.splitlines()[1:] == [
+        f"  'data/{name}' ({share} %): HF_HUB_OFFLINE is set, and its texts are on the Hub; unset it, or write the mix "
+        "while you are online (`smollm3-mix write`) and load that"
+        for name, share in (("one", 60), ("two", 40))
+    ] + ["Mend these: there is no other source to go on with."]
+
+
+@pytest.mark.parametrize("token", ["", "hf_reader"])
+def test_a_gated_repository_is_named_with_its_page_and_share(hub, recipe, tmp_path, monkeypatch, token):
+    hub.repos["data/two"].gated = True
+    monkeypatch.setenv("HF_TOKEN", token)
+    said = run(PREPARE, tmp_path, hub.endpoint, recipe=recipe, streaming=True)
+    assert said == (
+        f"{recipe}: 1 of 2 sources (40 % of the weight) cannot be read\n"
+        f"  'data/two' (40 %): it is gated: ask for access at {hub.endpoint}/datasets/data/two, then log in with "
+        "`hf auth login` or set HF_TOKEN\n"
+        "Mend these; or go on over the others, whose shares then grow, with --skip-unreadable (skip_unreadable=True)."
+    )
+    monkeypatch.setenv("HF_TOKEN", "hf_writer")
+    assert len(run(PREPARE, tmp_path, hub.endpoint, recipe=recipe, streaming=True)[0]) > 20
+
+
+@pytest.fixture
+def proxy(hub, monkeypatch):
+    """A proxy that takes requests for http://hub.example to the Hub; the list of what it was asked."""
+    asked = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(f"{self.command} {self.path}")
+            there = self.path.replace("http://hub.example", hub.endpoint)
+            kept = {k: v for k, v in self.headers.items() if k.lower() not in ("host", "accept-encoding", "connection")}
+            request = urllib.request.Request(there, headers=kept, method=self.command)
+            opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+            try:
+                answer = opener.open(request)
+            except urllib.error.HTTPError as error:
+                answer = error
+            with answer:
+                body = answer.read()
+                self.send_response(answer.status)
+                for key, value in answer.headers.items():
+                    if key.lower() not in ("connection", "transfer-encoding"):
+                        self.send_header(key, value)
+                self.end_headers()
+                self.wfile.write(body)
+
+        do_HEAD = do_GET
+
+        def do_CONNECT(self):
+            asked.append(f"{self.command} {self.path}")
+            self.send_error(502)
+
+        def log_message(self, *_):
+            """Nothing: requests are no news."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    for name in ("no_proxy", "NO_PROXY", "http_proxy", "https_proxy", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("HTTP_PROXY", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, f"http://127.0.0.1:{server.server_port}")
+    yield asked
+    server.shutdown()
+    server.server_close()
+
+
+def test_everything_goes_through_the_proxy(recipe, tmp_path, proxy):
+    records, _, _ = run(PREPARE, tmp_path, "http://hub.example", recipe=recipe, streaming=True)
+    assert len(records) > 20
+    assert any(each.endswith(".parquet") for each in proxy)
+    assert "GET http://hub.example/api/datasets/data/one?expand=sha&expand=gated" in proxy
+
+
+def test_https_goes_through_its_proxy(recipe, tmp_path, proxy):
+    said = run(PREPARE, tmp_path, "https://hub.example", recipe=recipe, streaming=True)
+    assert set(proxy) == {"CONNECT hub.example:443"}
+    assert "'data/one' (60 %): the Hub cannot be reached (" in said
