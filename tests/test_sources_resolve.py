@@ -11,8 +11,7 @@ from sources_fixtures import blocks, rows, source, write
 
 from smollm3_mix.errors import SourceError, Unreadable
 from smollm3_mix.recipe import Block, Recipe
-from smollm3_mix.sources import Plan, Reader, deal, resolve
-from smollm3_mix.sources.listing import Listing
+from smollm3_mix.sources import Plan, Reader, deal, listing, resolve
 from smollm3_mix.sources.terms import TERMS, UNACCEPTED
 
 
@@ -132,7 +131,7 @@ def test_the_pin_of_local_files_changes_with_them_and_not_with_their_place(tmp_p
 def test_every_source_that_cannot_be_read_is_listed(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Listing, "_info", lambda self, revision: (_ for _ in ()).throw(SourceError("no network here")))
+    monkeypatch.setattr(listing, "info", lambda *_: (_ for _ in ()).throw(SourceError("no network here")))
     write(tmp_path / "good.jsonl", [{"text": "a"}])
     mine = recipe(
         source(id="good", name=str(tmp_path / "good.jsonl"), weight=0.5),
