@@ -109,10 +109,10 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     from huggingface_hub import constants
     from writable_hub import writable_hub
 
-    from smollm3_mix.publish import repository
+    from smollm3_mix.sources import patience
 
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-    monkeypatch.setattr(repository, "PAUSES", (0.01, 0.01))
+    monkeypatch.setattr(patience, "PAUSE", 0.01)
     with writable_hub() as state:
         yield state
 

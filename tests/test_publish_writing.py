@@ -7,7 +7,7 @@ from huggingface_hub import HfApi
 from kills import bulky, command, killed
 
 from smollm3_mix import OutputError
-from smollm3_mix.publish import Outlet, push
+from smollm3_mix.publish import Outlet, push, repository
 from smollm3_mix.recipe import read
 from smollm3_mix.write import parts, shipping, write
 
@@ -68,7 +68,8 @@ def test_a_hub_that_fails_ends_the_write_and_it_goes_on(hub, api, recipe_file, t
     recipe = read(recipe_file(sources=OPEN))
     asked = {"part_bytes": 1, "processes": processes}
     outlet = Outlet(recipe, "org/mix", api=api)
-    outlet.begin = lambda recipe, request: (Outlet.begin(outlet, recipe, request), hub.faults.extend([500] * 3))
+    faults = [500] * repository.TRIES
+    outlet.begin = lambda recipe, request: (Outlet.begin(outlet, recipe, request), hub.faults.extend(faults))
     with pytest.raises(OutputError, match="cannot write to org/mix"):
         write(recipe, tmp_path / "a", outlet=outlet, **asked)
     hub.faults.clear()

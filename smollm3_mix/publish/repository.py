@@ -6,10 +6,8 @@ and listings, which it asks for once, are asked for again, with pauses.
 
 import hashlib
 import logging
-import random
 import re
 import tempfile
-import time
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,24 +17,23 @@ from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 from huggingface_hub.errors import (
     EntryNotFoundError,
     HfHubHTTPError,
-    LocalEntryNotFoundError,
-    LocalTokenNotFoundError,
     RepositoryNotFoundError,
 )
 from huggingface_hub.hf_api import RepoFile
 
 from smollm3_mix.errors import OutputError
+from smollm3_mix.sources.patience import passing, patiently, statuses
 
 log = logging.getLogger("smollm3_mix")
 
 COMMIT_FILES = 100
 """Most files in a commit: what the Hub's documentation recommends (hub/repositories-recommendations)."""
 
-PAUSES = (1, 2, 4, 8, 16)
-"""Seconds to wait before a commit or listing is asked for again, each times 0.5 to 1.5; then it is given up."""
+TRIES = 8
+"""Times that a commit or listing is asked for: half a minute of pauses at most, and what Retry-After says."""
 
-_PASSING = frozenset({None, 408, 412, 429, 500, 502, 503, 504})
-"""Statuses that may be another at the next try; None: no answer came; 412: somebody else's commit came first."""
+CONFLICT = 412
+"""Status where somebody else's commit came first."""
 
 FAULTS: tuple[type[Exception], ...] = (OSError, RuntimeError, ValueError, *HfHubHTTPError.__bases__)
 """What `huggingface_hub` raises: errors of its HTTP client (requests or httpx, by version), and its own."""
@@ -210,7 +207,7 @@ class Repository:
 
         Raises:
             Conflict: somebody else's commit followed `parent`.
-            OutputError: the Hub refuses, or cannot be reached after all PAUSES.
+            OutputError: the Hub refuses, or cannot be reached after all TRIES.
         """
         removals = [CommitOperationDelete(path_in_repo=path, is_folder=path.endswith("/")) for path in remove]
 
@@ -225,29 +222,30 @@ class Repository:
                 parent_commit=parent,
             )
 
-        self._ask("write to", once, final={412} if parent else ())
+        self._ask("write to", once, final={CONFLICT} if parent else ())
 
-    def _ask(self, what: str, request: Callable[[], Answer], final: Container[int | None] = ()) -> Answer:
+    def _ask(self, what: str, request: Callable[[], Answer], final: Container[int] = ()) -> Answer:
         """The answer to a request, asked again where the Hub or the way to it may be better in a moment."""
-        pauses = iter(PAUSES)
-        while True:
-            try:
-                return request()
-            except FAULTS as error:  # noqa: PERF203 - it waits
-                if isinstance(error, (EntryNotFoundError, RepositoryNotFoundError)) and not _passing(error):
-                    raise
-                if _status(error) in final:
-                    raise Conflict(f"{self.name} was changed by somebody else just now") from error
-                pause = next(pauses, None)
-                if pause is None or not _passing(error):
-                    raise self._refused(what, error) from error
-                wait = pause * random.uniform(0.5, 1.5)  # noqa: S311 - spreads requests, hides nothing
-                log.warning("Cannot %s %s (%s); trying again in %.1f s", what, self.name, _short(error), wait)
-                time.sleep(wait)
+
+        def passes(error: BaseException) -> bool:
+            found = statuses(error)
+            moved = CONFLICT in found and CONFLICT not in final
+            if moved or passing(error):
+                log.warning("Cannot %s %s (%s); trying again", what, self.name, _short(error))
+                return True
+            return False
+
+        try:
+            return patiently(request, passes, TRIES)
+        except FAULTS as error:
+            if isinstance(error, (EntryNotFoundError, RepositoryNotFoundError)) and not passing(error):
+                raise
+            if any(status in final for status in statuses(error)):
+                raise Conflict(f"{self.name} was changed by somebody else just now") from error
+            raise self._refused(what, error) from error
 
     def _refused(self, what: str, error: BaseException) -> OutputError:
-        status = _status(error)
-        if status in (401, 403, 404):
+        if set(statuses(error)) & {401, 403, 404}:
             remedy = "Log in with a token that may write there (`hf auth login`), or name a repository of your own."
         else:
             remedy = "What is there stays; run the same command again to go on."
@@ -261,26 +259,6 @@ class Conflict(OutputError):  # noqa: N818 - says what happened
 def batches(files: Sequence[str]) -> Iterator[Sequence[str]]:
     """The files in groups that fit a commit."""
     return (files[start : start + COMMIT_FILES] for start in range(0, len(files), COMMIT_FILES))
-
-
-def _status(error: BaseException) -> int | None:
-    """HTTP status behind an error, or None: no answer came."""
-    seen: BaseException | None = error
-    while seen is not None:
-        response = getattr(seen, "response", None)
-        if response is not None:
-            return int(response.status_code)
-        seen = seen.__cause__
-    return None
-
-
-def _passing(error: BaseException) -> bool:
-    """Whether the same request may succeed in a moment."""
-    if isinstance(error, LocalEntryNotFoundError):  # of a download to which no answer came
-        return True
-    return _status(error) in _PASSING and not isinstance(
-        error, (ValueError, FileNotFoundError, LocalTokenNotFoundError)
-    )
 
 
 def _short(error: BaseException) -> str:
