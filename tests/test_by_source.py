@@ -4,14 +4,17 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import pyarrow.parquet as pq
 import pytest
 import yaml
 
 from smollm3_mix import SourceExhausted, open_mix
+from smollm3_mix.clean import Cleaning
 from smollm3_mix.cli import main
 from smollm3_mix.errors import OutputError
+from smollm3_mix.judge import Judge
 from smollm3_mix.recipe import read
 from smollm3_mix.verify import verify
 from smollm3_mix.write import parts, write
@@ -72,6 +75,23 @@ def test_other_weights_mix_what_is_stored_until_a_source_ends(recipe_file, tmp_p
     assert abs(stream.tally().given_shares()["b"] - 0.5) < 0.1
     with pytest.raises(SourceExhausted, match="ran out after 1 pass"):
         records(tmp_path / "out" / "other.yaml", max_tokens=6_000)
+
+
+def test_under_other_weights_nothing_is_cleaned_judged_or_dropped_again(recipe_file, tmp_path):
+    write(recipe_file(), tmp_path / "out", format="by-source", max_tokens=6_000)
+    (tmp_path / "sources").rename(tmp_path / "gone")
+    stored = read(tmp_path / "out" / "recipe.yaml")
+    weights = zip(stored.sources, (0.2, 0.5, 0.3), strict=True)
+    other = stored.with_(sources=tuple(replace(source, weight=weight) for source, weight in weights))
+    assert {source.clean for source in other.sources} == {Cleaning("none")}
+    assert {source.judge for source in other.sources} == {Judge()}
+    assert not other.dedup.remembers
+    stream = open_mix(other, max_tokens=1_500).stream()
+    given = sum(1 for _ in stream)
+    total = stream.tally().total
+    assert total.given == given > 10
+    assert total.read == total.given + total.waiting
+    assert not total.dropped
 
 
 def test_no_network_and_no_source_is_needed(recipe_file, tmp_path):
