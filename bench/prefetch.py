@@ -9,23 +9,20 @@ ways are taken in turn, each in a fresh process with Arrow held to one thread.
 """
 
 import argparse
-import contextlib
 import json
 import os
-import re
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import yaml
+from slow_hub import served
 
 import smollm3_mix
 
@@ -83,30 +80,6 @@ def compare(path: Path, records: int, rounds: int, environment: dict[str, str]) 
         ratios = [one[number] / other[number] for one, other in zip(*found.values(), strict=True)]
         each = ", ".join(f"{ratio:.2f}" for ratio in ratios)
         print(f"  read ahead / not, {what}: {statistics.median(ratios):.2f} (rounds: {each})")
-
-
-@contextlib.contextmanager
-def served(script: Path, repositories: dict[str, Path], latency: float, work: Path) -> Iterator[dict[str, str]]:
-    """A Hub on loopback that holds these folders; gives the environment of who reads from it."""
-    seeds = [f"--seed={name}={folder}" for name, folder in repositories.items()]
-    hub = subprocess.Popen([sys.executable, str(script), "--port", "0", *seeds], stdout=subprocess.PIPE, text=True)
-    try:
-        said = re.search(r"hub (\S+)", hub.stdout.readline()) if hub.stdout else None
-        if said is None:
-            raise SystemExit(f"{script} did not say where it serves")
-        body = json.dumps({"delay": latency}).encode()
-        slow = urllib.request.Request(f"{said[1]}/__admin__/faults", body, {"Content-Type": "application/json"})
-        urllib.request.urlopen(slow).close()
-        yield {
-            "HF_ENDPOINT": said[1],
-            "HF_HOME": str(work / "home"),
-            "HF_HUB_DISABLE_XET": "1",
-            "HF_HUB_DISABLE_TELEMETRY": "1",
-            "NO_PROXY": "127.0.0.1,localhost",
-        }
-    finally:
-        hub.terminate()
-        hub.wait()
 
 
 def main() -> None:

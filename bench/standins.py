@@ -16,13 +16,11 @@ import contextlib
 import gzip
 import json
 import os
-import re
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import pairwise
@@ -34,6 +32,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import yaml
+from slow_hub import served
 
 RECIPE = Path(__file__).parents[1] / "configs" / "stage3.smollm3_mix.yaml"
 LATENCY = 0.05
@@ -271,33 +270,12 @@ def _watch(pid: int, seen: dict[str, int]) -> None:
             time.sleep(0.01)
 
 
-def served(script: Path, root: Path, work: Path, recipe: Path) -> str:
+def remotely(script: Path, root: Path, work: Path, recipe: Path) -> str:
     """`take` with one lane and an empty cache, over a Hub on loopback that is slow to answer."""
-    seeds = [f"--seed={path.parent.name}/{path.name}={path}" for path in sorted(root.glob("*/*"))]
+    repositories = {f"{path.parent.name}/{path.name}": path for path in sorted(root.glob("*/*"))}
     log = work / "requests.jsonl"
-    command = [sys.executable, str(script), "--port", "0", "--log", str(log), *seeds]
-    hub = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    try:
-        found = re.search(r"hub (\S+)", hub.stdout.readline()) if hub.stdout else None
-        if found is None:
-            raise SystemExit(f"{script} did not say where it serves")
-        slow = urllib.request.Request(
-            f"{found[1]}/__admin__/faults",
-            json.dumps({"delay": LATENCY}).encode(),
-            {"Content-Type": "application/json"},
-        )
-        urllib.request.urlopen(slow).close()
-        environment = {
-            "HF_ENDPOINT": found[1],
-            "HF_HOME": str(work / "home"),
-            "HF_HUB_DISABLE_XET": "1",
-            "HF_HUB_DISABLE_TELEMETRY": "1",
-            "NO_PROXY": "127.0.0.1,localhost",
-        }
-        said = take(recipe, 1, environment)
-    finally:
-        hub.terminate()
-        hub.wait()
+    with served(script, repositories, LATENCY, work, "--log", str(log)) as there:
+        said = take(recipe, 1, there)
     asked = [json.loads(line) for line in log.read_text().splitlines()]
     kinds = Counter(_kind(request) for request in asked if "__admin__" not in request["path"])
     listed = "\n".join(f"  {number:5} {kind}" for kind, number in kinds.most_common())
@@ -340,7 +318,7 @@ def main() -> None:
         if given.hub:
             print(f"1 lane, over a Hub with {1000 * LATENCY:.0f} ms added to each request:")
             remote = write_recipe(sources, work / "remote.yaml", None)
-            print(f"  {served(given.hub.resolve(), root, work, remote)}")
+            print(f"  {remotely(given.hub.resolve(), root, work, remote)}")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import functools
 import hashlib
 import multiprocessing
 import os
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -68,28 +69,23 @@ class Tokenizer:
 
     def encode(self, texts: pa.StringArray) -> pa.LargeListArray:
         """Token ids of each text, with the tokens put before and after; large_list<int32>[rows]."""
-        pieces = [np.empty(0, np.int32)]
-        lengths = np.empty(len(texts), np.int64)
-        for start in range(0, len(texts), TEXTS):
-            found = self._ids(texts[start : start + TEXTS])
-            mine = lengths[start : start + TEXTS]
-            mine[:] = np.fromiter(map(len, found), np.int64, len(found)) + self._around
+        pieces, lengths = [np.empty(0, np.int32)], [np.zeros(1, np.int64)]
+        for found, mine in self._batches(texts):
             pieces.append(self._laid(found, mine))
-        offsets = np.concatenate([[0], np.cumsum(lengths)])
+            lengths.append(mine)
+        offsets = np.cumsum(np.concatenate(lengths))
         return pa.LargeListArray.from_arrays(pa.array(offsets), pa.array(np.concatenate(pieces)))
 
     def count(self, texts: pa.StringArray) -> npt.NDArray[np.int64]:
         """Tokens of each text, those put before and after among them; int64[rows]."""
-        counts = [np.empty(0, np.int64)]
+        return np.concatenate([np.empty(0, np.int64), *(mine for _, mine in self._batches(texts))])
+
+    def _batches(self, texts: pa.StringArray) -> Iterator[tuple[list[list[int]], npt.NDArray[np.int64]]]:
+        """Ids of TEXTS texts at a time, and int64[texts]: tokens of each, those put before and after among them."""
+        around = (self.bos is not None) + (self.eos is not None)
         for start in range(0, len(texts), TEXTS):
             found = self._ids(texts[start : start + TEXTS])
-            counts.append(np.fromiter(map(len, found), np.int64, len(found)) + self._around)
-        return np.concatenate(counts)
-
-    @property
-    def _around(self) -> int:
-        """Tokens put before and after each text."""
-        return (self.bos is not None) + (self.eos is not None)
+            yield found, np.fromiter(map(len, found), np.int64, len(found)) + around
 
     @functools.cached_property
     def _twin(self) -> Twin | None:

@@ -1,8 +1,6 @@
 """Which recipe a `datasets` config means, and the identity of what is prepared from it."""
 
 import glob
-import hashlib
-import json
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -15,6 +13,7 @@ import datasets
 from smollm3_mix import __version__
 from smollm3_mix.errors import RecipeError
 from smollm3_mix.recipe import Recipe, Source, read, stage_files
+from smollm3_mix.recipe.scope import digest
 from smollm3_mix.register import EXTENSION
 from smollm3_mix.sources import local
 from smollm3_mix.sources.evaluations import sources_of
@@ -121,11 +120,6 @@ class SmolLM3MixConfig(datasets.BuilderConfig):  # type: ignore[misc]  # dataset
             choose = ", ".join(sorted(files))
             raise RecipeError(self.name, [f"{len(files)} recipes and none of that name; choose one of {choose}"])
         return files.get(self.name) or next(iter(files.values()), self.name)
-
-
-def digest(value: Any) -> str:
-    """SHA-256 of what can be JSON, in hex."""
-    return hashlib.sha256(json.dumps(value).encode()).hexdigest()
 
 
 def newest(cache_dir: str, identity: str) -> str | None:

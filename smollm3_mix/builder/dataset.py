@@ -13,10 +13,11 @@ import datasets
 from datasets.utils.py_utils import classproperty
 
 from smollm3_mix import __version__
-from smollm3_mix.builder.config import SmolLM3MixConfig, digest, newest
+from smollm3_mix.builder.config import SmolLM3MixConfig, newest
 from smollm3_mix.builder.examples import FEATURES, MixExamples
 from smollm3_mix.mix import Mix, open_mix
 from smollm3_mix.recipe import Recipe, shipped
+from smollm3_mix.recipe.scope import digest
 from smollm3_mix.sources.commits import commits
 from smollm3_mix.sources.evaluations import sources_of
 

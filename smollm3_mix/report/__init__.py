@@ -7,6 +7,6 @@ evidence, figures, page, style   the page of HTML
 """
 
 from smollm3_mix.report.rows import Row, rows, sparse
-from smollm3_mix.report.text import bars, drops_table, markdown, plain, reasons_table, shares_table
+from smollm3_mix.report.text import bars, drops_in_words, drops_table, markdown, plain, shares_table
 
-__all__ = ["Row", "bars", "drops_table", "markdown", "plain", "reasons_table", "rows", "shares_table", "sparse"]
+__all__ = ["Row", "bars", "drops_in_words", "drops_table", "markdown", "plain", "rows", "shares_table", "sparse"]

@@ -77,8 +77,8 @@ def drops_table(tally: Tally) -> Table:
     return table
 
 
-def reasons_table(tally: Tally) -> Table:
-    """Rows read, rows dropped and their reasons in words, the most frequent first, for each source that dropped any.
+def drops_in_words(tally: Tally) -> str:
+    """Markdown: rows read and dropped, with the reasons in words, the most frequent first, by source that dropped any.
 
     For pages whose columns are narrow: a mix has more reasons than fit beside each other.
     """
@@ -88,7 +88,7 @@ def reasons_table(tally: Tally) -> Table:
             most = sorted(mine.dropped.items(), key=lambda each: (-each[1], each[0]))
             reasons = ", ".join(f"{reason} {rows:,}" for reason, rows in most if rows)
             table.append([source, f"{mine.read:,}", f"{gone:,}", f"{gone / mine.read:.1%}", reasons])
-    return table
+    return markdown(table, words=(0, 4)) if len(table) > 1 else "Nothing."
 
 
 def plain(table: Table) -> str:

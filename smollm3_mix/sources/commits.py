@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 THREADS = 16
 """Repositories asked about at once."""
 
-_PINNED = re.compile(r"[0-9a-f]{40}")
+COMMIT = re.compile(r"[0-9a-f]{40}")
+"""A revision that stays what it is."""
 
 
 def commits(recipe: Recipe, sources: Iterable[Source], token: Token = None) -> dict[str, str] | None:
@@ -51,6 +52,6 @@ def commits(recipe: Recipe, sources: Iterable[Source], token: Token = None) -> d
 
 def _moves(recipe: Recipe, source: Source) -> bool:
     """Whether a source is a repository of the Hub that may be at another commit tomorrow."""
-    if _PINNED.fullmatch(source.revision or "") or (source.name in FORMATS and source.data_files):
+    if COMMIT.fullmatch(source.revision or "") or (source.name in FORMATS and source.data_files):
         return False
     return local.place(recipe, source) is None

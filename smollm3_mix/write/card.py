@@ -10,8 +10,9 @@ from typing import Any
 import yaml
 
 from smollm3_mix.recipe import Recipe, Source
-from smollm3_mix.report import bars, markdown, reasons_table, rows, shares_table
+from smollm3_mix.report import bars, drops_in_words, markdown, rows, shares_table
 from smollm3_mix.schema import RECORD
+from smollm3_mix.sources.commits import COMMIT
 from smollm3_mix.tally import Tally
 from smollm3_mix.write.licences import licence
 
@@ -28,7 +29,6 @@ _SIZES = (
 )
 
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
-_COMMIT = re.compile(r"[0-9a-f]{40}")
 _LANGUAGE = re.compile(r"([a-z]{2,3})([_-].+)?")
 
 
@@ -71,7 +71,6 @@ def card(recipe: Recipe, summary: Mapping[str, Any], home: Home = Home()) -> str
     """
     train = Tally.from_dict(summary["splits"]["train"]["sources"])
     table = rows(recipe, train)
-    drops = reasons_table(train)
     deviations = [f"* `{source.id}`: {source.deviation}" for source in recipe.active if source.deviation]
     filled = template().substitute(
         metadata=dump(metadata(recipe, summary, home)),
@@ -82,7 +81,7 @@ def card(recipe: Recipe, summary: Mapping[str, Any], home: Home = Home()) -> str
         chart=bars(table),
         weigh_by=recipe.weigh_by.capitalize(),
         shares=markdown(shares_table(table, recipe.weigh_by)),
-        drops=markdown(drops, words=(0, 4)) if len(drops) > 1 else "Nothing.",
+        drops=drops_in_words(train),
         missing="\n".join(_missing(recipe, train)) or "Nothing is missing.",
         sources=markdown(_origins(recipe, train), words=(0, 1, 2, 3)),
         deviations="\n".join(["Not quite what the official recipe names:", "", *deviations]) if deviations else "",
@@ -110,7 +109,7 @@ def metadata(recipe: Recipe, summary: Mapping[str, Any], home: Home) -> dict[str
     # Of the text alone, as the tally counts them; `datasets` compares numbers of examples, and no bytes, when it loads.
     sizes = {split: counts["total"]["given_bytes"] for split, counts in summary["splits"].items()}
     used = [source for source in recipe.active if _given(summary, source.id)]
-    hub = [source.name for source in used if _COMMIT.fullmatch(source.revision or "")]
+    hub = [source.name for source in used if COMMIT.fullmatch(source.revision or "")]
     whole = {
         "pretty_name": f"{summary['name']} mixture",
         "language": _distinct(_language(source) for source in used),

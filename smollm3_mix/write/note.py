@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from smollm3_mix.recipe import Counting, Recipe
-from smollm3_mix.report import markdown, reasons_table, rows, shares_table
+from smollm3_mix.report import drops_in_words, markdown, rows, shares_table
 from smollm3_mix.tally import Tally
 from smollm3_mix.write.forms import BY_SOURCE
 
@@ -28,7 +28,6 @@ def note(recipe: Recipe, summary: Mapping[str, Any]) -> str:
     """
     train = Tally.from_dict(summary["splits"]["train"]["sources"])
     form = summary["request"]["format"]
-    drops = reasons_table(train)
     about = _by_source(summary) if form == BY_SOURCE else _tokens(recipe, form)
     parts = [
         f"---\npretty_name: {summary['name']} mixture\ntags: [smollm3_mix, {form}]\n---",
@@ -39,7 +38,7 @@ def note(recipe: Recipe, summary: Mapping[str, Any]) -> str:
         "## Asked and given",
         markdown(shares_table(rows(recipe, train), recipe.weigh_by)),
         "## What was dropped",
-        markdown(drops, words=(0, 4)) if len(drops) > 1 else "Nothing.",
+        drops_in_words(train),
         f"Fingerprint of the recipe: `{summary['recipe']}`. The texts remain under the licences of their sources.",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
