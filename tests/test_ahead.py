@@ -75,6 +75,8 @@ def remote(recipe_file: Any, tmp_path: Path, faults: Faults, monkeypatch: pytest
             return replace(mix, plan=replace(mix.plan, resolved=found))
 
         yield make
+        gc.collect()
+        assert no_threads()  # while the Hub is there: a read that a stream left under way would ask for it for long
 
 
 @pytest.mark.parametrize("top", [{}, {"order": "iid"}, {"weighted": False}], ids=["exact", "iid", "unweighted"])
