@@ -205,8 +205,14 @@ class Listing:
         return f"`datasets` cannot open it: {kind}: {text.splitlines()[0] if text else ''}"
 
 
+_looked_up: dict[tuple[str, str, str | None, Token], bool] = {}
+"""Whether a repository is gated, by endpoint, name, commit and token: no commit is looked up twice."""
+
+
 def info(name: str, revision: str | None, token: Token) -> tuple[str, bool]:
     """The commit of a repository on the Hub at a revision, None being the newest; and whether it is gated.
+
+    Of a commit that this process had as an answer before, nothing is asked again.
 
     Raises:
         NoAnswer: the Hub cannot be reached.
@@ -215,8 +221,12 @@ def info(name: str, revision: str | None, token: Token) -> tuple[str, bool]:
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
 
+    hub = endpoint()
+    if revision is not None and (hub, name, revision, token) in _looked_up:
+        return revision, _looked_up[hub, name, revision, token]
+
     def ask() -> Any:
-        LISTINGS.wait(endpoint())
+        LISTINGS.wait(hub)
         return HfApi(token=token).dataset_info(name, revision=revision, expand=["sha", "gated"])
 
     try:
@@ -227,6 +237,8 @@ def info(name: str, revision: str | None, token: Token) -> tuple[str, bool]:
         raise Fault(NO_REPOSITORY.format(name=name)) from error
     except failures() as error:
         raise NoAnswer(unreachable(error)) from error
+    if found.sha is not None:
+        _looked_up[hub, name, found.sha, token] = bool(found.gated)
     return found.sha or "main", bool(found.gated)
 
 
