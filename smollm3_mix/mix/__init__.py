@@ -5,6 +5,7 @@ line       one source in one lane; `laid`, `verdicts`: what it must know of bloc
 lane       the merge of all sources of a lane, and its state; `limits`: where it ends
 chunk      records on their way out
 stream     several lanes, one record of each in turn; `saved`: what its states hold
+packed     a lane's place in few bytes
 seen_file  what dedup remembers, beside the states
 states     saved states of several readers made one
 going_on   another recipe that goes on where one stopped

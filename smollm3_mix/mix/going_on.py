@@ -15,6 +15,7 @@ import numpy as np
 from smollm3_mix.errors import StateError
 from smollm3_mix.mix.laid import Laid
 from smollm3_mix.mix.lane import Lane
+from smollm3_mix.mix.packed import unpacked
 from smollm3_mix.mix.saved import Readable, restore_seen, seen_file, verdicts
 from smollm3_mix.recipe import Curriculum, Recipe, Source
 from smollm3_mix.recipe.curriculum import READ_ALIKE, unlike
@@ -27,9 +28,10 @@ LOCAL = "files-"
 
 def known_sources(state: Mapping[str, Any]) -> dict[str, Source]:
     """Every source that has a place in the state, pinned, by id."""
-    found = {source.id: source for source in Recipe.from_dict(state["recipe"]).active}
+    recipe = Recipe.from_dict(state["recipe"])
+    found = {source.id: source for source in recipe.active}
     for lane in state["lanes"]:
-        for source, left in lane["parked"].items():
+        for source, left in unpacked(lane, recipe)["parked"].items():
             found.setdefault(source, _source(left["source"]))
     return found
 
@@ -91,19 +93,21 @@ def check(recipe: Recipe, split: str, lanes: int, state: Mapping[str, Any]) -> N
 
 def begin(lane: Lane, state: Mapping[str, Any], mix: Readable) -> None:
     """Bring a blank lane of a mix to where the state's lane of that number stopped."""
-    saved = next(at for at in state["lanes"] if at["lane"] == lane.number)
+    at = next(at for at in state["lanes"] if at["lane"] == lane.number)
     recipe = Recipe.from_dict(state["recipe"])
+    saved = unpacked(at, recipe)
     if isinstance(recipe, Curriculum):
         recipe = recipe.stages[saved["stage"]].recipe
-    restore_seen(lane, saved, seen_file(mix, lane.number))
-    go_on(lane, saved, recipe, mix.num_lanes, verdicts(saved))
+    restore_seen(lane, at, seen_file(mix, lane.number))
+    go_on(lane, saved, recipe, mix.num_lanes, verdicts(at))
 
 
 def whole(state: Mapping[str, Any]) -> bool:
     """Whether the state holds every lane as it stands, with no record to be made again."""
     if {lane["lane"] for lane in state["lanes"]} != set(range(state["num_lanes"])):
         return False
-    for lane in state["lanes"]:
+    recipe = Recipe.from_dict(state["recipe"])
+    for lane in (unpacked(at, recipe) for at in state["lanes"]):
         before = (sum(counts["given"] for counts in each.values()) for each in [lane["counts"], *lane.get("done", ())])
         if sum(before) + lane["skip"] != lane["records"]:
             return False

@@ -1,7 +1,5 @@
 """States of a stream: what they hold beside each lane's place, and whether they belong to a mix."""
 
-import base64
-import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -10,7 +8,9 @@ import pyarrow as pa
 from smollm3_mix.errors import StateError
 from smollm3_mix.mix.chunk import Chunk
 from smollm3_mix.mix.line import Line
+from smollm3_mix.mix.packed import from_text, packed, text, unpacked
 from smollm3_mix.mix.seen_file import Remembers, SeenFile
+from smollm3_mix.mix.states import check_form
 from smollm3_mix.recipe import Recipe
 from smollm3_mix.tally import Tally
 
@@ -107,6 +107,7 @@ def check_state(mix: Readable, state: Mapping[str, Any]) -> None:
     missing = [key for key in keys if key not in state]
     if missing:
         raise StateError(f"this is no state of a mix: it has no {missing[0]!r}. Pass what state_dict() gave.")
+    check_form("this state", state)
     recipe = mix.recipe
     if state["fingerprint"] != recipe.fingerprint:
         other = Recipe.from_dict(state["recipe"])
@@ -137,7 +138,7 @@ def saved(lane: LaneLike, unread: int, file: SeenFile | None) -> dict[str, Any]:
     else:
         seen = text(lane.seen_log()[0])
     return {
-        **lane.state_dict(unread),
+        **packed(lane.state_dict(unread)),
         "verdicts": {i: text(log) for i, log in lane.logs().items() if log},
         "seen": seen,
     }
@@ -174,7 +175,7 @@ def restored(mix: Readable, at: Mapping[str, Any], file: SeenFile | None) -> Lan
     """
     lane = mix.blank(at["lane"])
     restore_seen(lane, at, file)
-    lane.load_state_dict(dict(at), verdicts(at))
+    lane.load_state_dict(unpacked(at, mix.recipe), verdicts(at))
     since = at["records"] - lane.given  # records that the lane gave after what is saved of it
     while since and lane.fill():
         since -= len(lane.pull(since))
@@ -184,13 +185,3 @@ def restored(mix: Readable, at: Mapping[str, Any], file: SeenFile | None) -> Lan
             f"{lane.given:,} now. The sources' files have changed; start afresh."
         )
     return lane
-
-
-def text(log: bytes) -> str:
-    """Bytes as JSON can hold them, compressed."""
-    return base64.b85encode(zlib.compress(log, 1)).decode()
-
-
-def from_text(given: str) -> bytes:
-    """What `text` was called on."""
-    return zlib.decompress(base64.b85decode(given))

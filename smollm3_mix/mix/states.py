@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from smollm3_mix.errors import StateError
+from smollm3_mix.mix.packed import FORM
 from smollm3_mix.recipe import Recipe
 
 CURSOR = "smollm3_mix"
@@ -50,6 +51,20 @@ def merge_states(states: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
             )
     begun = [(where, cursor) for where, cursor in cursors if cursor is not None]
     return _with_cursor(around[0], _merged(begun, fresh=len(begun) < len(cursors)) if begun else None)
+
+
+def check_form(where: str, state: Mapping[str, Any]) -> None:
+    """Nothing, where a stream's state is written as this version of the package does.
+
+    Raises:
+        StateError: another version wrote it.
+    """
+    form = state.get("form", 1)
+    if form != FORM:
+        raise StateError(
+            f"{where} is written in form {form}, and this version of smollm3_mix reads form {FORM}. "
+            "Go on with the version that saved it, or start afresh."
+        )
 
 
 def check_lanes(state: Mapping[str, Any], lanes: Iterable[int]) -> None:
@@ -144,6 +159,7 @@ def _merged(parts: list[tuple[str, Any]], *, fresh: bool = False) -> dict[str, A
     first_place, first = parts[0]
     places: dict[int, str] = {}
     for where, part in parts:
+        check_form(where, part)
         _check_same(first_place, first, where, part)
         for lane in part["lanes"]:
             before = places.setdefault(lane["lane"], where)

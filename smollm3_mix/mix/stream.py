@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from smollm3_mix.errors import StateError
 from smollm3_mix.mix.chunk import Chunk, empty_batch, in_turn
+from smollm3_mix.mix.packed import FORM
 from smollm3_mix.mix.saved import Readable, check_state, restored, saved, seen_file
 from smollm3_mix.mix.states import check_lanes, place_of_turn
 from smollm3_mix.tally import Tally
@@ -103,6 +104,7 @@ class Stream:
         return {
             "recipe": self._mix.recipe.to_dict() if since is None else since["recipe"],
             "fingerprint": self._mix.recipe.fingerprint if since is None else since["fingerprint"],
+            "form": FORM,
             "split": self._mix.split,
             "limits": self._mix.asked,
             "num_lanes": self._mix.num_lanes,

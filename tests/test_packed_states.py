@@ -1,0 +1,140 @@
+"""States in few bytes: nothing is lost, 64 lanes of 56 sources stay below a megabyte, other forms are refused."""
+
+import base64
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from conftest import document
+from hypothesis import given
+from hypothesis import strategies as st
+
+from smollm3_mix import StateError, build_index, merge_states, open_mix
+from smollm3_mix.mix.packed import packed, unpacked
+from smollm3_mix.recipe import Recipe
+from smollm3_mix.tally import Counts, Tally
+
+LANES, SOURCES = 64, 56
+MEGABYTE = 1_000_000
+REASONS = ("duplicate", "excluded", "holdout", "near_duplicate", "too_few_words", "too_long", "too_short")
+
+
+def recipe(sources: int, folder: str = "", **top: object) -> Recipe:
+    datasets = [
+        {"name": f"{folder}/s{n:02d}.parquet", "id": f"source-{n:02d}", "weight": n + 1} for n in range(sources)
+    ]
+    return Recipe.from_dict({"file": "toy", "datasets": datasets, **top})
+
+
+def place(of: Recipe, rng: np.random.Generator, tokens: int, rows: int, kept: float) -> dict:
+    """A lane's state as it might be after so many tokens, with blocks of so many rows."""
+    lines, counts = [], {}
+    for n, source in enumerate(of.active):
+        given_tokens = max(1, int(of.shares[source.id] * tokens * rng.uniform(0.999, 1.001)))
+        documents = given_tokens // int(rng.integers(300, 3000)) + 1
+        keep = rng.random(rows) < kept
+        given_of_block, read = int(rng.integers(0, keep.sum() + 1)), int(documents / kept) + rows
+        dropped = rng.multinomial(read - documents, rng.dirichlet(np.ones(len(REASONS)))).tolist()
+        lines.append(
+            {
+                "passes": 0,
+                "gone": n == 0,
+                "cursor": [int(rng.integers(300)), int(rng.integers(10**6))],
+                "block": read // max(rows, 1),
+                "units": given_tokens - given_of_block,
+                "documents": documents - given_of_block,
+                "given": given_of_block,
+                "rows": rows,
+                "keep": base64.b85encode(np.packbits(keep).tobytes()).decode(),
+                "row": read - rows,
+                "behind": 0,
+                "accepted_in_pass": documents,
+                "laid": None,
+                "dealt": None,
+            }
+        )
+        counts[source.id] = Counts(
+            read=read,
+            read_bytes=given_tokens * 5,
+            dropped={reason: n for reason, n in zip(REASONS, dropped, strict=True) if n},
+            given=documents,
+            given_bytes=given_tokens * 4 + documents,
+            given_tokens=given_tokens,
+            given_units=given_tokens,
+            longest=int(rng.integers(10**6)),
+            passes=1,
+        )
+    debts = [tokens, [each.given_units for each in counts.values()], (rng.random(len(lines)) * 3000).tolist()]
+    taken = [line["given"] for line in lines]
+    return {
+        "lane": 3,
+        "order": [],
+        "skip": 5,
+        "taken": taken,
+        "ended": False,
+        "lines": lines,
+        "counts": Tally(counts).to_dict(),
+        "debts": debts,
+        "parked": {},
+    }
+
+
+@given(
+    st.integers(1, 9),
+    st.integers(0, 40),
+    st.floats(0.05, 1),
+    st.integers(0, 2**32),
+    st.sampled_from([1, 10**6, 10**13]),
+)
+def test_what_is_packed_is_unpacked(sources, rows, kept, seed, tokens):
+    of = recipe(sources)
+    before = place(of, np.random.default_rng(seed), tokens, rows, kept)
+    found = json.loads(json.dumps({**packed(before), "records": 7, "seen": "", "verdicts": {}}))
+    assert unpacked(found, of) == {**before, "records": 7, "seen": "", "verdicts": {}}
+
+
+@pytest.mark.parametrize(("rows", "kept"), [(350, 0.5), (1024, 0.8)])
+def test_the_end_of_8_trillion_tokens_stays_below_a_megabyte(rows, kept):
+    of, rng = recipe(SOURCES), np.random.default_rng(0)
+    places = [packed(place(of, rng, 8_100_000_000_000 // LANES, rows, kept)) for _ in range(LANES)]
+    assert len(json.dumps(places)) < 0.9 * MEGABYTE  # the rest is the recipe's
+
+
+def test_lanes_of_56_sources_with_an_index_take_their_part_of_a_megabyte_and_go_on(tmp_path: Path):
+    for number in range(SOURCES):
+        texts = [document(f"{number}-{n}" if n % 9 else f"0-{n}", 20) for n in range(LANES * 8)]
+        pq.write_table(pa.table({"text": texts}), tmp_path / f"s{number:02d}.parquet", row_group_size=8)
+    top = {"lanes": LANES, "on_exhausted": "renormalise", "judge": {"min_chars": 10}}
+    build_index(recipe(SOURCES, str(tmp_path), **top), tmp_path / "idx")
+    mix = open_mix(recipe(SOURCES, str(tmp_path), **top, dedup={"exact": True, "index": str(tmp_path / "idx")}))
+    lanes = [5, 63]  # all 64 take a minute: bench/simulate.py opens them
+    stream = mix.stream(lanes)
+    given = 0
+    while given < 200:
+        given += stream.read(200 - given).num_rows
+    state = json.loads(json.dumps(stream.state_dict()))
+    assert len(json.dumps(state["lanes"])) < 0.9 * MEGABYTE * len(lanes) / LANES / 2
+    again = mix.stream(lanes)
+    again.load_state_dict(state)
+    assert [record["id"] for record in again] == [record["id"] for record in stream]
+
+
+def test_a_state_of_another_form_is_refused(recipe_file):
+    mix = open_mix(recipe_file())
+    state = mix.stream().state_dict()
+    old, new = {key: value for key, value in state.items() if key != "form"}, {**state, "form": 3}
+    said = "is written in form {}, and this version of smollm3_mix reads form 2. Go on with the version that saved it, "
+    said += "or start afresh."
+    for other, form in ((old, 1), (new, 3)):
+        with pytest.raises(StateError) as error:
+            mix.stream().load_state_dict(other)
+        assert str(error.value) == "this state " + said.format(form)
+        with pytest.raises(StateError) as error:
+            merge_states([other])
+        assert str(error.value) == "state 0 " + said.format(form)
+        with pytest.raises(StateError) as error:
+            open_mix(recipe_file("other"), continue_from=other)
+        assert str(error.value) == "state 0 " + said.format(form)
