@@ -38,7 +38,7 @@ OUTSIDE = {
     "report": PURE,
     "write": PURE | {"yaml"},
     "verify": PURE,
-    "index": PURE,
+    "index": PURE | {"huggingface_hub"},
     "builder": PURE | {"datasets", "huggingface_hub"},
     "legacy": PURE | {"datasets", "huggingface_hub"},
     "publish": {"huggingface_hub"},

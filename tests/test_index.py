@@ -351,11 +351,6 @@ def test_a_folder_of_something_else_is_left_alone(corpus):
     )
     with pytest.raises(OutputError, match=r"idx/thesis\.tex is a file\. Choose an empty or new folder"):
         build_index(recipe(), "idx/thesis.tex")
-    with pytest.raises(OutputError) as error:
-        build_index(recipe(), "s3://bucket/idx")
-    assert str(error.value) == (
-        "s3://bucket/idx: an index is built in a folder of this machine; upload index.json and drops from there"
-    )
     with pytest.raises(RecipeError) as fault:
         build_index(recipe(dedup={"exact": False}), "new")
     assert str(fault.value) == (

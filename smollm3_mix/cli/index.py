@@ -22,7 +22,16 @@ def add_arguments(verb: argparse.ArgumentParser, count: Any) -> None:
         f"need {MANIFEST} and drops/; keys/ is what later builds go on from."
     )
     verb.add_argument("recipe", help="a recipe file, or the name of a shipped one; its dedup says what a duplicate is")
-    verb.add_argument("--out", required=True, metavar="DIR", help="new, empty, or with an index, which is replaced")
+    verb.add_argument(
+        "--out",
+        required=True,
+        metavar="DIR",
+        help="new, empty, or with an index, which is replaced; or a URL (hf://datasets/…, s3://…) beside --work",
+    )
+    verb.add_argument("--work", metavar="DIR", help="where an index for a URL is built, and later builds go on from")
+    verb.add_argument(
+        "--skip-unreadable", action="store_true", help="go on over the sources that can be read, and say which cannot"
+    )
     verb.add_argument("--processes", type=count, default=1, metavar="N", help="processes at work (default 1)")
     verb.add_argument(
         "--memory", type=count, default=MEMORY, metavar="SIZE", help="bytes for comparing keys, in all (default 1GiB)"
@@ -38,6 +47,8 @@ def index(options: argparse.Namespace) -> int:
             options.out,
             processes=options.processes,
             memory=options.memory,
+            work=options.work,
+            skip_unreadable=options.skip_unreadable,
             accept_terms=options.accept_terms,
             listener=bars,
         )

@@ -16,8 +16,9 @@ from smollm3_mix.dedup import DropSet
 from smollm3_mix.errors import OutputError, RecipeError
 from smollm3_mix.index.decide import BYTES, Numbers, RangeJob, decide_range, later_documents
 from smollm3_mix.index.units import Unit, is_whole, read_unit, remembering, segments, unit_jobs, units
+from smollm3_mix.index.upload import upload
 from smollm3_mix.recipe import Recipe, read
-from smollm3_mix.recipe.scope import digest, scope
+from smollm3_mix.recipe.scope import digest, disagreements, scope
 from smollm3_mix.sources import Plan
 from smollm3_mix.sources.dropped import DROPS, MANIFEST, Dropped, Entry
 from smollm3_mix.sources.resolve import resolve
@@ -54,6 +55,8 @@ def build_index(
     *,
     processes: int = 1,
     memory: int = MEMORY,
+    work: str | os.PathLike[str] | None = None,
+    skip_unreadable: bool = False,
     accept_terms: Sequence[str] | str | None = None,
     token: str | bool | None = None,
     listener: Listener | None = None,
@@ -67,16 +70,20 @@ def build_index(
 
     Args:
         recipe: a `Recipe`, a path, or the name of a shipped stage; a `dedup.index` that it names is not looked at.
-        out: new or empty folder, or one with an index, which is replaced.
+            Of a curriculum: of all sources of all stages, in the order in which they first appear.
+        out: new or empty folder, or one with an index, which is replaced; or a URL of the Hub or of fsspec.
         processes: parts of files and ranges of keys worked on at once.
         memory: bytes for the keys that are compared at once, by all processes together.
+        work: folder in which an index for a URL is built, and from which later builds go on.
+        skip_unreadable: go on over the sources that can be read; the index is of a mix without the others.
         accept_terms: terms that you accept; see `open_mix`.
         token: of the Hub; default: the one that is logged in.
         listener: called in this process as the work goes on.
 
     Raises:
-        OutputError: the folder holds something else, is in use, or cannot be written.
-        RecipeError: the recipe has faults, or no dedup.
+        OutputError: the folder holds something else, is in use, or cannot be written; or a URL came without `work`.
+        RecipeError: the recipe has faults, or no dedup, or is a curriculum whose stages clean or judge a source
+            differently.
         Unreadable, SourceError: sources cannot be read.
     """
     asked = recipe if isinstance(recipe, Recipe) else read(recipe)
@@ -85,40 +92,69 @@ def build_index(
         raise RecipeError(asked.file, ["dedup: expected exact: true or near, got neither; there is nothing to index"])
     if processes < 1 or memory < 1:
         raise ValueError(f"processes and memory must be at least 1, got {processes} and {memory}")
-    if "://" in str(out):
+    if faults := disagreements(asked):
+        raise RecipeError(asked.file, faults)
+    url = os.fspath(out).rstrip("/") if "://" in os.fspath(out) else None
+    folder = _folder(out, url, work)
+    flag = "--out" if url is None else "--work"
+    _check_ours(folder, flag)
+    plan = resolve(asked, skip_unreadable=skip_unreadable, token=token, accept_terms=accept_terms)
+    try:
+        built = _built(plan, folder, flag, processes, memory, listener)
+    except OSError as error:  # sources that cannot be read are SourceError
         raise OutputError(
-            f"{out}: an index is built in a folder of this machine; upload {MANIFEST} and {DROPS} from there"
-        )
-    folder = Path(out)
-    _check_ours(folder)
-    plan = resolve(asked, token=token, accept_terms=accept_terms)
-    with layout.locked(folder, "--out") as work:
+            f"cannot write in {folder}: {error}. Mend this and give the same command again: it goes on from there."
+        ) from error
+    if url is not None:
+        upload(built.index, url, token)
+    return built
+
+
+def _built(  # noqa: PLR0917 - called in one place only
+    plan: Plan, folder: Path, flag: str, processes: int, memory: int, listener: Listener | None
+) -> Built:
+    """Both passes, and what they leave in the folder."""
+    with layout.locked(folder, flag) as aside:
         keys = folder / KEYS
         keys.mkdir(exist_ok=True)
-        _sweep(keys, work)
+        _sweep(keys, aside)
         found = units(plan)
         jobs = [job for job in unit_jobs(plan, found, keys) if not is_whole(Path(job.out))]
         _run(read_unit, jobs, processes, listener, "pass 1, parts of files")
-        ranges = _ranges(plan.recipe, found, keys, work, memory // processes)
+        ranges = _ranges(plan.recipe, found, keys, aside, memory // processes)
         missing = [job for job in ranges if not is_whole(Path(job.out))]
         _run(decide_range, missing, processes, listener, "pass 2, ranges of keys")
-        index = _composed(plan, found, ranges, keys, work / DROPS, folder)
-        _commit(folder, work, index)
+        index = _composed(plan, found, ranges, keys, aside / DROPS, folder)
+        _commit(folder, aside, index)
         for path in set(keys.iterdir()) - {keys / f"{unit.name}.arrow" for unit in found}:
             path.unlink()
     layout.clear(folder)
     return Built(index, len(found), len(jobs))
 
 
-def _check_ours(folder: Path) -> None:
+def _folder(out: str | os.PathLike[str], url: str | None, work: str | os.PathLike[str] | None) -> Path:
+    """The folder of this machine in which the index is built."""
+    if url is None and work is not None:
+        raise OutputError(
+            f"{out} is a folder, in which the index is built. Leave --work (work=) to an --out that is a URL."
+        )
+    if url is not None and work is None:
+        raise OutputError(
+            f"{out}: an index is built on this machine and copied there at the end. Name a folder for it, from which "
+            "later builds go on, with --work DIR (work=)."
+        )
+    return Path(out if work is None else work)
+
+
+def _check_ours(folder: Path, flag: str) -> None:
     """Nothing, where a folder is new, empty, or holds an index or the beginning of one."""
     if folder.exists() and not folder.is_dir():
-        raise OutputError(f"{folder} is a file. Choose an empty or new folder with --out.")
+        raise OutputError(f"{folder} is a file. Choose an empty or new folder with {flag}.")
     ours = {MANIFEST, DROPS, KEYS, layout.WORK}
     strangers = sorted(path.name for path in folder.iterdir() if path.name not in ours) if folder.exists() else []
     if strangers:
         raise OutputError(
-            f"{folder} holds {strangers[0]!r}, which is no part of an index. Choose an empty or new folder with --out."
+            f"{folder} holds {strangers[0]!r}, which is no part of an index. Choose an empty or new folder with {flag}."
         )
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from smollm3_mix.dedup import DropSet, IndexPlace
 from smollm3_mix.errors import RecipeError, SourceError
-from smollm3_mix.recipe.scope import digest, scope, scope_differences
+from smollm3_mix.recipe.scope import digest, disagreements, scope, scope_differences
 from smollm3_mix.sources.exclusion import ON_THE_HUB, local_copy
 from smollm3_mix.sources.listing import endpoint, unreachable
 from smollm3_mix.sources.patience import LISTINGS, failures, passing, patiently
@@ -155,6 +155,8 @@ def pin_index(recipe: Recipe, token: Token = None) -> tuple[Recipe, Dropped | No
 
 def opened(recipe: Recipe, at: IndexPlace, token: Token) -> Dropped:
     """The index at a place, compared with the recipe, and its files' lengths with those listed."""
+    if faults := disagreements(recipe):
+        raise RecipeError(recipe.file, faults)
     place = _located(at.at, recipe.folder)
     try:
         place = _at_commit(place, token)
@@ -214,7 +216,7 @@ def fetched(place: str, token: Token) -> bytes:
             return Path(local_copy(place, token)).read_bytes()
         except (EntryNotFoundError, RepositoryNotFoundError, RevisionNotFoundError) as error:
             raise FileNotFoundError(place) from error
-    fs, path = _file_system(place, token)
+    fs, path = file_system(place, token)
     return bytes(patiently(lambda: fs.cat_file(path), passing))
 
 
@@ -252,12 +254,28 @@ def _sizes(dropped: Dropped) -> Mapping[str, int]:
         return {path.relative_to(root).as_posix(): path.stat().st_size for path in (root / DROPS).rglob("*.rows")}
     if not dropped.files:
         return {}
-    fs, path = _file_system(f"{dropped.place}/{DROPS}", dropped.token)
+    fs, path = file_system(f"{dropped.place}/{DROPS}", dropped.token)
     found = patiently(lambda: fs.find(path, detail=True), passing)
-    return {f"{DROPS}/{name.rpartition(f'/{DROPS}/')[2]}": int(info["size"]) for name, info in found.items()}
+    sizes = {f"{DROPS}/{name.rpartition(f'/{DROPS}/')[2]}": int(info["size"]) for name, info in found.items()}
+    listed = {entry.at for files in dropped.files.values() for entry in files.values()}
+    for at in sorted(listed - sizes.keys()):  # stores may list a new file late; asked for by name, it is there
+        size = _size(fs, f"{path}{at.removeprefix(DROPS)}")
+        if size is None:
+            break  # one that is gone is fault enough
+        sizes[at] = size
+    return sizes
 
 
-def _file_system(url: str, token: Token) -> tuple[Any, str]:
+def _size(fs: Any, path: str) -> int | None:
+    """Bytes of a file; None where there is none."""
+    try:
+        return int(patiently(lambda: fs.info(path), passing)["size"])
+    except FileNotFoundError:
+        return None
+
+
+def file_system(url: str, token: Token) -> tuple[Any, str]:
+    """What fsspec reads and writes a URL with, and the path there."""
     import fsspec
 
     return fsspec.core.url_to_fs(url, **({"token": token} if url.startswith("hf://") else {}))
