@@ -6,6 +6,7 @@ CORPUS holds Parquet files with a column `text`, in any depth. Times are process
 """
 
 import argparse
+import hashlib
 import os
 import random
 import tempfile
@@ -26,6 +27,7 @@ EDITS = (0.0, 0.02, 0.05, 0.1, 0.2)
 """Parts of the words that a planted copy has replaced; 0 is an exact copy."""
 
 SOURCES = 4
+LANES = (1, 4, 16)
 
 
 def documents(corpus: Path, count: int) -> list[str]:
@@ -98,9 +100,11 @@ def finds(folder: Path, pairs: dict[float, list[tuple[str, str]]]) -> None:
     """What an index and one lane that remembers find of the planted copies."""
     near = {"exact": True, "near": True}
     live = given(recipe(folder, 1, near, {}))
-    looked = given(recipe(folder, 16, {**near, "index": str(folder / "idx")}, {}))
+    each = [given(recipe(folder, lanes, {**near, "index": str(folder / f"idx{lanes}")}, {})) for lanes in LANES]
+    looked = each[-1]
     exact = sum(count - 1 for count in looked.values())
-    print(f"exact duplicates that survive, of 16 lanes: {exact}")
+    print(f"exact duplicates that survive: {exact}; {shown(LANES)} lanes give ", end="")
+    print("the same records" if all(one == looked for one in each) else "other records")
     print("| words replaced | pairs | found by one lane that remembers | found by the index |\n|--:|--:|--:|--:|")
     for share, mine in pairs.items():
         caught = [
@@ -109,6 +113,18 @@ def finds(folder: Path, pairs: dict[float, list[tuple[str, str]]]) -> None:
         ]
         print(f"| {share:.0%} | {len(mine)} | {caught[0]:.1%} | {caught[1]:.1%} |")
     print(f"given: {sum(live.values()):,} by one lane that remembers, {sum(looked.values()):,} by the index")
+
+
+def digest(index: Path) -> str:
+    """SHA-256 over the manifest and every drop set of an index."""
+    whole = hashlib.sha256((index / "index.json").read_bytes())
+    for path in sorted((index / "drops").rglob("*.rows")):
+        whole.update(path.relative_to(index).as_posix().encode() + path.read_bytes())
+    return whole.hexdigest()
+
+
+def shown(numbers: tuple[int, ...]) -> str:
+    return f"{', '.join(map(str, numbers[:-1]))} and {numbers[-1]}"
 
 
 def look_ups() -> None:
@@ -154,15 +170,20 @@ def main() -> None:
         folder = Path(place)
         pairs = planted(texts, folder)
         started = time.process_time()
-        built = build_index(recipe(folder, 16, {"exact": True, "near": True}, {}), folder / "idx")
+        kinds = {"exact": True, "near": True}
+        built = build_index(recipe(folder, 16, kinds, {}), folder / "idx16")
         spent = time.process_time() - started
         count = sum(mine["documents"] for mine in built.index.counts.values())
         dropped = built.index.nbytes // 4
         manifest = len(built.index.to_json())
-        keys = sum(path.stat().st_size for path in (folder / "idx/keys").iterdir())
+        keys = sum(path.stat().st_size for path in (folder / "idx16/keys").iterdir())
         print(f"indexed {count:,} documents in {spent:.1f} s, {spent / count * 1e6:.0f} µs each; {dropped:,} dropped")
         print(f"a million documents: {built.index.nbytes / count * 1e6:,.0f} bytes of drop sets, ", end="")
         print(f"{keys / count:,.1f} MB of keys while it is built; manifest {manifest:,} bytes")
+        for lanes in LANES[:-1]:
+            build_index(recipe(folder, lanes, kinds, {}), folder / f"idx{lanes}")
+        alike = len({digest(folder / f"idx{lanes}") for lanes in LANES}) == 1
+        print(f"index built for {shown(LANES)} lanes: {'identical, byte for byte' if alike else 'different'}")
         look_ups()
         finds(folder, pairs)
     slow_down(texts, options.repeats)

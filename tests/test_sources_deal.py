@@ -38,6 +38,24 @@ def test_every_byte_is_in_one_lane_and_lanes_are_equal(sizes: list[int], lanes: 
         assert abs(sum(part.stop - part.start for part in lane) - fair) <= 0.02 * fair + 1
 
 
+@given(
+    sizes=st.lists(st.integers(0, 1000) | st.integers(0, 10**12), min_size=1, max_size=40), lanes=st.integers(1, 3000)
+)
+def test_a_lane_dealt_alone_is_that_of_all_lanes_cut_one_after_another(sizes: list[int], lanes: int) -> None:
+    edges = np.cumsum([0, *(size for size in sizes if size)], dtype=np.int64)
+    total, cuts = int(edges[-1]), [0]
+    for lane in range(1, lanes):
+        place = total * lane // lanes
+        edge = int(edges[np.abs(edges - place).argmin()])
+        cuts.append(max(cuts[-1], edge if abs(edge - place) <= 0.01 * total / lanes else place))
+    cuts.append(total)
+    dealt = deal(made([size for size in sizes if size]), lanes, 0, False)
+    for lane in {0, lanes // 3, lanes // 2, lanes - 1}:
+        stretch = [(int(edges[part.file]) + part.start, int(edges[part.file]) + part.stop) for part in dealt[lane]]
+        whole = [cuts[lane], cuts[lane + 1]] if cuts[lane] < cuts[lane + 1] else []
+        assert [stretch[0][0], stretch[-1][1]] == whole if stretch else whole == []
+
+
 def test_a_seed_fixes_the_order_of_files_and_another_gives_another() -> None:
     found = made([100] * 50)
     orders = [[part.file for part in deal(found, 1, seed, True)[0]] for seed in (1, 1, 2)]
@@ -53,17 +71,24 @@ def test_the_order_of_files_stays_as_published() -> None:
 
 
 def test_files_are_cut_only_where_they_must_be() -> None:
-    assert deal(made([1000, 1004, 996, 1000]), 4, 0, False) == (
+    assert tuple(deal(made([1000, 1004, 996, 1000]), 4, 0, False)) == (
         (Part(0, 0, 1000),),
         (Part(1, 0, 1004),),
         (Part(2, 0, 996),),
         (Part(3, 0, 1000),),
     )
-    assert deal(made([100]), 2, 0, True) == ((Part(0, 0, 50),), (Part(0, 50, 100),))
+    assert tuple(deal(made([100]), 2, 0, True)) == ((Part(0, 0, 50),), (Part(0, 50, 100),))
 
 
 def test_a_source_without_bytes_gives_empty_lanes() -> None:
-    assert deal(made([0]), 3, 0, True) == ((), (), ())
+    assert tuple(deal(made([0]), 3, 0, True)) == ((), (), ())
+
+
+def test_a_lane_that_there_is_not_is_refused() -> None:
+    dealt = deal(made([10]), 3, 0, True)
+    assert dealt[1:] == [dealt[1], dealt[2]]
+    with pytest.raises(IndexError, match="there is no lane 3 of 3"):
+        dealt[3]
 
 
 def test_lanes_below_one_are_refused() -> None:

@@ -30,8 +30,9 @@ class Turns:
 
     def __init__(self, header: Mapping[str, Any], lanes: Sequence[int], start: Mapping[str, Any] | None) -> None:
         self._header = header
-        self._saved = {} if start is None else {at["lane"]: at for at in start["lanes"] if at["lane"] in set(lanes)}
-        self.going = [lane for lane in lanes if start is None or lane in start["going"]]
+        mine, going = set(lanes), set(lanes if start is None else start["going"])
+        self._saved = {} if start is None else {at["lane"]: at for at in start["lanes"] if at["lane"] in mine}
+        self.going = [lane for lane in lanes if lane in going]
         self._turn = place_of_turn(None if start is None else start["turn"], self.going)
         self._records = {lane: at["records"] for lane, at in self._saved.items()}
         self._waiting: dict[int, deque[Block]] = {lane: deque() for lane in lanes}

@@ -109,7 +109,7 @@ class Stream:
             "limits": self._mix.asked,
             "num_lanes": self._mix.num_lanes,
             "went_on": self._mix.start is not None,
-            "going": [lane.number for n, lane in enumerate(self._lanes) if n in self._round],
+            "going": [self._lanes[n].number for n in self._round],
             "turn": turn,
             "lanes": [{**lane, "records": given} for lane, given in zip(lanes, records, strict=True)],
         }
@@ -139,7 +139,8 @@ class Stream:
             fresh.append(self._mix.lane(lane.number) if at is None else restored(self._mix, at, file))
         self._lanes = fresh
         self._pulled = np.array([lane.given for lane in fresh], np.int64)
-        self._round = [n for n, number in enumerate(mine) if number in state["going"]]
+        going = set(state["going"])
+        self._round = [n for n, number in enumerate(mine) if number in going]
         self._turn = place_of_turn(state["turn"], [mine[n] for n in self._round])
         self._clear()
 

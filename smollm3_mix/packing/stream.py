@@ -128,7 +128,8 @@ class Windows:
             if line.lane in saved:
                 lines[-1].load_state_dict(state, saved[line.lane])
         self._lines = lines
-        self._round = [n for n, lane in enumerate(mine) if lane in state["going"]]
+        going = set(state["going"])
+        self._round = [n for n, lane in enumerate(mine) if lane in going]
         self._turn = place_of_turn(state["turn"], [mine[n] for n in self._round])
 
     def close(self) -> None:

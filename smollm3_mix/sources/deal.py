@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
-import itertools
 import re
+from collections.abc import Sequence
+from typing import NamedTuple, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -14,42 +16,104 @@ from smollm3_mix.sources.plan import Part, Resolved
 SNAP = 0.01
 """A cut this near to a shard's edge, in lanes, moves there: a lane's two ends together stay within 2 % of its size."""
 
+SOURCES = 128
+"""Sources whose line of shards is kept for the lanes that are dealt next."""
+
 WEYL = 2654435769
 """2**32 / golden ratio, odd: row · WEYL mod 2**32 spreads runs of rows evenly over [0, 2**32) (Knuth, TAOCP 3, 6.4)."""
 
 
-def deal(resolved: Resolved, lanes: int, seed: int, shuffle: bool) -> tuple[tuple[Part, ...], ...]:
+class Deal(Sequence[tuple[Part, ...]]):
     """The parts of each lane, disjoint, together the whole source, each lane within 2 % of an equal share in bytes.
 
     The shards are laid on one line by size and the line is cut into equal stretches. A shard smaller than a stretch's
     hundredth is never cut. Lanes of a source with fewer rows than lanes can turn out empty when they are read.
+
+    A lane is dealt when it is asked for, and takes as long however many there are.
+    """
+
+    def __init__(self, line: _Laid, lanes: int) -> None:
+        self._line, self._lanes = line, lanes
+
+    def __len__(self) -> int:
+        return self._lanes
+
+    @overload
+    def __getitem__(self, lane: int) -> tuple[Part, ...]: ...
+
+    @overload
+    def __getitem__(self, lane: slice) -> list[tuple[Part, ...]]: ...
+
+    def __getitem__(self, lane: int | slice) -> tuple[Part, ...] | list[tuple[Part, ...]]:
+        """The parts of a lane in reading order."""
+        if isinstance(lane, slice):
+            return [self[number] for number in range(*lane.indices(self._lanes))]
+        if not 0 <= lane < self._lanes:
+            raise IndexError(f"there is no lane {lane} of {self._lanes}")
+        order, edges = self._line
+        low, high = self._cut(lane), self._cut(lane + 1)
+        first = int(np.searchsorted(edges, low, side="right")) - 1
+        parts = []
+        while low < high and first < len(order) and edges[first] < high:
+            base = int(edges[first])
+            parts.append(Part(order[first], max(low - base, 0), min(high, int(edges[first + 1])) - base))
+            first += 1
+        return tuple(parts)
+
+    def _cut(self, lane: int) -> int:
+        """Place on the line where a lane begins, snapped to a shard's edge that is near.
+
+        Such an edge is never past the next lane's: both lie within a hundredth of a stretch of where they would be.
+        """
+        edges = self._line.edges
+        total = int(edges[-1])
+        place = total * lane // self._lanes
+        above = int(np.searchsorted(edges, place))
+        edge = min((int(edges[n]) for n in (above - 1, above) if n >= 0), key=lambda each: abs(each - place))
+        return edge if abs(edge - place) <= SNAP * total / self._lanes else place
+
+
+def deal(resolved: Resolved, lanes: int, seed: int, shuffle: bool) -> Deal:
+    """The parts of each lane.
 
     Args:
         resolved: the source.
         lanes: how many, ≥ 1.
         seed: with the source's id fixes the order of the shards when shuffled.
         shuffle: False keeps the listing order.
-
-    Returns:
-        lanes tuples of parts, in reading order.
     """
     if lanes < 1:
         raise ValueError(f"lanes must be at least 1, not {lanes}")
-    order = [number for number, file in enumerate(resolved.files) if file.size > 0]
-    if shuffle:
-        order.sort(key=lambda number: _draw(seed, resolved.id, number))
-    edges = np.cumsum([0, *(resolved.files[number].size for number in order)], dtype=np.int64)
-    cuts = _cuts(edges, lanes)
-    dealt = []
-    for low, high in itertools.pairwise(cuts):
-        first = int(np.searchsorted(edges, low, side="right")) - 1
-        parts = []
-        while first < len(order) and edges[first] < high:
-            base = int(edges[first])
-            parts.append(Part(order[first], max(low - base, 0), min(high, int(edges[first + 1])) - base))
-            first += 1
-        dealt.append(tuple(parts))
-    return tuple(dealt)
+    return Deal(_laid(_This(resolved), seed if shuffle else None), lanes)
+
+
+class _This:
+    """A source as a key: the object itself, as whether two are equal takes long to say where there are many files."""
+
+    def __init__(self, resolved: Resolved) -> None:
+        self.resolved = resolved
+
+    def __hash__(self) -> int:
+        return id(self.resolved)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _This) and self.resolved is other.resolved
+
+
+class _Laid(NamedTuple):
+    """The shards on one line: their numbers in order, and int64[shards + 1], where each begins and the last ends."""
+
+    order: list[int]
+    edges: npt.NDArray[np.int64]
+
+
+@functools.lru_cache(maxsize=SOURCES)
+def _laid(this: _This, seed: int | None) -> _Laid:
+    files, id_ = this.resolved.files, this.resolved.id
+    order = [number for number, file in enumerate(files) if file.size > 0]
+    if seed is not None:
+        order.sort(key=lambda number: _draw(seed, id_, number))
+    return _Laid(order, np.cumsum([0, *(files[number].size for number in order)], dtype=np.int64))
 
 
 _NAMED = re.compile(r"-(\d+)-\d+\.parquet$")
@@ -70,24 +134,17 @@ def stored(resolved: Resolved, lanes: int) -> tuple[tuple[Part, ...], ...]:
         resolved: files whose names say their lanes (`stored_lanes`).
         lanes: how many, from 1 to as many as were stored.
     """
+    return _stored(_This(resolved), lanes)
+
+
+@functools.lru_cache(maxsize=SOURCES)
+def _stored(this: _This, lanes: int) -> tuple[tuple[Part, ...], ...]:
     dealt: list[list[tuple[int, str, Part]]] = [[] for _ in range(lanes)]
-    for number, file in enumerate(resolved.files):
+    for number, file in enumerate(this.resolved.files):
         name = _NAMED.search(file.path)
         lane = int(name[1]) if name else 0
         dealt[lane % lanes].append((lane, file.path, Part(number, 0, file.size)))
     return tuple(tuple(part for _, _, part in sorted(mine)) for mine in dealt)
-
-
-def _cuts(edges: npt.NDArray[np.int64], lanes: int) -> list[int]:
-    """Places of the lanes' ends on the line, snapped to shards' edges that are near."""
-    total = int(edges[-1])
-    near = SNAP * total / lanes
-    cuts = [0]
-    for lane in range(1, lanes):
-        place = total * lane // lanes
-        edge = int(edges[np.abs(edges - place).argmin()])
-        cuts.append(max(cuts[-1], edge if abs(edge - place) <= near else place))
-    return [*cuts, total]
 
 
 def _draw(seed: int, source: str, number: int) -> bytes:
