@@ -1,0 +1,222 @@
+"""The bookkeeping of very many lanes over synthetic sources: nothing of it may grow faster than it must.
+
+    python bench/simulate.py [--lanes 1000 10000 100000] [--files 110000]
+
+The recipe is stage 3's, its sources made of so many files that nobody opens. For each number of lanes, in a process of
+its own, it is measured: dealing the files, opening a lane without reading, the limits of all lanes, the states of as
+many readers merged and taken by one that goes on, the tallies of all lanes read from what writers leave, and summed.
+What is said is for each lane, in microseconds of processor time and in bytes; a step whose cost a lane grows to more
+than twice of what it was ends with exit code 1. What is said of opening is of up to 200 lanes spread over all; all
+else is done for every lane.
+"""
+
+import argparse
+import base64
+import json
+import pickle
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from smollm3_mix.mix import Mix, merge_states
+from smollm3_mix.mix.limits import part
+from smollm3_mix.mix.packed import packed
+from smollm3_mix.mix.states import check_lanes
+from smollm3_mix.recipe import Recipe, read
+from smollm3_mix.sources import File, Plan, Resolved
+from smollm3_mix.tally import Counts, Tally
+from smollm3_mix.write.forms import Tables
+from smollm3_mix.write.layout import replace_json
+from smollm3_mix.write.parts import LaneJob
+from smollm3_mix.write.processes import run
+
+TOKENS = 8_100_000_000_000
+"""Of SmolLM3's first stage."""
+
+OPENED = 200
+REASONS = ("duplicate", "near_duplicate", "too_few_words", "too_short", "lines_end_alike", "holdout")
+GROWTH = 2.0
+"""Most that a step's cost a lane may grow, with a hundred times the lanes; noise of a shared machine included."""
+
+
+@dataclass
+class Watch:
+    """Microseconds of processor time and bytes a lane, by step.
+
+    Attributes:
+        lanes: how many.
+        time: by step.
+        size: by what takes it.
+    """
+
+    lanes: int
+    time: dict[str, float] = field(default_factory=dict)
+    size: dict[str, float] = field(default_factory=dict)
+
+    def of(self, step: str, work: Callable[[], Any], lanes: int | None = None) -> Any:
+        """What `work` gives; its time counts for so many lanes, all by default."""
+        started = time.process_time()
+        found = work()
+        self.time[step] = (time.process_time() - started) / (lanes or self.lanes) * 1e6
+        return found
+
+
+def planned(lanes: int, files: int) -> Mix:
+    """A mix of stage 3 whose sources have so many files together."""
+    recipe = Recipe.from_dict({**read("stage3").to_dict(), "lanes": lanes, "dedup": {"exact": False}})
+    rng = np.random.default_rng(0)
+    resolved = {}
+    for source in recipe.active:
+        sizes = rng.integers(1 << 27, 1 << 29, max(1, round(files * recipe.shares[source.id]))).tolist()
+        names = [f"{source.id}@{'0' * 40}/data/train-{n:05d}-of-{len(sizes):05d}.parquet" for n in range(len(sizes))]
+        each = tuple(
+            File(name, f"hf://datasets/{name}", size, "0" * 64) for name, size in zip(names, sizes, strict=True)
+        )
+        resolved[source.id] = Resolved(source.id, "parquet", "0" * 40, each)
+    pinned = recipe.pinned(dict.fromkeys(resolved, "0" * 40))
+    return Mix(Plan(pinned, resolved), max_tokens=TOKENS)
+
+
+def tallies(recipe: Recipe, tokens: int) -> Iterator[Tally]:
+    """Tallies of lanes that have given so many tokens each."""
+    rng = np.random.default_rng(1)
+    while True:
+        counts = {}
+        for source in recipe.active:
+            given = max(1, int(recipe.shares[source.id] * tokens * rng.uniform(0.99, 1.01)))
+            documents = given // 700 + 1
+            dropped = dict.fromkeys(REASONS, documents // 50 + 1)
+            read_rows = documents + sum(dropped.values())
+            figures = (documents, given * 4, given, given)
+            counts[source.id] = Counts(
+                read_rows, given * 5, dropped, 0, *figures, 90_000, float(rng.uniform(0, 9e4)), 1
+            )
+        yield Tally(counts)
+
+
+def state(mix: Mix, lane: int, place: str, kept: str, records: int) -> dict[str, Any]:
+    """State of a reader of one lane; strings of its own, as if it had come over the network."""
+    saved = {"lane": lane, "place": place[:1] + place[1:], "kept": kept[:1] + kept[1:], "verdicts": {}, "seen": ""}
+    return {
+        "recipe": HEADER["recipe"],
+        "fingerprint": HEADER["fingerprint"],
+        "form": HEADER["form"],
+        "split": "train",
+        "limits": mix.asked,
+        "num_lanes": mix.num_lanes,
+        "went_on": False,
+        "going": [lane],
+        "turn": lane,
+        "lanes": [{**saved, "records": records}],
+    }
+
+
+HEADER: dict[str, Any] = {}
+
+
+def states(mix: Mix, watch: Watch) -> None:
+    """Merge the states of readers of one lane each, and let one reader go on from all of them."""
+    empty = mix.stream([])
+    HEADER.update(empty.state_dict())
+    place = mix.blank(0).state_dict()
+    rng = np.random.default_rng(2)
+    for line in place["lines"]:
+        line |= {"rows": 350, "block": int(rng.integers(10**5)), "row": int(rng.integers(10**8))}
+        line |= {"units": int(rng.integers(10**10)), "documents": int(rng.integers(10**7)), "given": 100}
+        line["keep"] = base64.b85encode(np.packbits(rng.random(350) < 0.8).tobytes()).decode()
+    counts = next(tallies(mix.recipe, TOKENS // mix.num_lanes))
+    written = packed({**place, "counts": counts.to_dict()})
+    before = _memory()
+    each = [state(mix, lane, written["place"], written["kept"], lane % 7) for lane in range(mix.num_lanes)]
+    merged = watch.of("merge states", lambda: merge_states(each))
+    watch.size["states, in memory"] = (_memory() - before) / mix.num_lanes
+    watch.size["states, as JSON"] = len(json.dumps(merged["lanes"][0]))
+    empty.load_state_dict(merged)  # refuses what is no state of this mix
+    watch.of("find a reader's lane in it", lambda: check_lanes(merged, [mix.num_lanes // 2]))
+
+
+def finish(mix: Mix, watch: Watch) -> None:
+    """Read what the writers of all lanes leave, and sum it as the end of a write does."""
+    with tempfile.TemporaryDirectory() as place:
+        made = tallies(mix.recipe, TOKENS // mix.num_lanes)
+        some = [next(made).to_dict() for _ in range(20)]
+        jobs = [LaneJob(mix, lane, place, 512 << 20, Tables()) for lane in range(mix.num_lanes)]
+        for number, counts in enumerate(some):
+            left = {"parts": 1, "done": True, "tally": counts, "seen": [], "state": None, "stages": [counts]}
+            replace_json(Path(place) / f"left-{number}", left)
+        for number, job in enumerate(jobs):  # names for a few files: many gigabytes of copies would show nothing more
+            (Path(place) / f"{job.label}.json").hardlink_to(Path(place) / f"left-{number % len(some)}")
+        watch.size["what a writer leaves, done"] = (Path(place) / f"{jobs[0].label}.json").stat().st_size
+        found = watch.of("read what writers left", lambda: run(jobs, 1, lambda _: None, None))
+    total = watch.of("sum tallies", lambda: sum(found, Tally({})))
+    given = sum(some[n % len(some)][mix.recipe.active[0].id]["given"] for n in range(mix.num_lanes))
+    if total.sources[mix.recipe.active[0].id].given != given:
+        raise SystemExit("the tallies do not add up")
+
+
+def measured(lanes: int, files: int) -> Watch:
+    """All steps for one number of lanes."""
+    watch = Watch(lanes)
+    before = _memory()
+    mix = planned(lanes, files)
+    watch.size["the plan, in memory"] = _memory() - before
+    sent = watch.of("send a lane's job to a process", lambda: pickle.dumps(mix), 1)
+    watch.of("take a lane's job from another", lambda: pickle.loads(sent), 1)
+    watch.size["the plan, sent to another process"] = len(sent)
+    spread = range(0, lanes, max(1, lanes // OPENED))
+    mix.blank(0)  # which lays the files of all sources on their lines, once a process
+    watch.of("open a lane", lambda: [mix.blank(lane) for lane in spread], len(spread))
+    limits = watch.of("limits", lambda: sum(part(TOKENS, lane, lanes) or 0 for lane in range(lanes)))
+    if limits != TOKENS:
+        raise SystemExit(f"the lanes' limits add up to {limits:,}, not {TOKENS:,}")
+    states(mix, watch)
+    finish(mix, watch)
+    return watch
+
+
+def _memory() -> int:
+    """Bytes that the process holds now."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+
+def table(found: list[dict[str, Any]], what: str) -> None:
+    """One row a step, one column a number of lanes."""
+    print(f"| | {' | '.join(format(each['lanes'], ',') + ' lanes' for each in found)} |")
+    print(f"|---|{'--:|' * len(found)}")
+    for step in found[0][what]:
+        print(f"| {step} | {' | '.join(format(each[what][step], ',.0f') for each in found)} |")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--lanes", type=int, nargs="+", default=[1000, 10_000, 100_000])
+    parser.add_argument("--files", type=int, default=110_000, help="of all sources together (default %(default)s)")
+    parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.one:
+        print(json.dumps(measured(asked.one, asked.files).__dict__))
+        return
+    found = []
+    for lanes in asked.lanes:
+        command = [sys.executable, __file__, "--one", str(lanes), "--files", str(asked.files)]
+        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+        found.append(json.loads(done.stdout))
+    print("Microseconds of processor time a lane:\n")
+    table(found, "time")
+    print("\nBytes a lane; the plan is one for all lanes:\n")
+    table(found, "size")
+    grown = [step for step, least in found[0]["time"].items() if found[-1]["time"][step] > GROWTH * max(least, 10)]
+    if grown:
+        sys.exit(f"\nThe cost a lane grows with their number: {', '.join(grown)}")
+
+
+if __name__ == "__main__":
+    main()
