@@ -17,8 +17,11 @@ from test_index import text, tree
 
 from smollm3_mix import build_index, open_mix
 from smollm3_mix.cli import main
-from smollm3_mix.errors import OutputError, RecipeError
+from smollm3_mix.errors import OutputError, RecipeError, SourceError
 from smollm3_mix.index import build
+from smollm3_mix.recipe import read
+from smollm3_mix.recipe.scope import disagreements
+from smollm3_mix.write import layout
 
 DEDUP = {"exact": True, "near": {"bands": 14, "rows": 4}}
 TOP = {"lanes": 2, "block": {"rows": 16, "bytes": 8000}, "on_exhausted": "renormalise", "judge": {"min_chars": 10}}
@@ -102,6 +105,10 @@ def test_stages_that_judge_a_source_differently_have_no_index(sources):
     with pytest.raises(RecipeError) as error:
         open_mix(looking(second={"judge": {"min_chars": 40}}))
     assert str(error.value) == f"looked.yaml: {said}"
+
+
+def test_the_stages_of_the_shipped_curriculum_agree_on_every_source():
+    assert disagreements(read("curriculum")) == []
 
 
 def test_an_index_of_the_sources_that_can_be_read(sources, capsys):
@@ -210,3 +217,21 @@ def test_a_full_disk_says_so_and_the_build_goes_on_after_it(sources, monkeypatch
     monkeypatch.setattr(build, "read_unit", original)
     assert build_index(course(), "idx").read == whole.units - 4
     assert tree("idx") == tree("whole")
+
+
+def test_two_builders_of_one_index_are_kept_apart(sources):
+    with layout.locked(Path("idx")), pytest.raises(OutputError) as error:
+        build_index(course(), "idx")
+    assert str(error.value) == (
+        "idx is being written by another process (database is locked). Wait for it, or choose another --out."
+    )
+    build_index(course(), "idx")
+
+
+def test_a_damaged_source_is_named_as_such(sources):
+    path = Path("b/part-01.parquet")
+    whole = path.read_bytes()
+    path.write_bytes(whole[:4] + b"\xff" * 200 + whole[204:])
+    with pytest.raises(SourceError, match=r"source 'b': b/part-01\.parquet is damaged or not whole") as error:
+        build_index(course(), "idx")
+    assert not isinstance(error.value, OutputError)

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from smollm3_mix.dedup import DropSet
-from smollm3_mix.errors import OutputError, RecipeError
+from smollm3_mix.errors import MixError, OutputError, RecipeError
 from smollm3_mix.index.decide import BYTES, Numbers, RangeJob, decide_range, later_documents
 from smollm3_mix.index.units import Unit, is_whole, read_unit, remembering, segments, unit_jobs, units
 from smollm3_mix.index.upload import upload
@@ -101,7 +101,9 @@ def build_index(
     plan = resolve(asked, skip_unreadable=skip_unreadable, token=token, accept_terms=accept_terms)
     try:
         built = _built(plan, folder, flag, processes, memory, listener)
-    except OSError as error:  # sources that cannot be read are SourceError
+    except OSError as error:
+        if isinstance(error, MixError):  # of a source, say
+            raise
         raise OutputError(
             f"cannot write in {folder}: {error}. Mend this and give the same command again: it goes on from there."
         ) from error
