@@ -99,20 +99,27 @@ def build_index(
     flag = "--out" if url is None else "--work"
     _check_ours(folder, flag)
     plan = resolve(asked, skip_unreadable=skip_unreadable, token=token, accept_terms=accept_terms)
-    try:
-        built = _built(plan, folder, flag, processes, memory, listener)
-    except OSError as error:
-        if isinstance(error, MixError):  # of a source, say
-            raise
-        raise OutputError(
-            f"cannot write in {folder}: {error}. Mend this and give the same command again: it goes on from there."
-        ) from error
+    built = _built(plan, folder, flag, processes, memory, listener)
     if url is not None:
         upload(built.index, url, token)
     return built
 
 
 def _built(  # noqa: PLR0917 - called in one place only
+    plan: Plan, folder: Path, flag: str, processes: int, memory: int, listener: Listener | None
+) -> Built:
+    """Both passes, where what the disk refuses is said as such."""
+    try:
+        return _both_passes(plan, folder, flag, processes, memory, listener)
+    except OSError as error:
+        if isinstance(error, MixError):  # of a source, say
+            raise
+        raise OutputError(
+            f"cannot write in {folder}: {error}. Mend this and give the same command again: it goes on from there."
+        ) from error
+
+
+def _both_passes(  # noqa: PLR0917 - called in one place only
     plan: Plan, folder: Path, flag: str, processes: int, memory: int, listener: Listener | None
 ) -> Built:
     """Both passes, and what they leave in the folder."""
