@@ -110,7 +110,7 @@ def test_lanes_of_56_sources_with_an_index_take_their_part_of_a_megabyte_and_go_
     top = {"lanes": LANES, "on_exhausted": "renormalise", "judge": {"min_chars": 10}}
     build_index(recipe(SOURCES, str(tmp_path), **top), tmp_path / "idx")
     mix = open_mix(recipe(SOURCES, str(tmp_path), **top, dedup={"exact": True, "index": str(tmp_path / "idx")}))
-    lanes = [5, 63]  # all 64 take a minute: bench/simulate.py opens them
+    lanes = [5, 63]  # all 64 take a minute: bench/states.py opens them
     stream = mix.stream(lanes)
     given = 0
     while given < 200:
