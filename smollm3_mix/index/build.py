@@ -4,11 +4,11 @@ import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
@@ -264,11 +264,9 @@ def _run(
         return
     pool = ProcessPoolExecutor(min(processes, len(jobs)), mp_context=get_context("spawn"))
     try:
-        left: set[Any] = {pool.submit(function, job) for job in jobs}
-        while left:
-            done_now, left = wait(left, return_when=FIRST_COMPLETED)
-            for future in done_now:
-                future.result()
-            tell(what, len(jobs) - len(left), len(jobs))
+        futures = [pool.submit(function, job) for job in jobs]
+        for done, future in enumerate(as_completed(futures), 1):
+            future.result()
+            tell(what, done, len(jobs))
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
