@@ -25,7 +25,7 @@ from smollm3_mix import build_index, open_mix
 from smollm3_mix.cli import main
 from smollm3_mix.dedup import DropSet, Near, agreement, fingerprints, signatures
 from smollm3_mix.errors import OutputError, RecipeError, SourceError, StateError
-from smollm3_mix.index import units
+from smollm3_mix.index import build, units
 from smollm3_mix.recipe import read
 from smollm3_mix.sources import dropped
 from smollm3_mix.verify import verify
@@ -317,6 +317,7 @@ def test_long_files_are_cut_into_units_and_long_units_into_segments(corpus, monk
     build_index(recipe(), "idx")
     monkeypatch.setattr(units, "UNIT", 2000)
     monkeypatch.setattr(units, "HELD", 1500)
+    monkeypatch.setattr(build, "WINDOW", 3)
     cut = build_index(recipe(), "cut")
     assert cut.units > 20
     assert tree("cut") == tree("idx")

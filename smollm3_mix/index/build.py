@@ -29,6 +29,9 @@ KEYS = "keys"
 
 MEMORY = 1 << 30
 
+WINDOW = 256
+"""Units whose dropped rows are held at once while the drop sets are written."""
+
 Job = TypeVar("Job")
 Listener = Callable[[str, int, int], None]
 """Called with what is done, how much of it, and of how much."""
@@ -198,8 +201,8 @@ def _composed(  # noqa: PLR0917 - called in one place only
     """The index, its drop sets written: of each file, what any range has found."""
     if drops.exists():
         shutil.rmtree(drops)
-    exact = [later_documents(job.out) for job in ranges if job.column < job.dedup.exact]
-    near = [later_documents(job.out) for job in ranges if job.column >= job.dedup.exact]
+    exact = _Later(job for job in ranges if job.column < job.dedup.exact)
+    near = _Later(job for job in ranges if job.column >= job.dedup.exact)
     files: dict[str, dict[str, Entry]] = {}
     counts: dict[str, dict[str, int]] = {}
     begin = 0
@@ -213,8 +216,8 @@ def _composed(  # noqa: PLR0917 - called in one place only
                     mine["rows"] += segment.read
                     mine["documents"] += segment.documents
                 end += 1
-            same = _rows_of(exact, begin, end)
-            alike = np.setdiff1d(_rows_of(near, begin, end), same, assume_unique=True)
+            same = exact.rows(begin, end)
+            alike = np.setdiff1d(near.rows(begin, end), same, assume_unique=True)
             begin = end
             if len(same) or len(alike):
                 mine["duplicates"] += len(same)
@@ -224,13 +227,32 @@ def _composed(  # noqa: PLR0917 - called in one place only
     return Dropped(str(folder), scope(plan.recipe), files, counts, plan.token)
 
 
-def _rows_of(later: Iterable[tuple[Numbers, Numbers]], begin: int, end: int) -> Numbers:
-    """uint32, ascending, each once: rows of units `begin` to `end`, which are all of one file."""
-    found = [np.empty(0, np.uint32)]
-    for unit, row in later:
-        low, high = np.searchsorted(unit, np.array([begin, end], np.uint32))
-        found.append(row[low:high])
-    return np.unique(np.concatenate(found))
+class _Later:
+    """What ranges have found, for units that are asked for in order: the ranges are gone through once for WINDOW units.
+
+    Args:
+        jobs: of the ranges.
+    """
+
+    def __init__(self, jobs: Iterable[RangeJob]) -> None:
+        self._found = [later_documents(job.out) for job in jobs]
+        self._stop = 0
+        self._units, self._rows = np.empty(0, np.uint32), np.empty(0, np.uint32)
+
+    def rows(self, begin: int, end: int) -> Numbers:
+        """uint32, ascending, each once: rows of units `begin` to `end`, which are all of one file."""
+        if end > self._stop:
+            self._stop = max(end, begin + WINDOW)
+            units, rows = [np.empty(0, np.uint32)], [np.empty(0, np.uint32)]
+            for unit, row in self._found:
+                low, high = np.searchsorted(unit, np.array([begin, self._stop], np.uint32))
+                units.append(unit[low:high])
+                rows.append(row[low:high])
+            joined = np.concatenate(units)
+            order = np.argsort(joined, kind="stable")
+            self._units, self._rows = joined[order], np.concatenate(rows)[order]
+        low, high = np.searchsorted(self._units, np.array([begin, end], np.uint32))
+        return np.unique(self._rows[low:high])
 
 
 def _written(drops: Path, dropset: DropSet, at: str) -> Entry:
