@@ -54,6 +54,7 @@ GRANTED = 5000 / 300, "what the Hub grants a free account in a second, for files
 SPARE = 1.25
 """What `max_passes` above 1 are more than the stage needs."""
 
+LISTED = 1000 / 300, "likewise, for listings"
 PAGE = 1000
 """Files in one answer to a listing."""
 
@@ -219,7 +220,8 @@ def rows(asked: argparse.Namespace, of: Measured, on: Stage, machines: int) -> d
         "read over the network, each machine": units(on.text * of.stored / machines),
         "requests to the Hub for files": f"{hubs:,.0f}",
         "listings, opened once / by every process": f"{listings:,} / {listings * processes:,}",
-        "hours of listings, if every process opens": f"{listings * asked.cores / LISTINGS[0] / 3600:,.1f}",
+        "hours: listings by every process, own pace": f"{listings * asked.cores / LISTINGS[0] / 3600:,.1f}",
+        "hours: the same, a free account": f"{listings * processes / LISTED[0] / 3600:,.1f}",
         "written, each machine": units(on.given * of.written / machines)
         + (" (**more than its disk**)" if on.given * of.written / machines > asked.disk * 1e12 else ""),
         "memory, each machine": units(asked.cores * MEMORY[0]),
