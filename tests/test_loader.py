@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -204,10 +205,10 @@ def test_states_beside_a_folder_for_what_dedup_remembers(folder: Path, tmp_path:
 
 
 class Killed:
-    """A mix one of whose workers kills itself after some reads."""
+    """A mix one of whose workers kills itself after some reads, once `under_way` lies there."""
 
-    def __init__(self, mix: Mix, number: int) -> None:
-        self._mix, self._number = mix, number
+    def __init__(self, mix: Mix, number: int, under_way: Path) -> None:
+        self._mix, self._number, self._under_way = mix, number, under_way
         self.num_lanes = mix.num_lanes
 
     def stream(self, lanes: Any) -> Any:
@@ -216,6 +217,8 @@ class Killed:
 
         def read(rows: int) -> Any:
             if get_worker_info() is not None and get_worker_info().id == 1 and next(reads) == 6:
+                while not self._under_way.exists():  # torch may see a dead worker before the first batch
+                    time.sleep(0.01)
                 os.kill(os.getpid(), self._number)
             return original(rows)
 
@@ -224,13 +227,15 @@ class Killed:
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="Windows has no signals to kill with")
-def test_a_killed_worker_is_an_error_and_the_run_goes_on_from_the_last_state(eight: Mix) -> None:
-    dying = loader(Killed(eight, signal.SIGKILL), 24, num_workers=2, workers={"multiprocessing_context": "fork"})
+def test_a_killed_worker_is_an_error_and_the_run_goes_on_from_the_last_state(eight: Mix, tmp_path: Path) -> None:
+    mix = Killed(eight, signal.SIGKILL, tmp_path / "under-way")
+    dying = loader(mix, 24, num_workers=2, workers={"multiprocessing_context": "fork"})
     given: list[Key] = []
 
     def train() -> None:
         for batch in dying:
             given.extend(keys(batch))
+            (tmp_path / "under-way").touch()
 
     with pytest.raises(RuntimeError, match=r"DataLoader worker \(pid.*\) (is killed by signal|exited unexpectedly)"):
         train()

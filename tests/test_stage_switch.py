@@ -1,0 +1,128 @@
+"""Resume at every position of a small mixture with all in it: lanes, passes, dedup, shuffle and switches of stage.
+
+Through each door that a training run may take; the doors' own tests have more of each, without stages.
+"""
+
+import itertools
+import json
+import pickle
+
+import pytest
+import yaml
+from small_tokenizer import save
+
+import smollm3_mix
+from smollm3_mix import open_mix, packed
+
+FEW = 4
+"""Records looked at after most positions; after every tenth, all that follow."""
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning"),  # on a machine of few cores
+    pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning"),  # Arrow beside fork
+    pytest.mark.filterwarnings("ignore:'set_vital' is deprecated:UserWarning"),  # torchdata calls it
+]
+
+
+@pytest.fixture
+def course(recipe_file, tmp_path):
+    """A curriculum of three stages on two lanes; `c` begins in the second, `b` and `c` are read often."""
+    stages = []
+    for number, weights in enumerate(((0.4, 0.6, 0), (0.2, 0.5, 0.3), (0.6, 0, 0.4)), 1):
+        sources = {name: {"weight": weight} for name, weight in zip("abc", weights, strict=True)}
+        recipe_file(f"s{number}", sources, (52, 22, 4), on_exhausted="repeat", dedup={"exact": True}, shuffle="block")
+        stages.append({"recipe": f"s{number}.yaml", "tokens": (2400, 1500, 2200)[number - 1]})
+    path = tmp_path / "course.yaml"
+    path.write_text(yaml.safe_dump({"description": "Toys.", "stages": stages}))
+    return path
+
+
+def same_after(position, rest):
+    """What follows a position, as far as it is looked at."""
+    return rest if position % 10 == 0 else rest[:FEW]
+
+
+def test_the_mixture_has_all_that_can_go_wrong(course):
+    mix, repeats = open_mix(course), []
+    for number in range(mix.num_lanes):
+        lane = mix.lane(number)
+        while lane.fill():
+            lane.pull(64)
+        first, second, third = lane.tallies()
+        assert min(stage.total.given for stage in (first, second, third)) > 2
+        assert ["c" in stage.sources for stage in (first, second, third)] == [False, True, True]
+        counts = lane.tally().sources
+        assert min(counts["b"].passes, counts["c"].passes) > 1
+        repeats.append(sum(source.dropped.get("duplicate", 0) for source in counts.values()))
+    assert sum(repeats) > 0
+    assert {stage.recipe.shuffle for stage in mix.curriculum.stages} == {"block"}
+
+
+def test_the_datasets_door(course):
+    opened = pickle.dumps(smollm3_mix.load(course))
+    dataset = pickle.loads(opened)
+    whole, states = [], [dataset.state_dict()]
+    for record in dataset:
+        whole.append(record)
+        states.append(json.loads(json.dumps(dataset.state_dict())))
+    assert whole == list(open_mix(course).stream())
+    for position, state in enumerate(states):
+        again = pickle.loads(opened)
+        again.load_state_dict(state)
+        rest = same_after(position, whole[position:])
+        assert list(itertools.islice(again, len(rest) + (position % 10 == 0))) == rest, position
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_the_stateful_dataloader(course, workers):
+    torchdata = pytest.importorskip("torchdata.stateful_dataloader", reason="its states are tested; extra torch")
+    opened = pickle.dumps(smollm3_mix.load(course))
+
+    def make():
+        return torchdata.StatefulDataLoader(pickle.loads(opened), batch_size=2, num_workers=workers, collate_fn=list)
+
+    loader, whole, states = make(), [], []
+    for batch in loader:
+        whole.append(batch)
+        states.append(pickle.loads(pickle.dumps(loader.state_dict())))
+    assert sum(map(len, whole)) == sum(1 for _ in open_mix(course).stream())
+    for position, state in enumerate(states, 1):
+        again = make()
+        again.load_state_dict(state)
+        rest = same_after(position, whole[position:])
+        assert list(itertools.islice(again, len(rest) + (position % 10 == 0))) == rest, position
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_the_loader_door(course, workers):
+    pytest.importorskip("torch", reason="the torch door needs the extra torch")
+    mix = open_mix(course)
+    whole = list(mix.stream())
+    loader = smollm3_mix.loader(mix, 1, num_workers=workers)
+    states = [loader.state_dict()]
+    for _ in loader:
+        states.append(json.loads(json.dumps(loader.state_dict())))  # noqa: PERF401 - the state moves with the loader
+    assert len(states) == len(whole) + 1
+    for position, state in enumerate(states):
+        again = smollm3_mix.loader(mix, 1)
+        again.load_state_dict(state)
+        rest = same_after(position, whole[position:])
+        found = itertools.islice(again, len(rest) + (position % 10 == 0))
+        assert [record for batch in found for record in batch] == rest, position
+
+
+def test_the_packed_door(course, tmp_path):
+    pytest.importorskip("tokenizers", reason="packs with a tokenizer of its own: pip install tokenizers")
+    windows = packed(course, tokenizer=save(tmp_path / "tokenizer.json"), sequence_length=32)
+    reader, whole = windows.stream(), []
+    states = [reader.state_dict()]
+    for window in reader:
+        whole.append({name: ids.tolist() for name, ids in window.items()})
+        states.append(json.loads(json.dumps(reader.state_dict())))
+    assert len(whole) > 100
+    for position, state in enumerate(states):
+        again = windows.stream()
+        again.load_state_dict(state)
+        rest = same_after(position, whole[position:])
+        found = itertools.islice(again, len(rest) + (position % 10 == 0))
+        assert [{name: ids.tolist() for name, ids in window.items()} for window in found] == rest, position
