@@ -1,6 +1,7 @@
 """MinHash signatures: what they find, measured against the theory, and that they depend on the text alone."""
 
 import random
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -9,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smollm3_mix.dedup import Near, agreement, signatures
-from smollm3_mix.dedup.signature import _donors, _filled
-from smollm3_mix.measure import words
+from smollm3_mix.dedup.signature import _donors
+from smollm3_mix.measure.words import scrambled, words
 
 NEAR = Near()
 VOCABULARY = [f"word{n}" for n in range(5000)]
@@ -126,22 +127,39 @@ def test_any_bands_rows_and_ngrams_tell_documents_apart(near):
     assert abs(agreement(keys, np.roll(keys, 1, axis=0), near).mean()) < 0.1 / np.sqrt(near.bands * near.rows)
 
 
-@pytest.mark.parametrize("bins", [1, 2, 3, 112, 255, 256, 1024])
-def test_an_empty_bin_takes_the_minimum_of_its_first_donor_that_has_one(bins):
-    draw = np.random.default_rng(bins)
-    minima = draw.integers(0, 2**64 - 1, (120, bins), dtype=np.uint64)
-    empty = draw.random(minima.shape) < draw.random((120, 1)) ** 0.3
-    minima[empty] = 2**64 - 1
-    filled, donors = _filled(minima), _donors(bins)
-    for row, gone in enumerate(empty):
-        if not gone.all():
-            first = np.argmax(~gone[donors], axis=0)
-            assert (
-                filled[row].tolist()
-                == np.where(gone, minima[row, donors[first, np.arange(bins)]], minima[row]).tolist()
-            )
-        else:
-            assert (filled[row] == 2**64 - 1).all()
+def by_hand(hashes, near):
+    """The bands of one document, by Python's whole numbers."""
+    whole, bins = 2**64 - 1, near.bands * near.rows
+    minima = [None] * bins
+    n = min(near.ngram, len(hashes))
+    for at in range(len(hashes) - n + 1):
+        value = 0
+        for token in hashes[at : at + n]:
+            value = (value * 0x9E3779B97F4A7C15 + token) & whole
+        value = (value ^ value >> 32) * 0xD6E8FEB86659FD93 & whole
+        value ^= value >> 32
+        bin_ = (value >> 32) * bins >> 32
+        minima[bin_] = value if minima[bin_] is None else min(minima[bin_], value)
+    donors, bits = _donors(bins).tolist(), min(64 // near.rows, 32)
+    factors = (scrambled(np.arange(1, bins + 1, dtype=np.uint64)) | np.uint64(1)).tolist()
+    keys = [0] * near.bands
+    for bin_ in range(bins):
+        turns = (minima[asked[bin_]] for asked in donors)
+        value = minima[bin_] if minima[bin_] is not None else next(found for found in turns if found is not None)
+        keys[bin_ // near.rows] |= (value * factors[bin_] & whole) >> (64 - bits) << bin_ % near.rows * bits
+    return keys
+
+
+@pytest.mark.parametrize(
+    "near", [Near(1, 1, 1), Near(2, 1, 2), Near(14, 8, 5), Near(51, 5, 1), Near(32, 8, 3), Near(64, 16, 2)], ids=str
+)
+def test_signatures_are_those_of_one_permutation_whose_empty_bins_take_their_first_donors(near):
+    draw = random.Random(near.bands)
+    texts = pa.array([" ".join(draw.choices(VOCABULARY, k=draw.choice([1, 2, 3, 9, 40, 300]))) for _ in range(24)])
+    found = words(texts)
+    keys = signatures(texts, near)
+    for row, (begin, end) in enumerate(pairwise(found.first.tolist())):
+        assert keys[row].tolist() == by_hand(found.hashes[begin:end].tolist(), near)
 
 
 @given(TEXTS, st.lists(st.booleans(), min_size=10, max_size=10))

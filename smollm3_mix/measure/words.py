@@ -10,14 +10,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from smollm3_mix import kernels
+
 Bytes = npt.NDArray[np.uint8]
 Ints = npt.NDArray[np.int64]
 Hashes = npt.NDArray[np.uint64]
 
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio: the increment of splitmix64 (Steele et al. 2014)
 _FIRST, _SECOND = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)  # multipliers of splitmix64
-_KEEP = np.array([(1 << 8 * k) - 1 for k in range(9)], dtype=np.uint64)  # mask of the first k bytes of a load
-_SPACES = (0x1680, 0x2028, 0x2029, 0x202F, 0x205F, 0x3000)  # white space of three bytes beside U+2000 to U+200A
 _LONG = 1024  # bytes; a word longer than this (a base64 blob, a minified file) is hashed by hashlib
 
 
@@ -76,13 +75,16 @@ def words(texts: pa.StringArray) -> Words:
     ([0, 2, 2, 3], [0, 4, 9], [3, 9, 12])
     """
     data, offsets = text_view(texts)
-    space = _spaces(data)
+    hidden = np.zeros(len(texts), dtype=np.bool_)  # Arrow lets a null slot hold bytes
     if texts.null_count:
-        hidden = texts.is_null().to_numpy(zero_copy_only=False) & (np.diff(offsets) > 0)
-        for row in np.flatnonzero(hidden):  # Arrow lets a null slot hold bytes
-            space[offsets[row] : offsets[row + 1]] = True
-    starts, ends = runs(space, offsets)
-    return Words(data, offsets, starts, ends, np.searchsorted(starts, offsets).astype(np.int64, copy=False))
+        hidden = texts.is_null().to_numpy(zero_copy_only=False)
+    most = (len(data) + len(texts)) // 2 + 1
+    starts, ends = np.empty(most, dtype=np.int64), np.empty(most, dtype=np.int64)
+    first = np.empty(len(texts) + 1, dtype=np.int64)
+    count = kernels.words(data, offsets, hidden, len(texts), starts, ends, first)
+    for places in (starts, ends):
+        places.resize(count, refcheck=False)
+    return Words(data, offsets, starts, ends, first)
 
 
 def text_view(texts: pa.StringArray) -> tuple[Bytes, Ints]:
@@ -99,58 +101,13 @@ def text_view(texts: pa.StringArray) -> tuple[Bytes, Ints]:
 
 
 def hash_runs(data: Bytes, starts: Ints, ends: Ints) -> Hashes:
-    """uint64[runs]: hash of data[starts[i]:ends[i]], equal for equal bytes.
-
-    Eight bytes are loaded at a time: the first and the last eight of every run, the second and the last but one of
-    those longer than 16, then what lies between in the few that are longer than 32; loads may overlap. (A polynomial
-    over prefix sums takes four times as long.) Loads are little-endian on every machine.
-    """
-    padded = np.empty(len(data) + 8, dtype=np.uint8)  # the last load may reach 7 bytes past the end
-    padded[: len(data)] = data
-    padded[len(data) :] = 0
-    loads: Hashes = np.ndarray((len(data) + 1,), dtype="<u8", buffer=padded.data, strides=(1,))
-    length = ends - starts
-    hashes = loads[starts]
-    hashes &= _KEEP.take(length, mode="clip")
-    hashes += length.view(np.uint64) * _GOLDEN
-    _stir(hashes, _FIRST)
-    longer = np.flatnonzero(length > 8)
-    if len(longer):
-        behind = ends[longer]
-        tails = _stir(loads[behind - 8], _SECOND)
-        tails += hashes[longer]
-        more = np.flatnonzero(length[longer] > 16)
-        inner = _stir(loads[starts[longer[more]] + 8], _SECOND)
-        inner += loads[behind[more] - 16]
-        tails[more] += _stir(inner, _FIRST)
-        hashes[longer] = _stir(tails, _SECOND)
-        longest = longer[more[length[longer[more]] > 32]]
-        some = longest[length[longest] <= _LONG]
-        hashes[some] += _between(loads, starts[some] + 16, ends[some] - 16)
-        for run in longest[length[longest] > _LONG]:
+    """uint64[runs]: hash of data[starts[i]:ends[i]], equal for equal bytes; the same on every machine."""
+    hashes = np.empty(len(starts), dtype=np.uint64)
+    if kernels.hash_runs(data, len(data), starts, ends, len(starts), _LONG, hashes):
+        for run in np.flatnonzero(ends - starts > _LONG):
             digest = hashlib.blake2b(data[starts[run] : ends[run]].tobytes(), digest_size=8).digest()
             hashes[run] = int.from_bytes(digest, "little")
     return hashes
-
-
-def _stir(x: Hashes, factor: np.uint64) -> Hashes:
-    """The product of x and an odd factor, its upper half put into its lower half too: a bijection, made in place."""
-    x *= factor
-    x ^= x >> np.uint64(32)
-    return x
-
-
-def _between(loads: Hashes, starts: Ints, ends: Ints) -> Hashes:
-    """uint64[runs]: sum of the scrambled loads of each run; sixteen bytes or more of its word lie behind each."""
-    if not len(starts):
-        return np.zeros(0, dtype=np.uint64)
-    count = (ends - starts + 7) >> 3
-    behind = np.cumsum(count)
-    base = behind - count
-    step = np.arange(int(behind[-1])) - np.repeat(base, count)
-    load = loads[np.repeat(starts, count) + 8 * step]
-    sums: Hashes = np.add.reduceat(scrambled(load + (step + 1).astype(np.uint64) * _GOLDEN), base)
-    return sums
 
 
 def scrambled(x: Hashes) -> Hashes:
@@ -161,31 +118,6 @@ def scrambled(x: Hashes) -> Hashes:
     x *= _SECOND
     x ^= x >> np.uint64(31)
     return x
-
-
-def _spaces(data: Bytes) -> npt.NDArray[np.bool_]:
-    """bool[bytes]: True for each byte of a character that `str.isspace` knows."""
-    space = data == 0x20
-    space |= (data - np.uint8(0x09)) < 5  # \t \n \v \f \r
-    space |= (data - np.uint8(0x1C)) < 4  # the four separators
-    if len(data) < 2 or data.max() < 0x80:
-        return space
-    # All others are C2 85, C2 A0, E1 9A 80, E2 80 xx, E2 81 9F and E3 80 80. First what may be one, by few
-    # comparisons of all bytes that leave out most of what Vietnamese and Japanese are full of, then a look at each.
-    likely = (data - np.uint8(0xE1)) < 3
-    likely |= data == 0xC2
-    likely[:-1] &= data[1:] < 0xA1
-    likely[-1] = False
-    found = np.flatnonzero(likely)
-    second, third = data[found + 1], data.take(found + 2, mode="clip")
-    two = (data[found] == 0xC2) & ((second == 0x85) | (second == 0xA0))
-    low = (second & np.uint8(0x3F)).astype(np.int64) << 6 | (third & np.uint8(0x3F))
-    code = (data[found] & np.uint8(0x0F)).astype(np.int64) << 12 | low
-    three = ((code >= 0x2000) & (code <= 0x200A)) | np.isin(code, _SPACES)
-    three &= data[found] != 0xC2  # a lead byte of two has no third
-    for ahead, wide in enumerate((two | three, two | three, three)):
-        space[found[wide] + ahead] = True
-    return space
 
 
 def runs(space: npt.NDArray[np.bool_], offsets: Ints) -> tuple[Ints, Ints]:
