@@ -36,6 +36,7 @@ _LIBRARY = _loaded()
 _NUMBER = ctypes.c_int64
 _BYTES, _INTS, _HASHES = (ndpointer(dtype, flags="C_CONTIGUOUS") for dtype in (np.uint8, np.int64, np.uint64))
 _FLAGS = ndpointer(np.bool_, flags="C_CONTIGUOUS")
+_FLOATS = ndpointer(np.float64, flags="C_CONTIGUOUS")
 _SMALL = ndpointer(np.uint32, flags="C_CONTIGUOUS")
 
 
@@ -48,3 +49,5 @@ def _function(name: str, *types: Any) -> Callable[..., int]:
 words = _function("words", _BYTES, _INTS, _FLAGS, _NUMBER, _INTS, _INTS, _INTS)
 hash_runs = _function("hash_runs", _BYTES, _NUMBER, _INTS, _INTS, _NUMBER, _NUMBER, _HASHES)
 signatures = _function("signatures", _HASHES, _INTS, _FLAGS, *[_NUMBER] * 5, _INTS, _SMALL, _NUMBER, _HASHES, _HASHES)
+grams = _function("grams", _HASHES, *[_INTS] * 3, _FLAGS, *[_NUMBER] * 3, _INTS, _FLOATS, _FLAGS, *[_NUMBER] * 2, _INTS)
+have_letters = _function("have_letters", _BYTES, _INTS, _INTS, _NUMBER, _FLAGS, _NUMBER, _FLAGS)

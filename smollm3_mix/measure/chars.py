@@ -6,6 +6,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
+from smollm3_mix import kernels
 from smollm3_mix.measure.words import Bytes, Ints
 
 Flags = npt.NDArray[np.bool_]
@@ -13,8 +14,6 @@ Flags = npt.NDArray[np.bool_]
 _SPARSE = (
     32  # of so many bytes fewer than one continues a code point: then looking up each is faster than a running sum
 )
-_LONG = 1024  # bytes; a longer word is looked through by itself, so that one line of 50 MB needs no index of 400 MB
-
 # Blocks that hold notation, not letters, though Unicode 3.2 has no category for what was added to them later:
 # punctuation to symbols, presentation and half-width forms, private and unused planes, notation and emoji.
 _NOTATION = (
@@ -119,22 +118,9 @@ def are_terminal(codes: Ints) -> Flags:
 
 def have_letters(data: Bytes, starts: Ints, ends: Ints) -> Flags:
     """bool[words]: whether data[starts[i]:ends[i]], never empty, holds at least one letter or mark."""
-    lead = data[starts]
-    found = _are_ascii_letters(lead)
-    rest = np.flatnonzero(~found)
-    found[rest] = _are_ascii_letters(data[np.minimum(starts[rest] + 1, ends[rest] - 1)])  # "quoted or (bracketed
-    rest = rest[~found[rest]]
-    wide = rest[lead[rest] >= 0xC0]
-    found[wide] = are_letters(code_points(data, starts[wide]))
-    rest = rest[~found[rest]]
-    for word in rest[ends[rest] - starts[rest] > _LONG]:
-        found[word] = _any_letter(data[starts[word] : ends[word]])
-    rest = rest[ends[rest] - starts[rest] <= _LONG]
-    if len(rest):
-        count = ends[rest] - starts[rest]
-        base = np.cumsum(count) - count
-        places = np.arange(int(count.sum())) + np.repeat(starts[rest] - base, count)
-        found[rest] = np.logical_or.reduceat(_letter_places(data, places), base)
+    found = np.empty(len(starts), dtype=np.bool_)
+    table = _letters()
+    kernels.have_letters(data, starts, ends, len(starts), table, len(table), found)
     return found
 
 
@@ -154,22 +140,6 @@ def sum_rows(values: npt.NDArray[np.generic], first: Ints) -> Ints:
     if len(filled):
         sums[filled] = np.add.reduceat(values, first[filled], dtype=np.int64)  # empty rows between add nothing
     return sums
-
-
-def _any_letter(data: Bytes) -> bool:
-    if bool(_are_ascii_letters(data).any()):
-        return True
-    return bool(are_letters(code_points(data, np.flatnonzero(data >= 0xC0))).any())
-
-
-def _letter_places(data: Bytes, places: Ints) -> Flags:
-    """bool[places]: whether a letter's first byte is at each place."""
-    byte = data[places]
-    hits = _are_ascii_letters(byte)
-    wide = np.flatnonzero(byte >= 0xC0)
-    if len(wide):
-        hits[wide] = are_letters(code_points(data, places[wide]))
-    return hits
 
 
 def _are_ascii_letters(data: Bytes) -> Flags:

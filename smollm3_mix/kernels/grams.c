@@ -1,0 +1,196 @@
+/* How often the n-grams of documents occur, and which limit on them each document passes first. */
+#include "kernels.h"
+
+#define FACTOR 0xD6E8FEB86659FD93u /* odd, of well-spread bits */
+#define SPREAD 0xBF58476D1CE4E5B9u /* a multiplier of splitmix64 (Steele et al. 2014) */
+
+typedef struct {
+    uint64_t key;
+    uint32_t turn, group; /* the slot is taken in the turn it says, so the table is not cleared between two */
+} Slot;
+
+/* The n-grams of a document that may be repeated: those whose shorter ones are. */
+typedef struct {
+    Slot *slots;
+    uint8_t *crowd; /* counts of the first look */
+    uint32_t turn;
+    uint32_t *places, *groups, *counts; /* token each begins at; its group of equal ones; how many that has */
+    int64_t some, size;                 /* how many places, and of how many tokens an n-gram is */
+} Grams;
+
+typedef struct {
+    const uint64_t *hashes;
+    const int64_t *sums; /* running sum of the tokens' code points */
+    int64_t tokens, chars, spaced;
+} Document;
+
+/* Of how many bits numbers below `size` are, 4 at least. */
+static int bits_for(int64_t size)
+{
+    int bits = 4;
+    while ((int64_t)1 << bits < size)
+        bits++;
+    return bits;
+}
+
+/* The first look: a small table counts all n-grams of a size by some bits of their hashes, never too few. */
+static void look(Grams *grams, const Document *document, int64_t size)
+{
+    const uint64_t *hashes = document->hashes;
+    int64_t whole = document->tokens - size + 1;
+    int shift = 64 - bits_for(8 * whole);
+    uint64_t polynomial = 0, out = 1; /* out: what the token that leaves was multiplied by */
+    for (int64_t nth = 0; nth < size; nth++)
+        polynomial = polynomial * FACTOR + hashes[nth];
+    for (int64_t nth = 1; nth < size; nth++)
+        out *= FACTOR;
+    memset(grams->crowd, 0, (size_t)1 << (64 - shift));
+    for (int64_t place = 0;; place++) {
+        uint32_t slot = (uint32_t)(((polynomial ^ polynomial >> 32) * SPREAD) >> shift);
+        grams->groups[place] = slot;
+        grams->crowd[slot] = (uint8_t)(grams->crowd[slot] << 1 | 1); /* 3 and more: once is not all */
+        if (place + 1 == whole)
+            break;
+        polynomial = (polynomial - hashes[place] * out) * FACTOR + hashes[place + size];
+    }
+    grams->some = 0;
+    grams->size = size;
+    for (int64_t place = 0; place < whole; place++) {
+        grams->places[grams->some] = (uint32_t)place;
+        grams->some += grams->crowd[grams->groups[place]] > 1;
+    }
+}
+
+/* Equal n-grams become one group, numbered by the first of each; returns how many groups. */
+static int64_t count(Grams *grams, const Document *document)
+{
+    int bits = bits_for(2 * grams->some);
+    uint64_t mask = ((uint64_t)1 << bits) - 1;
+    uint32_t turn = ++grams->turn, groups = 0;
+    for (int64_t nth = 0; nth < grams->some; nth++) {
+        const uint64_t *hashes = document->hashes + grams->places[nth];
+        uint64_t key = hashes[0];
+        for (int64_t ahead = 1; ahead < grams->size; ahead++)
+            key = key * FACTOR + hashes[ahead];
+        uint64_t at = ((key ^ key >> 32) * SPREAD) >> (64 - bits);
+        while (grams->slots[at].turn == turn && grams->slots[at].key != key)
+            at = (at + 1) & mask;
+        if (grams->slots[at].turn != turn) {
+            grams->slots[at] = (Slot){key, turn, groups};
+            grams->counts[groups++] = 0;
+        }
+        grams->groups[nth] = grams->slots[at].group;
+        grams->counts[grams->groups[nth]]++;
+    }
+    return groups;
+}
+
+/* Whether the most frequent n-gram, of several the first, takes up more than the limit, its spaces with it. */
+static int top_passes(const Grams *grams, const Document *document, int64_t groups, double limit, int64_t occurrences)
+{
+    int64_t most = 1, top = -1, place = 0; /* where none is repeated, the document's first */
+    for (int64_t group = 0; group < groups; group++)
+        if (grams->counts[group] > most) {
+            most = grams->counts[group];
+            top = group;
+        }
+    for (int64_t nth = 0; top >= 0 && nth < grams->some; nth++)
+        if (grams->groups[nth] == top) {
+            place = grams->places[nth];
+            break;
+        }
+    int64_t taken = document->sums[place + grams->size] - document->sums[place] + document->spaced * (grams->size - 1);
+    return most >= occurrences && (double)(most * taken) / (double)document->chars > limit;
+}
+
+/* Whether n-grams that stand in the document before, taken from its beginning without overlap, take up more than the
+ * limit, without spaces. */
+static int duplicates_pass(const Grams *grams, const Document *document, double limit)
+{
+    int64_t taken = 0, free = 0;
+    uint32_t next = 0; /* the first of a group is the one whose number is the next */
+    for (int64_t nth = 0; nth < grams->some; nth++) {
+        int64_t place = grams->places[nth];
+        if (grams->groups[nth] == next)
+            next++;
+        else if (place >= free) {
+            taken += document->sums[place + grams->size] - document->sums[place];
+            free = place + grams->size;
+        }
+    }
+    return (double)taken / (double)(document->chars ? document->chars : 1) > limit;
+}
+
+/* Places whose n-grams are in groups of several, and whose neighbours' are, so that a longer one may be repeated. */
+static void lengthen(Grams *grams, const Document *document, int64_t size)
+{
+    int64_t longer = size - grams->size, run = 0, kept = 0;
+    int64_t last = -2;
+    for (int64_t nth = 0; nth < grams->some; nth++) {
+        int64_t place = grams->places[nth];
+        if (grams->counts[grams->groups[nth]] < 2)
+            continue;
+        run = place == last + 1 ? run + 1 : 1;
+        last = place;
+        if (run > longer && place - longer + size <= document->tokens)
+            grams->places[kept++] = (uint32_t)(place - longer);
+    }
+    grams->some = kept;
+    grams->size = size;
+}
+
+/* n of the first limit passed: of the top n-grams, then of the duplicates; 0 where none is. */
+static int64_t first_passed(Grams *grams, const Document *document, const int64_t *ns, const double *limits,
+                            const uint8_t *tops, int64_t rules, int64_t scale, int64_t occurrences)
+{
+    int64_t passed = 0, left = 0; /* left: limits on top n-grams to come */
+    for (int64_t rule = 0; rule < rules; rule++)
+        left += tops[rule];
+    grams->some = 0;
+    for (int64_t rule = 0; rule < rules && (!passed || left); rule++) {
+        int64_t size = ns[rule] * scale;
+        if (size > document->tokens)
+            break;
+        if (rule)
+            lengthen(grams, document, size);
+        else
+            look(grams, document, size);
+        int64_t groups = count(grams, document);
+        if (tops[rule]) {
+            left--;
+            if (top_passes(grams, document, groups, limits[rule], occurrences))
+                return ns[rule];
+        } else if (!passed && duplicates_pass(grams, document, limits[rule]))
+            passed = ns[rule];
+    }
+    return passed;
+}
+
+/* passed[row]: n of the first limit that the row passes, 0 where none, or where the row is not wanted. The limits come
+ * with ns ascending, tops[rule] says of which kind. Returns 0, or -1 where memory ran out
+ * or a document has 2^28 tokens. */
+KERNEL int64_t sm_grams(const uint64_t *hashes, const int64_t *sums, const int64_t *first, const int64_t *chars,
+                        const uint8_t *wanted, int64_t rows, int64_t spaced, int64_t scale, const int64_t *ns,
+                        const double *limits, const uint8_t *tops, int64_t rules, int64_t occurrences, int64_t *passed)
+{
+    int64_t most = 8;
+    for (int64_t row = 0; row < rows; row++)
+        if (wanted[row] && first[row + 1] - first[row] > most)
+            most = first[row + 1] - first[row];
+    Grams grams = {.slots = calloc((size_t)1 << bits_for(2 * most), sizeof(Slot)),
+                   .crowd = malloc((size_t)1 << bits_for(8 * most)),
+                   .places = malloc((size_t)most * 3 * sizeof(uint32_t))};
+    int64_t state = most < INT32_MAX / 8 && grams.slots && grams.crowd && grams.places ? 0 : -1;
+    grams.groups = grams.places + most;
+    grams.counts = grams.groups + most;
+    for (int64_t row = 0; row < rows && !state; row++) {
+        Document document = {hashes + first[row], sums + first[row], first[row + 1] - first[row], chars[row], spaced};
+        passed[row] = 0;
+        if (wanted[row])
+            passed[row] = first_passed(&grams, &document, ns, limits, tops, rules, scale, occurrences);
+    }
+    free(grams.slots);
+    free(grams.crowd);
+    free(grams.places);
+    return state;
+}
