@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from test_measure import script, tokens
 
 from smollm3_mix.measure import Limits, Measures
-from smollm3_mix.measure.lines import grouped
+from smollm3_mix.measure.lines import copies
 
 SOME = st.lists(st.sampled_from(["a", "b", "is", "café", "longer-word"]), max_size=80).map(" ".join)
 PATTERN = st.tuples(st.lists(st.sampled_from("abcdefghij"), min_size=1, max_size=12), st.integers(1, 8), SOME).map(
@@ -72,7 +72,7 @@ def test_the_first_limit_passed_is_that_of_a_slow_count(texts, tops, duplicates,
     assert found.tolist() == [first_passed(text, limits) for text in texts]
 
 
-def test_documents_of_more_than_one_counting_chunk_are_counted_apart():
+def test_long_documents_are_counted_apart():
     rng = np.random.default_rng(7)
     plain = [" ".join(f"w{i}" for i in rng.integers(0, 10**9, 9_000)) for _ in range(12)]
     twice = [f"{text} {text}" for text in plain[:4]]
@@ -110,9 +110,17 @@ def test_repeating_one_word_for_megabytes_takes_seconds_at_most():
     assert block.passed_grams(Limits({4: 0.5}, {})).tolist() == [4, 0, 4]
 
 
-@given(st.lists(st.sampled_from([0, 1, 2, 7, 2**40, 2**63, 2**64 - 1]), min_size=1, max_size=40))
-def test_keys_that_differ_in_their_lowest_bits_alone_are_grouped_apart(keys):
-    keys = np.array(keys, dtype=np.uint64)
-    order, fresh = grouped(keys)
-    groups = np.split(order, np.flatnonzero(fresh)[1:])
-    assert sorted(map(tuple, groups)) == sorted(tuple(np.flatnonzero(keys == key)) for key in set(keys.tolist()))
+KEYS = st.sampled_from([0, 1, 2, 7, 2**40, 2**63, 2**64 - 1])
+
+
+@given(st.lists(st.lists(KEYS, max_size=40), max_size=5))
+def test_copies_are_the_keys_that_an_equal_one_of_their_document_stands_before(documents):
+    first = np.cumsum([0, *map(len, documents)])
+    found = copies(np.array([key for keys in documents for key in keys], dtype=np.uint64), first)
+    expected = [
+        begin + nth
+        for begin, keys in zip(first.tolist(), documents, strict=False)
+        for nth, key in enumerate(keys)
+        if key in keys[:nth]
+    ]
+    assert found.tolist() == expected

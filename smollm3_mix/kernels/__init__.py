@@ -51,3 +51,5 @@ hash_runs = _function("hash_runs", _BYTES, _NUMBER, _INTS, _INTS, _NUMBER, _NUMB
 signatures = _function("signatures", _HASHES, _INTS, _FLAGS, *[_NUMBER] * 5, _INTS, _SMALL, _NUMBER, _HASHES, _HASHES)
 grams = _function("grams", _HASHES, *[_INTS] * 3, _FLAGS, *[_NUMBER] * 3, _INTS, _FLOATS, _FLAGS, *[_NUMBER] * 2, _INTS)
 have_letters = _function("have_letters", _BYTES, _INTS, _INTS, _NUMBER, _FLAGS, _NUMBER, _FLAGS)
+fold = _function("fold", _HASHES, _INTS, _NUMBER, _HASHES)
+repeated = _function("repeated", _HASHES, _INTS, _NUMBER, _INTS)

@@ -24,15 +24,6 @@ typedef struct {
     int64_t tokens, chars, spaced;
 } Document;
 
-/* Of how many bits numbers below `size` are, 4 at least. */
-static int bits_for(int64_t size)
-{
-    int bits = 4;
-    while ((int64_t)1 << bits < size)
-        bits++;
-    return bits;
-}
-
 /* The first look: a small table counts all n-grams of a size by some bits of their hashes, never too few. */
 static void look(Grams *grams, const Document *document, int64_t size)
 {

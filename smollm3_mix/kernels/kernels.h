@@ -40,4 +40,13 @@ static inline int lowest(uint64_t bits)
     return __builtin_ctzll(bits);
 }
 
+/* Of how many bits numbers below `size` are, 4 at least. */
+static inline int bits_for(int64_t size)
+{
+    int bits = 4;
+    while ((int64_t)1 << bits < size)
+        bits++;
+    return bits;
+}
+
 #endif

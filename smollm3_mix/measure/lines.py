@@ -5,11 +5,9 @@ from functools import cached_property
 
 import numpy as np
 
+from smollm3_mix import kernels
 from smollm3_mix.measure.chars import Flags
 from smollm3_mix.measure.words import Hashes, Ints, Words
-
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio, as in splitmix64 (Steele et al. 2014)
-_SPREAD = np.uint64(0xBF58476D1CE4E5B9)  # a multiplier of splitmix64
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +61,7 @@ class Lines:
     @cached_property
     def repeated(self) -> Ints:
         """int64: numbers of the lines that stand in their document before, ascending."""
-        return copies(salted(self.hashes, self.rows))
+        return copies(self.hashes, self.first)
 
     @cached_property
     def paragraphs(self) -> "Paragraphs":
@@ -94,7 +92,7 @@ class Paragraphs:
     @cached_property
     def repeated(self) -> Ints:
         """int64: numbers of the paragraphs that stand in their document before, ascending."""
-        return copies(salted(fold(self.lines.hashes, self.begin), self.rows))
+        return copies(fold(self.lines.hashes, self.begin), self.first)
 
 
 def lines(words: Words) -> Lines:
@@ -117,64 +115,19 @@ def lines(words: Words) -> Lines:
 
 def fold(hashes: Hashes, begin: Ints) -> Hashes:
     """uint64[groups]: one hash for each run hashes[begin[j]:begin[j + 1]], none empty, which depends on their order."""
-    if len(begin) < 2:
-        return np.zeros(0, dtype=np.uint64)
-    turn = np.arange(1, len(hashes) + 1, dtype=np.uint64)
-    turn *= _GOLDEN  # of a place in the block; less that of the run's first place, of a place in the run
-    mixed = hashes + turn
-    mixed -= np.repeat(begin[:-1].astype(np.uint64) * _GOLDEN, np.diff(begin))
-    mixed ^= mixed >> np.uint64(32)
-    mixed *= _SPREAD
-    mixed ^= mixed >> np.uint64(29)
-    sums: Hashes = np.add.reduceat(mixed, begin[:-1])
-    return sums
+    folded = np.empty(len(begin) - 1, dtype=np.uint64)
+    kernels.fold(hashes, begin, len(folded), folded)
+    return folded
 
 
-def salted(hashes: Hashes, rows: Ints) -> Hashes:
-    """uint64: the hashes made different between documents, every bit spread upwards, for `copies` of a whole block."""
-    keys = hashes + rows.astype(np.uint64) * _GOLDEN
-    keys ^= keys >> np.uint64(32)
-    keys *= _SPREAD
-    return keys
+def copies(keys: Hashes, first: Ints) -> Ints:
+    """int64: numbers of the keys that an equal key of their document stands before, ascending.
 
-
-def crowd(keys: Hashes) -> Ints:
-    """int64[keys]: at least how often each key occurs, and seldom more; counted in a table by the upper bits."""
-    bits = max(10, min(26, (4 * len(keys)).bit_length()))
-    slots = (keys >> np.uint64(64 - bits)).astype(np.int64)
-    return np.bincount(slots, minlength=1).take(slots)
-
-
-def copies(keys: Hashes) -> Ints:
-    """int64: numbers of the keys that an equal key stands before, ascending."""
-    likely = np.flatnonzero(crowd(keys) > 1)  # a tenth of the time of sorting all
-    return likely[later(keys[likely])]
-
-
-def later(keys: Hashes) -> Ints:
-    """int64: the same as `copies`, by sorting alone: faster where most keys are repeated."""
-    order, fresh = grouped(keys)
-    return np.sort(order[~fresh])
-
-
-def grouped(keys: Hashes) -> tuple[Ints, Flags]:
-    """Order that puts equal keys together, earlier ones first, and where in it a key differs from the last.
-
-    Upper bits and number of each key are sorted as one value, which takes less than half the time of `argsort`; that
-    does the work only if two keys differ and their upper bits do not.
-
-    Returns:
-        int64[keys] and bool[keys].
+    Raises:
+        MemoryError: no memory for 16 to 32 bytes a key of the longest document.
     """
-    bits = np.uint64(max(len(keys) - 1, 1).bit_length())
-    mask = (np.uint64(1) << bits) - np.uint64(1)
-    packed = np.sort(keys & ~mask | np.arange(len(keys), dtype=np.uint64))
-    order = (packed & mask).view(np.int64)
-    ordered = keys[order]
-    fresh = np.ones(len(keys), dtype=np.bool_)
-    np.not_equal(ordered[1:], ordered[:-1], out=fresh[1:])
-    if np.count_nonzero(fresh[1:]) > np.count_nonzero((packed[1:] ^ packed[:-1]) > mask):
-        order = np.argsort(keys, kind="stable")
-        ordered = keys[order]
-        np.not_equal(ordered[1:], ordered[:-1], out=fresh[1:])
-    return order, fresh
+    places = np.empty(len(keys), dtype=np.int64)
+    found = kernels.repeated(keys, first, len(first) - 1, places)
+    if found < 0:
+        raise MemoryError(f"no memory to compare {np.diff(first).max()} lines of a document")
+    return places[:found].copy()
