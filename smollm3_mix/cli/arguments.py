@@ -4,7 +4,7 @@ import argparse
 from typing import Any
 
 from smollm3_mix import __version__
-from smollm3_mix.cli import calibrate, index, merge, plan, publish, verbs
+from smollm3_mix.cli import calibrate, index, lanes, merge, plan, publish, verbs
 from smollm3_mix.recipe.values import BAD, Place, read_value
 from smollm3_mix.sources.terms import TERMS
 from smollm3_mix.tokenizer import EOS
@@ -22,6 +22,7 @@ def parser() -> argparse.ArgumentParser:
     _calibrate(adders)
     _take(adders)
     _write(adders)
+    lanes.add_finish_arguments(_verb(adders, "finish", lanes.finish, lanes.SUMMARY))
     _verify(adders)
     built = _verb(adders, "index", index.index, index.SUMMARY)
     index.add_arguments(built, count)
@@ -47,10 +48,10 @@ def _verb(adders: Any, name: str, run: Any, summary: str) -> argparse.ArgumentPa
     return verb
 
 
-def _recipe(verb: argparse.ArgumentParser) -> None:
+def _recipe(verb: argparse.ArgumentParser, number: Any = None) -> None:
     verb.add_argument("recipe", help="a recipe file, or the name of a shipped one: stage1, stage2, stage3, demo, …")
     verb.add_argument("--seed", type=int, help="in place of the recipe's seed")
-    verb.add_argument("--lanes", type=count, help="in place of the recipe's number of lanes")
+    verb.add_argument("--lanes", type=number or count, help="in place of the recipe's number of lanes")
     verb.add_argument(
         "--total-tokens", type=count, metavar="N", help="scale a curriculum: tokens of all its stages together"
     )
@@ -103,7 +104,8 @@ def _write(adders: Any) -> None:
         verbs.write,
         "Write a mix as Parquet that load_dataset opens. Repeated after a stop, it goes on.",
     )
-    _recipe(verb)
+    _recipe(verb, lanes.lanes)
+    lanes.add_part_arguments(verb, count)
     where = verb.add_mutually_exclusive_group(required=True)
     where.add_argument("--output-dir", metavar="DIR", help="new, empty, or of the same unfinished command")
     where.add_argument(

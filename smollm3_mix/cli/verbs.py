@@ -10,6 +10,7 @@ from typing import Any, TextIO
 
 from tqdm import tqdm
 
+from smollm3_mix.cli import lanes as parts
 from smollm3_mix.cli import publish
 from smollm3_mix.cli.machine import open_files, peak_memory, printed
 from smollm3_mix.errors import OutputError
@@ -60,7 +61,8 @@ def take(options: argparse.Namespace) -> int:
 
 def write(options: argparse.Namespace) -> int:
     """Write a mix, with a progress bar, and print the table of what came out."""
-    recipe = _recipe(options)
+    lanes, only = parts.chosen(options)
+    recipe = _recipe(options, lanes)
     started = time.perf_counter()
     if options.by_source and options.format != "parquet":
         raise OutputError(f"--by-source stores texts, so it has no --format {options.format}. Leave one of them out.")
@@ -80,8 +82,12 @@ def write(options: argparse.Namespace) -> int:
             accept_terms=options.accept_terms,
             listener=bar,
             outlet=publish.outlet(options, recipe),
+            only=only,
             **_limits(options),
         )
+    if only is not None:
+        parts.wrote(folder, only, recipe.lanes, tallies["train"])
+        return 0
     _show(recipe, tallies["train"], sys.stdout)
     few = sparse(recipe, tallies["train"], recipe.lanes)
     if few is not None:
@@ -113,8 +119,8 @@ def verify(options: argparse.Namespace) -> int:
     return 1 if verdict.faults else 0
 
 
-def _recipe(options: argparse.Namespace) -> Recipe:
-    recipe = read(options.recipe, seed=options.seed, lanes=options.lanes)
+def _recipe(options: argparse.Namespace, lanes: int | None) -> Recipe:
+    recipe = read(options.recipe, seed=options.seed, lanes=lanes)
     return recipe if options.total_tokens is None else recipe.scaled(options.total_tokens)
 
 
@@ -124,7 +130,10 @@ def _limits(options: argparse.Namespace) -> dict[str, Any]:
 
 def _opened(options: argparse.Namespace, **more: Any) -> Mix:
     return open_mix(
-        _recipe(options), skip_unreadable=options.skip_unreadable, accept_terms=options.accept_terms, **more
+        _recipe(options, options.lanes),
+        skip_unreadable=options.skip_unreadable,
+        accept_terms=options.accept_terms,
+        **more,
     )
 
 

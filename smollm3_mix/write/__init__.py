@@ -5,10 +5,12 @@ parts      one lane written part by part
 dropped    what was dropped, beside it
 processes  lanes in one process or several
 run        all lanes, and the commit
+finish     the commit alone, of lanes that several writers wrote
 card       the README.md
 """
 
+from smollm3_mix.write.finish import finish
 from smollm3_mix.write.processes import Progress
 from smollm3_mix.write.run import write
 
-__all__ = ["Progress", "write"]
+__all__ = ["Progress", "finish", "write"]

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,9 @@ from smollm3_mix.write.shipping import WAITING, Outlet, Shipping, noted
 from smollm3_mix.write.stages import counted
 
 PART_BYTES = 512 << 20
+
+OPENING = 3600.0
+"""Seconds that a writer of some lanes waits for another that finds out what the sources hold."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,7 @@ def write(  # noqa: D417 - arguments of one kind share a line
     accept_terms: Sequence[str] | str | None = None,
     listener: Listener | None = None,
     outlet: Outlet | None = None,
+    only: Sequence[int] | None = None,
 ) -> dict[str, Tally]:
     """Counts by split of the mix that now lies in `output_dir`, with card, pinned recipe and tally.
 
@@ -102,6 +107,8 @@ def write(  # noqa: D417 - arguments of one kind share a line
         accept_terms: terms that you accept; see `open_mix`.
         listener: called in this process as the work goes on.
         outlet: takes each part as soon as it is whole, which is then removed here, such as a `publish.Outlet`.
+        only: write these lanes and commit nothing, beside other writers of other lanes; `finish` commits. The one
+            with lane 0 writes what is held out, too. What is returned counts these lanes.
 
     Raises:
         OutputError: the folder holds something else, is in use, or cannot be written.
@@ -113,10 +120,42 @@ def write(  # noqa: D417 - arguments of one kind share a line
     limits = (max_samples, max_tokens, max_bytes)
     request = Request(asked.fingerprint, *limits, skip_unreadable, part_bytes, format, drops is not None)
     access = {"token": token, "accept_terms": accept_terms}
-    return _write(asked, request, (Path(output_dir), drops), access, processes, listener or (lambda _: None), outlet)
+    asked_of = (asked, request, (Path(output_dir), drops), access, processes, listener or (lambda _: None), outlet)
+    return write_all(*asked_of) if only is None else _write_some(*asked_of, only)
 
 
-def _write(  # noqa: PLR0917 - called in one place only
+def _write_some(  # noqa: PLR0917 - called in one place only
+    asked: Recipe,
+    request: Request,
+    folders: tuple[Path, Path | None],
+    access: dict[str, Any],
+    processes: int,
+    listener: Listener,
+    outlet: Outlet | None,
+    only: Sequence[int],
+) -> dict[str, Tally]:
+    """Counts by split of some lanes, now in the work folder; other processes, of other machines, write the others."""
+    folder, drops = folders
+    if outlet is not None:
+        raise OutputError(
+            "--push-to takes a mix from one writer, and --part-of has several. "
+            "Write the lanes without it, run `smollm3-mix finish`, then `smollm3-mix push`."
+        )
+    if not only or min(only) < 0 or max(only) >= asked.lanes:
+        raise OutputError(f"--lanes must lie in 0-{asked.lanes - 1} with --part-of {asked.lanes}, got {list(only)}")
+    if (done := _finished(folder, request, drops)) is not None:
+        return done
+    with layout.locked(folder, shared=True) as work, ExitStack() as held:
+        for lane in only:
+            held.enter_context(layout.locked(folder, name=f"locks/train-{lane:05d}"))
+        with layout.locked(folder, name="opening", wait=OPENING):
+            if drops is not None:
+                dropped.check(drops, folder, begun=(work / layout.REQUEST).exists())
+            mixes = _opened_in(work, asked, request, access, bounded=False)
+        return _written(mixes, work, request, processes, listener, None, only)
+
+
+def write_all(  # noqa: PLR0917 - called by `write` and `finish` only
     asked: Recipe,
     request: Request,
     folders: tuple[Path, Path | None],
@@ -178,7 +217,13 @@ def _shipping(
 
 
 def _written(  # noqa: PLR0917 - called in one place only
-    mixes: Sequence[Mix], work: Path, request: Request, processes: int, listener: Listener, shipping: Shipping | None
+    mixes: Sequence[Mix],
+    work: Path,
+    request: Request,
+    processes: int,
+    listener: Listener,
+    shipping: Shipping | None,
+    only: Sequence[int] | None = None,
 ) -> dict[str, Tally]:
     """Counts by split, once every part of every lane is in the work folder."""
     most = None if shipping is None else WAITING * processes
@@ -186,6 +231,7 @@ def _written(  # noqa: PLR0917 - called in one place only
         LaneJob(mix, lane, str(work), request.part_bytes, _form(mix, request.format), most, request.keep_dropped)
         for mix in mixes
         for lane in range(mix.num_lanes)
+        if only is None or lane in only
     ]
     done = False
     try:
@@ -237,6 +283,12 @@ def _finished(folder: Path, request: Request, drops: Path | None) -> dict[str, T
         )
     if (folder / layout.WORK).exists():
         layout.clear(folder)
+    return tallies_of(folder)
+
+
+def tallies_of(folder: Path) -> dict[str, Tally]:
+    """Counts by split of a finished mix."""
+    saved = json.loads((folder / layout.TALLY).read_bytes())
     return {split: Tally.from_dict(counts["sources"]) for split, counts in saved["splits"].items()}
 
 

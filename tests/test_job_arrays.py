@@ -1,0 +1,107 @@
+"""Some lanes here, some there, and a commit: the files of one writer."""
+
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from smollm3_mix.cli import main
+from smollm3_mix.errors import OutputError
+from smollm3_mix.write import layout, write
+from smollm3_mix.write.finish import finish
+
+
+def content(folder):
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+@pytest.fixture
+def path(recipe_file):
+    return recipe_file(lanes=4, holdout={"fraction": 0.1, "tokens": 500})
+
+
+def test_pieces_and_finish_give_the_files_of_one_writer(path, tmp_path):
+    write(path, tmp_path / "one", part_bytes=4000)
+    for lane in (2, 0, 3, 1):
+        write(path, tmp_path / "some", part_bytes=4000, only=[lane])
+    finish(tmp_path / "some")
+    assert content(tmp_path / "some") == content(tmp_path / "one")
+
+
+def test_finish_names_the_lanes_that_lack(path, tmp_path):
+    write(path, tmp_path / "some", only=[1, 2])
+    with pytest.raises(OutputError, match=r"lacks 2 of 4 lanes: 0, 3\. .*--lanes 0 --part-of 4"):
+        finish(tmp_path / "some")
+
+
+def test_a_lane_has_one_writer_and_no_commit_beside_it(path, tmp_path):
+    out = tmp_path / "some"
+    write(path, out, only=[1])
+    with layout.locked(out, shared=True), layout.locked(out, name="locks/train-00002"):
+        with pytest.raises(OutputError, match=r"train-00002 of .* is being written by another process"):
+            write(path, out, only=[2])
+        write(path, out, only=[0, 3])
+        with pytest.raises(OutputError, match="is being written by another process"):
+            write(path, out)
+
+
+def test_another_recipe_is_refused_and_nothing_is_lost(path, tmp_path):
+    write(path, tmp_path / "some", only=[1])
+    before = content(tmp_path / "some")
+    with pytest.raises(OutputError, match="unfinished write of another mix"):
+        write(path, tmp_path / "some", seed=9, only=[2])
+    assert {k: v for k, v in content(tmp_path / "some").items() if k in before and "lock" not in k} == {
+        k: v for k, v in before.items() if "lock" not in k
+    }
+
+
+def command(path, out, *more):
+    return [str(each) for each in ("write", path, "--output-dir", out, "--part-bytes", 4000, *more)]
+
+
+def test_commands_of_an_array_and_finish_give_the_files_of_one_command(path, tmp_path, capsys):
+    dropped, some = tmp_path / "dropped", tmp_path / "some"
+    assert main([*command(path, tmp_path / "one"), "--keep-dropped", str(tmp_path / "one-dropped")]) == 0
+    for lanes in ("2-3", "0", "1"):
+        assert main([*command(path, some, "--part-of", 4, "--lanes", lanes), "--keep-dropped", str(dropped)]) == 0
+    assert "When all lanes are written: smollm3-mix finish" in capsys.readouterr().out
+    assert main(["finish", str(some)]) != 0
+    assert "written with --keep-dropped. Name that folder again" in capsys.readouterr().err
+    for _ in range(2):  # once more changes nothing
+        assert main(["finish", str(some), "--keep-dropped", str(dropped)]) == 0
+        assert content(some) == content(tmp_path / "one")
+        assert content(dropped) == content(tmp_path / "one-dropped")
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--lanes", "0-3"], "--lanes 0-3 names lanes; say of how many: --part-of 64"),
+        (["--part-of", "4"], "--part-of 4 needs the lanes to write: --lanes 0-3"),
+        (["--part-of", "4", "--lanes", "3-1"], "--lanes 3-1 holds no lane; the first comes first: --lanes 1-3"),
+        (["--part-of", "4", "--lanes", "3-4"], "--lanes must lie in 0-3 with --part-of 4, got [3, 4]"),
+    ],
+)
+def test_lanes_that_make_no_sense_are_refused(path, tmp_path, capsys, flags, message):
+    assert main(command(path, tmp_path / "some", *flags)) != 0
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "some").exists()
+
+
+def test_a_piece_killed_and_run_again_is_as_if_nothing_had_been(path, tmp_path):
+    write(path, tmp_path / "one", part_bytes=4000)
+    out = tmp_path / "some"
+    piece = command(path, out, "--part-of", 4, "--lanes", "0-2")
+    process = subprocess.Popen([sys.executable, "-m", "smollm3_mix.cli", *piece], stderr=subprocess.DEVNULL)
+    while process.poll() is None and not (out / layout.WORK / "train-00000.json").exists():
+        time.sleep(0.001)
+    process.send_signal(signal.SIGKILL if hasattr(signal, "SIGKILL") else signal.SIGTERM)
+    process.wait()
+    write(path, out, part_bytes=4000, only=[3])
+    with pytest.raises(OutputError, match=r"lacks \d of 4 lanes"):
+        finish(out)
+    assert main(piece) == 0
+    finish(out)
+    assert content(out) == content(tmp_path / "one")
