@@ -112,15 +112,3 @@ def test_anything_but_a_string_array_is_refused():
         TypeError, match=r"^expected a pyarrow string array, got ChunkedArray; cast it, or combine its chunks$"
     ):
         words(pa.chunked_array([["a"]]))
-
-
-@settings(deadline=None)
-@given(BLOCKS, st.lists(st.booleans(), min_size=8, max_size=8), st.booleans())
-def test_words_among_some_documents_are_theirs(texts, chosen, hashed):
-    whole, rows = words(pa.array(texts, pa.string())), np.array(chosen[: len(texts)], dtype=bool)
-    if hashed:
-        assert len(whole.hashes) == len(whole.starts)
-    some = whole.among(rows)
-    alone = [words_ if row else [] for words_, row in zip(spelled(whole), rows, strict=True)]
-    assert spelled(some) == alone
-    assert some.hashes.tolist() == whole.hashes[np.repeat(rows, np.diff(whole.first))].tolist()

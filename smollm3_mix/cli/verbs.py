@@ -94,10 +94,8 @@ def write(options: argparse.Namespace) -> int:
         log.warning(few)
     if options.keep_dropped:
         sys.stdout.write(f"The dropped documents are in {options.keep_dropped}, with their reasons.\n")
-    total = tallies["train"].total
-    held = tallies["validation"].total.given if "validation" in tallies else 0
     sys.stdout.write(
-        f"Wrote {total.given:,} records ({total.given_tokens:,} tokens) and {held:,} of validation "
+        f"Wrote {parts.amount(tallies)} "
         f"to {folder} in {time.perf_counter() - started:.1f} s.\n" + usage(form, str(folder))
     )
     return 0

@@ -29,15 +29,13 @@ def signatures(
         among: bool[rows], documents that need a signature; the others get zeros. None = all.
     """
     found = words(texts) if found is None else found
-    wanted = np.ones(len(texts), dtype=np.bool_) if among is None else among.copy()
-    apart = _unspaced(texts, found)
+    spaced = np.ones(len(texts), dtype=np.bool_) if among is None else among.copy()
+    apart = _unspaced(texts, found, spaced)
     for rows, _ in apart:
-        wanted[rows] = False
-    keys = _keys(found, wanted, near.ngram, near)
+        spaced[rows] = False
+    keys = _keys(found, spaced, near.ngram, near)
     for rows, part in apart:
-        if among is None or among[rows].any():
-            some = np.ones(len(rows), dtype=np.bool_) if among is None else among[rows]
-            keys[rows] = _keys(part.words, some, near.ngram * SCALES[part.script], near)
+        keys[rows] = _keys(part.words, np.ones(len(rows), dtype=np.bool_), near.ngram * SCALES[part.script], near)
     return keys
 
 
@@ -60,12 +58,12 @@ def agreement(one: Hashes, other: Hashes, near: Near) -> npt.NDArray[np.float64]
     return (equal / (near.bands * near.rows) - chance) / (1 - chance)
 
 
-def _unspaced(texts: pa.StringArray, found: Words) -> list[tuple[Ints, Unspaced]]:
-    """Rows in scripts without spaces that have words, and what `unspaced` makes of them; quick where there are none."""
+def _unspaced(texts: pa.StringArray, found: Words, among: npt.NDArray[np.bool_]) -> list[tuple[Ints, Unspaced]]:
+    """Rows among those in scripts without spaces that have words, and what `unspaced` makes of them; mostly none."""
     wide = np.flatnonzero(found.data >= 0xE0)  # as every character of these scripts begins
     count = np.diff(np.searchsorted(wide, found.offsets))
     likely = (count > 0) & (count >= SHARE / 4 * np.diff(found.offsets))  # a code point has 4 bytes at most
-    rows = np.flatnonzero(likely & (np.diff(found.first) > 0))
+    rows = np.flatnonzero(likely & among & (np.diff(found.first) > 0))
     if not len(rows):
         return []
     if len(rows) < len(texts):

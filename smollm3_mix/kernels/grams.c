@@ -1,9 +1,6 @@
 /* How often the n-grams of documents occur, and which limit on them each document passes first. */
 #include "kernels.h"
 
-#define FACTOR 0xD6E8FEB86659FD93u /* odd, of well-spread bits */
-#define SPREAD 0xBF58476D1CE4E5B9u /* a multiplier of splitmix64 (Steele et al. 2014) */
-
 typedef struct {
     uint64_t key;
     uint32_t turn, group; /* the slot is taken in the turn it says, so the table is not cleared between two */
@@ -32,17 +29,17 @@ static void look(Grams *grams, const Document *document, int64_t size)
     int shift = 64 - bits_for(8 * whole);
     uint64_t polynomial = 0, out = 1; /* out: what the token that leaves was multiplied by */
     for (int64_t nth = 0; nth < size; nth++)
-        polynomial = polynomial * FACTOR + hashes[nth];
+        polynomial = polynomial * STIR + hashes[nth];
     for (int64_t nth = 1; nth < size; nth++)
-        out *= FACTOR;
+        out *= STIR;
     memset(grams->crowd, 0, (size_t)1 << (64 - shift));
     for (int64_t place = 0;; place++) {
-        uint32_t slot = (uint32_t)(((polynomial ^ polynomial >> 32) * SPREAD) >> shift);
+        uint32_t slot = (uint32_t)(((polynomial ^ polynomial >> 32) * FIRST) >> shift);
         grams->groups[place] = slot;
         grams->crowd[slot] = (uint8_t)(grams->crowd[slot] << 1 | 1); /* 3 and more: once is not all */
         if (place + 1 == whole)
             break;
-        polynomial = (polynomial - hashes[place] * out) * FACTOR + hashes[place + size];
+        polynomial = (polynomial - hashes[place] * out) * STIR + hashes[place + size];
     }
     grams->some = 0;
     grams->size = size;
@@ -62,8 +59,8 @@ static int64_t count(Grams *grams, const Document *document)
         const uint64_t *hashes = document->hashes + grams->places[nth];
         uint64_t key = hashes[0];
         for (int64_t ahead = 1; ahead < grams->size; ahead++)
-            key = key * FACTOR + hashes[ahead];
-        uint64_t at = ((key ^ key >> 32) * SPREAD) >> (64 - bits);
+            key = key * STIR + hashes[ahead];
+        uint64_t at = ((key ^ key >> 32) * FIRST) >> (64 - bits);
         while (grams->slots[at].turn == turn && grams->slots[at].key != key)
             at = (at + 1) & mask;
         if (grams->slots[at].turn != turn) {

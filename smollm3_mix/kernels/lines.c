@@ -1,9 +1,6 @@
 /* Hashes of lines and paragraphs, and which of them stand in their document before. */
 #include "kernels.h"
 
-#define GOLDEN 0x9E3779B97F4A7C15u /* 2^64 / golden ratio: the increment of splitmix64 (Steele et al. 2014) */
-#define SPREAD 0xBF58476D1CE4E5B9u /* a multiplier of splitmix64 */
-
 /* folded[run]: one hash for hashes[begin[run]:begin[run + 1]], which depends on their order. Returns 0. */
 KERNEL int64_t sm_fold(const uint64_t *hashes, const int64_t *begin, int64_t runs, uint64_t *folded)
 {
@@ -11,7 +8,7 @@ KERNEL int64_t sm_fold(const uint64_t *hashes, const int64_t *begin, int64_t run
         uint64_t sum = 0, turn = GOLDEN;
         for (int64_t at = begin[run]; at < begin[run + 1]; at++, turn += GOLDEN) {
             uint64_t mixed = hashes[at] + turn;
-            mixed = (mixed ^ mixed >> 32) * SPREAD;
+            mixed = (mixed ^ mixed >> 32) * FIRST;
             sum += mixed ^ mixed >> 29;
         }
         folded[run] = sum;
@@ -37,7 +34,7 @@ KERNEL int64_t sm_repeated(const uint64_t *keys, const int64_t *first, int64_t r
             continue;
         memset(slots, 0xFF, ((size_t)1 << bits) * sizeof(int64_t));
         for (int64_t nth = first[row]; nth < first[row + 1]; nth++) {
-            uint64_t at = ((keys[nth] ^ keys[nth] >> 32) * SPREAD) >> (64 - bits);
+            uint64_t at = ((keys[nth] ^ keys[nth] >> 32) * FIRST) >> (64 - bits);
             while (slots[at] >= 0 && keys[slots[at]] != keys[nth])
                 at = (at + 1) & mask;
             if (slots[at] >= 0)

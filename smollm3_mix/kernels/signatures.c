@@ -1,9 +1,7 @@
 /* MinHash signatures of documents, from the hashes of their words. */
 #include "kernels.h"
 
-#define TURN 0x9E3779B97F4A7C15u /* 2^64 / golden ratio, odd */
-#define STIR 0xD6E8FEB86659FD93u /* odd, of well-spread bits */
-#define EMPTY UINT64_MAX         /* minimum of a bin that no shingle fell into */
+#define EMPTY UINT64_MAX /* minimum of a bin that no shingle fell into */
 
 /* One permutation hashing (Li, Owen & Zhang 2012): each shingle of n words counts for the bin that its hash falls into,
  * and each bin keeps the least. A document of fewer words has one shingle, of all of them. */
@@ -15,9 +13,9 @@ static void least(const uint64_t *words, int64_t count, int64_t n, int64_t bins,
         n = count;
     uint64_t polynomial = 0, out = 1; /* out: what the word that leaves the shingle was multiplied by */
     for (int64_t at = 0; at < n; at++)
-        polynomial = polynomial * TURN + words[at];
+        polynomial = polynomial * GOLDEN + words[at];
     for (int64_t at = 1; at < n; at++)
-        out *= TURN;
+        out *= GOLDEN;
     for (int64_t at = 0;; at++) {
         uint64_t value = polynomial ^ polynomial >> 32;
         value *= STIR;
@@ -27,7 +25,7 @@ static void least(const uint64_t *words, int64_t count, int64_t n, int64_t bins,
             minima[bin] = value;
         if (at + n >= count)
             break;
-        polynomial = (polynomial - words[at] * out) * TURN + words[at + n];
+        polynomial = (polynomial - words[at] * out) * GOLDEN + words[at + n];
     }
 }
 

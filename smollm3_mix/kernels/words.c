@@ -1,10 +1,6 @@
 /* Where the words of a block are, and their hashes. */
 #include "kernels.h"
 
-#define GOLDEN 0x9E3779B97F4A7C15u /* 2^64 / golden ratio: the increment of splitmix64 (Steele et al. 2014) */
-#define FIRST 0xBF58476D1CE4E5B9u  /* multipliers of splitmix64 */
-#define SECOND 0x94D049BB133111EBu
-
 /* How many bytes of white space begin at `at`, whose first byte is C2 or E1 to E3; 0 for any other character. */
 static int wide_space(const uint8_t *at, const uint8_t *end)
 {

@@ -14,6 +14,7 @@ Flags = npt.NDArray[np.bool_]
 _SPARSE = (
     32  # of so many bytes fewer than one continues a code point: then looking up each is faster than a running sum
 )
+
 # Blocks that hold notation, not letters, though Unicode 3.2 has no category for what was added to them later:
 # punctuation to symbols, presentation and half-width forms, private and unused planes, notation and emoji.
 _NOTATION = (

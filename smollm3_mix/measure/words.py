@@ -49,17 +49,6 @@ class Words:
         """
         return hash_runs(self.data, self.starts, self.ends)
 
-    def among(self, rows: npt.NDArray[np.bool_]) -> Words:
-        """The same block as if the documents not marked in bool[rows] had no words; no word is hashed again."""
-        count = np.diff(self.first)
-        kept = np.repeat(rows, count)
-        first = np.zeros(len(self.first), dtype=np.int64)
-        np.cumsum(np.where(rows, count, 0), out=first[1:])
-        some = Words(self.data, self.offsets, self.starts[kept], self.ends[kept], first)
-        if "hashes" in self.__dict__:
-            some.__dict__["hashes"] = self.hashes[kept]  # where `cached_property` keeps it
-        return some
-
 
 def words(texts: pa.StringArray) -> Words:
     """Words of each document; see `Words`.

@@ -33,9 +33,9 @@ def finish(
     """
     folder = Path(output_dir)
     note = folder / layout.WORK / layout.REQUEST
-    if not note.exists() and layout.complete(folder):
-        return tallies_of(folder)
     if not note.exists():
+        if layout.complete(folder):
+            return tallies_of(folder)
         raise OutputError(
             f"{folder} holds no unfinished mix. Write its lanes first: "
             f"smollm3-mix write RECIPE --output-dir {folder} --lanes 0-15 --part-of 64"
@@ -57,8 +57,8 @@ def finish(
 def _check_lanes(folder: Path, recipe: Recipe) -> None:
     """Nothing, where every lane is written to its end."""
     work = folder / layout.WORK
-    missing = [lane for lane in range(recipe.lanes) if not _done(work / f"train-{lane:05d}.json")]
-    if recipe.holdout.fraction and not _done(work / "validation-00000.json") and 0 not in missing:
+    missing = [lane for lane in range(recipe.lanes) if not _done(work, "train", lane)]
+    if recipe.holdout.fraction and not _done(work, "validation", 0) and 0 not in missing:
         missing.insert(0, 0)
     if missing:
         named = ", ".join(map(str, missing[:10])) + (", …" if len(missing) > 10 else "")
@@ -68,5 +68,6 @@ def _check_lanes(folder: Path, recipe: Recipe) -> None:
         )
 
 
-def _done(state: Path) -> bool:
+def _done(work: Path, split: str, lane: int) -> bool:
+    state = work / f"{layout.label(split, lane)}.json"
     return state.exists() and bool(json.loads(state.read_bytes())["done"])

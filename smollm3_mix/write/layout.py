@@ -32,6 +32,11 @@ RESULT = (DATA, RECIPE, TALLY, CARD)
 """What a finished mix consists of, in the order in which it is moved into place."""
 
 
+def label(split: str, lane: int) -> str:
+    """`train-00003`: how the files of a lane begin."""
+    return f"{split}-{lane:05d}"
+
+
 class Aside:
     """A file written beside its name, which it gets when it is whole and on disk."""
 

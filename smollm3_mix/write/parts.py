@@ -21,7 +21,7 @@ from smollm3_mix.mix.saved import LaneLike
 from smollm3_mix.tally import Tally
 from smollm3_mix.write.dropped import FOLDER, Parts
 from smollm3_mix.write.forms import Form, Opened
-from smollm3_mix.write.layout import DATA, replace, replace_json
+from smollm3_mix.write.layout import DATA, label, replace, replace_json
 
 GROUP_BYTES = 16 << 20
 GROUP_ROWS = 16_384
@@ -58,7 +58,7 @@ class LaneJob:
     @property
     def label(self) -> str:
         """`train-00003`."""
-        return f"{self.mix.split}-{self.lane:05d}"
+        return label(self.mix.split, self.lane)
 
 
 def write_lane(job: LaneJob, report: Report) -> Tally:

@@ -147,7 +147,7 @@ def _write_some(  # noqa: PLR0917 - called in one place only
         return done
     with layout.locked(folder, shared=True) as work, ExitStack() as held:
         for lane in only:
-            held.enter_context(layout.locked(folder, name=f"locks/train-{lane:05d}"))
+            held.enter_context(layout.locked(folder, name=f"locks/{layout.label('train', lane)}"))
         with layout.locked(folder, name="opening", wait=OPENING):
             if drops is not None:
                 dropped.check(drops, folder, begun=(work / layout.REQUEST).exists())
