@@ -125,6 +125,18 @@ def api(hub: Any) -> Any:
     return HfApi(endpoint=hub.endpoint, token="hf_writer")
 
 
+@pytest.fixture
+def recipe_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Writes a recipe's text into the working directory, as mine.yaml, and gives its name."""
+    monkeypatch.chdir(tmp_path)
+
+    def written(text: str, name: str = "mine.yaml") -> str:
+        Path(name).write_text(text, encoding="utf-8")
+        return name
+
+    return written
+
+
 def resumes_everywhere(mix: Any, few: int) -> int:
     """Records of a mix whose stream goes on from every position: to the end at every twentieth, else a few records."""
     stream, whole = mix.stream(), list(mix.stream())

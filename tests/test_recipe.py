@@ -17,20 +17,8 @@ from smollm3_mix.recipe import Block, Holdout, Kind, Recipe, Source, read
 FIXTURES = Path(__file__).parent / "fixtures"
 
 
-@pytest.fixture
-def write(tmp_path, monkeypatch):
-    """Writes mine.yaml into the working directory and gives its name."""
-    monkeypatch.chdir(tmp_path)
-
-    def written(text, name="mine.yaml"):
-        Path(name).write_text(text, encoding="utf-8")
-        return name
-
-    return written
-
-
-def test_everything_written_is_read(write):
-    recipe = read(write(WHOLE))
+def test_everything_written_is_read(recipe_text):
+    recipe = read(recipe_text(WHOLE))
     assert recipe == Recipe(
         file="mine.yaml",
         folder=str(Path.cwd()),
@@ -74,17 +62,17 @@ def test_everything_written_is_read(write):
     )
 
 
-def test_two_lines_are_a_recipe(write):
-    recipe = read(write(SMALL))
+def test_two_lines_are_a_recipe(recipe_text):
+    recipe = read(recipe_text(SMALL))
     assert recipe.sources == (Source(id="a/b", weight=1.0, name="a/b"),)
     assert (recipe.seed, recipe.lanes, recipe.weigh_by, recipe.order) == (42, 16, "tokens", "exact")
     assert (recipe.block, recipe.holdout, recipe.on_exhausted) == (Block(1024, 2**20), Holdout(0.0, 10**6), "error")
     assert recipe.name == "mine"
 
 
-def test_shares_are_taken_over_what_can_be_read(write):
+def test_shares_are_taken_over_what_can_be_read(recipe_text):
     recipe = read(
-        write("""
+        recipe_text("""
 datasets:
   - {name: a, weight: 0.6}
   - {id: gone, weight: 1.0, unavailable: Withdrawn.}
@@ -107,7 +95,7 @@ def test_raw_sum_is_rounded_once():
     assert Recipe(sources=sources).raw_sum == 1.0
 
 
-def test_a_recipe_wide_rule_is_for_sources_that_name_none(write):
+def test_a_recipe_wide_rule_is_for_sources_that_name_none(recipe_text):
     text = """
 clean: math
 judge: {min_chars: 9}
@@ -116,23 +104,23 @@ datasets:
   - {name: b, weight: 1, clean: none, judge: {}}
   - {name: c, weight: 1, clean: null, judge: null}
 """
-    one, two, three = read(write(text)).sources
+    one, two, three = read(recipe_text(text)).sources
     assert (one.clean, one.judge) == (Cleaning("math"), Judge(min_chars=9))
     assert (two.clean, two.judge) == (Cleaning("none"), Judge())
     assert (three.clean, three.judge) == (Cleaning("math"), Judge(min_chars=9))
 
 
-def test_cleaning_goes_by_kind_where_nothing_is_said(write):
+def test_cleaning_goes_by_kind_where_nothing_is_said(recipe_text):
     text = "datasets:\n" + "".join(f"  - {{name: {k}, weight: 1, kind: {k}}}\n" for k in ("code", "math", "forum"))
-    assert [source.clean.profile for source in read(write(text)).sources] == ["code", "math", "prose"]
+    assert [source.clean.profile for source in read(recipe_text(text)).sources] == ["code", "math", "prose"]
 
 
 @pytest.mark.parametrize(
     ("given", "near"),
     [("true", Near()), ("false", None), ("null", None), ("{bands: 3}", Near(bands=3)), ("{}", Near())],
 )
-def test_near_is_a_mapping_or_true_or_nothing(write, given, near):
-    assert read(write(f"dedup: {{near: {given}}}\n{SMALL}")).dedup == Dedup(near=near)
+def test_near_is_a_mapping_or_true_or_nothing(recipe_text, given, near):
+    assert read(recipe_text(f"dedup: {{near: {given}}}\n{SMALL}")).dedup == Dedup(near=near)
 
 
 @pytest.mark.parametrize(
@@ -149,28 +137,28 @@ def test_near_is_a_mapping_or_true_or_nothing(write, given, near):
         ),
     ],
 )
-def test_a_size_is_read_exactly(write, written, number):
-    assert read(write(f"holdout: {{tokens: {written}}}\n{SMALL}")).holdout.tokens == number
+def test_a_size_is_read_exactly(recipe_text, written, number):
+    assert read(recipe_text(f"holdout: {{tokens: {written}}}\n{SMALL}")).holdout.tokens == number
 
 
 @pytest.mark.parametrize("written", ["0.00001", "1e-5", "1E-5", "1.0e-05", ".00001", "10e-6", "+1e-5"])
-def test_a_number_may_be_written_as_yaml_1_2_has_it(write, written):
-    assert read(write(f"datasets: [{{name: a, weight: {written}}}]")).sources[0].weight == 1e-5
+def test_a_number_may_be_written_as_yaml_1_2_has_it(recipe_text, written):
+    assert read(recipe_text(f"datasets: [{{name: a, weight: {written}}}]")).sources[0].weight == 1e-5
 
 
-def test_words_that_yaml_1_1_takes_for_other_things_stay_words(write):
+def test_words_that_yaml_1_1_takes_for_other_things_stay_words(recipe_text):
     text = "datasets: [{name: on, config: no, split: 2024-01-01, weight: 1, license: 1:30, kind: {language: no}}]"
-    source = read(write(text)).sources[0]
+    source = read(recipe_text(text)).sources[0]
     assert (source.id, source.split, source.license, source.kind.language) == ("on/no", "2024-01-01", "1:30", "no")
 
 
-def test_an_alias_stands_for_what_it_names(write):
+def test_an_alias_stands_for_what_it_names(recipe_text):
     text = """
 datasets:
   - &code {name: org/code, config: a, kind: code, weight: 1, max_passes: 3}
   - {<<: *code, config: b}
 """
-    assert [(s.id, s.max_passes) for s in read(write(text)).sources] == [("org/code/a", 3), ("org/code/b", 3)]
+    assert [(s.id, s.max_passes) for s in read(recipe_text(text)).sources] == [("org/code/a", 3), ("org/code/b", 3)]
 
 
 def test_the_briefs_custom_recipe_is_read_as_it_stands():
@@ -183,10 +171,9 @@ def test_the_briefs_custom_recipe_is_read_as_it_stands():
     assert sum(d["weight"] for d in yaml.safe_load(file.read_text())["datasets"]) == 1.0
 
 
-def test_overrides_are_read_like_the_file(write):
-    recipe = read(
-        write(SMALL), seed=3, lanes=None, dedup={"near": True}, holdout=Holdout(fraction=0.5), block={"rows": "1k"}
-    )
+def test_overrides_are_read_like_the_file(recipe_text):
+    mine = recipe_text(SMALL)
+    recipe = read(mine, seed=3, lanes=None, dedup={"near": True}, holdout=Holdout(fraction=0.5), block={"rows": "1k"})
     assert (recipe.seed, recipe.lanes, recipe.block.rows) == (3, 16, 1000)
     assert (recipe.dedup, recipe.holdout) == (Dedup(near=Near()), Holdout(0.5))
 
@@ -203,8 +190,8 @@ def test_faults_of_overrides():
     ]
 
 
-def test_pinned_sources_have_their_revision(write):
-    recipe = read(write(WHOLE))
+def test_pinned_sources_have_their_revision(recipe_text):
+    recipe = read(recipe_text(WHOLE))
     pinned = recipe.pinned({"fineweb-edu": "0" * 40})
     assert [source.revision for source in pinned.sources] == ["0" * 40, None, None]
     assert recipe.differences(pinned) == [f"sources.fineweb-edu.revision: none → '{'0' * 40}'"]
@@ -213,8 +200,8 @@ def test_pinned_sources_have_their_revision(write):
     assert error.value.args == ("mine.yaml has no source 'x'; it has fineweb-edu, org/code, pull-requests",)
 
 
-def test_sources_may_be_left_out_but_not_all(write):
-    recipe = read(write(WHOLE)).without({"org/code": "It cannot be opened."})
+def test_sources_may_be_left_out_but_not_all(recipe_text):
+    recipe = read(recipe_text(WHOLE)).without({"org/code": "It cannot be opened."})
     assert recipe.shares == {"fineweb-edu": 1.0}
     assert (
         "source 'org/code' (weight 1e-05, 0.0029% of the recipe) is not available: It cannot be opened."
@@ -225,8 +212,8 @@ def test_sources_may_be_left_out_but_not_all(write):
     assert str(error.value) == "mine.yaml: every source with a weight above 0 is unavailable; nothing is left to read"
 
 
-def test_a_recipe_survives_pickle_and_json(write):
-    recipe = read(write(WHOLE))
+def test_a_recipe_survives_pickle_and_json(recipe_text):
+    recipe = read(recipe_text(WHOLE))
     assert recipe.shares
     assert pickle.loads(pickle.dumps(recipe)) == recipe
     again = Recipe.from_dict(json.loads(json.dumps(recipe.to_dict())))
@@ -234,8 +221,8 @@ def test_a_recipe_survives_pickle_and_json(write):
     assert again.fingerprint == recipe.fingerprint
 
 
-def test_from_dict_is_as_strict_as_a_file(write):
-    given = read(write(SMALL)).to_dict() | {"lanes": 0, "folder": "", "colour": 1}
+def test_from_dict_is_as_strict_as_a_file(recipe_text):
+    given = read(recipe_text(SMALL)).to_dict() | {"lanes": 0, "folder": "", "colour": 1}
     with pytest.raises(RecipeError) as error:
         Recipe.from_dict(given)
     assert error.value.faults[0].startswith("unknown key 'colour' (keys: datasets, ")
@@ -244,8 +231,8 @@ def test_from_dict_is_as_strict_as_a_file(write):
         Recipe.from_dict(given | {"file": 3})
 
 
-def test_the_written_file_is_readable(write):
-    lines = read(write(WHOLE)).to_yaml().splitlines()
+def test_the_written_file_is_readable(recipe_text):
+    lines = read(recipe_text(WHOLE)).to_yaml().splitlines()
     assert lines[0].startswith("# smollm3_mix recipe; fingerprint ")
     assert lines[1:] == [
         "description: One line.",
@@ -291,19 +278,19 @@ def test_the_written_file_is_readable(write):
     ]
 
 
-def test_a_recipe_without_weights_is_written_without_them(write):
-    recipe = read(write(LISTS))
-    again = read(write(recipe.to_yaml(), "again.yaml"), use_weights=False)
+def test_a_recipe_without_weights_is_written_without_them(recipe_text):
+    recipe = read(recipe_text(LISTS))
+    again = read(recipe_text(recipe.to_yaml(), "again.yaml"), use_weights=False)
     assert "weighted: false" in Path("again.yaml").read_text()
     assert again.sources == recipe.sources
     assert again.fingerprint == recipe.fingerprint
 
 
-def test_differences_name_keys_sources_and_order(write):
-    old = read(write(WHOLE))
+def test_differences_name_keys_sources_and_order(recipe_text):
+    old = read(recipe_text(WHOLE))
     text = WHOLE.replace("seed: 7", "seed: 8").replace("0.333", "0.36").replace("min_chars: 50", "min_chars: 40")
     text = text.replace("near: {bands: 4, rows: 2, ngram: 5}", "near: null").replace("id: pull-requests", "id: issues")
-    assert old.differences(read(write(text))) == [
+    assert old.differences(read(recipe_text(text))) == [
         "sources.pull-requests: weight 0.006 → absent",
         "sources.issues: absent → weight 0.006",
         "seed: 7 → 8",
@@ -329,8 +316,8 @@ datasets:
 """
 
 
-def test_rules_by_kind_are_filled_in(write):
-    recipe = read(write(BY_KIND))
+def test_rules_by_kind_are_filled_in(recipe_text):
+    recipe = read(recipe_text(BY_KIND))
     assert [(source.judge.preset, source.judge.language) for source in recipe.sources] == [
         ("prose", "fr"),
         ("prose", "en"),
@@ -341,9 +328,9 @@ def test_rules_by_kind_are_filled_in(write):
     assert Recipe.from_dict(recipe.to_dict()) == recipe
 
 
-def test_rules_by_kind_are_written_short_and_read_back(write):
-    recipe = read(write(BY_KIND))
+def test_rules_by_kind_are_written_short_and_read_back(recipe_text):
+    recipe = read(recipe_text(BY_KIND))
     text = recipe.to_yaml()
     assert "\njudge: {preset: prose, min_chars: 20}\n" in text
     assert text.count("  judge: ") == 3
-    assert read(write(text)).differences(recipe) == []
+    assert read(recipe_text(text)).differences(recipe) == []

@@ -1,7 +1,5 @@
 """Every fault of a recipe file, each message whole."""
 
-from pathlib import Path
-
 import pytest
 from recipes import SMALL, faults_of
 
@@ -20,25 +18,13 @@ def fault_of_source(keys):
     return f"datasets:\n  - {{name: a/b, weight: 1}}\n  - {{name: c/d, {keys}}}\n"
 
 
-@pytest.fixture
-def write(tmp_path, monkeypatch):
-    """Writes mine.yaml into the working directory and gives its name."""
-    monkeypatch.chdir(tmp_path)
-
-    def written(text, name="mine.yaml"):
-        Path(name).write_text(text, encoding="utf-8")
-        return name
-
-    return written
-
-
-def test_a_single_fault_reads_whole(write):
+def test_a_single_fault_reads_whole(recipe_text):
     with pytest.raises(RecipeError) as error:
-        read(write("datasets:\n  - {id: finemath, name: a/b, wieght: 0.5, weight: 0.5}\n"))
+        read(recipe_text("datasets:\n  - {id: finemath, name: a/b, wieght: 0.5, weight: 0.5}\n"))
     assert str(error.value) == "mine.yaml: source 'finemath': unknown key 'wieght' (did you mean 'weight'?)"
 
 
-def test_all_faults_of_a_file_come_in_one_error(write):
+def test_all_faults_of_a_file_come_in_one_error(recipe_text):
     text = """
 seeed: 4
 lanes: 0
@@ -51,7 +37,7 @@ datasets:
   - a/c
 """
     with pytest.raises(RecipeError) as error:
-        read(write(text))
+        read(recipe_text(text))
     assert str(error.value) == (
         "11 faults\n"
         "  mine.yaml: unknown key 'seeed' (did you mean 'seed'?)\n"

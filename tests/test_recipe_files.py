@@ -13,18 +13,6 @@ from smollm3_mix.recipe import Recipe, files, find, read, shipped
 from smollm3_mix.recipe.files import OLD_NAMES
 
 
-@pytest.fixture
-def write(tmp_path, monkeypatch):
-    """Writes mine.yaml into the working directory and gives its name."""
-    monkeypatch.chdir(tmp_path)
-
-    def written(text, name="mine.yaml"):
-        Path(name).write_text(text, encoding="utf-8")
-        return name
-
-    return written
-
-
 def test_shipped_recipes_are_found_by_name_and_by_file_name():
     assert "stage1" in shipped()
     assert shipped() == sorted(shipped())
@@ -34,10 +22,10 @@ def test_shipped_recipes_are_found_by_name_and_by_file_name():
         assert (recipe.name, recipe.file) == (name, f"{name}.smollm3_mix.yaml")
 
 
-def test_old_file_names_mean_shipped_recipes(write):
+def test_old_file_names_mean_shipped_recipes(recipe_text):
     for old, name in OLD_NAMES.items():
         assert find(old) == find(f"some/folder/{old}") == find(name)
-    mine = write(SMALL, "smollm3_weighted_config.yaml")
+    mine = recipe_text(SMALL, "smollm3_weighted_config.yaml")
     assert read(mine).shares == {"a/b": 1.0}
 
 
@@ -101,8 +89,8 @@ def test_a_local_path_is_tried_beside_the_recipe_and_then_here(tmp_path, monkeyp
     assert [source.name for source in recipe.sources][:3] == ["beside", "here", "both"]
 
 
-def test_the_split_list_form_is_read(write):
-    recipe = read(write(LISTS))
+def test_the_split_list_form_is_read(recipe_text):
+    recipe = read(recipe_text(LISTS))
     assert not recipe.weighted
     assert [(source.id, source.kind.language) for source in recipe.sources] == [
         ("HuggingFaceFW/fineweb-2/eng_Latn", "en"),
@@ -126,8 +114,8 @@ def test_weights_cannot_be_used_where_there_are_none():
     ]
 
 
-def test_weights_need_not_be_used(write):
-    recipe = read(write(SMALL), use_weights=False)
+def test_weights_need_not_be_used(recipe_text):
+    recipe = read(recipe_text(SMALL), use_weights=False)
     assert recipe.weighted
     assert recipe == read("mine.yaml", use_weights=True)
 
@@ -167,13 +155,13 @@ datasets: [{name: a, weight: 1}]
     ]
 
 
-def test_the_hubs_word_for_a_config_is_read(write):
-    source = read(write("datasets: [{name: a/b, subset: pull-requests, weight: 1}]")).sources[0]
+def test_the_hubs_word_for_a_config_is_read(recipe_text):
+    source = read(recipe_text("datasets: [{name: a/b, subset: pull-requests, weight: 1}]")).sources[0]
     assert (source.id, source.config) == ("a/b/pull-requests", "pull-requests")
 
 
-def test_a_recipe_without_weights_survives_json(write):
-    recipe = read(write(LISTS + "dedup: {near: true}\n"))
+def test_a_recipe_without_weights_survives_json(recipe_text):
+    recipe = read(recipe_text(LISTS + "dedup: {near: true}\n"))
     given = json.loads(json.dumps(recipe.to_dict()))
     assert not any("weight" in source for source in given["datasets"])
     assert Recipe.from_dict(given) == recipe
