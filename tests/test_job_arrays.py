@@ -1,11 +1,16 @@
 """Some lanes here, some there, and a commit: the files of one writer."""
 
+import json
+import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 
 import pytest
+from conftest import parquet
+from hub import hub
 
 from smollm3_mix.cli import main
 from smollm3_mix.errors import OutputError
@@ -33,6 +38,45 @@ def test_pieces_and_finish_give_the_files_of_one_writer(path, tmp_path):
 def test_finish_names_the_lanes_that_lack(path, tmp_path):
     write(path, tmp_path / "some", only=[1, 2])
     with pytest.raises(OutputError, match=r"lacks 2 of 4 lanes: 0, 3\. .*--lanes 0 --part-of 4"):
+        finish(tmp_path / "some")
+
+
+@pytest.mark.parametrize("form", ["parquet", "by-source"])
+def test_finish_opens_nothing_but_the_folder(recipe_file, tmp_path, form):
+    gone = {"c": {"name": str(tmp_path / "gone")}}
+    path = recipe_file(lanes=2, sources=gone, holdout={"fraction": 0.1, "tokens": 500}, exclude="list.txt")
+    (tmp_path / "list.txt").write_text("own-1\nown-2\n")
+    asked = {"part_bytes": 4000, "format": form, "skip_unreadable": True}
+    write(path, tmp_path / "one", **asked)
+    for lane in (1, 0):
+        write(path, tmp_path / "some", only=[lane], **asked)
+    shutil.rmtree(tmp_path / "sources")
+    (tmp_path / "list.txt").unlink()
+    finish(tmp_path / "some")
+    assert "c" in json.loads((tmp_path / "some" / layout.TALLY).read_bytes())["skipped"]
+    assert content(tmp_path / "some") == content(tmp_path / "one")
+
+
+def test_a_mix_of_the_hub_is_finished_where_there_is_none(tmp_path):
+    parquet(tmp_path / "web", [f"number {n} of many" for n in range(100)])
+    recipe = tmp_path / "hub.yaml"
+    recipe.write_text("lanes: 2\ndatasets:\n  - {name: org/web, weight: 1}\non_exhausted: stop\n")
+    some = tmp_path / "some"
+    with hub("org/web", tmp_path / "web") as endpoint:
+        env = {**os.environ, "HF_ENDPOINT": endpoint, "HF_HOME": str(tmp_path / "cache")}
+        words = [sys.executable, "-m", "smollm3_mix.cli", "write", recipe, "--output-dir", some, "--part-of", "2"]
+        subprocess.run([*words, "--lanes", "0-1"], check=True, env=env)
+    env |= {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "empty")}  # its address answers no more
+    subprocess.run([sys.executable, "-m", "smollm3_mix.cli", "finish", some], check=True, env=env)
+    assert len(list(some.glob("data/*.parquet"))) == 2
+
+
+def test_what_another_version_began_is_not_finished(path, tmp_path):
+    write(path, tmp_path / "some", only=[0, 1, 2, 3])
+    note = tmp_path / "some" / layout.WORK / layout.REQUEST
+    saved = json.loads(note.read_bytes())
+    note.write_text(json.dumps({**saved, "request": {**saved["request"], "version": "0.0.1"}}))
+    with pytest.raises(OutputError, match=r"was written by smollm3_mix 0\.0\.1, and this is .*\. Finish it with the"):
         finish(tmp_path / "some")
 
 

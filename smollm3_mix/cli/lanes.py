@@ -10,7 +10,7 @@ from smollm3_mix.errors import OutputError
 from smollm3_mix.tally import Tally
 from smollm3_mix.write import finish as finish_mix
 
-SUMMARY = "Commit a mix all of whose lanes are written: card, recipe, counts. No source is read again."
+SUMMARY = "Commit a mix all of whose lanes are written: card, recipe, counts. Nothing but its folder is opened."
 
 
 def add_part_arguments(verb: argparse.ArgumentParser, count: Any) -> None:

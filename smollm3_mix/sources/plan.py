@@ -135,7 +135,6 @@ class Plan:
     Attributes:
         recipe: with every found source pinned to the revision that was found.
         resolved: by source id, in recipe order.
-        skipped: reason by source id, for every source that gives nothing to the mix.
         token: what readers of these files need; in no representation and no state.
         excluded: the recipe's list of what must not come out, read once for all who read lanes.
         contaminants: runs of words of the recipe's evaluations, likewise.
@@ -144,8 +143,13 @@ class Plan:
 
     recipe: Recipe
     resolved: dict[str, Resolved] = field(default_factory=dict)
-    skipped: dict[str, str] = field(default_factory=dict)
     token: Token = field(default=None, repr=False, compare=False)
     excluded: Excluded | None = field(default=None, repr=False, compare=False)
     contaminants: Contaminants | None = field(default=None, repr=False, compare=False)
     dropped: Dropped | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def skipped(self) -> dict[str, str]:
+        """Reason by source id, for every source that gives nothing to the mix."""
+        recipe = self.recipe
+        return {s.id: s.unavailable or "its weight is 0" for s in recipe.sources if s not in recipe.active}

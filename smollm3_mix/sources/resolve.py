@@ -65,11 +65,9 @@ def resolve(
             "%s: source %r (%s of the weight) is left out: %s", recipe.file, id_, _number(recipe.shares[id_]), fault
         )
     resolved = {source.id: found[source.id] for source in recipe.active if source.id not in faults}
-    unread = {s.id: s.unavailable or "its weight is 0" for s in recipe.sources if s not in recipe.active}
     pinned = (recipe.without(faults) if faults else recipe).pinned({id_: one.revision for id_, one in resolved.items()})
-    skipped = {s.id: (unread | faults)[s.id] for s in recipe.sources if s.id not in resolved}
     pinned, dropped = pin_index(pinned, token)
-    return Plan(pinned, resolved, skipped, token, excluded, contaminants, dropped)
+    return Plan(pinned, resolved, token, excluded, contaminants, dropped)
 
 
 def look(recipe: Recipe, token: Token = None, *, agreed: bool = True) -> tuple[dict[str, Resolved], dict[str, str]]:

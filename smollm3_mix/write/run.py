@@ -14,6 +14,7 @@ from smollm3_mix.errors import OutputError, RecipeError
 from smollm3_mix.mix import Mix, open_mix
 from smollm3_mix.recipe import Counting, Curriculum, Recipe, read
 from smollm3_mix.report.plan import expected_bytes
+from smollm3_mix.sources import Plan
 from smollm3_mix.sources.exclusion import entries_of
 from smollm3_mix.tally import Tally
 from smollm3_mix.tokenizer import EOS, encoded, load
@@ -172,11 +173,11 @@ def write_all(  # noqa: PLR0917 - called by `write` and `finish` only
         dropped.check(drops, folder, begun=(folder / layout.WORK / layout.REQUEST).exists())
     with layout.locked(folder) as work:
         mixes = _opened(asked, work, request, bounded=outlet is not None, **access)
-        shipping = _shipping(outlet, mixes[0], work, request, access["token"])
+        shipping = _shipping(outlet, mixes[0], work, request)
         tallies = _written(mixes, work, request, processes, listener, shipping)
         if drops is not None:
             dropped.publish(work, drops)
-        _commit(folder, work, mixes[0], request, tallies, access["token"], outlet)
+        commit(folder, work, mixes[0].plan, request, tallies, outlet)
     layout.clear(folder)
     return tallies
 
@@ -201,16 +202,14 @@ def _counted(
     return recipe.with_(tokens=encoded(recipe, tokenizer, bos, end, token))
 
 
-def _shipping(
-    outlet: Outlet | None, mix: Mix, work: Path, request: Request, token: str | bool | None
-) -> Shipping | None:
+def _shipping(outlet: Outlet | None, mix: Mix, work: Path, request: Request) -> Shipping | None:
     """The thread that takes parts away, started; None where all parts stay."""
     noted(work, None if outlet is None else outlet.name)
     if outlet is None:
         return None
     if request.format != "parquet":
         raise OutputError(f"--push-to takes Parquet, not --format {request.format}. Write it, then upload the folder.")
-    outlet.begin(_beside(mix.plan.recipe, work, token).to_yaml().encode(), request.to_dict())
+    outlet.begin(_beside(mix.plan.recipe).to_yaml().encode(), request.to_dict())
     shipping = Shipping(work, outlet)
     shipping.start()
     return shipping
@@ -322,6 +321,8 @@ def _opened_in(work: Path, asked: Recipe, request: Request, access: dict[str, An
         _check_room(train, work)
     if not (work.parent / layout.DATA).exists():  # there if a commit was interrupted
         (work / layout.DATA).mkdir(exist_ok=True)
+    if recipe.exclude is not None:
+        _keep_list(train.plan.recipe, work, access["token"])
     layout.replace_json(note, {"request": request.to_dict(), "recipe": train.plan.recipe.to_dict()})
     holdout = recipe.holdout
     if not holdout.fraction:
@@ -352,29 +353,28 @@ def _differing(was: dict[str, Any], now: dict[str, Any]) -> str:
     return ", ".join(f"{key}={was.get(key)!r}, not {value!r}" for key, value in now.items() if was.get(key) != value)
 
 
-def _commit(  # noqa: PLR0917 - called in one place only
+def commit(  # noqa: PLR0917 - called by `write_all` and `finish` only
     folder: Path,
     work: Path,
-    mix: Mix,
+    plan: Plan,
     request: Request,
     tallies: dict[str, Tally],
-    token: str | bool | None,
     outlet: Outlet | None,
 ) -> None:
-    """Write card, recipe with its list, and tally, then move everything into place."""
+    """Write card, recipe and tally, then move everything into place; opens nothing but the work folder."""
     data = folder / layout.DATA if (folder / layout.DATA).exists() else work / layout.DATA
     found = sorted(path for path in data.rglob("*") if path.is_file())
     files = {path.relative_to(data).as_posix(): path.stat().st_size for path in found}
     files = dict(sorted((files | noted(work, None if outlet is None else outlet.name)).items()))
     summary: dict[str, Any] = {
-        "name": mix.plan.recipe.name,
+        "name": plan.recipe.name,
         "request": request.to_dict(),
-        "recipe": mix.plan.recipe.fingerprint,
-        "skipped": mix.plan.skipped,
+        "recipe": plan.recipe.fingerprint,
+        "skipped": plan.skipped,
         "files": files,
-        **counted(mix.plan.recipe, work, tallies),
+        **counted(plan.recipe, work, tallies),
     }
-    recipe = _beside(mix.plan.recipe, work, token)
+    recipe = _beside(plan.recipe)
     if request.format == BY_SOURCE:
         summary["stored"] = stored.counted(recipe, data)
         recipe = stored.recipe_over(recipe, data)
@@ -387,9 +387,11 @@ def _commit(  # noqa: PLR0917 - called in one place only
     layout.publish(folder)
 
 
-def _beside(recipe: Recipe, work: Path, token: str | bool | None) -> Recipe:
-    """The recipe as it lies beside the mix; its list of exclusions, if it has one, is in the work folder."""
-    if recipe.exclude is None:
-        return recipe
+def _keep_list(recipe: Recipe, work: Path, token: str | bool | None) -> None:
+    """Keep what the recipe excludes beside the mix, where `finish` needs no other place to find it."""
     layout.replace(work / layout.LIST, "".join(f"{entry}\n" for entry in entries_of(recipe, token)).encode())
-    return recipe.with_(exclude=replace(recipe.exclude, file=layout.LIST))
+
+
+def _beside(recipe: Recipe) -> Recipe:
+    """The recipe as it lies beside the mix, and its list of exclusions, if it has one, beside it."""
+    return recipe if recipe.exclude is None else recipe.with_(exclude=replace(recipe.exclude, file=layout.LIST))
