@@ -2,9 +2,9 @@
 
     python bench/recount.py DIR
 
-Reads DIR/recipe.yaml as plain YAML and DIR/data/train-*.parquet in order; prints one line a source; exits 1 where a
-debt exceeds longest + share × sum of all longest. The longest documents are taken from DIR/tally.json, since one that
-waits at the end of a lane is in no file and yet lies on its source's line.
+Reads DIR/recipe.yaml as plain YAML and the train files below DIR/data in order; prints one line a source; exits 1
+where a debt exceeds longest + share × sum of all longest. The longest documents are taken from DIR/tally.json, since
+one that waits at the end of a lane is in no file and yet lies on its source's line.
 """
 
 import json
@@ -25,7 +25,7 @@ def main(folder: Path) -> int:
     tally = json.loads((folder / "tally.json").read_text(encoding="utf-8"))["splits"]["train"]["sources"]
     longest = {source: tally[source]["longest"] for source in shares}
     lanes = defaultdict(list)
-    for path in sorted((folder / "data").glob("train-*.parquet")):
+    for path in sorted((folder / "data").rglob("train-*.parquet"), key=lambda path: path.name):
         lanes[path.name.split("-")[1]].append(path)
     given, records = dict.fromkeys(shares, 0), dict.fromkeys(shares, 0)
     ratio_to_bound, over = dict.fromkeys(shares, 0.0), []

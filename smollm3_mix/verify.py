@@ -95,9 +95,9 @@ def verify(folder: str | os.PathLike[str], evidence: Evidence | None = None) -> 
     for split, counts in saved["splits"].items():
         expected = Tally.from_dict(counts["sources"])
         lanes: dict[str, list[str]] = {}
-        for name in sorted(saved["files"]):
-            if name.startswith(f"{split}-") and (place / layout.DATA / name).exists():
-                lanes.setdefault(name.rsplit("-", 1)[0], []).append(name)
+        for name in sorted(saved["files"], key=layout.base):
+            if layout.base(name).startswith(f"{split}-") and (place / layout.DATA / name).exists():
+                lanes.setdefault(layout.base(name).rsplit("-", 1)[0], []).append(name)
         total = Tally.empty(source.id for source in recipe.active)
         for lane, names in lanes.items():
             counter = _Lane(recipe, lane, expected, evidence, saved.get("stages"))
@@ -150,7 +150,7 @@ def _finished(folder: str | os.PathLike[str]) -> Path:
 
 
 def _check_files(data: Path, files: dict[str, int], verdict: Verdict) -> None:
-    here = {path.name: path.stat().st_size for path in data.iterdir()}
+    here = {name: (data / name).stat().st_size for name in layout.data_files(data)}
     for name, size in files.items():
         if here.get(name) != size:
             found = f"has {here[name]:,} bytes" if name in here else "is missing"

@@ -21,7 +21,7 @@ from smollm3_mix.report import drops_table, plain, rows, shares_table, sparse
 from smollm3_mix.tally import Tally
 from smollm3_mix.verify import verify as recount
 from smollm3_mix.verify import write_report
-from smollm3_mix.write import Progress
+from smollm3_mix.write import Progress, layout
 from smollm3_mix.write import write as write_mix
 from smollm3_mix.write.forms import BY_SOURCE
 from smollm3_mix.write.note import usage
@@ -110,7 +110,7 @@ def verify(options: argparse.Namespace) -> int:
     sys.stdout.write(plain(shares_table(verdict.table, verdict.recipe.weigh_by)) + "\n")
     for fault in verdict.faults:
         sys.stdout.write(f"FAULT: {fault}\n")
-    files = len(list((Path(options.directory) / "data").iterdir()))
+    files = len(layout.data_files(Path(options.directory) / layout.DATA))
     sys.stdout.write(
         f"{'Not as it should be' if verdict.faults else 'All as it should be'}: {files} files recounted.\n"
     )

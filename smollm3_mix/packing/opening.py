@@ -134,15 +134,16 @@ def _written(folder: Path, split: str) -> tuple[Recipe, str]:
     written = read(folder / layout.RECIPE)
     if form == "by-source":
         return written, split
-    files = f"{layout.DATA}/{split}-*.parquet"
-    names = [path.name for path in folder.glob(files)]
-    if not names:
-        raise OutputError(f"{folder} has no {files}. It has these: {', '.join(_splits(folder))}.")
+    names = layout.data_files(folder / layout.DATA)
+    files = tuple(f"{layout.DATA}/{each}" for each in layout.patterns(split, names))
+    if not files:
+        splits = sorted({layout.base(name).split("-")[0] for name in names})
+        raise OutputError(f"{folder} has no {layout.DATA}/{split}-*.parquet. It has these: {', '.join(splits)}.")
     source = Source(
         id=written.name,
         weight=1.0,
         name=folder.resolve().name,
-        data_files=(files,),
+        data_files=files,
         content="records",
         clean=Cleaning("none"),
     )
@@ -150,12 +151,8 @@ def _written(folder: Path, split: str) -> tuple[Recipe, str]:
         sources=(source,),
         file=str(folder),
         folder=str(folder.resolve().parent),
-        lanes=max(int(name.split("-")[1]) for name in names) + 1,
+        lanes=max(int(n.split("-")[1]) for name in names if (n := layout.base(name)).startswith(f"{split}-")) + 1,
         shuffle="none",
         dedup=Dedup(exact=False),
         on_exhausted="stop",
     ), "train"
-
-
-def _splits(folder: Path) -> list[str]:
-    return sorted({path.name.split("-")[0] for path in (folder / layout.DATA).iterdir()})

@@ -12,9 +12,6 @@ from smollm3_mix.publish.outlet import Outlet
 from smollm3_mix.recipe import read
 from smollm3_mix.write import layout
 
-FOLDER_FILES = 10_000
-"""Most files in a folder of a repository (hub/repositories-recommendations)."""
-
 
 def push(
     folder: str | os.PathLike[str],
@@ -82,8 +79,3 @@ def _check_whole(place: Path, files: Mapping[str, int]) -> None:
                 f"{path} {'has another size' if path.exists() else 'is missing'}: {layout.TALLY} says {size:,} bytes. "
                 f"Run `smollm3-mix verify {place}`."
             )
-    if len(files) > FOLDER_FILES:
-        raise OutputError(
-            f"{place} has {len(files):,} data files, and a folder on the Hub should have {FOLDER_FILES:,} at most. "
-            "Write it again with a larger --part-bytes, or push smaller mixes."
-        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import posixpath
 import re
 from collections.abc import Sequence
 from typing import NamedTuple, overload
@@ -143,7 +144,8 @@ def _stored(this: _This, lanes: int) -> tuple[tuple[Part, ...], ...]:
     for number, file in enumerate(this.resolved.files):
         name = _NAMED.search(file.path)
         lane = int(name[1]) if name else 0
-        dealt[lane % lanes].append((lane, file.path, Part(number, 0, file.size)))
+        named = posixpath.basename(file.path)  # of a large mix, the later parts of a lane are in folders
+        dealt[lane % lanes].append((lane, named, Part(number, 0, file.size)))
     return tuple(tuple(part for _, _, part in sorted(mine)) for mine in dealt)
 
 

@@ -14,6 +14,7 @@ from smollm3_mix.report import bars, drops_in_words, markdown, rows, shares_tabl
 from smollm3_mix.schema import RECORD
 from smollm3_mix.sources.commits import COMMIT
 from smollm3_mix.tally import Tally
+from smollm3_mix.write.layout import patterns
 from smollm3_mix.write.licences import licence
 
 _SIZES = (
@@ -122,9 +123,9 @@ def metadata(recipe: Recipe, summary: Mapping[str, Any], home: Home) -> dict[str
             {
                 "config_name": home.config,
                 "data_files": [
-                    {"split": split, "path": f"{home.folder}data/{split}-*.parquet"}
+                    {"split": split, "path": _one_or_all([f"{home.folder}data/{each}" for each in found])}
                     for split in splits
-                    if splits[split]
+                    if (found := patterns(split, summary["files"]))
                 ],
             }
         ],
@@ -143,6 +144,11 @@ def metadata(recipe: Recipe, summary: Mapping[str, Any], home: Home) -> dict[str
         ],
     }
     return {key: value for key, value in whole.items() if value}
+
+
+def _one_or_all(values: list[str]) -> str | list[str]:
+    """A list, or its one value, as the Hub's pages write it."""
+    return values[0] if len(values) == 1 else values
 
 
 def _given(summary: Mapping[str, Any], source: str) -> int:

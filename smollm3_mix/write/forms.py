@@ -60,7 +60,7 @@ class Form(Protocol):
         """Whether documents that were accepted and not given are written too, at the lane's end."""
 
     def open(self, folder: Path, name: str) -> Part:
-        """A new part named `train-00000-00000` below the data folder."""
+        """A new part named `train-00000-00000` in the data folder, or, of tables, in one below it."""
 
 
 class Table:
@@ -90,7 +90,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Tables:
-    """Parquet that `load_dataset` opens: data/{name}.parquet."""
+    """Parquet that `load_dataset` opens: data/{name}.parquet, or in a folder below (`layout.shelf`)."""
 
     waiting: bool = False
 

@@ -6,14 +6,15 @@ While it is written, everything is in `.writing`, which `load_dataset` passes ov
     recipe.yaml   the recipe, every source pinned to the revision that was read
     exclude.txt   what the recipe excludes, where it does
     tally.json    counts by source and split, and the files
-    data/         {split}-{lane}-{part}.parquet, or the files of another form (`write.forms`)
+    data/         {split}-{lane}-{part}.parquet, or the files of another form (`write.forms`); of a large mix the later
+                  ones in folders, data/00001/ and on (`shelf`)
 """
 
 import json
 import os
 import shutil
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,40 @@ LIST = "exclude.txt"
 
 RESULT = (DATA, RECIPE, TALLY, CARD)
 """What a finished mix consists of, in the order in which it is moved into place."""
+
+
+SHELF = 4_500
+"""Most files of a split in one folder: with two splits and the folders beside them below the 10,000 entries that a
+folder of the Hub should have (hub/repositories-recommendations)."""
+
+
+def shelf(lane: int, part: int, lanes: int) -> str:
+    """Folder below `data` of a lane's part, with a slash behind it; empty for the first SHELF files of a split.
+
+    The files of a split are numbered part by part, lane by lane within: so where one lies depends on nothing that is
+    known only when a mix is whole, and whoever writes a lane writes it to the same place.
+
+    >>> shelf(7, 0, 16), shelf(7, 281, 16)
+    ('', '00001/')
+    """
+    number = (part * lanes + lane) // SHELF
+    return f"{number:05d}/" if number else ""
+
+
+def data_files(data: Path) -> list[str]:
+    """Paths below `data` of all its files, in order of folders, then names."""
+    return sorted(path.relative_to(data).as_posix() for path in data.rglob("*") if path.is_file())
+
+
+def patterns(split: str, names: Iterable[str]) -> list[str]:
+    """Globs below `data` that find the files of a split among these, and no others; none where it has no files."""
+    folders = dict.fromkeys("/" in name for name in sorted(names) if base(name).startswith(f"{split}-"))
+    return [f"*/{split}-*.parquet" if deep else f"{split}-*.parquet" for deep in sorted(folders)]
+
+
+def base(name: str) -> str:
+    """`train-00003-00012.parquet`: a data file's name without its folder."""
+    return name.rsplit("/", 1)[-1]
 
 
 def label(split: str, lane: int) -> str:

@@ -20,8 +20,8 @@ from smollm3_mix.mix import Mix
 from smollm3_mix.mix.saved import LaneLike
 from smollm3_mix.tally import Tally
 from smollm3_mix.write.dropped import FOLDER, Parts
-from smollm3_mix.write.forms import Form, Opened
-from smollm3_mix.write.layout import DATA, label, replace, replace_json
+from smollm3_mix.write.forms import Form, Opened, Tables
+from smollm3_mix.write.layout import DATA, label, replace, replace_json, shelf
 
 GROUP_BYTES = 16 << 20
 GROUP_ROWS = 16_384
@@ -158,7 +158,10 @@ def _write_part(job: LaneJob, part: int, groups: _Groups, after_group: Callable[
     if first is None:
         return False
     size = 0
-    with Opened(job.form.open(Path(job.work) / DATA, f"{job.label}-{part:05d}")) as opened:
+    folder = Path(job.work) / DATA
+    if isinstance(job.form, Tables):
+        folder /= shelf(job.lane, part, job.mix.num_lanes)
+    with Opened(job.form.open(folder, f"{job.label}-{part:05d}")) as opened:
         for table, text_bytes in _with(first, groups):
             opened.add(table)
             size += text_bytes

@@ -363,8 +363,7 @@ def commit(  # noqa: PLR0917 - called by `write_all` and `finish` only
 ) -> None:
     """Write card, recipe and tally, then move everything into place; opens nothing but the work folder."""
     data = folder / layout.DATA if (folder / layout.DATA).exists() else work / layout.DATA
-    found = sorted(path for path in data.rglob("*") if path.is_file())
-    files = {path.relative_to(data).as_posix(): path.stat().st_size for path in found}
+    files = {name: (data / name).stat().st_size for name in layout.data_files(data)}
     files = dict(sorted((files | noted(work, None if outlet is None else outlet.name)).items()))
     summary: dict[str, Any] = {
         "name": plan.recipe.name,

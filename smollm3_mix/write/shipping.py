@@ -100,8 +100,9 @@ class Shipping:
         paths = whole_parts(self._work)
         if not paths:
             return False
-        self._outlet.send({path.name: path for path in paths})
-        self.shipped |= {path.name: path.stat().st_size for path in paths}
+        named = {path.relative_to(self._work / layout.DATA).as_posix(): path for path in paths}
+        self._outlet.send(named)
+        self.shipped |= {name: path.stat().st_size for name, path in named.items()}
         layout.replace_json(self._work / NOTE, {"to": self._outlet.name, "parts": self.shipped})
         for path in paths:
             path.unlink()
@@ -131,7 +132,7 @@ def whole_parts(work: Path) -> list[Path]:
     found = []
     for state in work.glob("*-[0-9][0-9][0-9][0-9][0-9].json"):
         count = json.loads(state.read_bytes())["parts"]
-        parts = (work / layout.DATA).glob(f"{state.stem}-*.parquet")
+        parts = (work / layout.DATA).rglob(f"{state.stem}-*.parquet")
         found += [path for path in parts if int(path.stem.rsplit("-", 1)[1]) < count]
     return sorted(found)
 
@@ -139,6 +140,6 @@ def whole_parts(work: Path) -> list[Path]:
 def wait_for_room(work: Path, most: int, check: Callable[[], None]) -> None:
     """Nothing, once fewer than `most` whole parts wait; `check` may raise meanwhile."""
     check()
-    while len(list((work / layout.DATA).glob("*.parquet"))) >= most:
+    while len(list((work / layout.DATA).rglob("*.parquet"))) >= most:
         check()
         time.sleep(_POLL)

@@ -1,0 +1,146 @@
+"""Mixes of more files than a folder of the Hub should have: where they lie, and that nobody minds."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+
+import pytest
+from datasets import load_dataset
+from doors import ROOT, run
+from hypothesis import given
+from hypothesis import strategies as st
+from small_tokenizer import save
+from test_publish import LOAD, OPEN, environment
+
+from smollm3_mix.packing import packed
+from smollm3_mix.publish import Outlet, push
+from smollm3_mix.recipe import read
+from smollm3_mix.verify import verify
+from smollm3_mix.write import layout, parts, write
+
+pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # of huggingface_hub, to its client
+
+FEW = 5
+"""Files of a split in a folder, in these tests."""
+
+
+@pytest.fixture(autouse=True)
+def _small(monkeypatch):
+    monkeypatch.setattr(parts, "GROUP_ROWS", 12)
+    monkeypatch.setattr(layout, "SHELF", FEW)
+
+
+def many(recipe_file):
+    """A recipe whose mix has about 30 files of train in 2 lanes, and more than FEW of validation."""
+    return read(recipe_file("many", OPEN, holdout={"fraction": 0.25}, weigh_by="bytes"))
+
+
+@pytest.fixture
+def whole(recipe_file, tmp_path):
+    recipe = many(recipe_file)
+    write(recipe, tmp_path / "whole", part_bytes=1)
+    return recipe, tmp_path / "whole"
+
+
+def tree(folder):
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+@given(lanes=st.integers(1, 40), deep=st.integers(1, 40))
+def test_no_folder_has_more_files_than_are_meant(lanes, deep):
+    counts = Counter(layout.shelf(lane, part, lanes) for part in range(deep) for lane in range(lanes))
+    assert max(counts.values()) <= layout.SHELF
+    assert len(counts) == -(-lanes * deep // layout.SHELF)  # and none is opened before the last is full
+
+
+def test_folders_hold_few_files_and_the_first_ones_lie_where_they_always_did(whole):
+    _, folder = whole
+    names = layout.data_files(folder / "data")
+    for split in ("train", "validation"):
+        mine = [name for name in names if layout.base(name).startswith(split)]
+        counts = Counter(name.rpartition("/")[0] for name in mine)
+        assert len(counts) > 1
+        assert max(counts.values()) <= FEW
+        assert counts[""] == FEW
+    assert "train-00000-00000.parquet" in names
+    assert "00001/train-00001-00002.parquet" in names  # the sixth of two lanes, counted part by part
+
+
+def test_every_split_loads_and_all_is_recounted(whole):
+    _, folder = whole
+    assert verify(folder).faults == []
+    tally = json.loads((folder / "tally.json").read_bytes())
+    for split, counts in tally["splits"].items():
+        rows = load_dataset(str(folder), split=split, streaming=True)
+        assert Counter(row["source"] for row in rows) == {
+            source: own["given"] for source, own in counts["sources"].items() if own["given"]
+        }
+    missing = folder / "data" / "00001" / "train-00001-00002.parquet"
+    missing.rename(folder / "data" / "train-00001-00002.parquet")
+    size = tally["files"]["00001/train-00001-00002.parquet"]
+    assert verify(folder).faults[:2] == [
+        f"data/00001/train-00001-00002.parquet is missing; tally.json says {size:,} bytes",
+        "data/train-00001-00002.parquet is not in tally.json",
+    ]
+
+
+def test_it_is_pushed_and_loads_without_the_package(hub, api, whole, tmp_path, monkeypatch):
+    _, folder = whole
+    push(folder, "org/many", api=api)
+    here = {f"many/{name}": content for name, content in tree(folder).items()}
+    there = hub.repos["org/many"].tree()
+    assert {name: body for name, body in there.items() if name.startswith("many/")} == here
+    for key, value in environment(hub).items():
+        monkeypatch.setenv(key, value)
+    count = json.loads((folder / "tally.json").read_bytes())["splits"]["train"]["total"]["given"]
+    assert run(LOAD, tmp_path, hub.endpoint, repository="org/many") == {"many": [count, True, ["a", "b", "c"]]}
+
+
+def test_pushed_while_it_is_written_it_is_the_same(hub, api, whole, tmp_path):
+    recipe, folder = whole
+    tallies = write(recipe, tmp_path / "sent", part_bytes=1, outlet=Outlet(recipe, "org/sent", api=api))
+    push(folder, "org/pushed", api=api)
+    sent, pushed = hub.repos["org/sent"].tree(), hub.repos["org/pushed"].tree()
+    assert sent.pop("README.md") == pushed.pop("README.md").replace(b"org/pushed", b"org/sent").replace(
+        b"# pushed", b"# sent"
+    )
+    assert sent == pushed
+    assert layout.data_files(tmp_path / "sent" / "data") == []
+    assert write(recipe, tmp_path / "sent", part_bytes=1, outlet=Outlet(recipe, "org/sent", api=api)) == tallies
+
+
+CODE = """
+import os, signal, sys
+from smollm3_mix.write import layout, parts, write
+parts.GROUP_ROWS, layout.SHELF = 12, 5
+saved = parts._save
+def save(job, lane, groups, part, **rest):
+    saved(job, lane, groups, part, **rest)
+    if part == 7:
+        os.kill(os.getpid(), signal.SIGKILL)
+parts._save = save
+write(sys.argv[1], sys.argv[2], part_bytes=1)
+"""
+
+
+def test_killed_among_folders_it_goes_on(recipe_file, whole, tmp_path):
+    recipe, folder = whole
+    asked = [sys.executable, "-c", CODE, str(recipe.file), str(tmp_path / "torn")]
+    killed = subprocess.run(asked, env=os.environ | {"PYTHONPATH": str(ROOT)}, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert (tmp_path / "torn/.writing/data/00002").is_dir()
+    write(recipe, tmp_path / "torn", part_bytes=1)
+    assert tree(tmp_path / "torn") == tree(folder)
+
+
+def test_it_is_packed_in_its_order(whole, tmp_path):
+    pytest.importorskip("tokenizers", reason="packs with a tokenizer of its own: pip install tokenizers")
+    recipe, folder = whole
+    options = {"tokenizer": save(tmp_path / "tokenizer.json"), "sequence_length": 64}
+    for split in ("train", "validation"):
+        live = list(packed(recipe, split=split, **options).mix.stream())
+        stored = list(packed(folder, split=split, **options).mix.stream())
+        assert [record["id"] for record in stored] == [record["id"] for record in live]
