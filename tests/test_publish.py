@@ -16,7 +16,9 @@ from smollm3_mix.write.licences import licence
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # of huggingface_hub, to its client
 
-OPEN = {key: {"license": "CC0-1.0", "kind": {"type": "prose", "language": "en"}} for key in "abc"}
+OPEN = {
+    key: {"name": f"sources/{key}", "license": "CC0-1.0", "kind": {"type": "prose", "language": "en"}} for key in "abc"
+}
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from smollm3_mix.recipe import read
 from smollm3_mix.write import parts, shipping, write
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # of huggingface_hub, to its client
-OPEN = {key: {"license": "CC0-1.0"} for key in "abc"}
+OPEN = {key: {"name": f"sources/{key}", "license": "CC0-1.0"} for key in "abc"}
 
 
 @pytest.fixture(autouse=True)
@@ -69,7 +69,7 @@ def test_a_hub_that_fails_ends_the_write_and_it_goes_on(hub, api, recipe_file, t
     asked = {"part_bytes": 1, "processes": processes}
     outlet = Outlet(recipe, "org/mix", api=api)
     faults = [500] * repository.TRIES
-    outlet.begin = lambda recipe, request: (Outlet.begin(outlet, recipe, request), hub.faults.extend(faults))
+    outlet.begin = lambda *of: (Outlet.begin(outlet, *of), hub.faults.extend(faults))
     with pytest.raises(OutputError, match="cannot write to org/mix"):
         write(recipe, tmp_path / "a", outlet=outlet, **asked)
     hub.faults.clear()

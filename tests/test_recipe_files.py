@@ -71,10 +71,10 @@ def test_a_folder_is_not_a_recipe(tmp_path):
 
 
 def test_a_local_path_is_tried_beside_the_recipe_and_then_here(tmp_path, monkeypatch):
-    for place in ("recipes/beside", "here", "recipes/both", "both"):
+    for place in ("recipes/beside", "here", "recipes/both", "both", "far"):
         (tmp_path / place).mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
-    names = ["beside", "here", "both", "org/hub", str(tmp_path / "here")]
+    names = ["beside", "here", "both", "org/hub", str(tmp_path / "far")]
     entries = "".join(f"  - {{name: {name!r}, weight: 1}}\n" for name in names)
     Path("recipes/mine.yaml").write_text(f"datasets:\n{entries}  - {{id: gone, weight: 1, unavailable: Gone.}}\n")
     recipe = read("recipes/mine.yaml")
@@ -83,9 +83,10 @@ def test_a_local_path_is_tried_beside_the_recipe_and_then_here(tmp_path, monkeyp
         Path("here"),
         tmp_path / "recipes/both",
         None,
-        tmp_path / "here",
+        tmp_path / "far",
         None,
     ]
+    assert recipe.sources[4].id == "far"  # its last folder: where it lies is nobody's business
     assert [source.name for source in recipe.sources][:3] == ["beside", "here", "both"]
 
 

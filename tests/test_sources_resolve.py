@@ -52,9 +52,9 @@ def folder(tmp_path: Path) -> Path:
 
 def test_a_folder_with_configs_and_splits(folder: Path) -> None:
     plan = one(folder, config="en")
-    assert [file.path for file in plan.resolved["s"].files] == [f"{folder}/en/train-{n}.parquet" for n in (0, 1)]
+    assert [file.path for file in plan.resolved["s"].files] == ["web/en/train-0.parquet", "web/en/train-1.parquet"]
     assert [file.path for file in one(folder, config="en", split="test").resolved["s"].files] == [
-        f"{folder}/en/test-0.parquet"
+        "web/en/test-0.parquet"
     ]
     assert plan.resolved["s"].format == "parquet"
     assert plan.resolved["s"].bytes == sum((folder / f"en/train-{n}.parquet").stat().st_size for n in (0, 1))
@@ -64,9 +64,9 @@ def test_a_folder_with_configs_and_splits(folder: Path) -> None:
 
 
 def test_data_dir_and_data_files(folder: Path) -> None:
-    assert [f.path for f in one(folder, data_dir="fr").resolved["s"].files] == [f"{folder}/fr/train-0.parquet"]
+    assert [f.path for f in one(folder, data_dir="fr").resolved["s"].files] == ["web/fr/train-0.parquet"]
     found = one(folder, data_files=("en/test*", "fr/*")).resolved["s"].files
-    assert [file.path for file in found] == [f"{folder}/en/test-0.parquet", f"{folder}/fr/train-0.parquet"]
+    assert [file.path for file in found] == ["web/en/test-0.parquet", "web/fr/train-0.parquet"]
 
 
 def test_relative_names_are_told_as_written(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,24 +79,29 @@ def test_relative_names_are_told_as_written(folder: Path, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize(
-    ("name", "shown"),
+    ("name", "shown", "absolute"),
     [
-        ("d/a.jsonl", ["d/a.jsonl"]),
-        ("d/*.jsonl*", ["d/a.jsonl", "d/b.jsonl.gz"]),
-        ("**/a.jsonl", ["d/a.jsonl"]),
-        ("*/*.jsonl", ["d/a.jsonl"]),
-        ("d/t.tsv", ["d/t.tsv"]),
+        ("d/a.jsonl", ["d/a.jsonl"], ["a.jsonl"]),
+        ("d/*.jsonl*", ["d/a.jsonl", "d/b.jsonl.gz"], ["d/a.jsonl", "d/b.jsonl.gz"]),
+        ("**/a.jsonl", ["d/a.jsonl"], ["home/d/a.jsonl"]),
+        ("*/*.jsonl", ["d/a.jsonl"], ["home/d/a.jsonl"]),
+        ("d/t.tsv", ["d/t.tsv"], ["t.tsv"]),
     ],
 )
-def test_files_and_globs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, shown: list[str]) -> None:
+def test_files_and_globs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, shown: list[str], absolute: list[str]
+) -> None:
+    """An absolute path is told from its last folder on, so that records are the same on every machine."""
+    tmp_path /= "home"
+    tmp_path.mkdir()
     (tmp_path / "d").mkdir()
     write(tmp_path / "d/a.jsonl", [{"text": "a"}])
     write(tmp_path / "d/b.jsonl.gz", [{"text": "b"}])
     (tmp_path / "d/t.tsv").write_text("n\ttext\n1\ta\n")
     monkeypatch.chdir(tmp_path)
-    for place, prefix in ((name, ""), (f"{tmp_path}/{name}", f"{tmp_path}/")):
+    for place, expected in ((name, shown), (f"{tmp_path}/{name}", absolute)):
         found = one(place).resolved["s"]
-        assert [file.path for file in found.files] == [prefix + path for path in shown]
+        assert [file.path for file in found.files] == expected
         read = rows(blocks(Reader(source(), found, deal(found, 1, 0, False)[0], Block())))
         assert [text for _, _, text, _ in read] == ["a", "b"][: len(shown)]
 

@@ -14,6 +14,7 @@ from smollm3_mix import __version__
 from smollm3_mix.errors import RecipeError
 from smollm3_mix.recipe import Recipe, Source, read, stage_files
 from smollm3_mix.recipe.scope import digest
+from smollm3_mix.recipe.shown import EMBEDDED
 from smollm3_mix.register import EXTENSION
 from smollm3_mix.sources import local
 from smollm3_mix.sources.evaluations import sources_of
@@ -159,7 +160,7 @@ def recipe_name(recipe: str | os.PathLike[str] | Recipe) -> str:
 
 def local_files(recipe: Recipe, source: Source) -> Iterator[tuple[str, int, int]]:
     """Path, bytes and time of change (ns) of each file of a local source; none of any other."""
-    place = None if (source.name or "").startswith(local.EMBEDDED) else local.place(recipe, source)
+    place = None if (source.name or "").startswith(EMBEDDED) else local.place(recipe, source)
     if place is not None:
         for path in sorted(place.root.rglob("*")) if place.files is None else place.files:
             if path.is_file():

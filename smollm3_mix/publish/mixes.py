@@ -65,7 +65,7 @@ def push(
         public_despite=public_despite,
         api=api,
     )
-    outlet.begin((place / layout.RECIPE).read_bytes(), summary["request"])
+    outlet.begin(recipe, (place / layout.RECIPE).read_bytes(), summary["request"])
     outlet.send({name: place / layout.DATA / name for name in summary["files"]})
     outlet.finish(recipe, summary, layout.beside(place))
     return outlet.url

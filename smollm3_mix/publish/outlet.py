@@ -1,6 +1,7 @@
 """Where a mix goes on the Hub: at once, or part by part while it is written."""
 
-from collections.abc import Collection, Mapping
+import logging
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,12 @@ from huggingface_hub import HfApi
 from smollm3_mix.publish.access import make_ready
 from smollm3_mix.publish.repository import Repository
 from smollm3_mix.publish.target import Target
-from smollm3_mix.recipe import Recipe
+from smollm3_mix.recipe import Recipe, Source
+from smollm3_mix.recipe.places import is_local, published, without_paths
+from smollm3_mix.write import layout
+from smollm3_mix.write.card import card
+
+log = logging.getLogger("smollm3_mix")
 
 
 class Outlet:
@@ -52,14 +58,33 @@ class Outlet:
         """Page of the repository."""
         return self._target.repository.url
 
-    def begin(self, recipe: bytes, request: Mapping[str, Any]) -> None:
-        """Nothing; the config is this recipe's, and its recipe is there."""
-        self._target.claim(recipe, request, replace=self._replace)
+    def begin(self, recipe: Recipe, file: bytes, request: Mapping[str, Any]) -> None:
+        """Nothing; the config is this recipe's, and its recipe is there: its file, unless that names paths of here."""
+        public = published(recipe)
+        if local := [source for source in recipe.active if is_local(source)]:
+            log.warning("%s", _only_here(local, self._target.repository.name))
+        self._target.claim(file if public is recipe else public.to_yaml().encode(), request, replace=self._replace)
 
     def send(self, files: Mapping[str, Path]) -> None:
         """Nothing; the parts are in the repository."""
         self._target.send(files)
 
     def finish(self, recipe: Recipe, summary: Mapping[str, Any], rest: list[Path]) -> None:
-        """Nothing; card and tally are in the repository."""
-        self._target.finish(recipe, summary, rest)
+        """Nothing; card and tally are in the repository, with no path of this machine in them."""
+        content: dict[str, Path | bytes] = {path.name: path for path in rest}
+        public = published(recipe)
+        if public is not recipe:
+            summary = {**summary, "skipped": {id_: without_paths(why) for id_, why in summary["skipped"].items()}}
+            content |= {layout.TALLY: layout.as_json(summary), layout.CARD: card(public, summary).encode()}
+        self._target.finish(public, summary, content)
+
+
+def _only_here(local: Sequence[Source], repository: str) -> str:
+    """What a user should know who pushes texts of their own files."""
+    named = [source.id + (f" ({source.name})" if source.id != source.name else "") for source in local[:5]]
+    more = f" and {len(local) - 5} more" if len(local) > 5 else ""
+    one = len(local) == 1
+    return (
+        f"{', '.join(named)}{more} {'is' if one else 'are'} read from files of this machine. {repository} gets the "
+        "texts that were mixed, and no folder above them; nobody without these files can write the mix again."
+    )

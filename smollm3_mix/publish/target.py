@@ -11,7 +11,7 @@ So a reader sees a mix when it is whole, and a push that was cut off is known by
 import json
 import logging
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -130,8 +130,13 @@ class Target:
             )
             log.info("%d of %d files are in %s", done, len(files), self.repository.name)
 
-    def finish(self, recipe: Recipe, summary: Mapping[str, Any], rest: Iterable[Path]) -> None:
+    def finish(self, recipe: Recipe, summary: Mapping[str, Any], rest: Mapping[str, Path | bytes]) -> None:
         """Nothing; the card names the config, and nothing else than the mix is in its folder.
+
+        Args:
+            recipe: of the mix.
+            summary: its tally.
+            rest: what lies beside its data and recipe, by name.
 
         Raises:
             OutputError: files are missing, or others push to the repository all the time.
@@ -145,7 +150,7 @@ class Target:
                     f"{self.repository.name} lost {self.data}{lost[0]} while the mix was pushed. "
                     "Run the same command again."
                 )
-            content: dict[str, Path | bytes] = {f"{self.config}/{path.name}": path for path in rest}
+            content: dict[str, Path | bytes] = {f"{self.config}/{name}": each for name, each in rest.items()}
             extra = sorted(set(there) - set(content) - {self.data + name for name in summary["files"]})
             extra.remove(f"{self.config}/{layout.RECIPE}")
             home = Home(self.repository.name, self.config, f"{self.config}/", ask=True)

@@ -86,7 +86,8 @@ class Source:
     """One named origin of text.
 
     Attributes:
-        id: the record's `source`; unique in a recipe. Default in a file: name[/config].
+        id: the record's `source`; unique in a recipe. Default in a file: name[/config], with an absolute path
+            from its last folder on.
         weight: as written; ≥ 0. With 0 it is not read.
         name: Hub repository or local path, as written (`Recipe.path` finds the latter); None only if unavailable.
         config, data_dir, data_files, revision, split: as `datasets.load_dataset` has them.

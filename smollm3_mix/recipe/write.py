@@ -8,6 +8,7 @@ from smollm3_mix.clean import Cleaning
 from smollm3_mix.judge import Judge
 from smollm3_mix.recipe.curriculum import Curriculum
 from smollm3_mix.recipe.model import Recipe, Source
+from smollm3_mix.recipe.shown import shown
 from smollm3_mix.recipe.syntax import Block, dump
 from smollm3_mix.recipe.values import plain
 
@@ -17,8 +18,8 @@ _TOP_WHERE_USED = ("exclude", "decontaminate")
 
 
 def default_id(name: str, config: str | None) -> str:
-    """The id of a source that names none: name[/config]."""
-    return f"{name}/{config}" if config is not None else name
+    """The id of a source that names none: name[/config], an absolute path from its last folder on."""
+    return f"{shown(name)}/{config}" if config is not None else shown(name)
 
 
 def to_dict(recipe: Recipe) -> dict[str, Any]:

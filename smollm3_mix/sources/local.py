@@ -11,13 +11,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from smollm3_mix.recipe.shown import EMBEDDED, shown
 from smollm3_mix.sources.plan import Fault, File
 
 if TYPE_CHECKING:
     from smollm3_mix.recipe import Recipe, Source
-
-EMBEDDED = ("python:", "demo:")
-"""Names that begin so are sources every Python installation carries; see `sources.demo`."""
 
 FORMATS = {
     ".parquet": "parquet",
@@ -35,7 +33,8 @@ class Place(NamedTuple):
     """Where a local source is.
 
     Attributes:
-        shown: how its root is named in records; empty for where the program runs.
+        shown: how its root is named in records, as the recipe has it but for folders above an absolute path; empty for
+            where the program runs.
         root: folder (or the only file) that paths are told from.
         files: the files meant; None for a folder, which `datasets` reads.
     """
@@ -57,13 +56,13 @@ def place(recipe: Recipe, source: Source) -> Place | None:
         return Place(name, Path(materialise(name)).resolve(), None)
     found = recipe.path(source)
     if found is not None:
-        return Place(name.rstrip("/"), found.resolve(), [found.resolve()] if found.is_file() else None)
+        return Place(shown(name.rstrip("/")), found.resolve(), [found.resolve()] if found.is_file() else None)
     fixed = Path(*itertools.takewhile(lambda part: not glob.has_magic(part), Path(name).expanduser().parts))
     for folder in dict.fromkeys([recipe.folder, ""]) if glob.has_magic(name) else ():
         pattern = str(Path(folder) / Path(name).expanduser())
         paths = sorted(Path(path) for path in glob.glob(pattern, recursive=True))  # noqa: PTH207 - takes absolute ones
         if files := [path.resolve() for path in paths if path.is_file()]:
-            return Place("" if fixed == Path() else fixed.as_posix(), (Path(folder) / fixed).resolve(), files)
+            return Place("" if fixed == Path() else shown(fixed.as_posix()), (Path(folder) / fixed).resolve(), files)
     return None
 
 
@@ -87,22 +86,38 @@ def form(paths: Sequence[Path]) -> tuple[str, str]:
     return next(iter(found))
 
 
-def files(shown: str, paths: Sequence[Path], root: Path) -> tuple[File, ...]:
-    """The shards at some paths, shown as `<shown>/<path below root>`.
+def files(named: str, paths: Sequence[Path], root: Path, patterns: Sequence[str] | None = None) -> tuple[File, ...]:
+    """The shards at some paths, shown as `<named>/<path below root>`; what an absolute pattern finds is shown from the
+    pattern's last fixed folder on.
 
     Raises:
         Fault: one cannot be looked at.
     """
     found = []
+    fixed = [folder for pattern in patterns or () if (folder := _fixed(pattern)) is not None]
     for path in paths:
-        relative = Path(os.path.relpath(path, root)).as_posix()
+        above = next((folder for folder in fixed if path.resolve().is_relative_to(folder)), None)
+        name, relative = (named, os.path.relpath(path, root)) if above is None else _below(above, path)
         try:
             size = path.stat().st_size
         except OSError as error:
             raise Fault(f"{path} cannot be read: {error.strerror}") from error
-        path_shown = "/".join(part for part in (shown, relative) if part not in ("", "."))
+        path_shown = "/".join(part for part in (name, Path(relative).as_posix()) if part not in ("", "."))
         found.append(File(path_shown, str(path), size))
     return tuple(found)
+
+
+def _fixed(pattern: str) -> Path | None:
+    """The last folder that an absolute pattern names before anything is left open; None for a relative one."""
+    path = Path(pattern.removeprefix("file://")).expanduser()
+    if not path.is_absolute():
+        return None
+    folder = Path(*itertools.takewhile(lambda part: not glob.has_magic(part), path.parts))
+    return (folder.parent if folder == path else folder).resolve()
+
+
+def _below(folder: Path, path: Path) -> tuple[str, str]:
+    return folder.name, str(path.resolve().relative_to(folder))
 
 
 def revision(found: Sequence[File], shown: str) -> str:

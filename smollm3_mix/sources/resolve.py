@@ -150,7 +150,8 @@ def _listed(source: Source, listing: Listing, folder: local.Place | None, token:
     elif any("://" in path for path in paths):
         files = tuple(_elsewhere(path) for path in paths)
     else:
-        files = local.files(shown, [Path(path) for path in paths], folder.root if folder else Path().resolve())
+        root = folder.root if folder else Path().resolve()
+        files = local.files(shown, [Path(path) for path in paths], root, source.data_files)
     return Resolved(source.id, form, listing.commit or _pin(source, files, shown), files, delimiter)
 
 

@@ -10,6 +10,8 @@ from typing import Any
 import yaml
 
 from smollm3_mix.recipe import Recipe, Source
+from smollm3_mix.recipe.places import is_local
+from smollm3_mix.recipe.shown import shown
 from smollm3_mix.report import bars, drops_in_words, markdown, rows, shares_table
 from smollm3_mix.schema import RECORD
 from smollm3_mix.sources.commits import COMMIT
@@ -86,6 +88,7 @@ def card(recipe: Recipe, summary: Mapping[str, Any], home: Home = Home()) -> str
         missing="\n".join(_missing(recipe, train)) or "Nothing is missing.",
         sources=markdown(_origins(recipe, train), words=(0, 1, 2, 3)),
         deviations="\n".join(["Not quite what the official recipe names:", "", *deviations]) if deviations else "",
+        here=_only_here(recipe),
         command=f"smollm3-mix write {home.folder}recipe.yaml --output-dir DIR{_limits(summary['request'])}",
         fingerprint=summary["recipe"],
         version=summary["request"]["version"],
@@ -197,10 +200,19 @@ def _missing(recipe: Recipe, tally: Tally) -> list[str]:
 def _origins(recipe: Recipe, tally: Tally) -> list[list[str]]:
     table = [["source", "from", "revision", "licence", "passes"]]
     for source in recipe.active:
-        place = " ".join(part for part in (source.name, source.config, source.data_dir) if part)
+        place = " ".join(shown(part) for part in (source.name, source.config, source.data_dir) if part)
+        place += " (local files)" if is_local(source) else ""
         passes = tally.sources[source.id].passes
         table.append([source.id, place, source.revision or "", source.license or "not stated", str(passes)])
     return table
+
+
+def _only_here(recipe: Recipe) -> str:
+    """What stands in the way of whoever would rebuild the mix elsewhere; empty if nothing does."""
+    local = [f"`{source.id}`" for source in recipe.active if is_local(source)]
+    return (
+        f"It reads local files, which whoever rebuilds it needs as well: those of {', '.join(local)}." if local else ""
+    )
 
 
 def _limits(request: Mapping[str, Any]) -> str:

@@ -97,7 +97,12 @@ def replace(path: Path, content: bytes) -> None:
 
 def replace_json(path: Path, value: Any) -> None:
     """The file with this value as JSON, never seen half-written."""
-    replace(path, json.dumps(value, ensure_ascii=False, indent=1).encode())
+    replace(path, as_json(value))
+
+
+def as_json(value: Any) -> bytes:
+    """The content of a JSON file."""
+    return json.dumps(value, ensure_ascii=False, indent=1).encode()
 
 
 def beside(folder: Path) -> list[Path]:

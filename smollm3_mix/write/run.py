@@ -209,7 +209,8 @@ def _shipping(outlet: Outlet | None, mix: Mix, work: Path, request: Request) -> 
         return None
     if request.format != "parquet":
         raise OutputError(f"--push-to takes Parquet, not --format {request.format}. Write it, then upload the folder.")
-    outlet.begin(_beside(mix.plan.recipe).to_yaml().encode(), request.to_dict())
+    recipe = _beside(mix.plan.recipe)
+    outlet.begin(recipe, recipe.to_yaml().encode(), request.to_dict())
     shipping = Shipping(work, outlet)
     shipping.start()
     return shipping

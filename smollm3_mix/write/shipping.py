@@ -32,8 +32,8 @@ class Outlet(Protocol):
     def name(self) -> str:
         """What is noted of it; another name is another place."""
 
-    def begin(self, recipe: bytes, request: Mapping[str, Any]) -> None:
-        """Nothing; the place is made ready for this recipe file."""
+    def begin(self, recipe: Recipe, file: bytes, request: Mapping[str, Any]) -> None:
+        """Nothing; the place is made ready for this recipe, and holds it, as its file or without paths of here."""
 
     def send(self, files: Mapping[str, Path]) -> None:
         """Nothing; the files are there for good, and may be removed here."""

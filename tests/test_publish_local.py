@@ -1,0 +1,177 @@
+"""What a pushed mix says of sources that are files of this machine: no folder above them."""
+
+import json
+import logging
+import shutil
+
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from conftest import document, jsonl, parquet
+
+from smollm3_mix.publish import Outlet, push
+from smollm3_mix.recipe import read
+from smollm3_mix.recipe.places import without_paths
+from smollm3_mix.recipe.shown import shown
+from smollm3_mix.verify import verify
+from smollm3_mix.write import write
+
+pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # of huggingface_hub, to its client
+
+
+def at(home, **top):
+    """A recipe over files below `home`, all named by absolute paths, as a folder, a file, a glob and `data_files`."""
+    texts = {key: [document(key, number) for number in range(40)] for key in "abcde"}
+    sources = [
+        {"name": str(parquet(home / "web", texts["a"]))},
+        {"name": str(jsonl(home / "deep/code", texts["b"]).joinpath("all.jsonl").rename(home / "deep/code.jsonl"))},
+        {"name": str(jsonl(home / "notes/2024", texts["c"]).parent / "*/*.jsonl"), "id": "notes"},
+        {"name": "parquet", "data_files": str(parquet(home / "more", texts["d"]) / "*.parquet"), "id": "more"},
+        {"name": str(home / "gone"), "id": "gone"},
+    ]
+    recipe = {
+        "lanes": 2,
+        "on_exhausted": "stop",
+        "judge": {"min_chars": 1},
+        "decontaminate": str(jsonl(home / "ours", [document("e", 3), document("z", 60)]) / "all.jsonl"),
+        "datasets": [{**source, "weight": 1, "license": "CC0-1.0"} for source in sources],
+        **top,
+    }
+    (home / "mine.yaml").write_text(yaml.safe_dump(recipe, sort_keys=False), encoding="utf-8")
+    return home / "mine.yaml"
+
+
+def records(folder):
+    return [record for path in sorted((folder / "data").iterdir()) for record in pq.read_table(path).to_pylist()]
+
+
+@pytest.fixture
+def mix(tmp_path):
+    """A mix with local sources, one of which could not be read, written below `secret`."""
+    (tmp_path / "secret").mkdir()
+    write(at(tmp_path / "secret"), tmp_path / "mix", skip_unreadable=True)
+    return tmp_path / "mix"
+
+
+def test_records_are_the_same_wherever_the_files_lie(tmp_path, mix):
+    (tmp_path / "other").mkdir()
+    write(at(tmp_path / "other"), tmp_path / "again", skip_unreadable=True)
+    assert records(tmp_path / "again") == records(mix)
+    assert {record["file"] for record in records(mix)} == {
+        *("web/part-00.parquet", "web/part-01.parquet", "code.jsonl", "notes/2024/all.jsonl"),
+        *("more/part-00.parquet", "more/part-01.parquet"),
+    }
+    assert not any(str(tmp_path) in json.dumps(record) for record in records(mix))
+
+
+def test_here_the_recipe_of_the_mix_still_writes_it_again(tmp_path, mix):
+    write(mix / "recipe.yaml", tmp_path / "again")
+    assert records(tmp_path / "again") == records(mix)
+
+
+def leaks(hub, repository, secret):
+    """Files of a repository in which a word stands."""
+    return [path for path, content in hub.repos[repository].tree().items() if secret in content]
+
+
+def test_a_push_names_no_folder_of_this_machine(hub, api, mix, tmp_path, caplog):
+    with caplog.at_level(logging.WARNING, "smollm3_mix"):
+        push(mix, "org/mix", api=api)
+    assert leaks(hub, "org/mix", b"secret") == leaks(hub, "org/mix", str(tmp_path).encode()) == []
+    home = tmp_path / "secret"
+    assert caplog.messages[0] == (
+        f"web ({home}/web), code.jsonl ({home}/deep/code.jsonl), notes ({home}/notes/*/*.jsonl), more (parquet) "
+        "are read from files of this machine. org/mix gets the texts that were mixed, and no folder above them; nobody "
+        "without these files can write the mix again."
+    )
+    tree = hub.repos["org/mix"].tree()
+    recipe = yaml.safe_load(tree["mine/recipe.yaml"])
+    assert [source["name"] for source in recipe["datasets"]] == [
+        "web",
+        "code.jsonl",
+        "notes/*/*.jsonl",
+        "parquet",
+        "gone",
+    ]
+    assert recipe["datasets"][3]["data_files"] == ["more/*.parquet"]
+    assert recipe["decontaminate"]["texts"][0]["name"] == "all.jsonl"
+    assert json.loads(tree["mine/tally.json"])["skipped"]["gone"].startswith("no file or folder 'gone' is here")
+    for card in ("README.md", "mine/README.md"):
+        assert "(local files)" in tree[card].decode()
+        assert (
+            "It reads local files, which whoever rebuilds it needs as well: those of `web`, `code.jsonl`, `notes`, "
+            "`more`." in tree[card].decode()
+        )
+    before = len(hub.sent)
+    push(mix, "org/mix", api=api)  # the same again is still known as the same
+    assert (len(hub.sent), hub.repos["org/mix"].tree()) == (before, tree)
+
+
+def test_the_downloaded_folder_is_a_written_mix(hub, api, mix, tmp_path, monkeypatch):
+    push(mix, "org/mix", api=api)
+    for path, content in hub.repos["org/mix"].tree().items():
+        (tmp_path / "down" / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "down" / path).write_bytes(content)
+    verdict = verify(tmp_path / "down/mine")
+    assert verdict.faults == []
+    assert [row.source for row in verdict.table] == ["web", "code.jsonl", "notes", "more"]
+    home = tmp_path / "secret"  # beside the files of its sources, the recipe that was pushed writes the same records
+    shutil.copy(tmp_path / "down/mine/recipe.yaml", home)
+    shutil.copy(home / "deep/code.jsonl", home)
+    shutil.copy(home / "ours/all.jsonl", home)
+    monkeypatch.chdir(home)
+    write(home / "recipe.yaml", tmp_path / "again")
+    assert records(tmp_path / "again") == records(mix)
+
+
+def test_pushed_while_it_is_written_it_says_the_same(hub, api, mix, tmp_path):
+    file = tmp_path / "secret/mine.yaml"
+    outlet = Outlet(read(file), "org/sent", api=api)
+    write(file, tmp_path / "sent", skip_unreadable=True, outlet=outlet)
+    push(mix, "org/pushed", api=api)
+    sent, pushed = hub.repos["org/sent"].tree(), hub.repos["org/pushed"].tree()
+    assert sent.pop("README.md") == pushed.pop("README.md").replace(b"org/pushed", b"org/sent").replace(
+        b"# pushed", b"# sent"
+    )
+    assert sent == pushed
+    assert leaks(hub, "org/sent", b"secret") == []
+
+
+def test_the_demo_names_no_folder_of_this_machine(hub, api, tmp_path, caplog):
+    write("demo", tmp_path / "demo", max_tokens=60_000)
+    push(tmp_path / "demo", "org/demo", api=api)
+    text = json.dumps(records(tmp_path / "demo")[0] | {"text": ""})
+    assert not any(
+        record["file"].startswith("/") or record["id"].startswith("/") for record in records(tmp_path / "demo")
+    ), text
+    assert "files of this machine" not in caplog.text  # every Python has them
+    for path, content in hub.repos["org/demo"].tree().items():
+        if not path.endswith(".parquet"):
+            assert str(tmp_path).encode() not in content
+            assert b"(local files)" not in content
+
+
+@pytest.mark.parametrize(
+    "name, other",
+    [
+        ("owner/name", "owner/name"),
+        ("../web", "../web"),
+        ("/home/me/web/", "web"),
+        ("~/web", "web"),
+        ("C:\\me\\web", "web"),
+        ("file:///home/me/web/*.json", "web/*.json"),
+        ("https://example.org/a/b", "https://example.org/a/b"),
+        ("python:stdlib", "python:stdlib"),
+    ],
+)
+def test_names_as_others_read_them(name, other):
+    assert shown(name) == other
+
+
+def test_sentences_as_others_read_them():
+    said = (
+        "no data files in '/home/me/my web'; /home/me/x.jsonl cannot be read: see https://a.org/b/c, or ask owner/name"
+    )
+    assert without_paths(said) == (
+        "no data files in 'my web'; x.jsonl cannot be read: see https://a.org/b/c, or ask owner/name"
+    )
