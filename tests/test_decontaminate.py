@@ -257,7 +257,7 @@ def test_a_missing_evaluation_is_an_error_when_the_mix_is_opened(recipe_file: Ma
     first, *lines, last = str(error.value).splitlines()
     assert first == f"{path}: decontaminate: 2 of 2 sets of texts cannot be read"
     assert lines[0].startswith("  'questions.jsonl': no column 'text'")
-    assert lines[1].startswith(f"  '{tmp_path}/gone.jsonl': no file or folder")
+    assert lines[1].startswith(f"  'gone.jsonl': no file or folder '{tmp_path}/gone.jsonl' is here")
     assert last == "Mend these, or take them out of `decontaminate`."
 
 

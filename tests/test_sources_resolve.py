@@ -52,10 +52,8 @@ def folder(tmp_path: Path) -> Path:
 
 def test_a_folder_with_configs_and_splits(folder: Path) -> None:
     plan = one(folder, config="en")
-    assert [file.path for file in plan.resolved["s"].files] == ["web/en/train-0.parquet", "web/en/train-1.parquet"]
-    assert [file.path for file in one(folder, config="en", split="test").resolved["s"].files] == [
-        "web/en/test-0.parquet"
-    ]
+    assert [file.path for file in plan.resolved["s"].files] == ["s/en/train-0.parquet", "s/en/train-1.parquet"]
+    assert [file.path for file in one(folder, config="en", split="test").resolved["s"].files] == ["s/en/test-0.parquet"]
     assert plan.resolved["s"].format == "parquet"
     assert plan.resolved["s"].bytes == sum((folder / f"en/train-{n}.parquet").stat().st_size for n in (0, 1))
     assert plan.recipe.sources[0].revision == plan.resolved["s"].revision
@@ -64,9 +62,9 @@ def test_a_folder_with_configs_and_splits(folder: Path) -> None:
 
 
 def test_data_dir_and_data_files(folder: Path) -> None:
-    assert [f.path for f in one(folder, data_dir="fr").resolved["s"].files] == ["web/fr/train-0.parquet"]
+    assert [f.path for f in one(folder, data_dir="fr").resolved["s"].files] == ["s/fr/train-0.parquet"]
     found = one(folder, data_files=("en/test*", "fr/*")).resolved["s"].files
-    assert [file.path for file in found] == ["web/en/test-0.parquet", "web/fr/train-0.parquet"]
+    assert [file.path for file in found] == ["s/en/test-0.parquet", "s/fr/train-0.parquet"]
 
 
 def test_relative_names_are_told_as_written(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,17 +79,17 @@ def test_relative_names_are_told_as_written(folder: Path, monkeypatch: pytest.Mo
 @pytest.mark.parametrize(
     ("name", "shown", "absolute"),
     [
-        ("d/a.jsonl", ["d/a.jsonl"], ["a.jsonl"]),
-        ("d/*.jsonl*", ["d/a.jsonl", "d/b.jsonl.gz"], ["d/a.jsonl", "d/b.jsonl.gz"]),
-        ("**/a.jsonl", ["d/a.jsonl"], ["home/d/a.jsonl"]),
-        ("*/*.jsonl", ["d/a.jsonl"], ["home/d/a.jsonl"]),
-        ("d/t.tsv", ["d/t.tsv"], ["t.tsv"]),
+        ("d/a.jsonl", ["d/a.jsonl"], ["s/a.jsonl"]),
+        ("d/*.jsonl*", ["d/a.jsonl", "d/b.jsonl.gz"], ["s/a.jsonl", "s/b.jsonl.gz"]),
+        ("**/a.jsonl", ["d/a.jsonl"], ["s/d/a.jsonl"]),
+        ("*/*.jsonl", ["d/a.jsonl"], ["s/d/a.jsonl"]),
+        ("d/t.tsv", ["d/t.tsv"], ["s/t.tsv"]),
     ],
 )
 def test_files_and_globs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, shown: list[str], absolute: list[str]
 ) -> None:
-    """An absolute path is told from its last folder on, so that records are the same on every machine."""
+    """An absolute path is told by the source's id, so that records are the same on every machine."""
     tmp_path /= "home"
     tmp_path.mkdir()
     (tmp_path / "d").mkdir()

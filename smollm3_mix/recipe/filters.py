@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from smollm3_mix.exclude import digest, entries
-from smollm3_mix.recipe.shown import shown
+from smollm3_mix.recipe.shown import default_id
 from smollm3_mix.recipe.values import Faults, choice
 
 HUB = "hf://"
@@ -61,7 +61,7 @@ class Texts:
     @property
     def id(self) -> str:
         """What the set is called in records and messages: name[/config], an absolute path from its last folder on."""
-        return shown(self.name) if self.config is None else f"{shown(self.name)}/{self.config}"
+        return default_id(self.name, self.config)
 
 
 @dataclasses.dataclass(frozen=True)

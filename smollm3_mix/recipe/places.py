@@ -12,7 +12,7 @@ from smollm3_mix.recipe.counting import Counting
 from smollm3_mix.recipe.curriculum import Curriculum
 from smollm3_mix.recipe.filters import Decontaminate, Texts
 from smollm3_mix.recipe.model import Recipe, Source
-from smollm3_mix.recipe.shown import EMBEDDED, shown
+from smollm3_mix.recipe.shown import EMBEDDED, default_id, of_source, shown
 
 FILES = "files-"
 """How the revision begins that a source of plain files is pinned to."""
@@ -28,8 +28,20 @@ def is_local(source: Source) -> bool:
     return not any("://" in pattern for pattern in source.data_files or ())
 
 
+def public_name(source: Source) -> str:
+    """The source's name as records, cards and published recipes have it; empty where it has none."""
+    name = source.name or ""
+    return of_source(name, source.id, default_id(name, source.config))
+
+
+def public_patterns(source: Source) -> tuple[str, ...] | None:
+    """Its `data_files`, likewise: below the last folder that a pattern names before anything is left open."""
+    default = default_id(source.name or "", source.config)
+    return source.data_files and tuple(of_source(each, source.id, default, 1) for each in source.data_files)
+
+
 def published(recipe: Recipe) -> Recipe:
-    """The recipe with every path of this machine from its last folder on: the same object where it has none.
+    """The recipe with no folder of this machine above its paths: the same object where it names none.
 
     Pinned as it is, it mixes the same where those files are beside it. Its fingerprint is another one, since a path
     counts as it is written.
@@ -60,16 +72,11 @@ def without_paths(text: str) -> str:
 def _source(source: Source) -> Source:
     return dataclasses.replace(
         source,
-        name=source.name and shown(source.name),
-        data_files=_patterns(source.data_files),
+        name=source.name and public_name(source),
+        data_files=public_patterns(source),
         data_dir=source.data_dir and shown(source.data_dir),
         unavailable=source.unavailable and without_paths(source.unavailable),
     )
-
-
-def _patterns(patterns: tuple[str, ...] | None) -> tuple[str, ...] | None:
-    """As the files that a pattern finds are shown: below its last fixed folder."""
-    return None if patterns is None else tuple(shown(pattern, folders=1) for pattern in patterns)
 
 
 def _counting(tokens: str | Counting) -> str | Counting:
@@ -81,7 +88,8 @@ def _decontaminate(given: Decontaminate | None) -> Decontaminate | None:
 
 
 def _texts(texts: Texts) -> Texts:
-    return dataclasses.replace(texts, name=shown(texts.name), data_files=_patterns(texts.data_files))
+    patterns = texts.data_files and tuple(shown(pattern, folders=1) for pattern in texts.data_files)
+    return dataclasses.replace(texts, name=shown(texts.name), data_files=patterns)
 
 
 def _dedup(dedup: Dedup) -> Dedup:

@@ -15,10 +15,10 @@ from smollm3_mix.recipe.files import ENDING, UNWEIGHTED, find, shipped
 from smollm3_mix.recipe.filters import pinned
 from smollm3_mix.recipe.model import KEYS, Kind, Recipe, Source
 from smollm3_mix.recipe.old import LISTS, OLD_KEYS, settings
+from smollm3_mix.recipe.shown import default_id
 from smollm3_mix.recipe.staged import DESCRIPTIVE_TOP
 from smollm3_mix.recipe.syntax import load
 from smollm3_mix.recipe.values import BAD, Faults, Place, read_dataclass, read_value, show, unknown
-from smollm3_mix.recipe.write import default_id
 
 TOP_KEYS = ("datasets", *KEYS, "clean", "judge")
 

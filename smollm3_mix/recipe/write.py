@@ -8,18 +8,13 @@ from smollm3_mix.clean import Cleaning
 from smollm3_mix.judge import Judge
 from smollm3_mix.recipe.curriculum import Curriculum
 from smollm3_mix.recipe.model import Recipe, Source
-from smollm3_mix.recipe.shown import shown
+from smollm3_mix.recipe.shown import default_id
 from smollm3_mix.recipe.syntax import Block, dump
 from smollm3_mix.recipe.values import plain
 
 _TOP = ("description", "seed", "lanes", "weigh_by", "order", "block", "shuffle", "tokens")
 _TOP_AFTER_DEFAULTS = ("dedup", "holdout", "on_exhausted")
 _TOP_WHERE_USED = ("exclude", "decontaminate")
-
-
-def default_id(name: str, config: str | None) -> str:
-    """The id of a source that names none: name[/config], an absolute path from its last folder on."""
-    return f"{shown(name)}/{config}" if config is not None else shown(name)
 
 
 def to_dict(recipe: Recipe) -> dict[str, Any]:

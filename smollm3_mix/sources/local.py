@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from smollm3_mix.recipe.shown import EMBEDDED, shown
+from smollm3_mix.recipe.places import public_name, public_patterns
+from smollm3_mix.recipe.shown import EMBEDDED
 from smollm3_mix.sources.plan import Fault, File
 
 if TYPE_CHECKING:
@@ -33,8 +34,7 @@ class Place(NamedTuple):
     """Where a local source is.
 
     Attributes:
-        shown: how its root is named in records, as the recipe has it but for folders above an absolute path; empty for
-            where the program runs.
+        shown: how its root is named in records (`recipe.shown.of_source`); empty for where the program runs.
         root: folder (or the only file) that paths are told from.
         files: the files meant; None for a folder, which `datasets` reads.
     """
@@ -56,14 +56,21 @@ def place(recipe: Recipe, source: Source) -> Place | None:
         return Place(name, Path(materialise(name)).resolve(), None)
     found = recipe.path(source)
     if found is not None:
-        return Place(shown(name.rstrip("/")), found.resolve(), [found.resolve()] if found.is_file() else None)
-    fixed = Path(*itertools.takewhile(lambda part: not glob.has_magic(part), Path(name).expanduser().parts))
+        return Place(public_name(source).rstrip("/"), found.resolve(), [found.resolve()] if found.is_file() else None)
+    fixed = _begin(name)
     for folder in dict.fromkeys([recipe.folder, ""]) if glob.has_magic(name) else ():
         pattern = str(Path(folder) / Path(name).expanduser())
         paths = sorted(Path(path) for path in glob.glob(pattern, recursive=True))  # noqa: PTH207 - takes absolute ones
         if files := [path.resolve() for path in paths if path.is_file()]:
-            return Place("" if fixed == Path() else shown(fixed.as_posix()), (Path(folder) / fixed).resolve(), files)
+            named = _begin(public_name(source)).as_posix()
+            return Place("" if named == "." else named, (Path(folder) / fixed).resolve(), files)
     return None
+
+
+def _begin(pattern: str) -> Path:
+    """What a pattern names before anything is left open."""
+    parts = Path(pattern.removeprefix("file://")).expanduser().parts
+    return Path(*itertools.takewhile(lambda part: not glob.has_magic(part), parts))
 
 
 def form(paths: Sequence[Path]) -> tuple[str, str]:
@@ -86,38 +93,32 @@ def form(paths: Sequence[Path]) -> tuple[str, str]:
     return next(iter(found))
 
 
-def files(named: str, paths: Sequence[Path], root: Path, patterns: Sequence[str] | None = None) -> tuple[File, ...]:
-    """The shards at some paths, shown as `<named>/<path below root>`; what an absolute pattern finds is shown from the
-    pattern's last fixed folder on.
+def files(named: str, paths: Sequence[Path], root: Path, source: Source) -> tuple[File, ...]:
+    """The shards at some paths, shown as `<named>/<path below root>`, or as an absolute pattern of `data_files` is.
 
     Raises:
         Fault: one cannot be looked at.
     """
+    patterns = dict(zip(source.data_files or (), public_patterns(source) or (), strict=True))
+    places = [(_folder(each).resolve(), _folder(public)) for each, public in patterns.items() if each != public]
     found = []
-    fixed = [folder for pattern in patterns or () if (folder := _fixed(pattern)) is not None]
     for path in paths:
-        above = next((folder for folder in fixed if path.resolve().is_relative_to(folder)), None)
-        name, relative = (named, os.path.relpath(path, root)) if above is None else _below(above, path)
+        above = next(((there, name.as_posix()) for there, name in places if path.resolve().is_relative_to(there)), None)
+        where, below = above or (root, named)
+        relative = Path(os.path.relpath(path.resolve() if above else path, where)).as_posix()
         try:
             size = path.stat().st_size
         except OSError as error:
             raise Fault(f"{path} cannot be read: {error.strerror}") from error
-        path_shown = "/".join(part for part in (name, Path(relative).as_posix()) if part not in ("", "."))
+        path_shown = "/".join(part for part in (below, relative) if part not in ("", "."))
         found.append(File(path_shown, str(path), size))
     return tuple(found)
 
 
-def _fixed(pattern: str) -> Path | None:
-    """The last folder that an absolute pattern names before anything is left open; None for a relative one."""
-    path = Path(pattern.removeprefix("file://")).expanduser()
-    if not path.is_absolute():
-        return None
-    folder = Path(*itertools.takewhile(lambda part: not glob.has_magic(part), path.parts))
-    return (folder.parent if folder == path else folder).resolve()
-
-
-def _below(folder: Path, path: Path) -> tuple[str, str]:
-    return folder.name, str(path.resolve().relative_to(folder))
+def _folder(pattern: str) -> Path:
+    """The last folder that a pattern names before anything is left open."""
+    begin = _begin(pattern)
+    return begin if glob.has_magic(pattern) else begin.parent
 
 
 def revision(found: Sequence[File], shown: str) -> str:

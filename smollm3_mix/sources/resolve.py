@@ -151,7 +151,7 @@ def _listed(source: Source, listing: Listing, folder: local.Place | None, token:
         files = tuple(_elsewhere(path) for path in paths)
     else:
         root = folder.root if folder else Path().resolve()
-        files = local.files(shown, [Path(path) for path in paths], root, source.data_files)
+        files = local.files(shown, [Path(path) for path in paths], root, source)
     return Resolved(source.id, form, listing.commit or _pin(source, files, shown), files, delimiter)
 
 
@@ -164,7 +164,7 @@ def _single(source: Source, place: local.Place) -> Resolved:
         raise Fault(f"no split {source.split!r}; single files are split 'train'")
     paths = place.files or []
     form, delimiter = local.form(paths)
-    files = local.files(place.shown, paths, place.root)
+    files = local.files(place.shown, paths, place.root, source)
     return Resolved(source.id, form, _pin(source, files, place.shown), files, delimiter)
 
 

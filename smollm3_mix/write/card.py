@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from smollm3_mix.recipe import Recipe, Source
-from smollm3_mix.recipe.places import is_local
+from smollm3_mix.recipe.places import is_local, public_name
 from smollm3_mix.recipe.shown import shown
 from smollm3_mix.report import bars, drops_in_words, markdown, rows, shares_table
 from smollm3_mix.schema import RECORD
@@ -200,7 +200,8 @@ def _missing(recipe: Recipe, tally: Tally) -> list[str]:
 def _origins(recipe: Recipe, tally: Tally) -> list[list[str]]:
     table = [["source", "from", "revision", "licence", "passes"]]
     for source in recipe.active:
-        place = " ".join(shown(part) for part in (source.name, source.config, source.data_dir) if part)
+        parts = (public_name(source), source.config, source.data_dir and shown(source.data_dir))
+        place = " ".join(part for part in parts if part)
         place += " (local files)" if is_local(source) else ""
         passes = tally.sources[source.id].passes
         table.append([source.id, place, source.revision or "", source.license or "not stated", str(passes)])
