@@ -62,8 +62,19 @@ def test_every_document_gives_the_exact_ratio(recipe: Path, tmp_path: Path, caps
         assert f"{tokens:,}" in shown
     assert "# My own words.\ndescription: Three.  # kept\n" in out.read_text()
     assert "    # a comment inside\n" in out.read_text()
+    assert str(tmp_path) not in out.read_text()  # a recipe may be published
     assert main(command) == 1
     assert capsys.readouterr().err == (f"OutputError: {out} exists. Name a new file with --out, or remove that one.\n")
+
+
+def test_a_place_that_cannot_be_written_is_told_before_measuring(
+    recipe: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = recipe / "below/a file.yaml"
+    assert main(["calibrate", str(recipe), "--tokenizer", "nowhere", "--out", str(out)]) == 1
+    assert capsys.readouterr().err == (
+        f"OutputError: cannot make {out.parent}: Not a directory. Name another file with --out.\n"
+    )
 
 
 def test_a_sample_is_taken_of_all_files(recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -64,12 +64,29 @@ def test_the_plan_says_what_is_read_and_what_cannot_be(recipe: Path, capsys: pyt
     assert " hours at 1 kB/s. A written mix takes about 123 kB of disk." in joined[0]
     assert joined[1].startswith("Too few passes allowed, if sizes are as listed: web (needs ")
     assert joined[2:4] == [
-        "Gated on the Hub: 1 sources, 11.1111%.",
-        "Of Software Heritage (--accept-terms softwareheritage): 1 sources, 11.1111%.",
+        "Gated on the Hub: 1 source, 11.1111%; ask for access at https://huggingface.co/datasets/./code.",
+        "Of Software Heritage (--accept-terms softwareheritage): 1 source, 11.1111%.",
     ]
     assert joined[4].startswith("Cannot be read: 'gone' (11.1111%): ")
     assert joined[5:] == ["Note: source 'secret' (weight 0.1, 10.0000% of the recipe) is not available: internal"]
     assert main(["plan", str(recipe), "--skip-unreadable"]) == 0
+
+
+def test_sources_with_one_fault_stand_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    parquet(tmp_path / "web", [document("web", number) for number in range(20)])
+    sources = [{"name": "./web", "id": "web", "weight": 0.5}]
+    sources += [{"name": "./nowhere", "id": id_, "data_dir": id_, "weight": 0.2} for id_ in ("one", "two")]
+    sources += [{"name": "./elsewhere", "id": "three", "weight": 0.1}]
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump({"datasets": sources}, sort_keys=False))
+    assert main(["plan", str(tmp_path / "mine.yaml")]) == 1
+    said = capsys.readouterr().out.splitlines()
+    assert "Give --tokens N to see what a mix of N tokens takes: text, passes, bytes, hours and disk." in said
+    lines = said[said.index("Of 4 sources cannot be read: 3 sources, 50.0000%.") + 1 :]
+    assert len(lines) == 2
+    assert lines[0].startswith(
+        "Cannot be read: 'one' (20.0000%), 'two' (20.0000%): no file or folder './nowhere' is here"
+    )
+    assert lines[1].startswith("Cannot be read: 'three' (10.0000%): no file or folder './elsewhere' is here")
 
 
 def test_offline_looks_at_nothing(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:

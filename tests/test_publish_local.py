@@ -175,3 +175,14 @@ def test_sentences_as_others_read_them():
     assert without_paths(said) == (
         "no data files in 'my web'; x.jsonl cannot be read: see https://a.org/b/c, or ask owner/name"
     )
+
+
+def test_the_card_says_why_the_fingerprints_differ(hub, api, mix, tmp_path):
+    push(mix, "org/mix", api=api)
+    tree = hub.repos["org/mix"].tree()
+    mixed = json.loads(tree["mine/tally.json"])["recipe"]
+    assert mixed in tree["README.md"].decode()
+    assert mixed not in tree["mine/recipe.yaml"].decode()
+    said = "`recipe.yaml` names files without the folders they were in, so its fingerprint is not the one below"
+    assert said in tree["mine/README.md"].decode()
+    assert said not in (mix / "README.md").read_text(encoding="utf-8")  # here it is the same one

@@ -1,5 +1,7 @@
 """Recipes published to a Hub on this machine, and streamed from there."""
 
+import json
+
 import datasets
 import pytest
 import yaml
@@ -127,3 +129,25 @@ def test_data_and_recipes_do_not_share_a_repository(hub, api, recipe, recipe_fil
         OutputError, match=r"holds recipes \(configs/mine\.smollm3_mix\.yaml\), and datasets chooses one"
     ):
         push(tmp_path / "mix", "org/recipes", api=api)
+
+
+@pytest.mark.parametrize(
+    "top, said",
+    [
+        ({"tokens": {"tokenizer": "TMP/tokenizer.json"}}, "tokens names 'TMP/tokenizer.json'"),
+        ({"decontaminate": "ours.jsonl"}, "decontaminate names 'ours.jsonl'"),
+        ({"dedup": {"index": "TMP/index"}}, "dedup.index names 'TMP/index'"),
+    ],
+)
+def test_what_else_is_on_this_machine_is_refused(hub, api, tmp_path, top, said):
+    (tmp_path / "ours.jsonl").write_text('{"text": "a"}\n')
+    mine = json.loads(json.dumps(top).replace("TMP", str(tmp_path)))
+    mine |= {"datasets": [{"name": "owner/name", "weight": 1}]}
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(mine))
+    with pytest.raises(OutputError) as refused:
+        publish_recipe("org/recipes", [tmp_path / "mine.yaml"], api=api)
+    assert str(refused.value) == (
+        f"recipe 'mine': {said.replace('TMP', str(tmp_path))} on this machine, which nobody else has. Put it on the "
+        "Hub and name it there."
+    )
+    assert hub.requests == 0

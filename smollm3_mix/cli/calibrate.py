@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import hashlib
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -16,8 +17,10 @@ from smollm3_mix.mix import open_mix
 from smollm3_mix.recipe import Curriculum, Recipe, find, read
 from smollm3_mix.recipe.counting import Counting
 from smollm3_mix.recipe.ratios import with_ratios
+from smollm3_mix.recipe.shown import shown
 from smollm3_mix.report import plain
 from smollm3_mix.report.calibration import Ratio, header, measured, ratios_table, written
+from smollm3_mix.write.layout import replace
 
 SUMMARY = "Measure tokens in a byte of each source with a tokenizer, and write them into a copy of the recipe."
 
@@ -36,8 +39,7 @@ def add_arguments(verb: argparse.ArgumentParser, count: Any) -> None:
 def calibrate(options: argparse.Namespace) -> int:
     """Measure, print the table, and write the copy."""
     out = Path(options.out)
-    if out.exists():
-        raise OutputError(f"{out} exists. Name a new file with --out, or remove that one.")
+    _check_place(out)
     recipe = read(options.recipe, seed=options.seed, lanes=options.lanes)
     if isinstance(recipe, Curriculum):
         raise RecipeError(recipe.file, ["is a curriculum; calibrate the recipe of each stage"])
@@ -49,10 +51,21 @@ def calibrate(options: argparse.Namespace) -> int:
         found = measured(mix.plan, encoder, options.samples, lambda _: bar.update())
     digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
     text = edited(recipe, find(options.recipe).read_text(encoding="utf-8"), found)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(header(recipe, options.tokenizer, digest, found) + text, encoding="utf-8")
+    replace(out, (header(recipe, shown(options.tokenizer), digest, found) + text).encode())
     sys.stdout.write(f"{plain(ratios_table(found))}\nWrote {out}. Use it: smollm3-mix plan {out}\n")
     return 0
+
+
+def _check_place(out: Path) -> None:
+    """Nothing, where the file can be written; told before hours of measuring."""
+    if out.exists():
+        raise OutputError(f"{out} exists. Name a new file with --out, or remove that one.")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot make {out.parent}: {error.strerror}. Name another file with --out.") from error
+    if not os.access(out.parent, os.W_OK):
+        raise OutputError(f"cannot write in {out.parent}. Name another file with --out.")
 
 
 def edited(recipe: Recipe, text: str, found: list[Ratio]) -> str:

@@ -7,7 +7,7 @@ card's first lines say what to install instead.
 """
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from huggingface_hub import HfApi
@@ -16,8 +16,9 @@ from smollm3_mix import __version__
 from smollm3_mix.errors import OutputError
 from smollm3_mix.publish.access import make_ready
 from smollm3_mix.publish.repository import Repository
-from smollm3_mix.recipe import Recipe, read, shipped
+from smollm3_mix.recipe import Counting, Recipe, read, shipped
 from smollm3_mix.recipe.files import ENDING, find
+from smollm3_mix.recipe.shown import shown
 from smollm3_mix.report import markdown
 from smollm3_mix.write.card import dump
 
@@ -118,11 +119,32 @@ def _check_portable(name: str, recipe: Recipe) -> None:
                 f"recipe {name!r}: source {source.id!r} reads {source.name!r} on this machine, which nobody else has. "
                 "Put it on the Hub and name it as owner/name."
             )
+    for key, place in _places(recipe):
+        if _is_here(recipe, place):
+            raise OutputError(
+                f"recipe {name!r}: {key} names {place!r} on this machine, which nobody else has. Put it on the Hub and "
+                "name it there."
+            )
     if recipe.exclude is not None and "://" not in recipe.exclude.file:
         raise OutputError(
             f"recipe {name!r}: its list of exclusions, {recipe.exclude.file!r}, is on this machine. Put it in a "
             "repository of its own and name it as hf://datasets/<owner>/<name>/<path>."
         )
+
+
+def _places(recipe: Recipe) -> Iterator[tuple[str, str]]:
+    """What a recipe names beside its sources and its list of exclusions, with the key that names it."""
+    if isinstance(recipe.tokens, Counting):
+        yield "tokens", recipe.tokens.tokenizer
+    for texts in recipe.decontaminate.sets if recipe.decontaminate is not None else ():
+        yield "decontaminate", texts.name
+    if recipe.dedup.index is not None:
+        yield "dedup.index", recipe.dedup.index.at
+
+
+def _is_here(recipe: Recipe, place: str) -> bool:
+    """Whether a path is meant, and not a repository or URL."""
+    return shown(place) != place or any((Path(folder) / place).exists() for folder in {recipe.folder, ""})
 
 
 def _put(

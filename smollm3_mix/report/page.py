@@ -243,8 +243,10 @@ def _example(example: Example, language: str | None) -> str:
     spoken = f' lang="{escape(language)}"' if language and re.fullmatch(r"[A-Za-z]{2,3}([_-]\w+)?", language) else ""
     spoken = spoken.replace("_", "-")
     kind = "kept" if example.reason is None else "dropped"
+    place = f"from <code>{escape(example.file)}</code>, row {example.row:,}"
+    if example.id == f"{example.file}:{example.row}":  # an id made of them says it all
+        place = ""
     return (
-        f'<article class="{kind}"><p class="origin">{tag}<code>{escape(example.id)}</code> '
-        f"from <code>{escape(example.file)}</code>, row {example.row:,}</p>"
+        f'<article class="{kind}"><p class="origin">{tag}<code>{escape(example.id)}</code> {place}</p>'
         f'<pre dir="auto"{spoken} tabindex="0">{text}</pre>{more}</article>'
     )

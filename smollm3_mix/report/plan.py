@@ -8,6 +8,7 @@ from smollm3_mix.recipe import Recipe, Source
 from smollm3_mix.report.text import Table
 from smollm3_mix.sources import Resolved
 from smollm3_mix.sources.density import SHRUNK, density
+from smollm3_mix.sources.listing import endpoint
 from smollm3_mix.sources.plan import Token
 
 
@@ -71,7 +72,7 @@ def plan_table(recipe: Recipe, found: Sequence[Need]) -> Table:
                 "" if need.found is None else size(need.found.bytes),
                 "" if need.tokens is None else f"{need.tokens:,.0f}",
                 "" if need.text is None else size(need.text),
-                "" if need.passes is None else f"{about}{need.passes}",
+                "" if need.passes is None else f"{about}{need.passes:,}",
                 str(need.source.max_passes),
                 "" if need.read is None else about + size(need.read),
             ]
@@ -112,22 +113,38 @@ def summary(recipe: Recipe, found: Sequence[Need], faults: Mapping[str, str], ra
             f"To read: about {size(read)} of {files:,} files, {read / rate / 3600:.1f} hours at {size(rate)}/s. "
             f"A written mix takes about {size(disk)} of disk."
         )
+    if all(need.tokens is None for need in found):
+        said.append("Give --tokens N to see what a mix of N tokens takes: text, passes, bytes, hours and disk.")
     short = [n for n in found if n.passes is not None and n.passes > n.source.max_passes]
     if short:
-        named = ", ".join(f"{n.source.id} (needs {n.passes}, may {n.source.max_passes})" for n in short)
+        named = ", ".join(f"{n.source.id} (needs {n.passes:,}, may {n.source.max_passes:,})" for n in short)
         said.append(f"Too few passes allowed, if sizes are as listed: {named}.")
-    for name, sources in (
-        ("Gated on the Hub", [n.source for n in found if n.source.gated]),
-        (
-            "Of Software Heritage (--accept-terms softwareheritage)",
-            [n.source for n in found if n.source.content == "swh"],
-        ),
-    ):
-        if sources:
-            share = sum(recipe.shares[source.id] for source in sources)
-            said.append(f"{name}: {len(sources)} sources, {share:.4%}.")
-    said += [f"Cannot be read: {id_!r} ({recipe.shares[id_]:.4%}): {fault}" for id_, fault in faults.items()]
-    return said + [f"Note: {statement}" for statement in recipe.statements]
+    gated = [n.source for n in found if n.source.gated]
+    if gated:
+        pages = dict.fromkeys(f"{endpoint()}/datasets/{source.name}" for source in gated)
+        said.append(f"Gated on the Hub: {_part(recipe, gated)}; ask for access at {', '.join(pages)}.")
+    fetched = [n.source for n in found if n.source.content == "swh"]
+    if fetched:
+        said.append(f"Of Software Heritage (--accept-terms softwareheritage): {_part(recipe, fetched)}.")
+    return said + _unreadable(recipe, faults) + [f"Note: {statement}" for statement in recipe.statements]
+
+
+def _part(recipe: Recipe, sources: Sequence[Source]) -> str:
+    """How many sources, and their share."""
+    share = sum(recipe.shares[source.id] for source in sources)
+    return f"{len(sources)} source{'s' * (len(sources) != 1)}, {share:.4%}"
+
+
+def _unreadable(recipe: Recipe, faults: Mapping[str, str]) -> list[str]:
+    """A line for each reason, with every source that it keeps away; first, where there are several, their number."""
+    by_reason: dict[str, list[str]] = {}
+    for id_, fault in faults.items():
+        by_reason.setdefault(fault, []).append(f"{id_!r} ({recipe.shares[id_]:.4%})")
+    lines = [f"Cannot be read: {', '.join(named)}: {fault}" for fault, named in by_reason.items()]
+    if len(faults) > 1:
+        away = [source for source in recipe.active if source.id in faults]
+        lines.insert(0, f"Of {len(recipe.active)} sources cannot be read: {_part(recipe, away)}.")
+    return lines
 
 
 def size(count: float) -> str:

@@ -19,7 +19,7 @@ header>p{margin:.2rem 0 1rem}
 .tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(130px,1fr));gap:.75rem;margin:1.2rem 0}
 .tiles div{display:flex;flex-direction:column-reverse;justify-content:flex-end;background:var(--card);
 border:1px solid var(--line);border-radius:10px;padding:.7rem .9rem}
-.tiles dd{margin:0;font-size:1.5rem;font-weight:650;font-variant-numeric:tabular-nums;white-space:nowrap}
+.tiles dd{margin:0;font-size:1.35rem;font-weight:650;font-variant-numeric:tabular-nums;white-space:nowrap}
 .tiles dt{color:var(--soft);font-size:.8rem;line-height:1.3}
 nav{display:flex;flex-wrap:wrap;gap:.3rem 1.1rem;margin:0 0 1.4rem;font-size:.9rem}
 a{color:var(--accent)}

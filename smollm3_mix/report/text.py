@@ -51,17 +51,17 @@ BAR = 40
 
 
 def bars(rows: Sequence[Row]) -> str:
-    """A line of text for each source: what it gave as a bar, and in numbers beside what was asked, in per cent.
+    """A line of text for each source: what was asked and given in per cent, and what was given as a bar.
 
     A chart that every page shows alike. Where a bar ends before the share that was asked, dots go on to it.
     """
     most = max((max(row.asked, row.given) for row in rows), default=0.0) or 1.0
     name = max((len(row.source) for row in rows), default=0)
-    lines = [f"{'':{name}}  {'given':>8}  {'asked':>8}"]
+    lines = [f"{'':{name}}  {'asked':>8}  {'given':>8}"]
     for row in rows:
         given, asked = round(row.given / most * BAR), round(row.asked / most * BAR)
         bar = "█" * given + "·" * (asked - given) if given else "▏" + "·" * (asked - 1)
-        lines.append(f"{row.source:{name}}  {row.given:8.4%}  {row.asked:8.4%}  {bar}")
+        lines.append(f"{row.source:{name}}  {row.asked:8.4%}  {row.given:8.4%}  {bar}")
     return "\n".join(lines)
 
 

@@ -88,7 +88,7 @@ def card(recipe: Recipe, summary: Mapping[str, Any], home: Home = Home()) -> str
         missing="\n".join(_missing(recipe, train)) or "Nothing is missing.",
         sources=markdown(_origins(recipe, train), words=(0, 1, 2, 3)),
         deviations="\n".join(["Not quite what the official recipe names:", "", *deviations]) if deviations else "",
-        here=_only_here(recipe),
+        here=_only_here(recipe, summary["recipe"]),
         command=f"smollm3-mix write {home.folder}recipe.yaml --output-dir DIR{_limits(summary['request'])}",
         fingerprint=summary["recipe"],
         version=summary["request"]["version"],
@@ -208,12 +208,22 @@ def _origins(recipe: Recipe, tally: Tally) -> list[list[str]]:
     return table
 
 
-def _only_here(recipe: Recipe) -> str:
-    """What stands in the way of whoever would rebuild the mix elsewhere; empty if nothing does."""
-    local = [f"`{source.id}`" for source in recipe.active if is_local(source)]
-    return (
-        f"It reads local files, which whoever rebuilds it needs as well: those of {', '.join(local)}." if local else ""
-    )
+def _only_here(recipe: Recipe, fingerprint: str) -> str:
+    """What whoever would rebuild the mix elsewhere must know; empty if nothing stands in the way.
+
+    Args:
+        recipe: as it lies beside the mix.
+        fingerprint: of the recipe that was mixed.
+    """
+    said = []
+    if local := [f"`{source.id}`" for source in recipe.active if is_local(source)]:
+        said.append(f"It reads local files, which whoever rebuilds it needs as well: those of {', '.join(local)}.")
+    if recipe.fingerprint != fingerprint:
+        said.append(
+            "`recipe.yaml` names files without the folders they were in, so its fingerprint is not the one below, that "
+            "of the recipe that was mixed."
+        )
+    return " ".join(said)
 
 
 def _limits(request: Mapping[str, Any]) -> str:
