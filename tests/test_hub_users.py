@@ -13,6 +13,11 @@ import yaml
 from conftest import document
 from doors import run
 
+from smollm3_mix.builder.config import leave_link
+from smollm3_mix.publish import publish_recipe
+
+pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=':DeprecationWarning")  # of huggingface_hub, to its client
+
 PREPARE = """
 import logging, time
 pause = time.sleep
@@ -154,3 +159,42 @@ def test_https_goes_through_its_proxy(recipe, tmp_path, proxy):
     said = run(PREPARE, tmp_path, "https://hub.example", recipe=recipe, streaming=True)
     assert set(proxy) == {"CONNECT hub.example:443"}
     assert "'data/one' (60 %): the Hub cannot be reached (" in said
+
+
+BY_NAME = """
+from datasets import load_dataset
+import smollm3_mix
+found = []
+for fields in ({}, {"seed": 9}):
+    mix = load_dataset("org/recipes", "mine", split="train", **fields)
+    found.append([record["text"] for record in mix])
+print(json.dumps(found))
+"""
+
+
+def test_offline_a_config_is_found_by_its_name(hub, api, recipe, tmp_path):
+    """`datasets` looks for a folder of the config's name, or of its fields', and for no other."""
+    publish_recipe("org/recipes", [recipe], api=api)
+    first = run(BY_NAME, tmp_path, hub.endpoint)
+    assert first[0] != first[1]  # another order
+    assert run(BY_NAME, tmp_path) == first
+    hub.repos["data/two"].add("main", data("two", 1000))
+    second = run(BY_NAME, tmp_path, hub.endpoint)
+    assert second != first  # online nothing is taken by its name alone
+    assert run(BY_NAME, tmp_path) == second  # offline the last one
+
+
+def test_a_link_that_cannot_be_made_is_told(tmp_path, caplog):
+    made = tmp_path / "org___recipes/mine-0123/0.1.0/ab"
+    made.mkdir(parents=True)
+    (tmp_path / "org___recipes/mine").write_text("in the way")
+    leave_link(str(made), "mine")
+    (said,) = caplog.messages
+    assert said.startswith(f"Offline, load_dataset will not find {made}: no link to it can be made ([Errno ")
+
+
+def test_a_folder_of_that_very_name_is_left_alone(tmp_path):
+    for name in ("mine-0123", "mine"):
+        (tmp_path / f"org___recipes/{name}/0.1.0/ab").mkdir(parents=True)
+    leave_link(str(tmp_path / "org___recipes/mine-0123/0.1.0/ab"), "mine")
+    assert not (tmp_path / "org___recipes/mine/0.1.0/ab").is_symlink()

@@ -13,7 +13,7 @@ import datasets
 from datasets.utils.py_utils import classproperty
 
 from smollm3_mix import __version__
-from smollm3_mix.builder.config import SmolLM3MixConfig, newest
+from smollm3_mix.builder.config import SmolLM3MixConfig, leave_link, newest, plain_id
 from smollm3_mix.builder.examples import FEATURES, MixExamples
 from smollm3_mix.mix import Mix, open_mix
 from smollm3_mix.recipe import Recipe, shipped
@@ -69,6 +69,7 @@ class SmolLM3Mix(datasets.GeneratorBasedBuilder):  # type: ignore[misc]  # datas
         self.recipe = config.read(self.token)
         identity = kwargs.get("config_id") or config.identity(self.recipe, custom_features)
         self._asked = self.recipe, identity
+        self._plain_id = plain_id(config.name, kwargs, custom_features)
         return config, identity
 
     def _info(self) -> datasets.DatasetInfo:
@@ -83,6 +84,8 @@ class SmolLM3Mix(datasets.GeneratorBasedBuilder):  # type: ignore[misc]  # datas
         if output_dir is None:
             self._settle()
         super().download_and_prepare(output_dir, **kwargs)
+        if output_dir is None and self.repo_id is not None:
+            leave_link(self._cache_dir, self._plain_id)
 
     def _settle(self) -> None:
         """Nothing; recipe and cache folder are those of the commits that the sources on the Hub are at."""
