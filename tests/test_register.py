@@ -24,6 +24,24 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root / "folder"
 
 
+@pytest.mark.parametrize(
+    "beside, hidden",
+    [("test.smollm3_mix.yaml", "test"), ("a.jsonl b.jsonl", "default"), ("other.smollm3_mix.yaml", None)],
+)
+def test_a_card_names_recipes_that_datasets_would_not_see(tmp_path: Path, beside: str, hidden: str | None) -> None:
+    write_sources(tmp_path / "sources", rows=60)
+    recipe = write_recipe(tmp_path / "folder/mine.smollm3_mix.yaml", tmp_path / "sources")
+    for name in beside.split():
+        content = recipe.read_text() if name.endswith(".yaml") else '{"text": "a"}\n'
+        (tmp_path / "folder" / name).write_text(content)
+    assert get_dataset_config_names(str(tmp_path / "folder")) == ([hidden] if hidden else ["mine", "other"])
+    (tmp_path / "folder/README.md").write_text(
+        "---\nconfigs:\n  - {config_name: mine, data_files: mine.smollm3_mix.yaml}\n---\n"
+    )
+    found = load_dataset(str(tmp_path / "folder"), "mine", split="train", streaming=True, cache_dir=str(tmp_path / "c"))
+    assert ids(found) == ids(load(recipe, cache_dir=str(tmp_path / "c")))
+
+
 def ids(examples: Any) -> list[str]:
     return [example["id"] for example in examples]
 
