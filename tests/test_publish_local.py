@@ -10,8 +10,8 @@ import yaml
 from conftest import document, jsonl, parquet
 
 from smollm3_mix.publish import Outlet, push
-from smollm3_mix.recipe import read
-from smollm3_mix.recipe.places import without_paths
+from smollm3_mix.recipe import read, shipped
+from smollm3_mix.recipe.places import published, without_paths
 from smollm3_mix.recipe.shown import shown
 from smollm3_mix.verify import verify
 from smollm3_mix.write import write
@@ -186,3 +186,18 @@ def test_the_card_says_why_the_fingerprints_differ(hub, api, mix, tmp_path):
     said = "`recipe.yaml` names files without the folders they were in, so its fingerprint is not the one below"
     assert said in tree["mine/README.md"].decode()
     assert said not in (mix / "README.md").read_text(encoding="utf-8")  # here it is the same one
+
+
+def test_what_names_no_path_is_published_as_it_is():
+    for name in shipped():
+        recipe = read(name)
+        assert published(recipe) is recipe
+
+
+def test_a_curriculum_names_no_folder_of_this_machine(tmp_path):
+    one = {"datasets": [{"name": str(tmp_path / "secret/web"), "id": "w", "weight": 1}], "tokens": "per_byte"}
+    stages = [{"name": name, "tokens": 1000, "recipe": one} for name in ("first", "second")]
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump({"stages": stages}))
+    public = published(read(tmp_path / "mine.yaml"))
+    assert [source.name for stage in public.stages for source in stage.recipe.sources] == ["w", "w"]
+    assert "secret" not in public.to_yaml()
