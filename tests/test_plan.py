@@ -35,7 +35,7 @@ def recipe(tmp_path: Path) -> Path:
 def test_the_plan_says_what_is_read_and_what_cannot_be(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", str(recipe), "--tokens", "90k", "--rate", "1kB"]) == 1
     head, _, names, _, *rows = capsys.readouterr().out.splitlines()
-    assert head == "mine: 5 sources, 4 of them read. Five."
+    assert head == "mine: 5 sources, 4 of them to be read. Five."
     assert names.split() == [
         "source",
         "weight",
@@ -61,7 +61,7 @@ def test_the_plan_says_what_is_read_and_what_cannot_be(recipe: Path, capsys: pyt
     assert gone == ["gone", "0.1", "11.1111%", "10,000", "40", "kB", "1"]
     joined = [" ".join(words) for words in said[1:]]  # the first is of dedup
     assert joined[0].startswith("To read: about ")
-    assert " hours at 1 kB/s. A written mix takes about 123 kB of disk." in joined[0]
+    assert " minutes at 1 kB/s. A written mix takes about 123 kB of disk." in joined[0]
     assert joined[1].startswith("Too few passes allowed, if sizes are as listed: web (needs ")
     assert joined[2:4] == [
         "Gated on the Hub: 1 source, 11.1111%; ask for access at https://huggingface.co/datasets/./code.",
@@ -100,3 +100,9 @@ def test_offline_looks_at_nothing(recipe: Path, capsys: pytest.CaptureFixture[st
 )
 def test_sizes_are_said_to_three_digits(count: float, said: str) -> None:
     assert size(count) == said
+
+
+def test_times_are_said_in_the_unit_that_fits(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for rate, said in (("1GB", " seconds at 1 GB/s."), ("1kB", " minutes at 1 kB/s."), ("1", " hours at 1 B/s.")):
+        main(["plan", str(recipe), "--tokens", "90k", "--rate", rate])
+        assert said in capsys.readouterr().out

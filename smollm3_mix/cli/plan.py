@@ -27,8 +27,11 @@ def plan(options: argparse.Namespace) -> int:
     recipe = read(options.recipe, seed=options.seed, lanes=options.lanes)
     resolved, faults = ({}, {}) if options.offline else look(recipe)
     found = needs(recipe, {id_: files for id_, files in resolved.items() if id_ not in faults}, options.tokens)
+    head = (
+        f"{recipe.name}: {len(recipe.sources)} sources, {len(recipe.active)} of them to be read. {recipe.description}"
+    )
     sys.stdout.write(
-        f"{recipe.name}: {len(recipe.sources)} sources, {len(recipe.active)} of them read. {recipe.description}\n"
+        f"{head.rstrip()}\n"
         f"Weights add up to {recipe.raw_sum:.10g} as written; shares are taken of {len(recipe.active)} sources.\n"
         f"{plain(plan_table(recipe, found))}\n"
     )

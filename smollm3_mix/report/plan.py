@@ -110,7 +110,7 @@ def summary(recipe: Recipe, found: Sequence[Need], faults: Mapping[str, str], ra
         files = sum(len(need.found.files) for need in found if need.found is not None)
         disk = sum((need.text or 0) / SHRUNK for need in found if need.found is not None)
         said.append(
-            f"To read: about {size(read)} of {files:,} files, {read / rate / 3600:.1f} hours at {size(rate)}/s. "
+            f"To read: about {size(read)} of {files:,} files, {_time(read / rate)} at {size(rate)}/s. "
             f"A written mix takes about {size(disk)} of disk."
         )
     if all(need.tokens is None for need in found):
@@ -145,6 +145,13 @@ def _unreadable(recipe: Recipe, faults: Mapping[str, str]) -> list[str]:
         away = [source for source in recipe.active if source.id in faults]
         lines.insert(0, f"Of {len(recipe.active)} sources cannot be read: {_part(recipe, away)}.")
     return lines
+
+
+def _time(seconds: float) -> str:
+    """Seconds as people say them: 3.5 hours, 12 minutes."""
+    if seconds >= 3600:
+        return f"{seconds / 3600:,.1f} hours"
+    return f"{seconds / 60:.0f} minutes" if seconds >= 100 else f"{seconds:.1f} seconds"
 
 
 def size(count: float) -> str:
