@@ -3,6 +3,7 @@
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,14 +12,19 @@ import torch
 from torch.utils.data import DataLoader
 
 from smollm3_mix.loader.place import opened, place
-from smollm3_mix.loader.turns import Turns
-from smollm3_mix.loader.workers import Block, Blocks, Laned
+from smollm3_mix.loader.ring import Ring
+from smollm3_mix.loader.turns import Reader, Turns
+from smollm3_mix.loader.workers import Blocks, Laned
+from smollm3_mix.mix.chunk import Chunk
 from smollm3_mix.mix.states import check_lanes
 from smollm3_mix.recipe import Recipe
 
 log = logging.getLogger("smollm3_mix")
 
 FORMATS = ("records", "arrow", "torch")
+
+AHEAD = 8
+"""Blocks that a worker makes ahead of their use: so many that others need not wait while it reads a block of a source."""
 
 
 class MixLoader:
@@ -58,20 +64,23 @@ class MixLoader:
         first = mix.stream(self.lanes[:1])
         self._header = first.state_dict()
         first.close()
-        self._place = self._start()
+        self._newest = Turns(self._header, self.lanes, None)
+        self._place = self._newest.place()
         self._loaded: Mapping[str, Any] | None = None
-        self._kept: DataLoader[Any] | None = None
+        self._kept: list[DataLoader[Any]] = []
 
     def __iter__(self) -> Iterator[Any]:
         """Batches: lists of records, or Arrow batches, or what `collate_fn` makes of them."""
         loaded, self._loaded = self._loaded, None
         turns = Turns(self._header, self.lanes, loaded)
-        self._place = turns.state_dict()
-        return self._batches(turns, self._blocks(turns.going, loaded))
+        self._place = turns.place()
+        self._newest = turns
+        turns.begin(self._readers(turns.lanes, loaded))
+        return self._batches(turns)
 
     def state_dict(self) -> dict[str, Any]:
         """Where this rank stands after the last batch, JSON-able; of the kind that `Stream.state_dict` gives."""
-        return self._place
+        return self._place.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Have the next `iter()` go on behind the batch after which `state` was saved.
@@ -84,35 +93,50 @@ class MixLoader:
         self.mix.stream([]).load_state_dict(state)  # reads nothing, and refuses what workers would
         check_lanes(state, self.lanes)
         self._loaded = state
-        self._place = Turns(self._header, self.lanes, state).state_dict()
+        self._place = Turns(self._header, self.lanes, state).place()
 
-    def _start(self) -> dict[str, Any]:
-        return Turns(self._header, self.lanes, None).state_dict()
-
-    def _batches(self, turns: Turns, blocks: Iterator[Block]) -> Iterator[Any]:
-        while (batch := turns.take(self.batch_size, blocks)) is not None:
-            self._place = turns.state_dict()
-            if batch.num_rows < self.batch_size and self._drop_last:
+    def _batches(self, turns: Turns) -> Iterator[Any]:
+        while True:
+            if self._kept and turns is not self._newest:
+                raise RuntimeError(
+                    "the workers of this iterator are persistent, and another iteration has begun with them. "
+                    "Make a loader for each of two iterations at once."
+                )
+            chunk = turns.take(self.batch_size)
+            self._place = turns.place()
+            if chunk is None or (len(chunk) < self.batch_size and self._drop_last):
                 return
-            given = _formatted(batch, self._format)
+            given = _formatted(chunk, self._format)
             yield given if self._collate is None else self._collate(given)
-        self._place = turns.state_dict()
 
-    def _blocks(self, lanes: list[int], state: Mapping[str, Any] | None) -> Iterator[Block]:
-        """Blocks from fresh workers, or from those kept for an iteration from the start."""
-        if state is None and self._kept is not None:
-            return iter(self._kept)
-        if state is not None:  # workers need no more of it
-            state = {**state, "lanes": [at for at in state["lanes"] if at["lane"] in lanes]}
-        data: DataLoader[Any] = DataLoader(
-            Blocks(self.mix, lanes, state),
-            batch_size=None,
-            num_workers=self.num_workers,
-            **(self._workers if self.num_workers else {}),
-        )
+    def _readers(self, lanes: list[int], state: Mapping[str, Any] | None) -> list[Reader]:
+        """One for each worker: of fresh ones, or of those kept for an iteration from the start."""
+        if state is None and self._kept:
+            return [Reader(iter(data), data.dataset) for data in self._kept]
+        workers = min(self.num_workers, len(lanes))
+        made = [self._worker(lanes, (worker, workers), state) for worker in range(workers)]
         if state is None and self._workers.get("persistent_workers"):
-            self._kept = data
-        return iter(data)
+            self._kept = made
+        if not workers:
+            here = Blocks(self.mix, lanes, (0, 1), state, None)
+            return [Reader(iter(here), here)]
+        return [Reader(iter(data), data.dataset) for data in made]
+
+    def _worker(self, lanes: list[int], share: tuple[int, int], state: Mapping[str, Any] | None) -> DataLoader[Any]:
+        """One worker, in a DataLoader of its own: so one that is ahead of the others waits, and gets no further ahead."""
+        if state is not None:  # it needs no more of it
+            mine = set(lanes[share[0] :: share[1]])
+            state = {**state, "lanes": [at for at in state["lanes"] if at["lane"] in mine]}
+        options = {"prefetch_factor": AHEAD, "generator": torch.Generator(), **self._workers}
+        begin = options.pop("worker_init_fn", None)
+        if begin is not None:
+            options["worker_init_fn"] = partial(_numbered, begin, share[0])
+        blocks = Blocks(self.mix, lanes, share, state, Ring())
+        return DataLoader(blocks, batch_size=None, num_workers=1, **options)
+
+
+def _numbered(begin: Callable[[int], None], number: int, _zero: int) -> None:
+    begin(number)
 
 
 def loader(
@@ -167,9 +191,12 @@ def loader(
     )
 
 
-def _formatted(batch: pa.RecordBatch, form: str) -> Any:
+def _formatted(chunk: Chunk, form: str) -> Any:
+    """A batch that shares no memory with the chunk, whose own may be written over."""
     if form == "records":
-        return batch.to_pylist()
+        return chunk.records()
+    whole = chunk.pieces[0] if len(chunk.pieces) == 1 else pa.concat_batches(chunk.pieces)
+    batch = whole.take(pa.array(chunk.index))
     return batch if form == "arrow" else {name: _tensor(batch[name]) for name in batch.schema.names}
 
 

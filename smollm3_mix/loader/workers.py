@@ -1,4 +1,4 @@
-"""Blocks of records of single lanes, made in worker processes ahead of their use."""
+"""Blocks of records of some lanes in turn, made in a worker process ahead of their use."""
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -6,15 +6,25 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import fsspec.asyn
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 from torch.utils.data import IterableDataset, get_worker_info
 
-ROWS = 64
-"""Records in a block, but for a lane's last; as many for every lane, so that none runs ahead of the others."""
+from smollm3_mix.loader.ring import Ring
+from smollm3_mix.mix.states import place_of_turn
 
-PATIENCE = 20
-"""A block comes with its lane's state when asking for that took less than a twentieth of the time since the last one.
-To resume is to make again the records since, at most those 20 times."""
+Ints = npt.NDArray[np.int64]
+
+BYTES = 1 << 19
+"""About the bytes of a block: few messages, and several of them fit into a ring."""
+
+FIRST_ROWS, ROWS = 16, 512
+"""Records in the first block, before their size is known, and at most."""
+
+PATIENCE = 50
+"""A block comes with its lanes' state when asking for that took less than a fiftieth of the time since the last one.
+To resume is to make again the records since, at most those 50 times."""
 
 
 class Laned(Protocol):
@@ -25,106 +35,131 @@ class Laned(Protocol):
         """Number of lanes."""
 
     def stream(self, lanes: Sequence[int] | None = None) -> Any:
-        """Some lanes, with `read`, `state_dict`, `load_state_dict` and `close` as `Stream` has them."""
+        """Some lanes, with `read_with_lanes`, `state_dict`, `load_state_dict` and `close` as `Stream` has them."""
 
 
 @dataclass(frozen=True)
 class Block:
-    """Records of one lane.
+    """Records of a worker's lanes.
 
     Attributes:
-        lane: the lane's number.
-        records: serialised Arrow stream of one batch; a slice would be pickled with all that it is a slice of.
-        rows: number of records.
-        last: whether the lane has ended with them.
-        state: of the lane, before these records; None: as before the records that came earlier.
+        records: the batch; where it lies in the worker's ring; or an Arrow stream of it, where the ring had no room.
+        places: int64[records], rising: the place of each in the order of all records, round × lanes + lane.
+        state: of each lane, before these records; None: as before the records that came earlier.
     """
 
-    lane: int
-    records: bytes
-    rows: int
-    last: bool
-    state: dict[str, Any] | None
-
-    def batch(self) -> pa.RecordBatch:
-        """The records."""
-        return pa.ipc.open_stream(self.records).read_next_batch()
+    records: pa.RecordBatch | tuple[int, int] | bytes
+    places: Ints
+    state: list[dict[str, Any]] | None
 
 
 class Blocks(IterableDataset):  # type: ignore[misc]  # torch may be missing where types are checked
-    """Blocks of some lanes in turn until all have ended, each worker those of its own lanes.
+    """Blocks of every n-th lane, one record of each in turn, until all have ended.
+
+    A round is one record of each lane that goes on, in their order, so round and lane say where a record comes among
+    those of all workers. The first round begins with the lane whose turn it is.
 
     Args:
         mix: what is read.
-        lanes: numbers of the lanes; worker w of n has `lanes[w::n]`.
+        lanes: numbers of all workers' lanes, rising.
+        share: (w, n): `lanes[w::n]` are those of this one.
         state: of a stream of at least these lanes, to go on from; None: the start.
+        ring: takes the records; None: they stay in this process.
+
+    Attributes:
+        lanes: numbers of its own lanes.
+        ring: as given.
     """
 
-    def __init__(self, mix: Laned, lanes: Sequence[int], state: Mapping[str, Any] | None) -> None:
-        self._mix, self._lanes, self._state = mix, list(lanes), state
+    def __init__(
+        self,
+        mix: Laned,
+        lanes: Sequence[int],
+        share: tuple[int, int],
+        state: Mapping[str, Any] | None,
+        ring: Ring | None,
+    ) -> None:
+        self.ring = ring
+        self._mix, self._all = mix, list(lanes)
+        self._numbers = np.array(self._all, np.int64)
+        self.lanes = self._all[share[0] :: share[1]]
+        self._state = state
 
     def __iter__(self) -> Iterator[Block]:
-        worker = get_worker_info()
-        mine = self._lanes if worker is None else self._lanes[worker.id :: worker.num_workers]
-        if worker is not None:
+        if get_worker_info() is not None:
             fsspec.asyn.reset_lock()  # a forked process has the lock and not the thread that would release it
-        going = [_Lane(self._mix, lane, self._state) for lane in mine]
+        if self.ring is not None:
+            self.ring.begin()
+        stream = self._mix.stream(self.lanes)
         try:
-            while going:
-                for lane in going:
-                    yield lane.block()
-                going = [lane for lane in going if not lane.ended]
-        finally:
-            for lane in going:
-                lane.close()
-
-
-class _Lane:
-    """One lane on its way into blocks."""
-
-    def __init__(self, mix: Laned, lane: int, state: Mapping[str, Any] | None) -> None:
-        self.ended = False
-        self._lane = lane
-        self._stream = mix.stream([lane])
-        self._state, self._opened = state, False
-        self._seconds, self._asked = 0.0, 0.0
-        self._ahead: pa.RecordBatch | None = None
-
-    def block(self) -> Block:
-        """The next records."""
-        if not self._opened:
             if self._state is not None:
-                self._stream.load_state_dict(self._state)
-            self._state, self._opened = None, True
-        state = self._state_now()
-        table = self._read()
-        self.ended = table.num_rows < ROWS
-        if self.ended:
-            self.close()
+                stream.load_state_dict(self._state)
+            yield from self._read(stream)
+        finally:
+            stream.close()
+
+    def _read(self, stream: Any) -> Iterator[Block]:
+        before = place_of_turn(None if self._state is None else self._state["turn"], self._all) - 1
+        states, rows = _States(stream), FIRST_ROWS
+        while True:
+            state = states.now()
+            batch, lanes = _read(stream, rows)
+            if not batch.num_rows:
+                return
+            places = self._places(lanes, before)
+            before = int(places[-1])
+            each = -(-batch.num_rows // -(-batch.nbytes // (2 * BYTES)))
+            for start in range(0, batch.num_rows, each):
+                part = batch.slice(start, each)
+                yield Block(self._sent(part), places[start : start + each], None if start else state)
+            rows = min(max(batch.num_rows * BYTES // batch.nbytes, 1), 2 * rows, ROWS)
+
+    def _places(self, lanes: Ints, before: int) -> Ints:
+        """Places of the records of these lanes, the first that come after the one at `before`."""
+        count = len(self._all)
+        turns = np.searchsorted(self._numbers, lanes)
+        rounds = np.cumsum(np.diff(turns, prepend=before % count) <= 0)
+        return (before // count + rounds) * count + turns
+
+    def _sent(self, batch: pa.RecordBatch) -> pa.RecordBatch | tuple[int, int] | bytes:
+        if self.ring is None:
+            return batch
+        if (place := self.ring.write(batch)) is not None:
+            return place
         sink = pa.BufferOutputStream()
-        with pa.ipc.new_stream(sink, table.schema) as writer:
-            writer.write_table(table)
-        return Block(self._lane, sink.getvalue().to_pybytes(), table.num_rows, self.ended, state)
+        with pa.ipc.new_stream(sink, batch.schema) as writer:
+            writer.write_batch(batch)
+        return sink.getvalue().to_pybytes()
 
-    def close(self) -> None:
-        """Close all files."""
-        self._stream.close()
 
-    def _read(self) -> pa.Table:
-        """The next ROWS records in one chunk, fewer at the end."""
-        batches = [self._stream.read(ROWS)]
-        rows = batches[0].num_rows
-        while 0 < rows < ROWS and (batch := self._stream.read(ROWS - rows)).num_rows:
-            batches.append(batch)
-            rows += batch.num_rows
-        return pa.Table.from_batches(batches).combine_chunks()
+def _read(stream: Any, rows: int) -> tuple[pa.RecordBatch, Ints]:
+    """The next records and the lane of each: so many, or fewer at the end."""
+    batches, lanes = zip(*_reads(stream, rows), strict=True)
+    return batches[0] if len(batches) == 1 else pa.concat_batches(batches), np.concatenate(lanes)
 
-    def _state_now(self) -> dict[str, Any] | None:
-        """The lane's state if it may cost that much, always before the first block."""
+
+def _reads(stream: Any, rows: int) -> Iterator[tuple[pa.RecordBatch, Ints]]:
+    while rows:
+        batch, lanes = stream.read_with_lanes(rows)
+        yield batch, lanes
+        if not batch.num_rows:
+            return
+        rows -= batch.num_rows
+
+
+class _States:
+    """The states of a stream's lanes, asked for when that costs little."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        self._seconds = self._asked = 0.0
+
+    def now(self) -> list[dict[str, Any]] | None:
+        """The lanes' states if they may cost that much, always the first time."""
         start = time.monotonic()
         if self._asked and start - self._asked <= PATIENCE * self._seconds:
             return None
-        state = self._stream.state_dict()
+        lanes: list[dict[str, Any]] = self._stream.state_dict()["lanes"]
         self._asked = time.monotonic()
         self._seconds = self._asked - start
-        return state
+        return lanes

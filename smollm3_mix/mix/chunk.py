@@ -18,7 +18,7 @@ class Chunk:
     """Some records in the order in which they are given out.
 
     Attributes:
-        pieces: slices of accepted blocks, columns of schema.RECORD.
+        pieces: slices of accepted blocks, columns of schema.RECORD; or, on the way out of a loader, of what it gives.
         index: int64[rows], place of each record in the concatenated pieces.
     """
 
@@ -41,6 +41,9 @@ class Chunk:
         """The records as dicts. Rows become Python objects once; no Arrow gather is made for them."""
         pool: list[dict[str, Any]] = []
         for piece in self.pieces:
+            if piece.schema.names[: len(schema.RECORD)] != schema.RECORD.names:
+                pool += piece.to_pylist()
+                continue
             columns = [column.to_pylist() for column in piece.columns[: len(schema.RECORD)]]
             pool += [
                 {"text": text, "id": own, "source": source, "tokens": tokens, "file": file, "row": row, "meta": meta}

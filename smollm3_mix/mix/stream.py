@@ -65,6 +65,13 @@ class Stream:
         self._read += given.num_rows
         return given
 
+    def read_with_lanes(self, rows: int) -> tuple[pa.RecordBatch, Ints]:
+        """What `read` gives, and the number of each record's lane, int64[records]."""
+        batch = self.read(rows)
+        numbers = np.array([self._lanes[n].number for n in self._round], np.int64)
+        places = self._turn + np.arange(self._read - batch.num_rows, self._read)
+        return batch, numbers[places % len(numbers)] if batch.num_rows else np.empty(0, np.int64)
+
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """The records as dicts with the columns of schema.RECORD."""
         while self._fill():

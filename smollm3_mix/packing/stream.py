@@ -42,6 +42,7 @@ class Windows:
         self._lines = [_Line(mix, lane, sequence_length) for lane in lanes]
         self._round = list(range(len(self._lines)))
         self._turn = 0
+        self._last = -1  # the lane that gave the newest window
         cell = pa.list_(pa.int32(), sequence_length + 1)
         self.schema = pa.schema([("input_ids", cell), ("position_ids", cell)])
 
@@ -52,16 +53,21 @@ class Windows:
             ValueError: rows is below 1.
             SourceExhausted, SourceError: as the mix raises them.
         """
+        return self.read_with_lanes(rows)[0]
+
+    def read_with_lanes(self, rows: int) -> tuple[pa.RecordBatch, npt.NDArray[np.int64]]:
+        """What `read` gives, and the number of each window's lane, int64[windows]."""
         if rows < 1:
             raise ValueError(f"rows must be at least 1, got {rows}")
         found: list[Window] = []
+        lanes: list[int] = []
         while len(found) < rows and (window := self._next()) is not None:
             found.append(window)
+            lanes.append(self._last)
         wide = self.sequence_length + 1
         columns = [np.concatenate([np.empty(0, np.int32), *(each[n] for each in found)]) for n in range(2)]
-        return pa.RecordBatch.from_arrays(
-            [pa.FixedSizeListArray.from_arrays(pa.array(column), wide) for column in columns], schema=self.schema
-        )
+        cells = [pa.FixedSizeListArray.from_arrays(pa.array(column), wide) for column in columns]
+        return pa.RecordBatch.from_arrays(cells, schema=self.schema), np.array(lanes, np.int64)
 
     def __iter__(self) -> Iterator[dict[str, pack.Tokens]]:
         """Windows as dicts: `input_ids` and `position_ids`, each int32[sequence_length + 1]."""
@@ -140,8 +146,10 @@ class Windows:
     def _next(self) -> Window | None:
         """The next window of the lane whose turn it is; None at the end of all."""
         while self._round:
-            window = self._lines[self._round[self._turn]].next()
+            line = self._lines[self._round[self._turn]]
+            window = line.next()
             if window is not None:
+                self._last = line.lane
                 self._turn = (self._turn + 1) % len(self._round)
                 return window
             del self._round[self._turn]
