@@ -2,10 +2,12 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
@@ -13,7 +15,6 @@ import yaml
 from smollm3_mix import SourceExhausted, open_mix
 from smollm3_mix.clean import Cleaning
 from smollm3_mix.cli import main
-from smollm3_mix.errors import OutputError
 from smollm3_mix.judge import Judge
 from smollm3_mix.recipe import read
 from smollm3_mix.verify import verify
@@ -153,10 +154,123 @@ def test_the_command_line_stores_and_says_how_to_mix(recipe_file, tmp_path, caps
     assert read(tmp_path / "out" / "recipe.yaml").tokens == "column"
     for path in (tmp_path / "out" / "data" / "01-b").glob("*.parquet"):
         assert set(pq.read_table(path)["source"].to_pylist()) == {"b"}
-    with pytest.raises(OutputError, match="holds a mix in the format by-source; verify recounts those in Parquet"):
-        verify(tmp_path / "out")
     assert main(["write", str(recipe_file()), "--by-source", str(tmp_path / "x"), "--format", "megatron"]) == 1
     assert "--by-source stores texts, so it has no --format megatron. Leave one of them out." in capsys.readouterr().err
+
+
+# Recounted
+
+
+@pytest.fixture
+def stored(recipe_file, tmp_path):
+    recipe = recipe_file(lanes=2, holdout={"fraction": 0.1})
+    write(recipe, tmp_path / "out", format="by-source", max_tokens=4_000)
+    return tmp_path / "out"
+
+
+def test_verify_counts_what_is_stored_and_mixes_it_again(stored, capsys):
+    verdict = verify(stored)
+    assert verdict.faults == []
+    written = {row.source: (row.records, row.units, row.debt) for row in verdict.table}
+    tally = json.loads((stored / "tally.json").read_text())["splits"]["train"]["sources"]
+    assert written == {id_: (own["given"], own["given_units"], own["worst_debt"]) for id_, own in tally.items()}
+    assert main(["verify", str(stored)]) == 0
+    assert capsys.readouterr().out.endswith("All as it should be: 7 files recounted.\n")
+    assert main(["verify", str(stored), "--report", str(stored.parent / "page.html")]) == 1
+    assert capsys.readouterr().err.endswith(
+        f"{stored} holds a mix in the format by-source, and a report shows records of one in Parquet. "
+        "Verify it without --report.\n"
+    )
+
+
+def rows_of(stored, name, change):
+    path = stored / "data" / name
+    pq.write_table(change(pq.read_table(path)), path)
+
+
+def tally_of(stored, change):
+    saved = json.loads((stored / "tally.json").read_text())
+    change(saved)
+    (stored / "tally.json").write_text(json.dumps(saved))
+
+
+def resized(saved, stored):
+    data = stored / "data"
+    saved["files"] = {name: (data / name).stat().st_size for name in saved["files"]}
+
+
+def replaced(table, column, values):
+    return table.set_column(table.column_names.index(column), table.schema.field(column), values)
+
+
+DAMAGE = {
+    "a file is gone": (
+        lambda stored: (stored / "data/01-b/train-00001-00000.parquet").unlink(),
+        r"^data/01-b/train-00001-00000.parquet is missing; tally.json says [\d,]+ bytes$",
+    ),
+    "a file is cut": (
+        lambda stored: (stored / "data/01-b/train-00001-00000.parquet").write_bytes(b"PAR1"),
+        r"^train-00001-00000.parquet cannot be read: .*",
+    ),
+    "a stranger": (
+        lambda stored: (stored / "data/01-b/notes.txt").write_text("?"),
+        r"^data/01-b/notes.txt is not in tally.json$",
+    ),
+    "a document is gone": (
+        lambda stored: rows_of(stored, "00-a/train-00000-00000.parquet", lambda table: table.slice(1)),
+        r"^stored: 'a': documents are \d+ in the files and \d+ in tally.json$",
+    ),
+    "tokens are other ones": (
+        lambda stored: rows_of(
+            stored,
+            "00-a/train-00000-00000.parquet",
+            lambda table: replaced(table, "tokens", pa.array([9] * len(table), table.schema.field("tokens").type)),
+        ),
+        r"^stored: 'a': tokens are [\d,]+ in the files and [\d,]+ in tally.json$",
+    ),
+    "documents of another source": (
+        lambda stored: rows_of(
+            stored,
+            "00-a/train-00000-00000.parquet",
+            lambda table: replaced(table, "source", pa.array(["b"] * len(table), table.schema.field("source").type)),
+        ),
+        r"^00-a/train-00000-00000.parquet: it holds documents of 'b', not of 'a' alone$",
+    ),
+    "the order is another": (
+        lambda stored: rows_of(stored, "00-a/train-00000-00000.parquet", lambda table: table[::-1]),
+        r"^train: 'a': given_tokens is [\d,]+ as recipe.yaml mixes the files and [\d,]+ in tally.json$",
+    ),
+    "what is held out is stored": (
+        lambda stored: rows_of(
+            stored,
+            "validation-00000-00000.parquet",
+            lambda table: pa.concat_tables(
+                [table, pq.read_table(stored / "data/00-a/train-00000-00000.parquet").slice(0, 1)]
+            ),
+        ),
+        r"^1 records of train have a text that is in validation$",
+    ),
+    "the recipe reads other files": (
+        lambda stored: (stored / "recipe.yaml").write_text(
+            (stored / "recipe.yaml").read_text().replace("02-c/train-*", "02-d/train-*")
+        ),
+        r"(?s)^recipe.yaml does not mix what is stored: .*02-d/train-\*",
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_verify_finds_every_damage(stored, damage, capsys):
+    change, fault = DAMAGE[damage]
+    change(stored)
+    if "file" not in damage and damage != "a stranger":  # the sizes would tell of it too
+        tally_of(stored, lambda saved: resized(saved, stored))
+    faults = verify(stored).faults
+    assert any(re.search(fault, found) for found in faults), faults
+    assert main(["verify", str(stored)]) == 1
+    said = capsys.readouterr().out
+    assert f"FAULT: {faults[0]}\n" in said
+    assert "\nNot as it should be: " in said
 
 
 def test_an_unknown_format_is_refused(recipe_file, tmp_path):

@@ -1,6 +1,7 @@
 """Token files: their bytes, and what the readers of the projects that they are for find in them."""
 
 import json
+import re
 import struct
 
 import numpy as np
@@ -12,6 +13,7 @@ from smollm3_mix import OutputError, packed
 from smollm3_mix.cli import main
 from smollm3_mix.recipe import read
 from smollm3_mix.tokenizer import Tokenizer
+from smollm3_mix.verify import verify
 from smollm3_mix.write import parts, write
 from smollm3_mix.write.forms import Tokens, megatron_index
 
@@ -170,11 +172,101 @@ def test_the_command_line_writes_them_and_says_how_to_read(recipe_file, tokenize
         packed(out, tokenizer=tokenizer_file)
 
 
+# Recounted
+
+
+def test_verify_counts_token_files(made, capsys):
+    for form, files in (("nanotron", 9), ("megatron", 6)):
+        folder, _, tallies = made(form)
+        assert verify(folder).faults == []
+        assert main(["verify", str(folder)]) == 0
+        said = capsys.readouterr().out
+        assert f"{tallies['train'].total.given:,}" in said
+        assert said.endswith(
+            "Documents and tokens were counted. Token files do not say of which source a document is: the table is "
+            f"that of tally.json.\nAll as it should be: {files} files recounted.\n"
+        )
+
+
+def changed(path, at, value, kind="<u2"):
+    """The file with another number at a place, counted in numbers of this kind."""
+    numbers = np.fromfile(path, kind)
+    numbers[at] = value
+    path.write_bytes(numbers.tobytes())
+
+
+def cut(path, size):
+    path.write_bytes(path.read_bytes()[:-size])
+
+
+DAMAGE = {
+    "nanotron": [
+        (
+            ".ds",
+            lambda path: changed(path, -1, 7),
+            r"1 documents do not end with token 0; the first is number \d+, ",
+        ),
+        (
+            ".ds",
+            lambda path: changed(path, 0, 7),
+            "documents do not begin with token 1; the first is number 0, ",
+        ),
+        (".ds", lambda path: changed(path, 5, 60_000), r"token 5 is 60000; the tokenizer has \d+ ids$"),
+        (".ds", lambda path: cut(path, 2), r"it holds [\d,]+ tokens; its .index ends at [\d,]+$"),
+        (".ds.index", lambda path: changed(path, 0, 2**40, "<u8"), "its .index is damaged: it is not the index of "),
+        (".ds.index", lambda path: cut(path, 8), r"it holds [\d,]+ tokens; its .index ends at [\d,]+$"),
+        (
+            ".ds.metadata",
+            lambda path: path.write_text("t|4\n1\n"),
+            "its .metadata says 't|4 and 1'; expected 2 bytes",
+        ),
+        (".ds.metadata", lambda path: path.unlink(), "^data/train/train-00001-00000.ds.metadata is missing"),
+    ],
+    "megatron": [
+        (
+            ".bin",
+            lambda path: changed(path, -1, 7),
+            r"1 documents do not end with token 0; the first is number \d+, ",
+        ),
+        (".bin", lambda path: cut(path, 2), r"it holds [\d,]+ tokens; its .idx ends at [\d,]+$"),
+        (".idx", lambda path: changed(path, 9, 3, "u1"), "its .idx is damaged: it is not the index of documents one"),
+        (".idx", lambda path: cut(path, 8), "its .idx is damaged: it is not the index of documents one after another$"),
+        (".idx", lambda path: path.write_bytes(b"MMI"), r"it holds [\d,]+ tokens; its .idx ends at 0$"),
+    ],
+}
+
+
+@pytest.mark.parametrize("form", DAMAGE)
+def test_verify_finds_every_damage_of_token_files(made, form, capsys):
+    folder, _, _ = made(form, bos="<|start|>")
+    saved = json.loads((folder / "tally.json").read_text())
+    for ending, change, fault in DAMAGE[form]:
+        path = folder / "data" / "train" / f"train-00001-00000{ending}"
+        whole = path.read_bytes()
+        change(path)
+        faults = verify(folder).faults
+        assert any(re.search(fault, found) for found in faults), (ending, faults)
+        path.write_bytes(whole)
+    assert verify(folder).faults == []
+    saved["splits"]["train"]["sources"]["a"]["given"] += 1
+    (folder / "tally.json").write_text(json.dumps(saved))
+    assert main(["verify", str(folder)]) == 1
+    assert re.search(r"FAULT: train: documents are \d+ in the files and \d+ in tally.json\n", capsys.readouterr().out)
+
+
+def test_verify_of_token_files_needs_their_tokenizer(made, tokenizer_file, capsys):
+    folder, _, _ = made("nanotron")
+    tokenizer_file.unlink()
+    assert main(["verify", str(folder)]) == 1
+    assert "there is no tokenizer" in capsys.readouterr().err
+
+
 def test_parquet_with_a_tokenizer_counts_the_text_alone(recipe_file, tokenizer_file, tmp_path):
     write(recipe_file(lanes=1), tmp_path / "out", tokenizer=tokenizer_file, max_samples=20)
     table = pq.read_table(tmp_path / "out" / "data" / "train-00000-00000.parquet")
     ids = Tokenizer(str(tokenizer_file)).encode(table["text"].combine_chunks())
     assert np.diff(ids.offsets.to_numpy()).tolist() == table["tokens"].to_pylist()
+    assert verify(tmp_path / "out").faults == []
 
 
 def test_token_files_need_a_tokenizer(recipe_file, tmp_path, capsys):

@@ -5,7 +5,6 @@ import json
 import logging
 import sys
 import time
-from pathlib import Path
 from typing import Any, TextIO
 
 from tqdm import tqdm
@@ -110,9 +109,10 @@ def verify(options: argparse.Namespace) -> int:
     sys.stdout.write(plain(shares_table(verdict.table, verdict.recipe.weigh_by)) + "\n")
     for fault in verdict.faults:
         sys.stdout.write(f"FAULT: {fault}\n")
-    files = len(layout.data_files(Path(options.directory) / layout.DATA))
+    if verdict.note:
+        sys.stdout.write(f"{verdict.note}\n")
     sys.stdout.write(
-        f"{'Not as it should be' if verdict.faults else 'All as it should be'}: {files} files recounted.\n"
+        f"{'Not as it should be' if verdict.faults else 'All as it should be'}: {verdict.files} files recounted.\n"
     )
     return 1 if verdict.faults else 0
 

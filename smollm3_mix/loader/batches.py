@@ -19,12 +19,14 @@ from smollm3_mix.mix.chunk import Chunk
 from smollm3_mix.mix.states import check_lanes
 from smollm3_mix.recipe import Recipe
 
+Worker = tuple[Blocks, DataLoader[Any]]
+
 log = logging.getLogger("smollm3_mix")
 
 FORMATS = ("records", "arrow", "torch")
 
 AHEAD = 8
-"""Blocks that a worker makes ahead of their use: so many that others need not wait while it reads a block of a source."""
+"""Blocks that a worker makes ahead of their use, so that others need not wait while it reads a block of a source."""
 
 
 class MixLoader:
@@ -67,7 +69,7 @@ class MixLoader:
         self._newest = Turns(self._header, self.lanes, None)
         self._place = self._newest.place()
         self._loaded: Mapping[str, Any] | None = None
-        self._kept: list[DataLoader[Any]] = []
+        self._kept: list[Worker] = []
 
     def __iter__(self) -> Iterator[Any]:
         """Batches: lists of records, or Arrow batches, or what `collate_fn` makes of them."""
@@ -112,7 +114,7 @@ class MixLoader:
     def _readers(self, lanes: list[int], state: Mapping[str, Any] | None) -> list[Reader]:
         """One for each worker: of fresh ones, or of those kept for an iteration from the start."""
         if state is None and self._kept:
-            return [Reader(iter(data), data.dataset) for data in self._kept]
+            return [Reader(iter(data), blocks) for blocks, data in self._kept]
         workers = min(self.num_workers, len(lanes))
         made = [self._worker(lanes, (worker, workers), state) for worker in range(workers)]
         if state is None and self._workers.get("persistent_workers"):
@@ -120,10 +122,10 @@ class MixLoader:
         if not workers:
             here = Blocks(self.mix, lanes, (0, 1), state, None)
             return [Reader(iter(here), here)]
-        return [Reader(iter(data), data.dataset) for data in made]
+        return [Reader(iter(data), blocks) for blocks, data in made]
 
-    def _worker(self, lanes: list[int], share: tuple[int, int], state: Mapping[str, Any] | None) -> DataLoader[Any]:
-        """One worker, in a DataLoader of its own: so one that is ahead of the others waits, and gets no further ahead."""
+    def _worker(self, lanes: list[int], share: tuple[int, int], state: Mapping[str, Any] | None) -> Worker:
+        """One worker and what reads it: a DataLoader of its own, so that one that is ahead of the others waits."""
         if state is not None:  # it needs no more of it
             mine = set(lanes[share[0] :: share[1]])
             state = {**state, "lanes": [at for at in state["lanes"] if at["lane"] in mine]}
@@ -132,7 +134,7 @@ class MixLoader:
         if begin is not None:
             options["worker_init_fn"] = partial(_numbered, begin, share[0])
         blocks = Blocks(self.mix, lanes, share, state, Ring())
-        return DataLoader(blocks, batch_size=None, num_workers=1, **options)
+        return blocks, DataLoader(blocks, batch_size=None, num_workers=1, **options)
 
 
 def _numbered(begin: Callable[[int], None], number: int, _zero: int) -> None:
@@ -175,7 +177,7 @@ def loader(
         collate_fn: makes a batch of what `format` says, in this process.
         drop_last: leave out a last batch that is not full.
         workers: how workers run, as `DataLoader` takes it: persistent_workers, multiprocessing_context, timeout,
-            prefetch_factor (of blocks of 64 records), worker_init_fn.
+            prefetch_factor (of blocks of about half a megabyte), worker_init_fn.
         **fields: of `open_mix`, for a recipe: split, seed, lanes, max_tokens, seen_dir, and so on.
 
     Raises:

@@ -70,5 +70,5 @@ class Ring:
         self._released[0] = self._written
 
     def _look(self) -> None:
-        whole: npt.NDArray[np.uint64] = np.frombuffer(self._memory, np.uint64)
+        whole: npt.NDArray[np.uint64] = np.frombuffer(memoryview(self._memory), np.uint64)
         self._released, self._bytes = whole[-1:], whole[:-1].view(np.uint8)

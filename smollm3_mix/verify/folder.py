@@ -1,0 +1,88 @@
+"""A written mix recounted from its files alone, against its recipe and its tally."""
+
+import json
+import os
+from pathlib import Path
+
+from smollm3_mix.errors import OutputError
+from smollm3_mix.recipe import read
+from smollm3_mix.report.evidence import Evidence, dropped_examples
+from smollm3_mix.report.page import page
+from smollm3_mix.tally import Tally
+from smollm3_mix.verify import by_source, recount, token_files
+from smollm3_mix.verify.verdict import Verdict, check_files
+from smollm3_mix.write import layout
+from smollm3_mix.write.forms import BY_SOURCE, TOKEN_FORMATS
+
+
+def verify(folder: str | os.PathLike[str], evidence: Evidence | None = None) -> Verdict:
+    """What the files of a written mix hold, and every way in which they differ from its recipe and tally.
+
+    Checked of all: the files are those of the tally, with their sizes. Of records in Parquet: the counts of every
+    source are; tokens follow from the texts; the debt of every source is within its bound after every record of every
+    lane, in a curriculum within each stage, and stages end where they should; no text comes twice in a lane, where the
+    recipe drops duplicates and reads sources once, nor in two lanes, where it has a dedup index; no text of validation
+    is in train. Of documents by source, see `by_source.recount`; of token files, `token_files.recount`.
+
+    Args:
+        folder: the mix.
+        evidence: takes in every record on the way, for a report; of records in Parquet only.
+
+    Raises:
+        OutputError: the folder holds no finished mix.
+        SourceError, MissingExtra: the tokenizer of token files cannot be read.
+    """
+    place = _finished(folder)
+    saved = json.loads((place / layout.TALLY).read_bytes())
+    verdict = Verdict(read(place / layout.RECIPE), {}, Tally.from_dict(saved["splits"]["train"]["sources"]))
+    check_files(place / layout.DATA, saved["files"], verdict)
+    form = layout.form(saved)
+    if form == BY_SOURCE:
+        by_source.recount(place, saved, verdict)
+    elif form in TOKEN_FORMATS:
+        token_files.recount(place, saved, verdict, form)
+    else:
+        recount.recount(place, saved, verdict, evidence)
+    return verdict
+
+
+def write_report(
+    folder: str | os.PathLike[str], file: str | os.PathLike[str], dropped: str | os.PathLike[str] | None = None
+) -> Verdict:
+    """What `verify` finds, also written as one page of HTML.
+
+    Args:
+        folder: the mix.
+        file: where the page goes.
+        dropped: folder of Parquet files with texts that were dropped, as `write --keep-dropped` makes it.
+
+    Raises:
+        OutputError: a folder does not hold what it should, or the page cannot be written.
+    """
+    place = _finished(folder)
+    form = layout.form(json.loads((place / layout.TALLY).read_bytes()))
+    if form != "parquet":
+        raise OutputError(
+            f"{place} holds a mix in the format {form}, and a report shows records of one in Parquet. "
+            "Verify it without --report."
+        )
+    gone = dropped_examples(Path(dropped)) if dropped is not None else {}
+    evidence = Evidence(read(place / layout.RECIPE))
+    verdict = verify(place, evidence)
+    summary = json.loads((place / layout.TALLY).read_bytes())
+    made = page(verdict.recipe, summary, verdict.table, verdict.faults, evidence, gone)
+    try:
+        Path(file).write_text(made, encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"cannot write the report: {error}. Name another file.") from error
+    return verdict
+
+
+def _finished(folder: str | os.PathLike[str]) -> Path:
+    place = Path(folder)
+    if not layout.complete(place):
+        missing = next(name for name in layout.RESULT if not (place / name).exists())
+        raise OutputError(
+            f"{place} is no finished mix: it has no {missing}. Run `smollm3-mix write` again to finish it."
+        )
+    return place
