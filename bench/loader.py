@@ -1,85 +1,198 @@
-"""Records a second through `smollm3_mix.loader` with one worker process and with two, taken in turn.
+"""Records and tokens a second through `smollm3_mix.loader` with one worker process and with two, taken in turn.
 
-    python bench/loader.py [CORPUS_DIR]
+    python bench/loader.py CORPUS TOKENIZER [--rounds 3] [--scale 1] [--only NAME …]
 
-CORPUS_DIR holds folders of JSON lines or Parquet files with a column `text`, each a source; without it, texts are made
-up. Arrow is held to one thread, so that one worker is one core. The machine needs a core to spare for each worker;
-this process makes the batches. The ratio is the median over rounds of one run of each.
+CORPUS is that of bench/throughput.py, TOKENIZER a file that `tokenizers` reads. Eight lanes over eight sources, weighed
+so that all end together. `judged` is what the stages do: clean, judge by Gopher's, FineWeb's and the code rules, exact
+and near dedup; `plain` cleans and drops exact duplicates; `packed` makes windows of 4,096 + 1 tokens of `plain`, the
+tokenizer in the workers. `DataLoader` is torch's own over `smollm3_mix.load`. `apart` is no loader at all: each process
+reads its lanes and drops what it has read, so no loader can gain more from a second one on this machine.
+
+Arrow is held to one thread and nothing is read ahead, so that one worker is one core; this process makes the batches,
+on whatever is left. A run is timed once a sixth of the records has been given. The ratio is the median over rounds of
+one run of each. `main` and `workers` are microseconds of the processor for a record (a window), and `most` what follows
+from them for two workers on two cores, 2 × workers ÷ (workers + main): it needs no quiet machine, the ratio does.
 """
 
 import argparse
+import multiprocessing
 import os
 import statistics
-import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 os.environ["OMP_NUM_THREADS"] = os.environ["OMP_THREAD_LIMIT"] = "1"  # Arrow reads it when it is loaded
+os.environ["SMOLLM3_MIX_PREFETCH"] = "0"
 
-import numpy as np
-import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
-import yaml
+import throughput
+from torch.utils.data import DataLoader
 
 import smollm3_mix
+from smollm3_mix.dedup import Near
+from smollm3_mix.judge import Judge
+from smollm3_mix.recipe import Recipe
+
+LANES, BATCH, WINDOWS = 8, 256, 8
 
 
-def made_up(folder: Path, rows: int) -> None:
-    """Two sources of log-normal lengths."""
-    rng = np.random.default_rng(0)
-    words = np.array(["".join(rng.choice(list("etaoinshrdlu"), size)) for size in rng.integers(1, 10, 5000)])
-    for name in ("alpha", "beta"):
-        lengths = np.clip(rng.lognormal(5.8, 0.8, rows), 20, 5000).astype(int)
-        texts = [" ".join(words[rng.integers(0, 5000, length)]) + ".\n" for length in lengths]
-        (folder / name).mkdir()
-        pq.write_table(pa.table({"text": texts}), folder / name / "0.parquet", row_group_size=1000)
+def recipe(corpus: Path, *, judged: bool) -> Recipe:
+    """The sources of bench/throughput.py, with weights by which all of them end together."""
+    found = throughput.files(corpus)
+    rules = (throughput.RULES, Near()) if judged else (Judge(), None)
+    of = throughput.recipe(corpus, *rules, on_exhausted="renormalise").with_(lanes=LANES)
+    sizes = {id_: sum(_bytes(path) for path in paths) for id_, paths in found.items()}
+    return of.with_(sources=tuple(replace(each, weight=sizes[each.id] * each.tokens_per_byte) for each in of.sources))
 
 
-def recipe(folder: Path, to: Path) -> Path:
-    """A recipe over the folders of a corpus, with what the stages do: clean, judge, exact dedup."""
-    sources = [{"id": each.name, "name": str(each), "weight": 1} for each in sorted(folder.iterdir()) if each.is_dir()]
-    to.write_text(yaml.safe_dump({"lanes": 8, "on_exhausted": "stop", "dedup": {"exact": True}, "datasets": sources}))
-    return to
+def _bytes(path: str) -> int:
+    return int(pc.sum(pc.binary_length(pq.read_table(path, columns=["text"])["text"])).as_py())
 
 
-def rate(mix: smollm3_mix.Mix, workers: int, warm: int, records: int) -> float:
-    """Records a second after the first `warm` ones, when all workers are at work."""
-    batches: Iterator[list[dict[str, object]]] = iter(smollm3_mix.loader(mix, 256, num_workers=workers))
-    seen = 0
-    while seen < warm:
-        seen += len(next(batches))
-    start, done = time.perf_counter(), 0
-    for batch in batches:
-        done += len(batch)
-        if done >= records:
-            break
-    return done / (time.perf_counter() - start)
+@dataclass
+class Way:
+    """One way to read.
+
+    Attributes:
+        name: what the table calls it.
+        make: batches, and how many records are in one, by the number of processes.
+        records: timed in each run.
+        rates: records a second, by processes.
+        cost: microseconds of this process and of the workers for each record, of each run.
+    """
+
+    name: str
+    make: Callable[[int], tuple[Iterator[Any], Callable[[Any], int]]]
+    records: int
+    rates: dict[int, list[float]] = field(default_factory=lambda: {1: [], 2: []})
+    cost: list[tuple[float, float]] = field(default_factory=list)
+
+    def turn(self, processes: int) -> None:
+        batches, count = self.make(processes)
+        seen = 0
+        while seen < self.records // 6:
+            seen += count(next(batches))
+        before, start = _processor(), time.perf_counter()
+        done = 0
+        while done < self.records:
+            done += count(next(batches))
+        seconds = time.perf_counter() - start
+        after = _processor()
+        self.rates[processes].append(done / seconds)
+        if processes == 2:
+            mine, theirs = (1e6 * (one - other) / done for one, other in zip(after, before, strict=True))
+            self.cost.append((mine, theirs))
+
+
+def _processor() -> tuple[float, float]:
+    """Seconds of the processor that this process and its children have taken, where /proc tells."""
+    theirs = 0.0
+    for child in multiprocessing.active_children():
+        stat = Path(f"/proc/{child.pid}/stat")
+        if stat.exists():
+            user, system = stat.read_text().rpartition(")")[2].split()[11:13]
+            theirs += (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+    return time.process_time(), theirs
+
+
+def loaded(mix: Any, size: int, form: str) -> Callable[[int], tuple[Iterator[Any], Callable[[Any], int]]]:
+    """By `smollm3_mix.loader`."""
+
+    def make(processes: int) -> tuple[Iterator[Any], Callable[[Any], int]]:
+        batches = iter(smollm3_mix.loader(mix, size, num_workers=processes, format=form))
+        return batches, (lambda batch: len(next(iter(batch.values())))) if form == "torch" else len
+
+    return make
+
+
+def stock(of: Recipe) -> Callable[[int], tuple[Iterator[Any], Callable[[Any], int]]]:
+    """By torch's DataLoader over the IterableDataset, batches as its workers make them."""
+
+    def make(processes: int) -> tuple[Iterator[Any], Callable[[Any], int]]:
+        data = DataLoader(smollm3_mix.load(of), batch_size=BATCH, num_workers=processes, collate_fn=list)
+        return iter(data), len
+
+    return make
+
+
+def apart(mix: Any) -> Callable[[int], tuple[Iterator[Any], Callable[[Any], int]]]:
+    """Each process reads its own lanes, and says how many records it has read."""
+
+    def make(processes: int) -> tuple[Iterator[Any], Callable[[Any], int]]:
+        said: Any = multiprocessing.Queue()
+        for number in range(processes):
+            lanes = list(range(LANES))[number::processes]
+            multiprocessing.Process(target=_read, args=(mix, lanes, said), daemon=True).start()
+        return iter(said.get, None), int
+
+    return make
+
+
+def _read(mix: Any, lanes: list[int], said: Any) -> None:
+    stream = mix.stream(lanes)
+    count = 0
+    while rows := stream.read(BATCH).num_rows:
+        count += rows
+        if count >= BATCH:
+            said.put(count)
+            count = 0
+
+
+def ways(corpus: Path, tokenizer: Path, scale: float) -> list[Way]:
+    """What is measured."""
+    judged, plain = (smollm3_mix.open_mix(recipe(corpus, judged=each)) for each in (True, False))
+    packed = smollm3_mix.packed(plain.recipe, tokenizer=tokenizer, sequence_length=4096)
+    few, many, windows = int(9000 * scale), int(20_000 * scale), int(3600 * scale)
+    return [
+        Way("judged, apart", apart(judged), few),
+        Way("judged, records", loaded(judged, BATCH, "records"), few),
+        Way("judged, arrow", loaded(judged, BATCH, "arrow"), few),
+        Way("judged, DataLoader", stock(judged.recipe), few),
+        Way("packed, apart", apart(packed), windows),
+        Way("packed, torch", loaded(packed, WINDOWS, "torch"), windows),
+        Way("packed, arrow", loaded(packed, WINDOWS, "arrow"), windows),
+        Way("plain, apart", apart(plain), many),
+        Way("plain, records", loaded(plain, BATCH, "records"), many),
+        Way("plain, arrow", loaded(plain, BATCH, "arrow"), many),
+        Way("plain, DataLoader", stock(plain.recipe), many),
+    ]
+
+
+def show(found: list[Way]) -> None:
+    """One line a way."""
+    print(f"{'':20} {'1 worker':>9} {'2 workers':>9} {'ratio':>6} {'main':>6} {'workers':>7} {'most':>5}   rounds")
+    for way in found:
+        one, two = (statistics.median(way.rates[number]) for number in (1, 2))
+        ratios = [mine / its for its, mine in zip(way.rates[1], way.rates[2], strict=True)]
+        main, workers = (statistics.median(each) for each in zip(*way.cost, strict=True))
+        print(
+            f"{way.name:20} {one:9,.0f} {two:9,.0f} {statistics.median(ratios):6.2f} {main:6.1f} {workers:7.1f} "
+            f"{2 * workers / (workers + main):5.2f}   {', '.join(f'{ratio:.2f}' for ratio in ratios)}"
+        )
 
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("corpus", nargs="?", type=Path)
-    options.add_argument("--records", type=int, default=12_000, help="timed in each run")
-    options.add_argument("--rounds", type=int, default=5)
+    options.add_argument("corpus", type=Path)
+    options.add_argument("tokenizer", type=Path)
+    options.add_argument("--rounds", type=int, default=3)
+    options.add_argument("--scale", type=float, default=1, help="times the records of a run (default %(default)s)")
+    options.add_argument("--only", nargs="+", help="ways whose names hold one of these words")
     asked = options.parse_args()
-    with tempfile.TemporaryDirectory() as work:
-        corpus = asked.corpus
-        if corpus is None:
-            corpus = Path(work) / "corpus"
-            corpus.mkdir()
-            made_up(corpus, 2 * asked.records)
-        mix = smollm3_mix.open_mix(recipe(corpus.resolve(), Path(work) / "bench.yaml"))
-        rates: dict[int, list[float]] = {1: [], 2: []}
-        for _ in range(asked.rounds):
-            for workers, found in rates.items():
-                found.append(rate(mix, workers, 4096, asked.records))
-        for workers, found in rates.items():
-            print(f"{workers} worker{'s' * (workers > 1)}: {statistics.median(found):,.0f} records/s")
-        ratios = [two / one for one, two in zip(rates[1], rates[2], strict=True)]
-        print(
-            f"2 workers / 1 worker: {statistics.median(ratios):.2f} (rounds: {', '.join(f'{r:.2f}' for r in ratios)})"
-        )
+    found = ways(asked.corpus.resolve(), asked.tokenizer.resolve(), asked.scale)
+    found = [way for way in found if not asked.only or any(word in way.name for word in asked.only)]
+    for _ in range(asked.rounds):
+        for way in found:
+            for processes in (1, 2):
+                way.turn(processes)
+                for child in multiprocessing.active_children():
+                    child.terminate()
+                    child.join()
+    show(found)
 
 
 if __name__ == "__main__":

@@ -270,12 +270,13 @@ def _watch(pid: int, seen: dict[str, int]) -> None:
             time.sleep(0.01)
 
 
-def remotely(script: Path, root: Path, work: Path, recipe: Path) -> str:
-    """`take` with one lane and an empty cache, over a Hub on loopback that is slow to answer."""
+def remotely(script: Path, root: Path, work: Path, recipe: Path, lanes: int) -> str:
+    """`take` with an empty cache, over a Hub on loopback that is slow to answer."""
+    work.mkdir()
     repositories = {f"{path.parent.name}/{path.name}": path for path in sorted(root.glob("*/*"))}
     log = work / "requests.jsonl"
     with served(script, repositories, LATENCY, work, "--log", str(log)) as there:
-        said = take(recipe, 1, there)
+        said = take(recipe, lanes, there)
     asked = [json.loads(line) for line in log.read_text().splitlines()]
     kinds = Counter(_kind(request) for request in asked if "__admin__" not in request["path"])
     listed = "\n".join(f"  {number:5} {kind}" for kind, number in kinds.most_common())
@@ -316,9 +317,11 @@ def main() -> None:
             said = take(local, lanes, {"HF_HOME": str(work / "none")})
             print(f"{lanes} lane{'s' * (lanes > 1)}, local files:\n  {said}")
         if given.hub:
-            print(f"1 lane, over a Hub with {1000 * LATENCY:.0f} ms added to each request:")
             remote = write_recipe(sources, work / "remote.yaml", None)
-            print(f"  {remotely(given.hub.resolve(), root, work, remote)}")
+            for lanes in (1, 16):
+                slow = f"over a Hub with {1000 * LATENCY:.0f} ms added to each request"
+                said = remotely(given.hub.resolve(), root, work / f"remote-{lanes}", remote, lanes)
+                print(f"{lanes} lane{'s' * (lanes > 1)}, {slow}:\n  {said}")
 
 
 if __name__ == "__main__":

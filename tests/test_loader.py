@@ -78,18 +78,24 @@ def test_records_and_arrow_hold_the_same(eight: Mix) -> None:
     assert columns["text"] == [record["text"] for record in records[0]]
 
 
-def test_every_number_of_ranks_gives_the_same_global_batches(folder: Path) -> None:
-    for lanes in (8, 12):
-        mix = open_mix(folder / f"{lanes}.yaml", max_samples=600)
-        whole = keys(mix.stream())
-        for ranks in (1, 2, 3, 4, 8):
-            for workers in (0, 1, 2, 4) if (lanes, ranks) == (8, 2) else (0,):
-                size = 2 * lanes // ranks
-                shares = [list(loader(mix, size, rank, ranks, num_workers=workers)) for rank in range(ranks)]
-                assert sorted(flat(batch for share in shares for batch in share)) == sorted(whole)
-                if lanes % ranks == 0:
-                    together = [sorted(flat(batches)) for batches in zip(*shares, strict=True)]
-                    assert together == [sorted(whole[at : at + 2 * lanes]) for at in range(0, len(whole), 2 * lanes)]
+@pytest.mark.parametrize("workers", [0, 1, 2, 4])
+@pytest.mark.parametrize("lanes", [8, 12])
+def test_every_number_of_ranks_and_workers_gives_the_same_global_batches(
+    folder: Path, lanes: int, workers: int
+) -> None:
+    mix = open_mix(folder / f"{lanes}.yaml", max_samples=600)
+    whole, by_lane = keys(mix.stream()), {lane: keys(mix.stream([lane])) for lane in range(lanes)}
+    home = {key: lane for lane, given in by_lane.items() for key in given}
+    for ranks in (1, 2, 3, 4, 8):
+        size = 2 * lanes // ranks
+        shares = [list(loader(mix, size, rank, ranks, num_workers=workers)) for rank in range(ranks)]
+        found: dict[int, list[Key]] = {lane: [] for lane in range(lanes)}
+        for key in flat(batch for share in shares for batch in share):
+            found[home[key]].append(key)
+        assert found == by_lane, ranks  # each record once, each lane in its order
+        if lanes % ranks == 0:
+            together = [sorted(flat(batches)) for batches in zip(*shares, strict=True)]
+            assert together == [sorted(whole[at : at + 2 * lanes]) for at in range(0, len(whole), 2 * lanes)]
 
 
 def test_lanes_that_end_at_different_places_leave_the_round(folder: Path) -> None:
@@ -151,14 +157,15 @@ def test_a_state_rests_on_an_older_one_where_asking_takes_long(eight: Mix, monke
     assert flat(again) == whole[1000:]
 
 
-def test_a_state_of_two_by_two_goes_on_at_four_by_one_and_one_by_three(eight: Mix) -> None:
+@pytest.mark.parametrize("steps", [0, 1, 11, 150])
+def test_a_state_of_two_by_two_goes_on_at_four_by_one_and_one_by_three(eight: Mix, steps: int) -> None:
     whole = keys(eight.stream())
     states, given = [], []
     for rank in range(2):
         mine = loader(eight, 12, rank, 2, num_workers=2)
-        given += flat(itertools.islice(mine, 11))
+        given += flat(itertools.islice(mine, steps))
         states.append(json.loads(json.dumps(mine.state_dict())))
-    assert sorted(given) == sorted(whole[: 11 * 24])
+    assert sorted(given) == sorted(whole[: steps * 24])
     merged = merge_states(states)
     for ranks, workers in ((4, 1), (1, 3)):
         rest = []
@@ -167,7 +174,7 @@ def test_a_state_of_two_by_two_goes_on_at_four_by_one_and_one_by_three(eight: Mi
             mine.load_state_dict(merged)
             rest.append(list(mine))
         first = [sorted(flat(batches)) for batches in itertools.islice(zip(*rest, strict=False), 10)]
-        assert first == [sorted(whole[at : at + 24]) for at in range(264, 504, 24)]
+        assert first == [sorted(whole[at : at + 24]) for at in range(24 * steps, 24 * steps + 240, 24)]
         assert sorted(given + flat(batch for batches in rest for batch in batches)) == sorted(whole)
 
 

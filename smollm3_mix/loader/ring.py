@@ -45,10 +45,12 @@ class Ring:
     def write(self, batch: pa.RecordBatch) -> tuple[int, int] | None:
         """Where the batch was written, as `read` takes it; None where there is no room for it."""
         most = pa.ipc.get_record_batch_size(batch) + FRAME
-        start = self._written
+        start, free = self._written, int(self._released[0])
         if start % self._size + most > self._size:
-            start += self._size - start % self._size
-        if start + most > int(self._released[0]) + self._size:
+            start += self._size - start % self._size  # what is left before the end is too little
+        if free == self._written:
+            free = start
+        if start + most > free + self._size:
             return None
         sink = pa.FixedSizeBufferWriter(pa.py_buffer(self._bytes[start % self._size :][:most]))
         with pa.ipc.new_stream(sink, batch.schema) as writer:
