@@ -20,7 +20,7 @@ from smollm3_mix.report import drops_table, plain, rows, shares_table, sparse
 from smollm3_mix.tally import Tally
 from smollm3_mix.verify import verify as recount
 from smollm3_mix.verify import write_report
-from smollm3_mix.write import Progress, layout
+from smollm3_mix.write import Progress
 from smollm3_mix.write import write as write_mix
 from smollm3_mix.write.forms import BY_SOURCE
 from smollm3_mix.write.note import usage

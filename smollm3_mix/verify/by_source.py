@@ -68,7 +68,7 @@ def recount(place: Path, saved: dict[str, Any], verdict: Verdict) -> None:
 def _held_out(data: Path, verdict: Verdict) -> tuple[Tally, list[Prints]]:
     """Counts of the validation split, and fingerprints of its texts."""
     tally, prints = Tally({}), [np.empty((0, 2), np.uint64)]
-    for path in sorted(data.glob("validation-*.parquet")):
+    for path in sorted(data.rglob("validation-*.parquet")):
         for batch in batches(path, verdict.faults):
             prints.append(fingerprints(batch["text"]))
             lengths, counted = tokens.byte_lengths(batch["text"]), batch["tokens"].to_numpy().astype(np.int64)
