@@ -157,7 +157,7 @@ def test_a_state_rests_on_an_older_one_where_asking_takes_long(eight: Mix, monke
     assert flat(again) == whole[1000:]
 
 
-@pytest.mark.parametrize("steps", [0, 1, 11, 150])
+@pytest.mark.parametrize("steps", [0, 1, 11, 60])
 def test_a_state_of_two_by_two_goes_on_at_four_by_one_and_one_by_three(eight: Mix, steps: int) -> None:
     whole = keys(eight.stream())
     states, given = [], []
