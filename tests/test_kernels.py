@@ -53,7 +53,9 @@ def test_a_missing_library_is_named_and_the_command_makes_it(elsewhere):
 def test_arrays_of_another_type_or_not_contiguous_are_refused():
     data, places = np.zeros(8, dtype=np.uint8), np.zeros(4, dtype=np.int64)
     hashes = np.zeros(4, dtype=np.uint64)
-    with pytest.raises(ctypes.ArgumentError, match="uint8"):
-        kernels.hash_runs(places, 8, places, places, 4, 1024, hashes)
-    with pytest.raises(ctypes.ArgumentError, match="C_CONTIGUOUS"):
+    for wrong, name in ((places, "int64"), ([1, 2], "list"), (b"12345678", "bytes")):
+        with pytest.raises(ctypes.ArgumentError, match=f"argument 1: .*: an array of uint8 is needed, not {name}$"):
+            kernels.hash_runs(wrong, 8, places, places, 4, 1024, hashes)
+    message = r"argument 3: .*: an array that is C_CONTIGUOUS is needed, not one with strides \(16,\)$"
+    with pytest.raises(ctypes.ArgumentError, match=message):
         kernels.hash_runs(data, 8, places[::2], places, 2, 1024, hashes)

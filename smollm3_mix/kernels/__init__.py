@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.ctypeslib import ndpointer
 
 from smollm3_mix.kernels import compile as compiled
 
@@ -32,12 +31,39 @@ def _loaded() -> ctypes.CDLL:
     return found
 
 
+_ADDRESS = ctypes.c_char * 0
+
+
+class _Array:
+    """The type of an argument: a contiguous array of one dtype, of which C gets the address.
+
+    `numpy.ctypeslib.ndpointer` is the same, but takes three times as long: for 30 arrays a block that was half of what
+    a small block cost.
+    """
+
+    def __init__(self, dtype: type[np.generic]) -> None:
+        self.dtype = np.dtype(dtype)
+
+    def from_param(self, array: Any) -> Any:
+        """What ctypes gives to C; it makes an ArgumentError of what is raised.
+
+        Raises:
+            TypeError: no array, of another dtype, or not contiguous.
+        """
+        if not isinstance(array, np.ndarray) or array.dtype != self.dtype:
+            raise TypeError(f"an array of {self.dtype} is needed, not {getattr(array, 'dtype', type(array).__name__)}")
+        flags = array.flags
+        if not flags.c_contiguous:
+            raise TypeError(f"an array that is C_CONTIGUOUS is needed, not one with strides {array.strides}")
+        return _ADDRESS.from_buffer(array.data) if flags.writeable else ctypes.c_void_p(array.ctypes.data)
+
+
 _LIBRARY = _loaded()
 _NUMBER = ctypes.c_int64
-_BYTES, _INTS, _HASHES = (ndpointer(dtype, flags="C_CONTIGUOUS") for dtype in (np.uint8, np.int64, np.uint64))
-_FLAGS = ndpointer(np.bool_, flags="C_CONTIGUOUS")
-_FLOATS = ndpointer(np.float64, flags="C_CONTIGUOUS")
-_SMALL = ndpointer(np.uint32, flags="C_CONTIGUOUS")
+_BYTES, _INTS, _HASHES = _Array(np.uint8), _Array(np.int64), _Array(np.uint64)
+_FLAGS = _Array(np.bool_)
+_FLOATS = _Array(np.float64)
+_SMALL = _Array(np.uint32)
 
 
 def _function(name: str, *types: Any) -> Callable[..., int]:
