@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from smollm3_mix import kernels
 from smollm3_mix.clean import PROFILES, Cleaning, clean
-from smollm3_mix.clean import block as clean_block
+from smollm3_mix.clean.alphabet import JOINT, MARK, NOT_NFC, ODD, alphabet
 
 FRAGMENTS = (
     *(" ", "  ", "\t", "\n", "\n\n\n", "    ", "\r\n", "\r", "\x0b", "\x0c", "\x85", "\u2028"),
@@ -174,13 +175,71 @@ def test_a_row_does_not_depend_on_its_block(texts, profile, data):
     assert [cleaned([text], profile)[0].as_py() for text in texts] == whole.to_pylist()
 
 
-@settings(max_examples=100, deadline=None)
-@given(TEXTS, PROFILE, st.integers(1, 40))
-def test_a_row_does_not_depend_on_the_size_of_parts(texts, profile, size):
-    whole = cleaned(texts, profile).to_pylist()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(clean_block, "PART", size)
-        assert cleaned(texts, profile).to_pylist() == whole
+BORDERING = (
+    *(
+        "",
+        " ",
+        "\n",
+        "a",
+        "\x00",
+        "\r\n",
+        "a\r",
+        "e\u0301",
+        "\u0301",
+        "é",
+        "か\u3099",
+        "क\u093cष",
+        "\u1100\u1161",
+        "👩\u200d👩",
+    ),
+    *(
+        "a\u200bb",
+        "ក\u200bខ",
+        "x\xa0y",
+        "a  b",
+        "a \t b",
+        "  a",
+        "a  ",
+        "\n\na\n\n\n\nb\n\n",
+        "a \n \n  b\n",
+        "a\n\n" + " " * 70 + "b",
+    ),
+    *(
+        "```\na  b\n```",
+        "a\n    b  c",
+        "a\n>>> b  c\nd  e",
+        "a" + "\n" * 70 + "b",
+        "a" + "  b" * 30,
+        "\x1b[31mred",
+        "\U0002f800",
+    ),
+)
+
+
+@pytest.mark.parametrize("profile", ("prose", "math", "code"))
+def test_a_row_does_not_depend_on_where_it_begins_and_ends(profile):
+    """Kernels look at 64 bytes at a time; a document can begin and end at any of them, and the block with it."""
+    expected = [reference(text, profile) for text in BORDERING]
+    for shift in range(66):
+        for text, clean_text in zip(BORDERING, expected, strict=True):
+            assert cleaned(["x" * shift, text], profile)[1].as_py() == clean_text
+        texts = [part for text in BORDERING for part in ("x" * shift, text)]
+        assert cleaned(texts, profile).to_pylist()[1::2] == expected
+
+
+@pytest.mark.parametrize("profile", ("prose", "code"))
+def test_every_character_that_has_a_kind_is_looked_at(profile):
+    letters = alphabet(profile)
+    kinds = letters.kinds & (ODD | NOT_NFC | MARK | JOINT)
+    points = np.flatnonzero(kinds)
+    data = "".join(f"x{chr(point)}" for point in points).encode()
+    kinds[points] = ODD
+    found = [np.empty(len(points), np.int64) for _ in range(5)]
+    tables = (kinds, letters.classes, letters.composites, len(letters.composites))
+    offsets = np.array([0, len(data)])
+    count = kernels.odd_characters(np.frombuffer(data, np.uint8), offsets, 1, *tables, len(points), *found)
+    assert count == len(points)
+    assert np.array_equal(found[2], points)
 
 
 def test_every_character_alone_and_between_letters():

@@ -59,6 +59,14 @@ def test_clean_text_is_returned_as_it_is():
     assert clean(texts, REPAIR) is texts
 
 
+def test_a_row_does_not_depend_on_its_neighbours():
+    texts = ["é", "Ã©", "Ã", "œ", "a", "Â ", "°", "€", "â€™", "вЂ", "中", "\x9d", ""]
+    alone = [repaired([text])[0].as_py() for text in texts]
+    for before, new_before in zip(texts, alone, strict=True):
+        pairs = repaired([part for text in texts for part in (before, text)])
+        assert pairs.to_pylist() == [part for text in alone for part in (new_before, text)]
+
+
 @settings(max_examples=100, deadline=None)
 @given(
     st.lists(st.sampled_from([*"ÃÂâ€™©®\xa0\x85\xad °œ \ta\n\x00", "Ã ", "\u200b", "вЂ", "é", "e\u0301"])).map("".join)

@@ -5,9 +5,8 @@ from functools import cache
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from smollm3_mix.clean.rows import Bytes, Flags, Integers
+from smollm3_mix.clean.rows import Bytes, Integers
 
 Range = tuple[int, int]
 
@@ -48,9 +47,10 @@ JOINING: tuple[Range, ...] = (
     (0xE0020, 0xE007F),
 )
 
-ODD, NOT_NFC, MARK, COMPOSING, DECOMPOSES, JOINT = 1, 2, 4, 8, 16, 32
-"""Bits of `Alphabet.kinds`: replaced wherever it stands; never in NFC text; moves or composes by what stands before it;
-of these, the second of a pair that composes; may lose or take a mark that follows; kept or not by its neighbours."""
+ODD, NOT_NFC, MARK, COMPOSING, DECOMPOSES, JOINT, IN_UNSPACED, IN_JOINING = (1 << bit for bit in range(8))
+"""Bits of `Alphabet.kinds`, which the kernel has too: replaced wherever it stands; never in NFC text; moves or composes
+by what stands before it; of these, the second of a pair that composes; may lose or take a mark that follows; kept or
+not by its neighbours; in `UNSPACED`; in `JOINING`."""
 
 
 @cache
@@ -63,23 +63,19 @@ def replacements(profile: str) -> dict[str, str]:
 
 
 class Alphabet(NamedTuple):
-    """Tables over all code points and over the first bytes of their UTF-8 forms.
+    """Tables over all code points.
 
     Attributes:
         kinds: uint8[0x110000], bits by code point.
         becomes: uint8[0x110000], the space or line feed that replaces a code point wherever it stands, or 0.
         classes: uint8[0x110000], canonical combining class.
         composites: int64[k], sorted, first << 21 | second of each pair of characters that NFC makes one.
-        leads: bytes[256], 1 for each first byte of a character that has a kind but DECOMPOSES alone.
-        seconds: bool[4096], the same by the low six bits of the first byte and of the second.
     """
 
     kinds: Bytes
     becomes: Bytes
     classes: Bytes
     composites: Integers
-    leads: bytes
-    seconds: Flags
 
 
 @cache
@@ -92,15 +88,10 @@ def alphabet(profile: str) -> Alphabet:
         kinds[ord(character)] |= ODD
         becomes[ord(character)] = ord(new) if new else 0
     kinds[[ZERO_WIDTH_SPACE, NON_JOINER, JOINER]] |= JOINT
-    points = np.flatnonzero(kinds & ~np.uint8(DECOMPOSES))
-    points = points[points >= 0x80]
-    lead = np.select([points < 0x800, points < 0x10000], [0xC0 | points >> 6, 0xE0 | points >> 12], 0xF0 | points >> 18)
-    second = np.select([points < 0x800, points < 0x10000], [points, points >> 6], points >> 12) & 0x3F
-    leads = np.zeros(256, np.uint8)
-    leads[lead] = 1
-    seconds = np.zeros(4096, np.bool_)
-    seconds[(lead & 0x3F) << 6 | second] = True
-    return Alphabet(kinds, becomes, classes, composites, leads.tobytes(), seconds)
+    for bit, ranges in ((IN_UNSPACED, UNSPACED), (IN_JOINING, JOINING)):
+        for low, high in ranges:
+            kinds[low : high + 1] |= bit
+    return Alphabet(kinds, becomes, classes, composites)
 
 
 @cache
@@ -127,13 +118,6 @@ def _unicode() -> tuple[Bytes, Bytes, Integers]:
     kinds[0x1100:0x1113] |= DECOMPOSES  # initials
     kinds[0xAC00:0xD7A4] |= DECOMPOSES  # and syllables: more pairs than compose, but none is missed
     return kinds, classes, np.sort(np.array(pairs, np.int64))
-
-
-def member(points: npt.NDArray[np.integer], ranges: tuple[Range, ...]) -> Flags:
-    """Whether each code point is in one of the ranges, which are sorted: bool, as many as points."""
-    bounds = [bound for low, high in ranges for bound in (low, high + 1)]
-    inside: Flags = np.searchsorted(bounds, points, side="right") % 2 == 1
-    return inside
 
 
 def _members(ranges: tuple[Range, ...]) -> str:

@@ -1,7 +1,5 @@
 """A block of documents cleaned."""
 
-import operator
-
 import pyarrow as pa
 
 from smollm3_mix.clean.boilerplate import without_boilerplate
@@ -11,9 +9,6 @@ from smollm3_mix.clean.layout import with_plain_layout
 from smollm3_mix.clean.mojibake import without_mojibake
 from smollm3_mix.clean.rows import Rows, from_arrow, to_arrow
 
-# Bytes worked on at a time. Measured: the temporary arrays for 1 MiB of text go back to the system after each use and
-# cost 2,000 page faults, as much time as the work itself; below 128 KiB the calls of numpy begin to cost.
-PART = 2**18
 # Turns of repair and cleaning, the last of which should find nothing to do. Two or three are enough: a repair shortens
 # the text or takes a control character out of it; the bound is there because ftfy's rules are not ours.
 TURNS = 16
@@ -46,9 +41,9 @@ def clean(texts: pa.StringArray, cleaning: Cleaning) -> pa.StringArray:
     if cleaning.profile == "none" or not len(texts):
         return texts
     step = _repaired if cleaning.mojibake else _cleaned
-    parts = from_arrow(texts).parts(PART)
-    cleaned = [step(part, cleaning) for part in parts]
-    return texts if all(map(operator.is_, cleaned, parts)) else to_arrow(cleaned, texts)
+    rows = from_arrow(texts)
+    cleaned = step(rows, cleaning)
+    return texts if cleaned is rows else to_arrow(cleaned, texts)
 
 
 def _cleaned(rows: Rows, cleaning: Cleaning) -> Rows:
@@ -60,8 +55,9 @@ def _cleaned(rows: Rows, cleaning: Cleaning) -> Rows:
 
 def _repaired(rows: Rows, cleaning: Cleaning) -> Rows:
     """Rows both repaired and cleaned; in turns, since each can bring to light work for the other."""
+    fine: set[bytes] = set()
     for _ in range(TURNS):
-        cleaned = _cleaned(without_mojibake(rows), cleaning)
+        cleaned = _cleaned(without_mojibake(rows, fine), cleaning)
         if cleaned is rows:
             break
         rows = cleaned

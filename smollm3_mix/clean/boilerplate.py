@@ -57,20 +57,15 @@ def without_boilerplate(rows: Rows) -> Rows:
     Returns:
         The very rows given if no line is boilerplate.
     """
-    lines = _boilerplate_lines(rows)
-    data, offsets = rows.data.data, rows.offsets.tolist()
-    texts = []
-    for row, found in lines.items():
-        bounds = [offsets[row], *(bound for line in sorted(found) for bound in line), offsets[row + 1]]
-        texts.append(b"".join([data[start:end] for start, end in zip(bounds[::2], bounds[1::2], strict=True)]))
-    return rows.with_rows(np.array(list(lines), np.int64), texts)
+    lines = np.array(sorted(_boilerplate_lines(rows)), np.int64).reshape(-1, 2)
+    return rows.with_texts(lines[:, 0].copy(), lines[:, 1].copy(), [b""] * len(lines))
 
 
-def _boilerplate_lines(rows: Rows) -> dict[int, set[tuple[int, int]]]:
-    """Start and end, with its line feed, of each line to drop, by document; documents in order."""
+def _boilerplate_lines(rows: Rows) -> set[tuple[int, int]]:
+    """Start and end, with its line feed, of each line to drop."""
     text = rows.data.tobytes().lower()
     offsets = rows.offsets.tolist()
-    lines: dict[int, set[tuple[int, int]]] = {}
+    lines: set[tuple[int, int]] = set()
     for anchor in _ANCHORS:
         position = text.find(anchor)
         while position >= 0:
@@ -78,6 +73,6 @@ def _boilerplate_lines(rows: Rows) -> dict[int, set[tuple[int, int]]]:
             start = max(text.rfind(b"\n", 0, position) + 1, offsets[row])
             end = min(text.find(b"\n", position) + 1 or len(text), offsets[row + 1])
             if _BOILERPLATE.search(text, start, end) and not _FENCE.match(text, start, end):
-                lines.setdefault(row, set()).add((start, end))
+                lines.add((start, end))
             position = text.find(anchor, end)
-    return {row: lines[row] for row in sorted(lines)}
+    return lines

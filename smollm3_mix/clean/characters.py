@@ -3,35 +3,37 @@
 import re
 import unicodedata
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from smollm3_mix.clean.alphabet import (
-    COMPOSING,
-    DECOMPOSES,
-    JOINER,
-    JOINING,
-    JOINT,
-    MARK,
-    NOT_NFC,
-    ODD,
-    UNSPACED,
-    ZERO_WIDTH_SPACE,
-    Alphabet,
-    Range,
-    alphabet,
-    member,
-    replacements,
-)
-from smollm3_mix.clean.rows import Bytes, Flags, Integers, Rows
+from smollm3_mix import kernels
+from smollm3_mix.clean.alphabet import JOINING, UNSPACED, Alphabet, Range, alphabet, replacements
+from smollm3_mix.clean.rows import Bytes, Integers, Rows, Spans, offsets_of
 
-Points = npt.NDArray[np.int32]
-
-TAB, LINE_FEED, CARRIAGE_RETURN = 0x09, 0x0A, 0x0D
+# Odd characters rarer than one in so many bytes are found in one pass; more have to be looked for again.
+ROOM = 16
 
 # ECMA-48: control sequences (colours, cursor), operating system commands (titles, links), choice of a character set.
 ESCAPES = re.compile("\x1b(?:\\[[0-?]*[ -/]*[@-~]|\\][^\x07\x1b\n]*(?:\x07|\x1b\\\\)|[()][0-9A-Za-z])")
+
+
+class _Odd(NamedTuple):
+    """Characters that may not be plain, in order: int64[k] each.
+
+    Attributes:
+        start: position of the first byte.
+        end: position behind the last; the two characters of CR LF are one.
+        point: code point.
+        line: where the line begins that it stands in; lines end with a line feed or the document.
+        feed: position behind that.
+    """
+
+    start: Integers
+    end: Integers
+    point: Integers
+    line: Integers
+    feed: Integers
 
 
 def with_plain_characters(rows: Rows, profile: str) -> Rows:
@@ -42,56 +44,48 @@ def with_plain_characters(rows: Rows, profile: str) -> Rows:
         profile: prose, code or math.
     """
     letters = alphabet(profile)
-    positions, points = _odd(rows, letters)
-    if not len(positions):
-        return rows
-    row = rows.at(positions)
-    whole = np.zeros(len(rows.offsets), np.bool_)  # documents to be looked at as a whole
-    whole[row[letters.becomes[points] == 0]] = True
-    easy = np.flatnonzero(~whole[row])
-    if len(easy):
-        rows = _with_spaces(rows, positions[easy], letters.becomes[points[easy]])
-    # One number for each document and odd character in it: a document is then repaired with few calls of str.replace.
-    found: dict[int, str] = {}
-    hard = np.flatnonzero(whole[row])
-    for number in np.unique(row[hard] << 21 | points[hard]).tolist():
-        found[number >> 21] = found.get(number >> 21, "") + chr(number & 0x1FFFFF)
-    changed: list[int] = []
-    texts: list[bytes] = []
-    for document, odd in found.items():
-        old = rows.data[rows.offsets[document] : rows.offsets[document + 1]].tobytes()
-        new = plain(old.decode(), odd, profile).encode()
-        if new != old:
-            changed.append(document)
-            texts.append(new)
-    return rows.with_rows(np.array(changed, np.int64), texts)
+    odd = _odd(rows, letters)
+    becomes = letters.becomes[odd.point]
+    if not becomes.all():
+        return rows.with_spans(_repaired(rows, odd, becomes, profile))
+    one = np.arange(len(becomes))
+    return rows.with_spans(Spans(odd.start, odd.end, becomes, one, one + 1))
 
 
-def _with_spaces(rows: Rows, positions: Integers, becomes: Bytes) -> Rows:
-    """Documents with the character at each position replaced by one byte, and the two of CR LF by one line feed.
+def _repaired(rows: Rows, odd: _Odd, becomes: Bytes, profile: str) -> Spans:
+    """What is to change where some odd characters do not become a space or line feed.
 
-    A space or line feed in place of another keeps neighbours apart, so nothing else need be looked at.
-
-    Args:
-        rows: the documents.
-        positions: int64[k], first bytes, increasing.
-        becomes: uint8[k], SPACE or LINE_FEED.
+    Lines in which one vanishes, or may not be NFC, are looked at as a whole. In all others, spaces and line feeds keep
+    neighbours apart as what they replace did, so nothing else need be looked at.
     """
-    first = rows.data[positions]
-    width = 1 + (first >= 0xC0).astype(np.int64) + (first >= 0xE0)
-    after = positions + 1
-    pair = (first == CARRIAGE_RETURN) & (np.take(rows.data, after, mode="clip") == LINE_FEED) & ~rows.meets(after)
-    data = rows.data.copy()
-    data[positions] = becomes
-    cut = np.flatnonzero((width > 1) | pair)
-    return Rows(data, rows.offsets).without(after[cut] - pair[cut], (positions + width)[cut])
+    begin = np.flatnonzero(np.diff(odd.line, prepend=-1))
+    end = np.append(begin[1:], len(becomes))
+    whole = np.minimum.reduceat(becomes, begin) == 0
+    easy = np.flatnonzero(np.repeat(~whole, end - begin))
+    changed, texts = [], []
+    for nth, last in zip(begin[whole].tolist(), end[whole].tolist(), strict=True):
+        old = rows.data[odd.line[nth] : odd.feed[nth]].tobytes()
+        new = plain(old.decode(), "".join(map(chr, set(odd.point[nth:last].tolist()))), profile).encode()
+        if new != old:
+            changed.append(nth)
+            texts.append(new)
+    hard, one, bounds = np.array(changed, np.int64), np.arange(len(easy)), len(easy) + offsets_of(list(map(len, texts)))
+    start = np.concatenate([odd.start[easy], odd.line[hard]])
+    order = np.argsort(start)
+    return Spans(
+        start[order],
+        np.concatenate([odd.end[easy], odd.feed[hard]])[order],
+        np.concatenate([becomes[easy], np.frombuffer(b"".join(texts), np.uint8)]),
+        np.concatenate([one, bounds[:-1]])[order],
+        np.concatenate([one + 1, bounds[1:]])[order],
+    )
 
 
 def plain(text: str, odd: str, profile: str) -> str:
-    """One document in plain characters.
+    """A line in plain characters; it may become several.
 
     Args:
-        text: the document.
+        text: the line, with its line feed.
         odd: every character in it that is to be replaced; any other makes it be looked at as a whole.
         profile: prose, code or math.
     """
@@ -158,89 +152,16 @@ def _set(ranges: tuple[Range, ...]) -> str:
     return "[" + "".join(f"{chr(low)}-{chr(high)}" for low, high in ranges) + "]"
 
 
-def _odd(rows: Rows, letters: Alphabet) -> tuple[Integers, Points]:
-    """Where documents may not be in plain characters, and which character stands there.
+def _odd(rows: Rows, letters: Alphabet) -> _Odd:
+    """Where documents may not be in plain characters.
 
     Nothing is missed. What is found may still be plain: an order of marks that `unicodedata` has to judge.
-
-    Returns:
-        Byte positions, int64[k]; code points, int32[k].
     """
-    controls, wide = _candidates(rows.data, letters)
-    if not len(wide):
-        return controls, rows.data[controls].astype(np.int32)
-    points = point_at(rows.data, wide)
-    kinds = letters.kinds[points]
-    odd = kinds & (ODD | NOT_NFC) != 0
-    for kind, judge in ((MARK, _misplaced_marks), (JOINT, _misplaced_joints)):
-        which = np.flatnonzero(kinds & kind)
-        if len(which):
-            odd[which] |= judge(rows, letters, wide[which], points[which])
-    positions = np.concatenate([controls, wide[odd]])
-    order = np.argsort(positions)
-    return positions[order], np.concatenate([rows.data[controls].astype(np.int32), points[odd]])[order]
-
-
-def _candidates(data: Bytes, letters: Alphabet) -> tuple[Integers, Integers]:
-    """Positions of ASCII controls but tab and line feed; first bytes of wider characters that may have a kind."""
-    unusual = data - np.uint8(0x20) >= 0x5F  # all but the ASCII characters that show
-    if np.count_nonzero(unusual) > len(data) // 16:  # dense: looked up byte by byte, few positions are left
-        odd = ((data < 0x20) & (data - np.uint8(TAB) > 1)) | (data == 0x7F)  # tab and line feed are neighbours
-        controls = np.flatnonzero(odd) if odd.any() else np.zeros(0, np.int64)
-        leads = np.flatnonzero(np.frombuffer(data.tobytes().translate(letters.leads), np.bool_))
-    else:
-        positions = np.flatnonzero(unusual)
-        byte = data[positions]
-        controls = positions[(byte < 0x80) & (byte - np.uint8(TAB) > 1)]
-        leads = positions[byte >= 0xC2]
-    keys = (data[leads] & 0x3F).astype(np.uint16) << 6 | data[1:][leads] & 0x3F
-    return controls, leads[letters.seconds[keys]]
-
-
-def point_at(data: Bytes, positions: Integers) -> Points:
-    """Code point of the character that starts at each position: int32, as many as positions; past the end, any."""
-    first, second, third = (np.take(data, positions + step, mode="clip").astype(np.int32) for step in range(3))
-    second, third = second & 0x3F, third & 0x3F
-    points = np.where(first < 0xE0, (first & 0x1F) << 6 | second, (first & 0x0F) << 12 | second << 6 | third)
-    ascii_only, long = first < 0x80, np.flatnonzero(first >= 0xF0)
-    points[ascii_only] = first[ascii_only]
-    points[long] = (points[long] & 0x7FFF) << 6 | data[positions[long] + 3] & 0x3F
-    return points
-
-
-def _before(data: Bytes, positions: Integers) -> Points:
-    """Code point of the character before each position; at the block's start, that of the last one."""
-    start = positions - 1
-    for _ in range(3):
-        start = start - (data[start] & 0xC0 == 0x80)
-    return point_at(data, start)
-
-
-def _misplaced_marks(rows: Rows, letters: Alphabet, positions: Integers, points: Points) -> Flags:
-    """Whether each mark may keep its document out of NFC.
-
-    It cannot after a letter that it does not compose with and that has no decomposition, nor, unless it composes with
-    anything, after a mark of no higher class (UAX #15, section 9). A mark that begins a document is judged by the
-    document before: too much may be found, but nothing is missed.
-    """
-    before = _before(rows.data, positions)
-    last, this = letters.classes[before], letters.classes[points]
-    pairs = before.astype(np.int64) << 21 | points
-    nearest = np.searchsorted(letters.composites, pairs).clip(max=len(letters.composites) - 1)
-    composes = letters.composites[nearest] == pairs
-    behind = (this > 0) & ((last > this) | (last > 0) & (letters.kinds[points] & COMPOSING != 0))
-    judged: Flags = composes | behind | (letters.kinds[before] & DECOMPOSES != 0)
-    return judged
-
-
-def _misplaced_joints(rows: Rows, letters: Alphabet, positions: Integers, points: Points) -> Flags:
-    """Whether each zero-width space, joiner or non-joiner stands where it does nothing."""
-    del letters
-    after = positions + 3
-    before_point = np.where(rows.meets(positions), 0, _before(rows.data, positions))
-    after_point = np.where(rows.meets(after), 0, point_at(rows.data, after))
-    space, joiner = points == ZERO_WIDTH_SPACE, points == JOINER
-    marks_words = space & member(before_point, UNSPACED) & member(after_point, UNSPACED)
-    joins = ~space & member(before_point, JOINING) & (joiner | member(after_point, JOINING))
-    idle: Flags = ~(marks_words | joins)
-    return idle
+    tables = (letters.kinds, letters.classes, letters.composites, len(letters.composites))
+    room = len(rows.data) // ROOM + 1
+    while True:
+        found = _Odd(*(np.empty(room, np.int64) for _ in _Odd._fields))
+        count = kernels.odd_characters(rows.data, rows.offsets, len(rows.offsets) - 1, *tables, room, *found)
+        if count <= room:
+            return _Odd(*(some[:count] for some in found))
+        room = count

@@ -62,6 +62,7 @@ _LIBRARY = _loaded()
 _NUMBER = ctypes.c_int64
 _BYTES, _INTS, _HASHES = _Array(np.uint8), _Array(np.int64), _Array(np.uint64)
 _FLAGS = _Array(np.bool_)
+_ROWS = (_BYTES, _INTS, _NUMBER)
 _FLOATS = _Array(np.float64)
 _SMALL = _Array(np.uint32)
 
@@ -79,3 +80,7 @@ grams = _function("grams", _HASHES, *[_INTS] * 3, _FLAGS, *[_NUMBER] * 3, _INTS,
 have_letters = _function("have_letters", _BYTES, _INTS, _INTS, _NUMBER, _FLAGS, _NUMBER, _FLAGS)
 fold = _function("fold", _HASHES, _INTS, _NUMBER, _HASHES)
 repeated = _function("repeated", _HASHES, _INTS, _NUMBER, _INTS)
+odd_characters = _function("odd_characters", *_ROWS, _BYTES, _BYTES, _INTS, *[_NUMBER] * 2, *[_INTS] * 5)
+with_spans = _function("with_spans", *_ROWS, _INTS, _INTS, _NUMBER, _BYTES, _INTS, _INTS, _BYTES, _INTS)
+with_plain_layout = _function("with_plain_layout", *_ROWS, *[_NUMBER] * 2, _BYTES, _INTS)
+suspicious = _function("suspicious", *_ROWS, _FLAGS)
