@@ -14,6 +14,10 @@ enum { ODD = 1, NOT_NFC = 2, MARK = 4, COMPOSING = 8, DECOMPOSES = 16, JOINT = 3
 /* First bytes of the characters that need no look, as signed: C3 to CB, CF to D1, E4 to E9, EB to EE. */
 enum { LATIN = 0xC3 - 0x100, CYRILLIC = 0xCF - 0x100, IDEOGRAPHS = 0xE4 - 0x100, HANGUL = 0xEB - 0x100 };
 
+/* First and second bytes, as signed: U+0387 after CE; after E3, 80 and 82 before characters with a kind, 81 before none. */
+enum { GREEK = 0xCE - 0x100, ANO_TELEIA = 0x87 - 0x100 };
+enum { KANA = 0xE3 - 0x100, HIRAGANA = 0x81 - 0x100, VOICED = 0x82 - 0x100 };
+
 typedef int8_t Sixteen __attribute__((vector_size(16)));
 
 typedef struct {
@@ -24,13 +28,14 @@ typedef struct {
 
 /* Bit k: whether at byte k of 64 begins a character that may have a kind other than DECOMPOSES, or an ASCII control but
  * tab and line feed stands there. Between these first bytes there are none: Latin beyond its first page, Cyrillic, CJK
- * ideographs and Hangul syllables are assigned in full, and Unicode does not change how an assigned character composes. */
+ * ideographs and Hangul syllables are assigned in full, and Unicode does not change how an assigned character composes.
+ * Of the first half of Greek only one character has a kind, and none of most kana. Reads 65 bytes. */
 static inline uint64_t looked_at(const uint8_t *part)
 {
     union {
         Sixteen four[4];
         uint8_t bytes[64];
-    } flags, seen;
+    } flags, seen, next;
     memcpy(seen.bytes, part, 64);
     for (int nth = 0; nth < 4; nth++) {
         Sixteen bytes = seen.four[nth];
@@ -41,9 +46,12 @@ static inline uint64_t looked_at(const uint8_t *part)
     memcpy(halves, &any, 16);
     if (!(halves[0] | halves[1])) /* ASCII that shows, tabs and line feeds */
         return 0;
+    memcpy(next.bytes, part + 1, 64);
     for (int nth = 0; nth < 4; nth++) {
-        Sixteen bytes = seen.four[nth];
-        flags.four[nth] &= (bytes > LATIN - 2) & ((bytes < LATIN) | (bytes > LATIN + 8)) &
+        Sixteen bytes = seen.four[nth], second = next.four[nth];
+        Sixteen plain = ((bytes == GREEK) & (second != ANO_TELEIA)) |
+                        ((bytes == KANA) & ((second == HIRAGANA) | (second > VOICED)));
+        flags.four[nth] &= ~plain & (bytes > LATIN - 2) & ((bytes < LATIN) | (bytes > LATIN + 8)) &
                            ((bytes < CYRILLIC) | (bytes > CYRILLIC + 2)) &
                            ((bytes < IDEOGRAPHS) | (bytes > IDEOGRAPHS + 5)) & ((bytes < HANGUL) | (bytes > HANGUL + 3));
         flags.four[nth] &= 1;
@@ -147,10 +155,10 @@ KERNEL int64_t sm_odd_characters(const uint8_t *data, const int64_t *offsets, in
     Line line = {0, 0};
     int64_t found = 0, row = 0, size = offsets[rows];
     for (int64_t base = 0; base < size; base += 64) {
-        uint8_t rest[64];
+        uint8_t rest[65];
         const uint8_t *part = data + base;
-        if (size - base < 64) {
-            memset(rest, ' ', 64);
+        if (size - base < 65) {
+            memset(rest, ' ', sizeof rest);
             memcpy(rest, part, (size_t)(size - base));
             part = rest;
         }
