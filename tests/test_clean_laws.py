@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smollm3_mix import kernels
-from smollm3_mix.clean import PROFILES, Cleaning, clean
+from smollm3_mix.clean import PROFILES, Cleaning, characters, clean
 from smollm3_mix.clean.alphabet import JOINT, MARK, NOT_NFC, ODD, alphabet
+from smollm3_mix.clean.rows import Rows
 
 FRAGMENTS = (
     *(" ", "  ", "\t", "\n", "\n\n\n", "    ", "\r\n", "\r", "\x0b", "\x0c", "\x85", "\u2028"),
@@ -234,12 +234,10 @@ def test_every_character_that_has_a_kind_is_looked_at(profile):
     points = np.flatnonzero(kinds)
     data = "".join(f"x{chr(point)}" for point in points).encode()
     kinds[points] = ODD
-    found = [np.empty(len(points), np.int64) for _ in range(5)]
-    tables = (kinds, letters.classes, letters.composites, len(letters.composites))
-    offsets = np.array([0, len(data)])
-    count = kernels.odd_characters(np.frombuffer(data, np.uint8), offsets, 1, *tables, len(points), *found)
-    assert count == len(points)
-    assert np.array_equal(found[2], points)
+    with_tables = letters._replace(kinds=kinds, becomes=np.full(0x110000, 0x20, np.uint8))
+    odd = characters._odd(Rows(np.frombuffer(data, np.uint8), np.array([0, len(data)])), with_tables)
+    assert odd.points.tolist() == points.tolist()
+    assert len(odd.start) == len(points)
 
 
 def test_every_character_alone_and_between_letters():

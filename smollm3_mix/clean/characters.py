@@ -19,21 +19,25 @@ ESCAPES = re.compile("\x1b(?:\\[[0-?]*[ -/]*[@-~]|\\][^\x07\x1b\n]*(?:\x07|\x1b\
 
 
 class _Odd(NamedTuple):
-    """Characters that may not be plain, in order: int64[k] each.
+    """Characters that may not be plain, and what is to be replaced for them, in order.
+
+    Where every such character of a line becomes a space or line feed, each is replaced by itself, the two of CR LF by
+    one line feed: that keeps neighbours apart, so nothing else need be looked at. Lines in which one vanishes, or may
+    not be NFC, are looked at as a whole, with their line feed.
 
     Attributes:
-        start: position of the first byte.
-        end: position behind the last; the two characters of CR LF are one.
-        point: code point.
-        line: where the line begins that it stands in; lines end with a line feed or the document.
-        feed: position behind that.
+        points: int64[k], code points.
+        start: int64[n], first byte of what is to be replaced.
+        end: int64[n], behind its last byte.
+        becomes: uint8[n], the space or line feed; 0 for a line.
+        last: int64[n], how many of `points` stand before `end`.
     """
 
+    points: Integers
     start: Integers
     end: Integers
-    point: Integers
-    line: Integers
-    feed: Integers
+    becomes: Bytes
+    last: Integers
 
 
 def with_plain_characters(rows: Rows, profile: str) -> Rows:
@@ -43,42 +47,26 @@ def with_plain_characters(rows: Rows, profile: str) -> Rows:
         rows: the documents.
         profile: prose, code or math.
     """
-    letters = alphabet(profile)
-    odd = _odd(rows, letters)
-    becomes = letters.becomes[odd.point]
-    if not becomes.all():
-        return rows.with_spans(_repaired(rows, odd, becomes, profile))
-    one = np.arange(len(becomes))
-    return rows.with_spans(Spans(odd.start, odd.end, becomes, one, one + 1))
+    odd = _odd(rows, alphabet(profile))
+    count = len(odd.start)
+    first = np.arange(count)
+    last, fresh = first + 1, odd.becomes
+    lines = np.flatnonzero(odd.becomes == 0)
+    if len(lines):
+        old = [rows.data[odd.start[nth] : odd.end[nth]].tobytes() for nth in lines]
+        new = [_plain_line(text, odd, nth, profile) for text, nth in zip(old, lines.tolist(), strict=True)]
+        if len(lines) == count and new == old:
+            return rows
+        bounds = count + offsets_of(list(map(len, new)))
+        first[lines], last[lines] = bounds[:-1], bounds[1:]
+        fresh = np.concatenate([fresh, np.frombuffer(b"".join(new), np.uint8)])
+    return rows.with_spans(Spans(odd.start, odd.end, fresh, first, last))
 
 
-def _repaired(rows: Rows, odd: _Odd, becomes: Bytes, profile: str) -> Spans:
-    """What is to change where some odd characters do not become a space or line feed.
-
-    Lines in which one vanishes, or may not be NFC, are looked at as a whole. In all others, spaces and line feeds keep
-    neighbours apart as what they replace did, so nothing else need be looked at.
-    """
-    begin = np.flatnonzero(np.diff(odd.line, prepend=-1))
-    end = np.append(begin[1:], len(becomes))
-    whole = np.minimum.reduceat(becomes, begin) == 0
-    easy = np.flatnonzero(np.repeat(~whole, end - begin))
-    changed, texts = [], []
-    for nth, last in zip(begin[whole].tolist(), end[whole].tolist(), strict=True):
-        old = rows.data[odd.line[nth] : odd.feed[nth]].tobytes()
-        new = plain(old.decode(), "".join(map(chr, set(odd.point[nth:last].tolist()))), profile).encode()
-        if new != old:
-            changed.append(nth)
-            texts.append(new)
-    hard, one, bounds = np.array(changed, np.int64), np.arange(len(easy)), len(easy) + offsets_of(list(map(len, texts)))
-    start = np.concatenate([odd.start[easy], odd.line[hard]])
-    order = np.argsort(start)
-    return Spans(
-        start[order],
-        np.concatenate([odd.end[easy], odd.feed[hard]])[order],
-        np.concatenate([becomes[easy], np.frombuffer(b"".join(texts), np.uint8)]),
-        np.concatenate([one, bounds[:-1]])[order],
-        np.concatenate([one + 1, bounds[1:]])[order],
-    )
+def _plain_line(line: bytes, odd: _Odd, nth: int, profile: str) -> bytes:
+    """A line that is to be looked at as a whole, the nth of what is to be replaced, in plain characters."""
+    points = odd.points[odd.last[nth - 1] if nth else 0 : odd.last[nth]]
+    return plain(line.decode(), "".join(map(chr, set(points.tolist()))), profile).encode()
 
 
 def plain(text: str, odd: str, profile: str) -> str:
@@ -157,11 +145,14 @@ def _odd(rows: Rows, letters: Alphabet) -> _Odd:
 
     Nothing is missed. What is found may still be plain: an order of marks that `unicodedata` has to judge.
     """
-    tables = (letters.kinds, letters.classes, letters.composites, len(letters.composites))
+    tables = (letters.kinds, letters.becomes, letters.classes, letters.composites, len(letters.composites))
     room = len(rows.data) // ROOM + 1
+    spans = np.empty(1, np.int64)
     while True:
-        found = _Odd(*(np.empty(room, np.int64) for _ in _Odd._fields))
-        count = kernels.odd_characters(rows.data, rows.offsets, len(rows.offsets) - 1, *tables, room, *found)
+        points, start, end, last = (np.empty(room, np.int64) for _ in range(4))
+        found = (points, start, end, np.empty(room, np.uint8), last)
+        count = kernels.odd_characters(rows.data, rows.offsets, len(rows.offsets) - 1, *tables, room, *found, spans)
         if count <= room:
-            return _Odd(*(some[:count] for some in found))
+            some = slice(int(spans[0]))
+            return _Odd(points[:count], start[some], end[some], found[3][some], last[some])
         room = count

@@ -80,7 +80,9 @@ grams = _function("grams", _HASHES, *[_INTS] * 3, _FLAGS, *[_NUMBER] * 3, _INTS,
 have_letters = _function("have_letters", _BYTES, _INTS, _INTS, _NUMBER, _FLAGS, _NUMBER, _FLAGS)
 fold = _function("fold", _HASHES, _INTS, _NUMBER, _HASHES)
 repeated = _function("repeated", _HASHES, _INTS, _NUMBER, _INTS)
-odd_characters = _function("odd_characters", *_ROWS, _BYTES, _BYTES, _INTS, *[_NUMBER] * 2, *[_INTS] * 5)
+odd_characters = _function(
+    "odd_characters", *_ROWS, *[_BYTES] * 3, _INTS, *[_NUMBER] * 2, *[_INTS] * 3, _BYTES, *[_INTS] * 2
+)
 with_spans = _function("with_spans", *_ROWS, _INTS, _INTS, _NUMBER, _BYTES, _INTS, _INTS, _BYTES, _INTS)
 with_plain_layout = _function("with_plain_layout", *_ROWS, *[_NUMBER] * 2, _BYTES, _INTS)
 suspicious = _function("suspicious", *_ROWS, _FLAGS)

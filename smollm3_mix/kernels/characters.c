@@ -130,29 +130,64 @@ static int odd(const Letters *letters, uint32_t point, const uint8_t *at, const 
     return kind & JOINT && idle_joint(letters, before, point, end - at > 3 ? point_at(at + 3, end) : NONE);
 }
 
-/* Lines are looked for from odd characters only; `feed` is one byte behind the line's feed, or the document's end. */
+/* What is to be replaced, in order. */
 typedef struct {
-    int64_t start, feed;
+    int64_t *starts, *ends; /* its bytes */
+    uint8_t *becomes;       /* the byte that takes the place of a character; 0 for a line */
+    int64_t *lasts;         /* how many odd characters there are up to its end */
+    int64_t count;
+} Spans;
+
+static void add(Spans *spans, int64_t start, int64_t end, uint8_t becomes)
+{
+    spans->starts[spans->count] = start;
+    spans->ends[spans->count] = end;
+    spans->becomes[spans->count++] = becomes;
+}
+
+/* The line that the last odd character stands in. */
+typedef struct {
+    int64_t start, end; /* its bytes, with its line feed */
+    int64_t first;      /* number of its first span */
+    int whole;          /* whether that is the whole line */
 } Line;
 
-static Line line_of(const uint8_t *data, int64_t place, int64_t start, int64_t end)
+static Line line_of(const uint8_t *data, int64_t place, int64_t start, int64_t end, int64_t spans)
 {
     int64_t first = place;
     while (first > start && data[first - 1] != '\n')
         first--;
     const uint8_t *feed = memchr(data + place, '\n', (size_t)(end - place));
-    return (Line){first, feed ? feed + 1 - data : end};
+    return (Line){first, feed ? feed + 1 - data : end, spans, 0};
 }
 
-/* Characters that may not be plain, in order: places[i] to afters[i] are its bytes, of CR LF both, points[i] is its code
- * point, lines[i] to feeds[i] its line, with its feed. Nothing is missed; what is found may still be plain, in an order
- * of marks that is for others to judge. Returns how many there are; those beyond `room` are counted only. */
+/* An odd character: it becomes a byte, of CR LF both, or its line is to be looked at as a whole. */
+static void put(Spans *spans, Line *line, const uint8_t *data, int64_t place, uint32_t point, uint8_t becomes)
+{
+    if (line->whole)
+        return;
+    if (!becomes) {
+        spans->count = line->first;
+        line->whole = 1;
+        add(spans, line->start, line->end, 0);
+        return;
+    }
+    int64_t after = place + 1 + (point >= 0x80) + (point >= 0x800) + (point >= 0x10000);
+    after += point == '\r' && after < line->end && data[after] == '\n';
+    add(spans, place, after, becomes);
+}
+
+/* Characters that may not be plain: points, their code points, and the spans that are to be replaced for them. Nothing is
+ * missed; what is found may still be plain, in an order of marks that is for others to judge. Returns how many characters
+ * there are; those beyond `room` are counted only. spans[0]: how many spans. */
 KERNEL int64_t sm_odd_characters(const uint8_t *data, const int64_t *offsets, int64_t rows, const uint8_t *kinds,
-                                 const uint8_t *classes, const int64_t *composites, int64_t pairs, int64_t room,
-                                 int64_t *places, int64_t *afters, int64_t *points, int64_t *lines, int64_t *feeds)
+                                 const uint8_t *becomes, const uint8_t *classes, const int64_t *composites,
+                                 int64_t pairs, int64_t room, int64_t *points, int64_t *starts, int64_t *ends,
+                                 uint8_t *fresh, int64_t *lasts, int64_t *spans)
 {
     Letters letters = {kinds, classes, composites, pairs};
-    Line line = {0, 0};
+    Spans put_down = {starts, ends, fresh, lasts, 0};
+    Line line = {0, 0, 0, 0};
     int64_t found = 0, row = 0, size = offsets[rows];
     for (int64_t base = 0; base < size; base += 64) {
         uint8_t rest[65];
@@ -171,15 +206,13 @@ KERNEL int64_t sm_odd_characters(const uint8_t *data, const int64_t *offsets, in
                 row++;
             if (!odd(&letters, point, data + place, data + offsets[row], data + offsets[row + 1]) || found++ >= room)
                 continue;
-            if (place >= line.feed)
-                line = line_of(data, place, offsets[row], offsets[row + 1]);
-            int64_t after = place + 1 + (point >= 0x80) + (point >= 0x800) + (point >= 0x10000);
-            places[found - 1] = place;
-            afters[found - 1] = after + (point == '\r' && after < line.feed && data[after] == '\n');
+            if (place >= line.end)
+                line = line_of(data, place, offsets[row], offsets[row + 1], put_down.count);
             points[found - 1] = point;
-            lines[found - 1] = line.start;
-            feeds[found - 1] = line.feed;
+            put(&put_down, &line, data, place, point, becomes[point]);
+            lasts[put_down.count - 1] = found;
         }
     }
+    *spans = put_down.count;
     return found;
 }
