@@ -2,12 +2,21 @@
 
 import json
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import pytest
 import yaml
 from conftest import document
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from smollm3_mix.dedup import Seen
+from smollm3_mix.mix.prepare import admit, count_reasons, prepare
+from smollm3_mix.recipe import Recipe
+from smollm3_mix.sources import Cursor, RawBlock
 from smollm3_mix.verify import verify
 from smollm3_mix.write import write
 
@@ -63,3 +72,56 @@ def test_a_source_of_which_every_block_is_dropped_is_an_error_with_its_reasons(
     ):
         write(path, tmp_path / "out", keep_dropped=tmp_path / "drops")
     assert not (tmp_path / "drops").exists()
+
+
+STRICT = Recipe.from_dict(
+    {
+        "file": "strict",
+        "dedup": {"exact": True, "near": {"bands": 4, "rows": 2, "ngram": 2}},
+        "holdout": {"fraction": 0.1},
+        "datasets": [{"id": "bad", "name": "bad", "weight": 1, "judge": {"min_chars": 3, "gopher_repetition": True}}],
+    }
+)
+PIECES = [
+    "the same words of a text ",
+    "and that it was ",
+    "\u202eمرحبا\u202c ",
+    "e\u0301\u0301 ",
+    "\x00",
+    "\n",
+    "ab. ",
+    "混合物",
+]
+ROWS = st.lists(
+    st.one_of(st.none(), st.text(max_size=9), st.lists(st.sampled_from(PIECES), max_size=12).map("".join)), max_size=12
+)
+
+
+def verdicts(texts: list[str | None], cuts: list[int]) -> tuple[list[str | None], list[str | None]]:
+    """Cleaned texts, and why each row is dropped, where the rows are cut into blocks so; counts are looked at."""
+    seen, found, cleaned = Seen(STRICT.dedup, 1 << 20), [], []
+    for begin, end in pairwise([0, *sorted(min(cut, len(texts)) for cut in cuts), len(texts)]):
+        if begin == end:
+            continue
+        block = pa.array(texts[begin:end], pa.string())
+        unread = pa.array([None if text is not None else "not_text" for text in texts[begin:end]], pa.string())
+        places = Cursor(0, begin), Cursor(0, end)
+        raw = RawBlock(block, unread, None, None, None, None, "bad", np.arange(begin, end), *places, block.nbytes)
+        prepared = prepare(raw, STRICT, STRICT.active[0], "train")
+        reasons = admit(prepared, seen)
+        assert sum(count_reasons(reasons).values()) + reasons.null_count == end - begin
+        found += reasons.to_pylist()
+        cleaned += prepared.texts.to_pylist()
+    assert len(seen) == found.count(None)
+    return cleaned, found
+
+
+@settings(max_examples=200)
+@given(ROWS, st.lists(st.integers(0, 12), max_size=4))
+def test_any_cut_of_the_rows_gives_the_same_texts_and_verdicts_and_what_is_kept_is_kept_again(
+    texts: list[str | None], cuts: list[int]
+) -> None:
+    cleaned, reasons = verdicts(texts, [])
+    assert verdicts(texts, cuts) == (cleaned, reasons)
+    kept = [text for text, reason in zip(cleaned, reasons, strict=True) if reason is None]
+    assert verdicts(kept, []) == (kept, [None] * len(kept))
