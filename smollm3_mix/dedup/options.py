@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 BYTES = 13
-"""Bytes a key of a document takes: 8 for itself, 4 / 0.8 for its slot."""
+"""Bytes a key of a document takes: 8 for itself, 4 / 0.82 for its slots, and its part of the work on a block."""
 
 
 @dataclass(frozen=True)
