@@ -168,9 +168,11 @@ def measured(lanes: int, files: int) -> Watch:
     before = _memory()
     mix = planned(lanes, files)
     watch.size["the plan, in memory"] = _memory() - before
-    sent = watch.of("send a lane's job to a process", lambda: pickle.dumps(mix), 1)
-    watch.of("take a lane's job from another", lambda: pickle.loads(sent), 1)
-    watch.size["the plan, sent to another process"] = len(sent)
+    jobs = [LaneJob(mix, lane, "mix/.writing", 512 << 20, Tables()) for lane in range(lanes)]
+    sent = watch.of("send all jobs to a process", lambda: pickle.dumps(jobs))
+    watch.of("take all jobs in a process", lambda: pickle.loads(sent))
+    watch.size["all jobs, sent to a process"] = len(sent) / lanes
+    watch.size["the plan among them"] = len(pickle.dumps(mix))
     spread = range(0, lanes, max(1, lanes // OPENED))
     mix.blank(0)  # which lays the files of all sources on their lines, once a process
     watch.of("open a lane", lambda: [mix.blank(lane) for lane in spread], len(spread))

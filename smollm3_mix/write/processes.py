@@ -42,9 +42,10 @@ def run(jobs: Sequence[LaneJob], processes: int, listener: Listener, shipping: S
     watcher.start()
     if shipping is not None:
         shipping.on_error(stop.set)
-    pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_start, initargs=(messages, stop))
+    # All jobs go to a process when it starts, by one pickle: they share the plan, which may be of 100,000 files.
+    pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_start, initargs=(jobs, messages, stop))
     try:
-        return [future.result() for future in [pool.submit(_write_in_worker, job) for job in jobs]]
+        return [future.result() for future in [pool.submit(_write_in_worker, n) for n in range(len(jobs))]]
     finally:
         stop.set()  # after a failure the other lanes end with their row group; their parts are safe
         pool.shutdown(wait=True, cancel_futures=True)
@@ -62,6 +63,7 @@ def _reporter(job: LaneJob, listener: Listener, shipping: Shipping | None) -> Ca
     return report
 
 
+_jobs: Sequence[LaneJob] = ()  # of a worker process: what is to be written, by it and the others
 _messages: Any = None  # of a worker process: where its progress goes
 _stop: Any = None  # of a worker process: set when another lane has failed
 
@@ -70,12 +72,14 @@ class Stopped(Exception):  # noqa: N818 - says what happened
     """Ends a worker's lane where another has failed; never seen by users."""
 
 
-def _start(messages: Any, stop: Any) -> None:
-    global _messages, _stop
-    _messages, _stop = messages, stop
+def _start(jobs: Sequence[LaneJob], messages: Any, stop: Any) -> None:
+    global _jobs, _messages, _stop
+    _jobs, _messages, _stop = jobs, messages, stop
 
 
-def _write_in_worker(job: LaneJob) -> Tally:
+def _write_in_worker(number: int) -> Tally:
+    job = _jobs[number]
+
     def check() -> None:
         if _stop.is_set():
             raise Stopped
