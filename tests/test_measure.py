@@ -63,6 +63,7 @@ def reference(text):
         if line.split():
             paragraphs[-1].append(tuple(line.split()))
     paragraphs = [tuple(p) for p in paragraphs if p]
+    spans = [len(p.strip()) for p in re.split(r"\n(?:\s*\n)+", text) if p.strip()]
     parts = tokens(text)
     singles = [part for part in parts if HAN.fullmatch(part) or THAI.fullmatch(part)] if script(text) else []
     count = len(parts) - len(singles) + len(singles) // {"han": 2, "thai": 4, None: 1}[script(text)]
@@ -80,6 +81,7 @@ def reference(text):
         "duplicate_lines": share(again, lines),
         "duplicate_line_chars": sum(len(lines[i]) for i in again),
         "duplicate_paragraphs": share([i for i, p in enumerate(paragraphs) if p in paragraphs[:i]], paragraphs),
+        "duplicate_paragraph_chars": sum(spans[i] for i, p in enumerate(paragraphs) if p in paragraphs[:i]),
         "punctuated_lines": share([s for s in lines if are_terminal(np.array([ord(s.rstrip()[-1])]))[0]], lines),
         "newlines_per_word": text.count("\n") / max(count, 1),
         "line_count": len(whole),

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from test_measure import script, tokens
 
 from smollm3_mix.measure import Limits, Measures
-from smollm3_mix.measure.lines import copies
 
 SOME = st.lists(st.sampled_from(["a", "b", "is", "café", "longer-word"]), max_size=80).map(" ".join)
 PATTERN = st.tuples(st.lists(st.sampled_from("abcdefghij"), min_size=1, max_size=12), st.integers(1, 8), SOME).map(
@@ -108,19 +107,3 @@ def test_repeating_one_word_for_megabytes_takes_seconds_at_most():
     block = Measures(pa.array(["no " * 1_000_000, "ha" * 2_000_000, "哈" * 300_000]))
     assert block.passed_grams(Limits({}, {5: 0.5})).tolist() == [5, 0, 5]
     assert block.passed_grams(Limits({4: 0.5}, {})).tolist() == [4, 0, 4]
-
-
-KEYS = st.sampled_from([0, 1, 2, 7, 2**40, 2**63, 2**64 - 1])
-
-
-@given(st.lists(st.lists(KEYS, max_size=40), max_size=5))
-def test_copies_are_the_keys_that_an_equal_one_of_their_document_stands_before(documents):
-    first = np.cumsum([0, *map(len, documents)])
-    found = copies(np.array([key for keys in documents for key in keys], dtype=np.uint64), first)
-    expected = [
-        begin + nth
-        for begin, keys in zip(first.tolist(), documents, strict=False)
-        for nth, key in enumerate(keys)
-        if key in keys[:nth]
-    ]
-    assert found.tolist() == expected

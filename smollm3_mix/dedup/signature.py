@@ -5,11 +5,10 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from smollm3_mix import kernels
 from smollm3_mix.dedup.options import Near
-from smollm3_mix.measure.scripts import SCALES, SHARE, Unspaced, unspaced
+from smollm3_mix.measure.scripts import SCALES, Unspaced, may_be_unspaced, unspaced
 from smollm3_mix.measure.words import Hashes, Ints, Words, scrambled, words
 
 
@@ -60,18 +59,13 @@ def agreement(one: Hashes, other: Hashes, near: Near) -> npt.NDArray[np.float64]
 
 def _unspaced(texts: pa.StringArray, found: Words, among: npt.NDArray[np.bool_]) -> list[tuple[Ints, Unspaced]]:
     """Rows among those in scripts without spaces that have words, and what `unspaced` makes of them; mostly none."""
-    wide = np.flatnonzero(found.data >= 0xE0)  # as every character of these scripts begins
-    count = np.diff(np.searchsorted(wide, found.offsets))
-    likely = (count > 0) & (count >= SHARE / 4 * np.diff(found.offsets))  # a code point has 4 bytes at most
-    rows = np.flatnonzero(likely & among & (np.diff(found.first) > 0))
+    rows = np.flatnonzero(may_be_unspaced(found) & among & (np.diff(found.first) > 0))
     if not len(rows):
         return []
     if len(rows) < len(texts):
         texts = texts.take(pa.array(rows))
         found = words(texts)
-        wide = np.flatnonzero(found.data >= 0xE0)
-    chars = np.asarray(pc.fill_null(pc.utf8_length(texts), 0)).astype(np.int64)
-    return [(rows[part.rows], part) for part in unspaced(texts, found, chars, wide)]
+    return [(rows[part.rows], part) for part in unspaced(texts, found)]
 
 
 def _keys(found: Words, wanted: npt.NDArray[np.bool_], n: int, near: Near) -> Hashes:

@@ -73,13 +73,16 @@ def _function(name: str, *types: Any) -> Callable[..., int]:
     return found
 
 
-words = _function("words", _BYTES, _INTS, _FLAGS, _NUMBER, _INTS, _INTS, _INTS)
+words = _function("words", _BYTES, _INTS, _NUMBER, _INTS, _INTS, _INTS)
+spell = _function("spell", _BYTES, _NUMBER, *[_INTS] * 3, *[_NUMBER] * 2, _FLAGS, _NUMBER, _HASHES, _INTS, _INTS)
 hash_runs = _function("hash_runs", _BYTES, _NUMBER, _INTS, _INTS, _NUMBER, _NUMBER, _HASHES)
+characters = _function("characters", _BYTES, _INTS, _NUMBER, _INTS)
+code_points = _function("code_points", _BYTES, _INTS, _INTS, _NUMBER, _INTS)
+marked = _function("marked", _BYTES, _INTS, _NUMBER, _FLAGS, _NUMBER, _INTS)
+lines = _function("lines", _BYTES, *[_INTS] * 4, _HASHES, _NUMBER, *[_INTS] * 3)
+distinct = _function("distinct", _HASHES, _INTS, _NUMBER, _HASHES, _NUMBER, _INTS)
 signatures = _function("signatures", _HASHES, _INTS, _FLAGS, *[_NUMBER] * 5, _INTS, _SMALL, _NUMBER, _HASHES, _HASHES)
 grams = _function("grams", _HASHES, *[_INTS] * 3, _FLAGS, *[_NUMBER] * 3, _INTS, _FLOATS, _FLAGS, *[_NUMBER] * 2, _INTS)
-have_letters = _function("have_letters", _BYTES, _INTS, _INTS, _NUMBER, _FLAGS, _NUMBER, _FLAGS)
-fold = _function("fold", _HASHES, _INTS, _NUMBER, _HASHES)
-repeated = _function("repeated", _HASHES, _INTS, _NUMBER, _INTS)
 odd_characters = _function(
     "odd_characters", *_ROWS, *[_BYTES] * 3, _INTS, *[_NUMBER] * 2, *[_INTS] * 3, _BYTES, *[_INTS] * 2
 )

@@ -1,5 +1,6 @@
 /* Where the words of a block are, and their hashes. */
-#include "kernels.h"
+#include "characters.h"
+#include "hashes.h"
 
 /* How many bytes of white space begin at `at`, whose first byte is C2 or E1 to E3; 0 for any other character. */
 static int wide_space(const uint8_t *at, const uint8_t *end)
@@ -45,16 +46,14 @@ static uint64_t spaces(const uint8_t *part, const uint8_t *at, const uint8_t *en
     return found;
 }
 
-/* Starts and ends of the words of every row that is not hidden, and first[rows + 1]: each row's first word. Returns the
+/* Starts and ends of the words of every row, and first[rows + 1]: each row's first word. Returns the
  * number of words; there is room for (bytes + rows) / 2 + 1 of them. */
-KERNEL int64_t sm_words(const uint8_t *data, const int64_t *offsets, const uint8_t *hidden, int64_t rows,
-                        int64_t *starts, int64_t *ends, int64_t *first)
+KERNEL int64_t sm_words(const uint8_t *data, const int64_t *offsets, int64_t rows, int64_t *starts, int64_t *ends,
+                        int64_t *first)
 {
     int64_t count = 0;
     for (int64_t row = 0; row < rows; row++) {
         first[row] = count;
-        if (hidden[row])
-            continue;
         int64_t end = offsets[row + 1];
         uint64_t spill = 0, inside = 0; /* inside: 1 where the byte before belongs to a word */
         for (int64_t at = offsets[row]; at < end; at += 64) {
@@ -82,50 +81,53 @@ KERNEL int64_t sm_words(const uint8_t *data, const int64_t *offsets, const uint8
     return count;
 }
 
-/* Bijection: the product with an odd factor, its upper half put into its lower half too. */
-static inline uint64_t stir(uint64_t x, uint64_t factor)
+/* 1 in each byte that continues a code point. */
+static inline uint64_t inner(uint64_t bytes)
 {
-    x *= factor;
-    return x ^ x >> 32;
+    return bytes >> 7 & ~(bytes >> 6) & 0x0101010101010101u;
 }
 
-/* Finaliser of splitmix64: spreads every bit over the result. */
-static inline uint64_t scrambled(uint64_t x)
+/* Whether some of at:end, valid UTF-8, is a code point that table[code point] marks. */
+static int any_marked(const uint8_t *at, const uint8_t *end, const uint8_t *table, int64_t codes)
 {
-    x = (x ^ x >> 30) * FIRST;
-    x = (x ^ x >> 27) * SECOND;
-    return x ^ x >> 31;
+    while (at < end)
+        if (table[next_code(&at, codes)])
+            return 1;
+    return 0;
 }
 
-/* Up to eight bytes from `at` on, none behind `end`. */
-static inline uint64_t load_within(const uint8_t *at, const uint8_t *end)
+/* Of the words data[starts[i]:ends[i]], none empty, of each row, within data[:size], valid UTF-8: their hashes;
+ * places[i + 1] - places[i], their code points; lettered[row], how many hold a code point that table[code point]
+ * marks. Returns how many are longer than `longest`, whose hashes are left 0. */
+KERNEL int64_t sm_spell(const uint8_t *data, int64_t size, const int64_t *starts, const int64_t *ends,
+                        const int64_t *first, int64_t rows, int64_t longest, const uint8_t *table, int64_t codes,
+                        uint64_t *hashes, int64_t *places, int64_t *lettered)
 {
-    if (end - at >= 8)
-        return load64(at);
-    uint8_t padded[8] = {0};
-    memcpy(padded, at, (size_t)(end - at));
-    return load64(padded);
-}
-
-/* Loads of eight bytes that may overlap: the first and the last of every run, the second and the last but one of those
- * longer than 16, and what lies between in those longer than 32. */
-static uint64_t hash_run(const uint8_t *start, int64_t length, const uint8_t *limit)
-{
-    uint64_t hash = load_within(start, limit);
-    if (length < 8)
-        hash &= ((uint64_t)1 << 8 * length) - 1;
-    hash = stir(hash + (uint64_t)length * GOLDEN, FIRST);
-    if (length <= 8)
-        return hash;
-    const uint8_t *end = start + length;
-    uint64_t tail = stir(load64(end - 8), SECOND) + hash;
-    if (length > 16)
-        tail += stir(stir(load64(start + 8), SECOND) + load64(end - 16), FIRST);
-    hash = stir(tail, SECOND);
-    uint64_t turn = GOLDEN;
-    for (const uint8_t *at = start + 16; at < end - 16; at += 8, turn += GOLDEN)
-        hash += scrambled(load64(at) + turn);
-    return hash;
+    int64_t left = 0, place = 0;
+    places[0] = 0;
+    for (int64_t row = 0; row < rows; row++) {
+        int64_t some = 0;
+        for (int64_t word = first[row]; word < first[row + 1]; word++) {
+            const uint8_t *start = data + starts[word], *end = data + ends[word];
+            int64_t length = end - start;
+            if (length <= 16 && size - starts[word] >= 8) {
+                int64_t more = length > 8 ? length - 8 : 0;
+                uint64_t head = load64(start) & UINT64_MAX >> (64 - 8 * (length - more));
+                uint64_t tail = load64(start + more); /* the last eight of more than eight bytes */
+                uint64_t rest = more ? tail >> (64 - 8 * more) : 0;
+                hashes[word] = hash_short(head, tail, length);
+                place += length - (int64_t)((inner(head) + inner(rest)) * 0x0101010101010101u >> 56);
+            } else {
+                hashes[word] = length > longest ? 0 : hash_run(start, length, data + size);
+                left += length > longest;
+                place += code_points(start, end);
+            }
+            places[word + 1] = place;
+            some += table[*start < 0x80 ? *start : 0] || any_marked(start, end, table, codes);
+        }
+        lettered[row] = some;
+    }
+    return left;
 }
 
 /* Hash of data[starts[i]:ends[i]] for each run, within data[:size]; returns how many are longer than `longest`, which
@@ -136,12 +138,8 @@ KERNEL int64_t sm_hash_runs(const uint8_t *data, int64_t size, const int64_t *st
     int64_t left = 0;
     for (int64_t run = 0; run < runs; run++) {
         int64_t length = ends[run] - starts[run];
-        if (length > longest) {
-            hashes[run] = 0;
-            left++;
-        } else {
-            hashes[run] = hash_run(data + starts[run], length, data + size);
-        }
+        hashes[run] = length > longest ? 0 : hash_run(data + starts[run], length, data + size);
+        left += length > longest;
     }
     return left;
 }

@@ -2,18 +2,16 @@
 
 import unicodedata
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from smollm3_mix import kernels
-from smollm3_mix.measure.words import Bytes, Ints
 
+Bytes = npt.NDArray[np.uint8]
+Ints = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
-
-_SPARSE = (
-    32  # of so many bytes fewer than one continues a code point: then looking up each is faster than a running sum
-)
 
 # Blocks that hold notation, not letters, though Unicode 3.2 has no category for what was added to them later:
 # punctuation to symbols, presentation and half-width forms, private and unused planes, notation and emoji.
@@ -39,32 +37,39 @@ _TERMINAL = (
 )
 
 
-class Continuations:
-    """The bytes of a block that only continue a code point, to count code points by.
+class Characters(NamedTuple):
+    """How many characters of some kinds each document holds, int64[rows] each.
 
-    Args:
-        data: uint8[bytes], valid UTF-8.
+    Attributes:
+        points: code points.
+        newlines: line feeds.
+        hashes: hash symbols (#).
+        ellipses: …, and three dots in a row.
+        likely: code points that may be of a script without spaces, as they lie among those; see `scripts`.
     """
 
-    def __init__(self, data: Bytes) -> None:
-        self._data = data
-        inner = (data & np.uint8(0xC0)) == 0x80
-        self._many = int(np.count_nonzero(inner))
-        self._dense = self._many * _SPARSE > len(data)
-        if self._dense:
-            self._before = np.zeros(len(data) + 1, dtype=np.int32 if len(data) < 2**31 else np.int64)
-            np.cumsum(inner.view(np.uint8), dtype=self._before.dtype, out=self._before[1:])
-        elif self._many:
-            self._places = np.flatnonzero(inner)
+    points: Ints
+    newlines: Ints
+    hashes: Ints
+    ellipses: Ints
+    likely: Ints
 
-    def wide(self) -> Ints:
-        """int64: first bytes of the code points of three or four bytes, ascending."""
-        if self._dense or not self._many:
-            return np.flatnonzero(self._data >= 0xE0)
-        leads = self._places - 1
-        return leads[self._data[leads] >= 0xE0]
 
-    def code_points(self, starts: Ints, ends: Ints) -> Ints:
+def characters(data: Bytes, offsets: Ints) -> Characters:
+    """Of each document data[offsets[i]:offsets[i + 1]], valid UTF-8."""
+    counts = np.empty((len(Characters._fields), len(offsets) - 1), dtype=np.int64)
+    kernels.characters(data, offsets, len(offsets) - 1, counts)
+    return Characters(*counts)
+
+
+def span_points(data: Bytes, starts: Ints, ends: Ints) -> Ints:
+    """int64[spans]: how many code points data[starts[i]:ends[i]] holds."""
+    points = np.empty(len(starts), dtype=np.int64)
+    kernels.code_points(data, starts, ends, len(starts), points)
+    return points
+
+
+def code_points(self, starts: Ints, ends: Ints) -> Ints:
         """int64[spans]: code points in data[starts[i]:ends[i]]; the spans must ascend and not overlap."""
         length = ends - starts
         if self._dense:
@@ -109,7 +114,7 @@ def are_letters(codes: Ints) -> Flags:
 
     Unicode 3.2 is the one version that every Python knows, so a verdict never depends on the Python that ran it.
     """
-    return _letters().take(codes, mode="clip")
+    return letters().take(codes, mode="clip")
 
 
 def are_terminal(codes: Ints) -> Flags:
@@ -117,21 +122,11 @@ def are_terminal(codes: Ints) -> Flags:
     return _terminals().take(codes, mode="clip")
 
 
-def have_letters(data: Bytes, starts: Ints, ends: Ints) -> Flags:
-    """bool[words]: whether data[starts[i]:ends[i]], never empty, holds at least one letter or mark."""
-    found = np.empty(len(starts), dtype=np.bool_)
-    table = _letters()
-    kernels.have_letters(data, starts, ends, len(starts), table, len(table), found)
-    return found
-
-
 def alphanumerics(data: Bytes, offsets: Ints) -> Ints:
     """int64[rows]: letters, marks and ASCII digits in each document."""
-    hits = _are_ascii_letters(data)
-    hits |= (data - np.uint8(0x30)) < 10
-    wide = np.flatnonzero(data >= 0xC0)
-    hits[wide] = are_letters(code_points(data, wide))
-    return sum_rows(hits.view(np.uint8), offsets)
+    found = np.empty(len(offsets) - 1, dtype=np.int64)
+    kernels.marked(data, offsets, len(found), table := _alphanumerics(), len(table), found)
+    return found
 
 
 def sum_rows(values: npt.NDArray[np.generic], first: Ints) -> Ints:
@@ -143,18 +138,22 @@ def sum_rows(values: npt.NDArray[np.generic], first: Ints) -> Ints:
     return sums
 
 
-def _are_ascii_letters(data: Bytes) -> Flags:
-    return np.asarray(((data | np.uint8(0x20)) - np.uint8(0x61)) < 26)
-
-
 @lru_cache(maxsize=1)
-def _letters() -> Flags:
+def letters() -> Flags:
+    """bool[0x40001] by code point: see `are_letters`; what lies above is the last."""
     category = unicodedata.ucd_3_2_0.category
     kinds = [category(chr(code)) for code in range(0x40000)]
-    table = np.array([kind[0] in "LM" or kind == "Cn" for kind in kinds] + [False])  # what lies above is clipped to it
+    table = np.array([kind[0] in "LM" or kind == "Cn" for kind in kinds] + [False])
     assigned = np.array([kind != "Cn" for kind in kinds] + [True])
     for begin, end in _NOTATION:
         table[begin:end] &= assigned[begin:end]
+    return table
+
+
+@lru_cache(maxsize=1)
+def _alphanumerics() -> Flags:
+    table = letters().copy()
+    table[ord("0") : ord("9") + 1] = True
     return table
 
 

@@ -2,12 +2,35 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
 from smollm3_mix import kernels
-from smollm3_mix.measure.chars import Flags
-from smollm3_mix.measure.words import Hashes, Ints, Words
+from smollm3_mix.measure.chars import Ints
+from smollm3_mix.measure.words import Words
+
+
+class Counts(NamedTuple):
+    """Lines and paragraphs of each document, int64[rows] each; a paragraph is lines up to the next empty line.
+
+    Attributes:
+        bullets: lines that begin with • or -.
+        ellipses: lines that end with … or three dots.
+        lines_again: lines that stand in the document before.
+        line_chars: code points of these, with the white space at their ends.
+        paragraphs: paragraphs.
+        paragraphs_again: those that stand in the document before.
+        paragraph_chars: code points of these, from first word to last.
+    """
+
+    bullets: Ints
+    ellipses: Ints
+    lines_again: Ints
+    line_chars: Ints
+    paragraphs: Ints
+    paragraphs_again: Ints
+    paragraph_chars: Ints
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,17 +41,20 @@ class Lines:
 
     Attributes:
         words: the words of the block.
-        newlines: int64, places of all "\n" in the block.
         begin: int64[lines + 1]; the words of line j are number begin[j] to begin[j + 1] - 1.
         first: int64[rows + 1]; the lines of document i are number first[i] to first[i + 1] - 1.
-        opens: bool[lines]; True where a paragraph begins: at a document's first line and after an empty line.
+        counts: of each document.
     """
 
     words: Words
-    newlines: Ints
     begin: Ints
     first: Ints
-    opens: Flags
+    counts: Counts
+
+    @cached_property
+    def newlines(self) -> Ints:
+        r"""int64: places of all "\n" in the block."""
+        return np.flatnonzero(self.words.data == 0x0A)
 
     @cached_property
     def starts(self) -> Ints:
@@ -40,94 +66,28 @@ class Lines:
         """int64[lines]: place behind the last byte of each line's last word."""
         return self.words.ends[self.begin[1:] - 1]
 
-    def whole(self, chosen: Ints | slice = slice(None)) -> tuple[Ints, Ints]:
-        """int64[chosen] twice: where the chosen lines begin and end, with the white space at their ends."""
+    def whole(self) -> tuple[Ints, Ints]:
+        """int64[lines] twice: where the lines begin and end, with the white space at their ends."""
         # Two sorted runs, which the stable sort merges.
         limits = np.sort(np.concatenate([self.words.offsets, self.newlines + 1]), kind="stable")
-        behind = np.searchsorted(limits, self.starts[chosen], side="right")
+        behind = np.searchsorted(limits, self.starts, side="right")
         ends = limits[behind]
         return limits[behind - 1], ends - (self.words.data[ends - 1] == ord("\n"))
-
-    @cached_property
-    def rows(self) -> Ints:
-        """int64[lines]: the document of each line."""
-        return np.repeat(np.arange(len(self.first) - 1), np.diff(self.first))
-
-    @cached_property
-    def hashes(self) -> Hashes:
-        """uint64[lines]: equal for lines of the same words in the same order, else different but for chance."""
-        return fold(self.words.hashes, self.begin)
-
-    @cached_property
-    def repeated(self) -> Ints:
-        """int64: numbers of the lines that stand in their document before, ascending."""
-        return copies(self.hashes, self.first)
-
-    @cached_property
-    def paragraphs(self) -> "Paragraphs":
-        """The paragraphs these lines make."""
-        begin = np.append(np.flatnonzero(self.opens), len(self.opens))
-        return Paragraphs(self, begin, np.searchsorted(begin[:-1], self.first).astype(np.int64, copy=False))
-
-
-@dataclass(frozen=True, eq=False)
-class Paragraphs:
-    """Paragraphs: lines up to the next empty line.
-
-    Attributes:
-        lines: the lines of the block.
-        begin: int64[paragraphs + 1]; the lines of paragraph k are number begin[k] to begin[k + 1] - 1.
-        first: int64[rows + 1]; the paragraphs of document i are number first[i] to first[i + 1] - 1.
-    """
-
-    lines: Lines
-    begin: Ints
-    first: Ints
-
-    @cached_property
-    def rows(self) -> Ints:
-        """int64[paragraphs]: the document of each paragraph."""
-        return np.repeat(np.arange(len(self.first) - 1), np.diff(self.first))
-
-    @cached_property
-    def repeated(self) -> Ints:
-        """int64: numbers of the paragraphs that stand in their document before, ascending."""
-        return copies(fold(self.lines.hashes, self.begin), self.first)
 
 
 def lines(words: Words) -> Lines:
     r"""Lines of each document; see `Lines`.
 
     A line ends at "\n" alone: cleaning makes all other line ends into it.
-    """
-    newlines = np.flatnonzero(words.data == 0x0A)
-    begins = np.zeros(len(words.starts) + 1, dtype=np.bool_)
-    opens = begins.copy()
-    after = np.searchsorted(words.starts, newlines)
-    begins[after] = True
-    opens[after[1:][after[1:] == after[:-1]]] = True
-    begins[words.first] = opens[words.first] = True
-    begins[-1] = False
-    begin = np.flatnonzero(begins)
-    first = np.searchsorted(begin, words.first).astype(np.int64, copy=False)
-    return Lines(words, newlines, np.append(begin, len(words.starts)), first, opens[begin])
-
-
-def fold(hashes: Hashes, begin: Ints) -> Hashes:
-    """uint64[groups]: one hash for each run hashes[begin[j]:begin[j + 1]], none empty, which depends on their order."""
-    folded = np.empty(len(begin) - 1, dtype=np.uint64)
-    kernels.fold(hashes, begin, len(folded), folded)
-    return folded
-
-
-def copies(keys: Hashes, first: Ints) -> Ints:
-    """int64: numbers of the keys that an equal key of their document stands before, ascending.
 
     Raises:
-        MemoryError: no memory for 16 to 32 bytes a key of the longest document.
+        MemoryError: no memory for 40 to 60 bytes a word of the longest document.
     """
-    places = np.empty(len(keys), dtype=np.int64)
-    found = kernels.repeated(keys, first, len(first) - 1, places)
+    rows = len(words.first) - 1
+    begin, first = np.empty(len(words.starts) + 1, dtype=np.int64), np.empty(rows + 1, dtype=np.int64)
+    counts = np.empty((len(Counts._fields), rows), dtype=np.int64)
+    parts = (words.data, words.offsets, words.starts, words.ends, words.first, words.hashes, rows)
+    found = kernels.lines(*parts, begin, first, counts)
     if found < 0:
-        raise MemoryError(f"no memory to compare {np.diff(first).max()} lines of a document")
-    return places[:found].copy()
+        raise MemoryError(f"no memory to compare the lines of a document of {np.diff(words.first).max()} words")
+    return Lines(words, begin[: found + 1], first, Counts(*counts))

@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from smollm3_mix.measure.chars import Continuations, Flags, have_letters, sum_rows
-from smollm3_mix.measure.words import Bytes, Ints, Words, words
+from smollm3_mix.measure.chars import Bytes, Flags, Ints, are_letters, code_points, sum_rows
+from smollm3_mix.measure.words import Words, words
 
 SHARE = 0.2
 """A document is in a script without spaces if that share of its code points is."""
@@ -42,27 +42,23 @@ class Unspaced:
     @cached_property
     def alphabetic(self) -> npt.NDArray[np.float64]:
         """float64[len(rows)]: share of the words with at least one letter or mark of any script."""
-        found = self.single.copy()
-        rest = np.flatnonzero(~found)
-        found[rest] = have_letters(self.words.data, self.words.starts[rest], self.words.ends[rest])
-        return np.asarray(sum_rows(found, self.words.first) / np.maximum(np.diff(self.words.first), 1))
-
-    @cached_property
-    def places(self) -> Ints:
-        """int64[words + 1]: running sum of the words' code points."""
-        length = Continuations(self.words.data).code_points(self.words.starts, self.words.ends)
-        return np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(length)])
+        others = self.single.copy()  # signs of the script that are no letters count as such
+        single = np.flatnonzero(others)
+        others[single] = ~are_letters(code_points(self.words.data, self.words.starts[single]))
+        found = self.words.spelling.lettered + sum_rows(others, self.words.first)
+        return np.asarray(found / np.maximum(np.diff(self.words.first), 1))
 
 
-def unspaced(texts: pa.StringArray, found: Words, chars: Ints, wide: Ints) -> tuple[Unspaced, ...]:
+def unspaced(texts: pa.StringArray, found: Words) -> tuple[Unspaced, ...]:
     """The documents of a block that are in a script without spaces, by kind of script; none for most blocks.
 
     Args:
         texts: string or large_string array.
         found: `words(texts)`.
-        chars: int64[rows], code points of each document.
-        wide: `Continuations.wide` of its bytes.
     """
+    if not may_be_unspaced(found).any():
+        return ()
+    chars, wide = found.characters.points, np.flatnonzero(found.data >= 0xE0)
     characters = singles(found.data, wide)
     counts = {script: np.diff(np.searchsorted(places, found.offsets)) for script, places in characters.items()}
     total = counts["han"] + counts["thai"]
@@ -76,6 +72,12 @@ def unspaced(texts: pa.StringArray, found: Words, chars: Ints, wide: Ints) -> tu
         elif len(rows):
             parts.append(_cut(script, rows, words(texts.take(pa.array(rows)))))
     return tuple(parts)
+
+
+def may_be_unspaced(found: Words) -> Flags:
+    """bool[rows]: which documents may be in a script without spaces; of the others none is."""
+    likely = found.characters.likely
+    return np.asarray((likely > 0) & (likely >= SHARE * found.characters.points))
 
 
 def singles(data: Bytes, wide: Ints) -> dict[str, Ints]:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from smollm3_mix import kernels
+from smollm3_mix.measure.chars import Bytes, Characters, Ints, characters, letters
 
-Bytes = npt.NDArray[np.uint8]
-Ints = npt.NDArray[np.int64]
 Hashes = npt.NDArray[np.uint64]
 
 _FIRST, _SECOND = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)  # multipliers of splitmix64
@@ -28,7 +29,7 @@ class Words:
     documents have the same words however they are cut into blocks, up to the offsets, which count from the block.
 
     Attributes:
-        data: uint8[bytes], UTF-8 bytes of the block, read-only, not copied from Arrow.
+        data: uint8[bytes], UTF-8 bytes of the block, read-only, not copied from Arrow unless a null holds bytes.
         offsets: int64[rows + 1]; document i is data[offsets[i]:offsets[i + 1]].
         starts: int64[words], offset into `data` of each word's first byte, ascending.
         ends: int64[words], offset behind each word's last byte.
@@ -41,13 +42,43 @@ class Words:
     ends: Ints
     first: Ints
 
-    @cached_property
+    @property
     def hashes(self) -> Hashes:
         """uint64[words]: equal for equal bytes, else different but for 64-bit chance; the same on every machine.
 
         Computed on first use. Not promised: resistance to someone who looks for two words with one hash.
         """
-        return hash_runs(self.data, self.starts, self.ends)
+        return self.spelling.hashes
+
+    @cached_property
+    def spelling(self) -> Spelling:
+        """What the words are made of; computed on first use."""
+        count, rows, table = len(self.starts), len(self.first) - 1, letters()
+        hashes, places = np.empty(count, dtype=np.uint64), np.empty(count + 1, dtype=np.int64)
+        lettered = np.empty(rows, dtype=np.int64)
+        parts = (self.data, len(self.data), self.starts, self.ends, self.first, rows, _LONG, table, len(table))
+        if kernels.spell(*parts, hashes, places, lettered):
+            _hash_long(self.data, self.starts, self.ends, hashes)
+        return Spelling(hashes, places, lettered)
+
+    @cached_property
+    def characters(self) -> Characters:
+        """What each document holds; computed on first use."""
+        return characters(self.data, self.offsets)
+
+
+class Spelling(NamedTuple):
+    """What the words of a block are made of.
+
+    Attributes:
+        hashes: uint64[words]; see `Words.hashes`.
+        places: int64[words + 1]: running sum of the words' code points.
+        lettered: int64[rows]: words of each document with at least one letter or mark, of any script.
+    """
+
+    hashes: Hashes
+    places: Ints
+    lettered: Ints
 
 
 def words(texts: pa.StringArray) -> Words:
@@ -64,13 +95,12 @@ def words(texts: pa.StringArray) -> Words:
     ([0, 2, 2, 3], [0, 4, 9], [3, 9, 12])
     """
     data, offsets = text_view(texts)
-    hidden = np.zeros(len(texts), dtype=np.bool_)  # Arrow lets a null slot hold bytes
-    if texts.null_count:
-        hidden = texts.is_null().to_numpy(zero_copy_only=False)
+    if texts.null_count and np.diff(offsets)[np.asarray(texts.is_null())].any():  # Arrow lets a null slot hold bytes
+        data, offsets = text_view(pc.fill_null(texts, ""))
     most = (len(data) + len(texts)) // 2 + 1
     starts, ends = np.empty(most, dtype=np.int64), np.empty(most, dtype=np.int64)
     first = np.empty(len(texts) + 1, dtype=np.int64)
-    count = kernels.words(data, offsets, hidden, len(texts), starts, ends, first)
+    count = kernels.words(data, offsets, len(texts), starts, ends, first)
     for places in (starts, ends):
         places.resize(count, refcheck=False)
     return Words(data, offsets, starts, ends, first)
@@ -93,10 +123,15 @@ def hash_runs(data: Bytes, starts: Ints, ends: Ints) -> Hashes:
     """uint64[runs]: hash of data[starts[i]:ends[i]], equal for equal bytes; the same on every machine."""
     hashes = np.empty(len(starts), dtype=np.uint64)
     if kernels.hash_runs(data, len(data), starts, ends, len(starts), _LONG, hashes):
-        for run in np.flatnonzero(ends - starts > _LONG):
-            digest = hashlib.blake2b(data[starts[run] : ends[run]].tobytes(), digest_size=8).digest()
-            hashes[run] = int.from_bytes(digest, "little")
+        _hash_long(data, starts, ends, hashes)
     return hashes
+
+
+def _hash_long(data: Bytes, starts: Ints, ends: Ints, hashes: Hashes) -> None:
+    """Put in the hashes of the runs that are longer than _LONG."""
+    for run in np.flatnonzero(ends - starts > _LONG):
+        digest = hashlib.blake2b(data[starts[run] : ends[run]].tobytes(), digest_size=8).digest()
+        hashes[run] = int.from_bytes(digest, "little")
 
 
 def scrambled(x: Hashes) -> Hashes:
