@@ -25,7 +25,7 @@ static inline uint64_t hash_short(uint64_t head, uint64_t tail, int64_t length)
 {
     uint64_t hash = stir(head + (uint64_t)length * GOLDEN, FIRST);
     uint64_t both = stir(stir(tail, SECOND) + hash, SECOND);
-    return length > 8 ? both : hash;
+    return hash ^ ((hash ^ both) & -(uint64_t)(length > 8));
 }
 
 /* Of any run, reading none of the bytes from `limit` on: loads of eight bytes that may overlap, the first and the last

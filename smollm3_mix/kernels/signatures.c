@@ -21,8 +21,7 @@ static void least(const uint64_t *words, int64_t count, int64_t n, int64_t bins,
         value *= STIR;
         value ^= value >> 32;
         uint64_t bin = (value >> 32) * (uint64_t)bins >> 32;
-        if (value < minima[bin])
-            minima[bin] = value;
+        minima[bin] = value < minima[bin] ? value : minima[bin]; /* stored anyway: which is less cannot be foreseen */
         if (at + n >= count)
             break;
         polynomial = (polynomial - words[at] * out) * GOLDEN + words[at + n];

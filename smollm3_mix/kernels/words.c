@@ -26,14 +26,17 @@ static int wide_space(const uint8_t *at, const uint8_t *end)
  * began in the 64 bytes before. */
 static uint64_t spaces(const uint8_t *part, const uint8_t *at, const uint8_t *end, uint64_t *spill)
 {
-    uint8_t space[64], wide[64];
+    uint8_t space[64], wide[64], any = 0;
     for (int k = 0; k < 64; k++) {
         uint8_t byte = part[k];
         space[k] = (byte == 0x20) | ((uint8_t)(byte - 0x09) < 5) | ((uint8_t)(byte - 0x1C) < 4);
         wide[k] = (byte == 0xC2) | ((uint8_t)(byte - 0xE1) < 3);
+        any |= wide[k];
     }
     uint64_t found = bits_of(space) | *spill;
     *spill = 0;
+    if (!any)
+        return found;
     for (uint64_t likely = bits_of(wide); likely; likely &= likely - 1) {
         int k = lowest(likely), length = wide_space(at + k, end);
         if (!length)
@@ -46,14 +49,34 @@ static uint64_t spaces(const uint8_t *part, const uint8_t *at, const uint8_t *en
     return found;
 }
 
-/* Starts and ends of the words of every row, and first[rows + 1]: each row's first word. Returns the
- * number of words; there is room for (bytes + rows) / 2 + 1 of them. */
+static inline int64_t ones(uint64_t bits)
+{
+    bits -= bits >> 1 & 0x5555555555555555u;
+    bits = (bits & 0x3333333333333333u) + (bits >> 2 & 0x3333333333333333u);
+    return (int64_t)(((bits + (bits >> 4)) & 0x0F0F0F0F0F0F0F0Fu) * 0x0101010101010101u >> 56);
+}
+
+/* Numbers of the bits that are set, plus `base`. Eight are written at a time, set or not: how many are cannot be
+ * foreseen. Returns how many. */
+static inline int64_t numbers(uint64_t bits, int64_t base, int64_t *found)
+{
+    int64_t count = ones(bits);
+    for (int64_t done = 0; done < count; done += 8)
+        for (int nth = 0; nth < 8; nth++) {
+            found[done + nth] = base + lowest(bits | (uint64_t)1 << 63);
+            bits &= bits - 1;
+        }
+    return count;
+}
+
+/* Starts and ends of the words of every row, and first[rows + 1]: each row's first word. Returns the number of words;
+ * there is room for (bytes + rows) / 2 + 8 of them. */
 KERNEL int64_t sm_words(const uint8_t *data, const int64_t *offsets, int64_t rows, int64_t *starts, int64_t *ends,
                         int64_t *first)
 {
-    int64_t count = 0;
+    int64_t begun = 0, ended = 0;
     for (int64_t row = 0; row < rows; row++) {
-        first[row] = count;
+        first[row] = ended;
         int64_t end = offsets[row + 1];
         uint64_t spill = 0, inside = 0; /* inside: 1 where the byte before belongs to a word */
         for (int64_t at = offsets[row]; at < end; at += 64) {
@@ -64,27 +87,22 @@ KERNEL int64_t sm_words(const uint8_t *data, const int64_t *offsets, int64_t row
                 memcpy(rest, part, (size_t)(end - at));
                 part = rest;
             }
-            uint64_t word = ~spaces(part, data + at, data + end, &spill);
-            for (uint64_t edge = word ^ (word << 1 | inside); edge; edge &= edge - 1) {
-                int64_t place = at + lowest(edge);
-                if (inside)
-                    ends[count++] = place;
-                else
-                    starts[count] = place;
-                inside ^= 1;
-            }
+            uint64_t word = ~spaces(part, data + at, data + end, &spill), before = word << 1 | inside;
+            begun += numbers(word & ~before, at, starts + begun);
+            ended += numbers(~word & before, at, ends + ended);
+            inside = word >> 63;
         }
         if (inside)
-            ends[count++] = end;
+            ends[ended++] = end;
     }
-    first[rows] = count;
-    return count;
+    first[rows] = ended;
+    return ended;
 }
 
-/* 1 in each byte that continues a code point. */
-static inline uint64_t inner(uint64_t bytes)
+/* How many bytes continue a code point. */
+static inline int64_t inner(uint64_t bytes)
 {
-    return bytes >> 7 & ~(bytes >> 6) & 0x0101010101010101u;
+    return (int64_t)((bytes >> 7 & ~(bytes >> 6) & 0x0101010101010101u) * 0x0101010101010101u >> 56);
 }
 
 /* Whether some of at:end, valid UTF-8, is a code point that table[code point] marks. */
@@ -94,6 +112,19 @@ static int any_marked(const uint8_t *at, const uint8_t *end, const uint8_t *tabl
         if (table[next_code(&at, codes)])
             return 1;
     return 0;
+}
+
+/* Hash and code points of a word of up to 16 bytes that begins eight bytes before the limit, at the latest; its length
+ * decides no branch, as it cannot be foreseen. */
+static inline int64_t spell_short(const uint8_t *start, int64_t length, uint64_t *hash)
+{
+    int64_t more = (length - 8) & ~((length - 8) >> 63); /* bytes beyond eight */
+    uint64_t head = load64(start) & UINT64_MAX >> (64 - 8 * (length - more));
+    uint64_t tail = load64(start + more); /* the last eight of more than eight bytes */
+    *hash = hash_short(head, tail, length);
+    if (((head | tail) & 0x8080808080808080u) == 0)
+        return length;
+    return length - inner(head) - (more ? inner(tail >> (64 - 8 * more)) : 0);
 }
 
 /* Of the words data[starts[i]:ends[i]], none empty, of each row, within data[:size], valid UTF-8: their hashes;
@@ -106,24 +137,22 @@ KERNEL int64_t sm_spell(const uint8_t *data, int64_t size, const int64_t *starts
     int64_t left = 0, place = 0;
     places[0] = 0;
     for (int64_t row = 0; row < rows; row++) {
-        int64_t some = 0;
-        for (int64_t word = first[row]; word < first[row + 1]; word++) {
-            const uint8_t *start = data + starts[word], *end = data + ends[word];
-            int64_t length = end - start;
+        int64_t some = 0, stop = first[row + 1];
+        for (int64_t word = first[row]; word < stop; word++) {
+            const uint8_t *start = data + starts[word];
+            int64_t length = ends[word] - starts[word];
             if (length <= 16 && size - starts[word] >= 8) {
-                int64_t more = length > 8 ? length - 8 : 0;
-                uint64_t head = load64(start) & UINT64_MAX >> (64 - 8 * (length - more));
-                uint64_t tail = load64(start + more); /* the last eight of more than eight bytes */
-                uint64_t rest = more ? tail >> (64 - 8 * more) : 0;
-                hashes[word] = hash_short(head, tail, length);
-                place += length - (int64_t)((inner(head) + inner(rest)) * 0x0101010101010101u >> 56);
+                place += spell_short(start, length, &hashes[word]);
             } else {
                 hashes[word] = length > longest ? 0 : hash_run(start, length, data + size);
                 left += length > longest;
-                place += code_points(start, end);
+                place += code_points(start, start + length);
             }
             places[word + 1] = place;
-            some += table[*start < 0x80 ? *start : 0] || any_marked(start, end, table, codes);
+            if ((uint8_t)((*start | 0x20) - 'a') < 26)
+                some += table['a'];
+            else
+                some += any_marked(start, start + length, table, codes);
         }
         lettered[row] = some;
     }

@@ -97,7 +97,7 @@ def words(texts: pa.StringArray) -> Words:
     data, offsets = text_view(texts)
     if texts.null_count and np.diff(offsets)[np.asarray(texts.is_null())].any():  # Arrow lets a null slot hold bytes
         data, offsets = text_view(pc.fill_null(texts, ""))
-    most = (len(data) + len(texts)) // 2 + 1
+    most = (len(data) + len(texts)) // 2 + 8
     starts, ends = np.empty(most, dtype=np.int64), np.empty(most, dtype=np.int64)
     first = np.empty(len(texts) + 1, dtype=np.int64)
     count = kernels.words(data, offsets, len(texts), starts, ends, first)
