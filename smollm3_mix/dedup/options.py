@@ -41,6 +41,11 @@ class Near:
         if isinstance(self.jaccard, bool) or not isinstance(self.jaccard, int | float) or not 0 <= self.jaccard <= 1:
             raise ValueError(f"dedup.near.jaccard: expected a number from 0 to 1, got {self.jaccard!r}")
 
+    @property
+    def bits(self) -> int:
+        """Bits of each minimum that are kept in a band's key of 64."""
+        return min(64 // self.rows, 32)
+
 
 @dataclass(frozen=True)
 class IndexPlace:

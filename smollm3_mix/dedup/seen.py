@@ -4,17 +4,13 @@ import hashlib
 from collections.abc import Iterable
 
 import numpy as np
-import numpy.typing as npt
 
-from smollm3_mix.dedup.index import Flags, Index, Ints, Keys, places
-from smollm3_mix.dedup.options import BYTES, Dedup, Near
-from smollm3_mix.dedup.signature import agreement
+from smollm3_mix.dedup.index import Codes, Flags, Index, Keys
+from smollm3_mix.dedup.options import BYTES, Dedup
 from smollm3_mix.errors import MixError, StateError
 
 FIRST, EXACT, NEAR = 0, 1, 2
 """What `Seen.first` says of a row: not seen before, seen byte for byte, nearly seen."""
-
-Codes = npt.NDArray[np.uint8]
 
 
 class Seen:
@@ -80,15 +76,12 @@ class Seen:
         Raises:
             MixError: the lane's memory is full. Nothing of this call is remembered then.
         """
+        before = len(self)
         keys = self._joined(fingerprints, signatures, len(candidates))
-        asked = np.flatnonzero(candidates & keys.any(axis=1))
-        keys = keys[asked]
-        holders = self._index.find(keys)
-        verdicts = self._before(keys, holders)
-        self._within(keys, holders, verdicts)
-        self._remember(keys[verdicts == FIRST])
-        codes = np.full(len(candidates), FIRST, dtype=np.uint8)
-        codes[asked] = verdicts
+        codes, lacking = self._index.first(keys, candidates, self._exact, self._near)
+        if lacking:
+            raise self._full(self.capacity - before + lacking)
+        self._log.update(self._index.since(before).astype("<u8", copy=False).tobytes())
         return codes
 
     def log_since(self, document: int) -> Keys:
@@ -111,7 +104,10 @@ class Seen:
                     f"{list(part.shape)}; it was saved with another dedup than {self._dedup}. Resume with that one, "
                     "or start afresh"
                 )
-            self._remember(part)
+            if len(self) + len(part) > self.capacity:
+                raise self._full(len(part))
+            self._index.add(part)
+            self._log.update(part.astype("<u8").tobytes())
 
     def _joined(self, fingerprints: Keys, signatures: Keys | None, rows: int) -> Keys:
         """uint64[rows, columns]: all keys of each row."""
@@ -124,57 +120,10 @@ class Seen:
             keys[:, self._exact :] = signatures
         return keys
 
-    def _before(self, keys: Keys, holders: Ints) -> Codes:
-        """uint8[rows]: verdicts by what was remembered before this call."""
-        hits = holders >= 0
-        verdicts = np.full(len(keys), FIRST, dtype=np.uint8)
-        row, column = np.nonzero(hits[:, self._exact :])
-        if len(row) and self._near and self._near.jaccard:
-            row = row[self._alike(keys[row], self._index.keys(holders[row, column + self._exact]), self._near)]
-        verdicts[row] = NEAR
-        if self._exact:
-            verdicts[hits[:, 0]] = EXACT
-        return verdicts
-
-    def _within(self, keys: Keys, holders: Ints, verdicts: Codes) -> None:
-        """Change the verdict of rows that repeat an earlier row of the call, if that is accepted."""
-        fresh = np.flatnonzero(verdicts == FIRST)
-        free = np.where(holders < 0, keys, 0)[fresh]  # what an earlier document holds was compared with that one
-        marks = places(free, np.arange(self._columns))
-        ordered = np.sort(marks[free != 0])
-        twice = ordered[1:][ordered[1:] == ordered[:-1]]
-        if not len(twice):
-            return
-        # Few rows have a key in common with another one; only these are gone through one by one.
-        taken: dict[tuple[int, int], int] = {}
-        for place in np.flatnonzero((np.isin(marks, twice) & (free != 0)).any(axis=1)).tolist():
-            row = fresh[place]
-            mine = [(column, key) for column, key in enumerate(free[place].tolist()) if key]
-            verdicts[row] = self._verdict(row, [(pair[0], taken[pair]) for pair in mine if pair in taken], keys)
-            if verdicts[row] == FIRST:
-                for pair in mine:
-                    taken.setdefault(pair, row)
-
-    def _verdict(self, row: int, met: list[tuple[int, int]], keys: Keys) -> int:
-        """Verdict on a row that meets earlier rows of its call, given as (column, row)."""
-        if self._exact and met and met[0][0] == 0:
-            return EXACT
-        if met and self._near and self._near.jaccard:
-            others = keys[[other for _, other in met]]
-            return NEAR if self._alike(keys[[row] * len(met)], others, self._near).any() else FIRST
-        return NEAR if met else FIRST
-
-    def _alike(self, keys: Keys, others: Keys, near: Near) -> Flags:
-        """bool[rows]: whether the signatures in each row of `keys` and `others` agree as far as `near.jaccard` asks."""
-        return agreement(keys[:, self._exact :], others[:, self._exact :], near) >= near.jaccard
-
-    def _remember(self, keys: Keys) -> None:
-        if len(self) + len(keys) > self.capacity:
-            each = BYTES * self._columns
-            raise MixError(
-                f"dedup.memory: the {self._memory:,} bytes of a lane hold {self.capacity:,} documents at {each} bytes; "
-                f"{len(self):,} are remembered and {len(keys):,} more have come. Set dedup.memory to "
-                f"{2 * self._dedup.memory} (now {self._dedup.memory}) for twice as many, or take fewer documents"
-            )
-        self._index.add(keys)
-        self._log.update(keys.astype("<u8").tobytes())
+    def _full(self, more: int) -> MixError:
+        each = BYTES * self._columns
+        return MixError(
+            f"dedup.memory: the {self._memory:,} bytes of a lane hold {self.capacity:,} documents at {each} bytes; "
+            f"{len(self):,} are remembered and {more:,} more have come. Set dedup.memory to "
+            f"{2 * self._dedup.memory} (now {self._dedup.memory}) for twice as many, or take fewer documents"
+        )

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from smollm3_mix import kernels
 from smollm3_mix.dedup.options import Near
-from smollm3_mix.measure.scripts import SCALES, Unspaced, may_be_unspaced, unspaced
+from smollm3_mix.measure.scripts import SCALES, unspaced
 from smollm3_mix.measure.words import Hashes, Ints, Words, scrambled, words
 
 
@@ -29,12 +29,13 @@ def signatures(
     """
     found = words(texts) if found is None else found
     spaced = np.ones(len(texts), dtype=np.bool_) if among is None else among.copy()
-    apart = _unspaced(texts, found, spaced)
-    for rows, _ in apart:
-        spaced[rows] = False
+    apart = unspaced(texts, found, spaced & (np.diff(found.first) > 0))
+    for part in apart:
+        spaced[part.rows] = False
     keys = _keys(found, spaced, near.ngram, near)
-    for rows, part in apart:
-        keys[rows] = _keys(part.words, np.ones(len(rows), dtype=np.bool_), near.ngram * SCALES[part.script], near)
+    for part in apart:
+        everyone = np.ones(len(part.rows), dtype=np.bool_)
+        keys[part.rows] = _keys(part.words, everyone, near.ngram * SCALES[part.script], near)
     return keys
 
 
@@ -49,23 +50,10 @@ def agreement(one: Hashes, other: Hashes, near: Near) -> npt.NDArray[np.float64]
         other: the same of as many other documents.
         near: with which they were made.
     """
-    bits = _bits(near)
-    apart = one ^ other
-    mask = np.uint64((1 << bits) - 1)
-    equal = sum(np.count_nonzero(apart >> np.uint64(row * bits) & mask == 0, axis=1) for row in range(near.rows))
-    chance = 2.0**-bits
-    return (equal / (near.bands * near.rows) - chance) / (1 - chance)
-
-
-def _unspaced(texts: pa.StringArray, found: Words, among: npt.NDArray[np.bool_]) -> list[tuple[Ints, Unspaced]]:
-    """Rows among those in scripts without spaces that have words, and what `unspaced` makes of them; mostly none."""
-    rows = np.flatnonzero(may_be_unspaced(found) & among & (np.diff(found.first) > 0))
-    if not len(rows):
-        return []
-    if len(rows) < len(texts):
-        texts = texts.take(pa.array(rows))
-        found = words(texts)
-    return [(rows[part.rows], part) for part in unspaced(texts, found)]
+    one, other = np.ascontiguousarray(one), np.ascontiguousarray(other)
+    found = np.empty(len(one), dtype=np.float64)
+    kernels.agreement(one, other, len(one), near.bands, near.rows, near.bits, found)
+    return found
 
 
 def _keys(found: Words, wanted: npt.NDArray[np.bool_], n: int, near: Near) -> Hashes:
@@ -80,7 +68,7 @@ def _keys(found: Words, wanted: npt.NDArray[np.bool_], n: int, near: Near) -> Ha
     rows, bins = len(wanted), near.bands * near.rows
     keys = np.zeros((rows, near.bands), dtype=np.uint64)
     offers, shift = _offers(bins)
-    sizes = (rows, n, near.bands, near.rows, _bits(near))
+    sizes = (rows, n, near.bands, near.rows, near.bits)
     if kernels.signatures(
         found.hashes, found.first, wanted, *sizes, _donors(bins), offers, shift, _factors(bins), keys
     ):
@@ -108,7 +96,3 @@ def _offers(bins: int) -> tuple[npt.NDArray[np.uint32], int]:
 def _factors(bins: int) -> Hashes:
     """uint64[bins]: odd multipliers that choose the bits of each bin's minimum."""
     return scrambled(np.arange(1, bins + 1, dtype=np.uint64)) | np.uint64(1)
-
-
-def _bits(near: Near) -> int:
-    return min(64 // near.rows, 32)

@@ -89,3 +89,8 @@ odd_characters = _function(
 with_spans = _function("with_spans", *_ROWS, _INTS, _INTS, _NUMBER, _BYTES, _INTS, _INTS, _BYTES, _INTS)
 with_plain_layout = _function("with_plain_layout", *_ROWS, *[_NUMBER] * 2, _BYTES, _INTS)
 suspicious = _function("suspicious", *_ROWS, _FLAGS)
+seen = _function(
+    "seen", _HASHES, _FLAGS, *[_NUMBER] * 6, ctypes.c_double, _HASHES, *[_NUMBER] * 2, _SMALL, _NUMBER, _BYTES
+)
+enter = _function("enter", _HASHES, *[_NUMBER] * 3, _SMALL, _NUMBER)
+agreement = _function("agreement", _HASHES, _HASHES, *[_NUMBER] * 4, _FLOATS)

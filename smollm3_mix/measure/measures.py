@@ -1,6 +1,6 @@
 """The measures of a block of documents, each computed once, when first asked for."""
 
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 import pyarrow as pa
@@ -96,7 +96,7 @@ class Measures:
 
         In Chinese and Japanese only wanted words of one character can be found; in Thai and the like none: NaN.
         """
-        keys = np.unique(words(pa.array(sorted(set(wanted)), pa.string())).hashes)
+        keys = _keys(wanted)
         found = _distinct(self.words.hashes, self.words.first, keys)
         for part in self._unspaced:
             found[part.rows] = _distinct(part.words.hashes, part.words.first, keys) if part.script == "han" else np.nan
@@ -204,6 +204,12 @@ class Measures:
 
     def _of_lines(self, count: Ints) -> Floats:
         return np.asarray(count / np.maximum(np.diff(self.lines.first), 1))
+
+
+@lru_cache(maxsize=32)
+def _keys(wanted: tuple[str, ...]) -> Hashes:
+    """uint64[words]: hashes of the different words, those that white space parts apart."""
+    return np.unique(words(pa.array(sorted(set(wanted)), pa.string())).hashes)
 
 
 def _distinct(hashes: Hashes, first: Ints, keys: Hashes) -> Floats:

@@ -49,32 +49,37 @@ class Unspaced:
         return np.asarray(found / np.maximum(np.diff(self.words.first), 1))
 
 
-def unspaced(texts: pa.StringArray, found: Words) -> tuple[Unspaced, ...]:
+def unspaced(texts: pa.StringArray, found: Words, among: Flags | None = None) -> tuple[Unspaced, ...]:
     """The documents of a block that are in a script without spaces, by kind of script; none for most blocks.
 
     Args:
         texts: string or large_string array.
         found: `words(texts)`.
+        among: bool[rows], documents to look at. None = all.
     """
-    if not may_be_unspaced(found).any():
+    likely = _may_be_unspaced(found)
+    rows = np.flatnonzero(likely if among is None else likely & among)
+    if not len(rows):
         return ()
-    chars, wide = found.characters.points, np.flatnonzero(found.data >= 0xE0)
-    characters = singles(found.data, wide)
+    if len(rows) < len(texts):
+        texts = texts.take(pa.array(rows))
+        found = words(texts)
+    characters = singles(found.data, np.flatnonzero(found.data >= 0xE0))
     counts = {script: np.diff(np.searchsorted(places, found.offsets)) for script, places in characters.items()}
     total = counts["han"] + counts["thai"]
-    inside = (total > 0) & (total >= SHARE * chars)
+    inside = (total > 0) & (total >= SHARE * found.characters.points)
     mostly = {"han": counts["han"] >= counts["thai"], "thai": counts["han"] < counts["thai"]}
     parts = []
     for script in SCALES:
-        rows = np.flatnonzero(inside & mostly[script])
-        if len(rows) == len(texts):
-            parts.append(_cut(script, rows, found))
-        elif len(rows):
-            parts.append(_cut(script, rows, words(texts.take(pa.array(rows)))))
+        mine = np.flatnonzero(inside & mostly[script])
+        if len(mine) == len(texts):
+            parts.append(_cut(script, rows[mine], found))
+        elif len(mine):
+            parts.append(_cut(script, rows[mine], words(texts.take(pa.array(mine)))))
     return tuple(parts)
 
 
-def may_be_unspaced(found: Words) -> Flags:
+def _may_be_unspaced(found: Words) -> Flags:
     """bool[rows]: which documents may be in a script without spaces; of the others none is."""
     likely = found.characters.likely
     return np.asarray((likely > 0) & (likely >= SHARE * found.characters.points))

@@ -1,0 +1,123 @@
+/* Which documents were seen before, by a key in common: an open-addressing table from keys to documents. */
+#include "kernels.h"
+
+enum { NEW, EXACT, NEAR }; /* verdicts; those of `Seen.first` */
+
+/* The keys of documents, and a table of their numbers + 1, 0 where free. A slot says which document to look at, and
+ * stands for those of its keys that are looked for there. A key of 0 is no key. */
+typedef struct {
+    uint64_t *keys; /* [room][columns] */
+    uint32_t *table;
+    uint64_t slots;
+    int64_t columns;
+} Held;
+
+/* When two documents that have a band in common are alike. */
+typedef struct {
+    int64_t bands, rows, bits;
+    double jaccard;
+} Near;
+
+/* Where to look next; a bijection. With steps of one length, some keys come back to the same full slots again. */
+static inline uint64_t further(uint64_t place)
+{
+    return (place ^ place >> 32) * GOLDEN + GOLDEN;
+}
+
+/* The slot of a document that has the key in the column, or the first free one on the way. */
+static inline uint64_t slot_of(const Held *held, uint64_t key, int64_t column)
+{
+    uint64_t place = further(further(key) + (uint64_t)column * GOLDEN);
+    for (;; place = further(place)) {
+        uint64_t slot = (place >> 32) * held->slots >> 32;
+        uint32_t entry = held->table[slot];
+        if (!entry || held->keys[(int64_t)(entry - 1) * held->columns + column] == key)
+            return slot;
+    }
+}
+
+static void enter(Held *held, int64_t document)
+{
+    const uint64_t *keys = held->keys + document * held->columns;
+    for (int64_t column = 0; column < held->columns; column++)
+        if (keys[column]) {
+            uint64_t slot = slot_of(held, keys[column], column);
+            if (!held->table[slot])
+                held->table[slot] = (uint32_t)(document + 1);
+        }
+}
+
+/* Jaccard of the shingles of two documents, by the share of minima that agree in the bits kept, less what agrees by
+ * chance (Li & Koenig 2010). */
+static double agreement(const uint64_t *one, const uint64_t *other, const Near *near)
+{
+    uint64_t mask = ((uint64_t)1 << near->bits) - 1;
+    double chance = 1.0 / (double)((uint64_t)1 << near->bits);
+    int64_t equal = 0;
+    for (int64_t band = 0; band < near->bands; band++)
+        for (int64_t row = 0; row < near->rows; row++)
+            equal += ((one[band] ^ other[band]) >> row * near->bits & mask) == 0;
+    return ((double)equal / (double)(near->bands * near->rows) - chance) / (1 - chance);
+}
+
+static uint8_t verdict(const Held *held, const uint64_t *keys, int64_t exact, const Near *near)
+{
+    for (int64_t column = 0; column < held->columns; column++) {
+        uint32_t entry = keys[column] ? held->table[slot_of(held, keys[column], column)] : 0;
+        if (!entry)
+            continue;
+        if (column < exact)
+            return EXACT;
+        const uint64_t *other = held->keys + (int64_t)(entry - 1) * held->columns;
+        if (near->jaccard <= 0 || agreement(keys + exact, other + exact, near) >= near->jaccard)
+            return NEAR;
+    }
+    return NEW;
+}
+
+/* codes[row]: whether a document seen before has a key in common with the row, in the first `exact` columns (EXACT) or
+ * in another (NEAR, if they agree so far). A row that has none is seen from then on, as the next after `documents`;
+ * those that are no candidates, or have no key, are NEW and not seen. Returns how many documents there are then, or
+ * -1 - n where n of the new ones had no room. */
+KERNEL int64_t sm_seen(const uint64_t *keys, const uint8_t *candidates, int64_t rows, int64_t columns, int64_t exact,
+                       int64_t bands, int64_t rows_of_band, int64_t bits, double jaccard, uint64_t *held_keys,
+                       int64_t documents, int64_t room, uint32_t *table, int64_t slots, uint8_t *codes)
+{
+    Held held = {held_keys, table, (uint64_t)slots, columns};
+    Near near = {bands, rows_of_band, bits, jaccard};
+    int64_t lacking = 0;
+    for (int64_t row = 0; row < rows; row++, keys += columns) {
+        int some = 0;
+        for (int64_t column = 0; column < columns; column++)
+            some |= keys[column] != 0;
+        codes[row] = NEW;
+        if (!candidates[row] || !some || (codes[row] = verdict(&held, keys, exact, &near)) != NEW)
+            continue;
+        if (documents == room) {
+            lacking++;
+            continue;
+        }
+        memcpy(held_keys + documents * columns, keys, (size_t)columns * sizeof(uint64_t));
+        enter(&held, documents++);
+    }
+    return lacking ? -1 - lacking : documents;
+}
+
+/* Enters the keys of documents begin to end into the table. Returns 0. */
+KERNEL int64_t sm_enter(uint64_t *held_keys, int64_t begin, int64_t end, int64_t columns, uint32_t *table, int64_t slots)
+{
+    Held held = {held_keys, table, (uint64_t)slots, columns};
+    for (int64_t document = begin; document < end; document++)
+        enter(&held, document);
+    return 0;
+}
+
+/* found[row]: agreement of the signatures one[row] and other[row]. Returns 0. */
+KERNEL int64_t sm_agreement(const uint64_t *one, const uint64_t *other, int64_t rows, int64_t bands,
+                            int64_t rows_of_band, int64_t bits, double *found)
+{
+    Near near = {bands, rows_of_band, bits, 0};
+    for (int64_t row = 0; row < rows; row++)
+        found[row] = agreement(one + row * bands, other + row * bands, &near);
+    return 0;
+}
