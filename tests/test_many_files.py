@@ -30,7 +30,7 @@ FEW = 5
 @pytest.fixture(autouse=True)
 def _small(monkeypatch):
     monkeypatch.setattr(parts, "GROUP_ROWS", 12)
-    monkeypatch.setattr(layout, "SHELF", FEW)
+    monkeypatch.setattr(layout, "FOLDER_FILES", FEW)
 
 
 def many(recipe_file):
@@ -51,9 +51,9 @@ def tree(folder):
 
 @given(lanes=st.integers(1, 40), deep=st.integers(1, 40))
 def test_no_folder_has_more_files_than_are_meant(lanes, deep):
-    counts = Counter(layout.shelf(lane, part, lanes) for part in range(deep) for lane in range(lanes))
-    assert max(counts.values()) <= layout.SHELF
-    assert len(counts) == -(-lanes * deep // layout.SHELF)  # and none is opened before the last is full
+    counts = Counter(layout.folder_of(lane, part, lanes) for part in range(deep) for lane in range(lanes))
+    assert max(counts.values()) <= layout.FOLDER_FILES
+    assert len(counts) == -(-lanes * deep // layout.FOLDER_FILES)  # and none is opened before the last is full
 
 
 def test_folders_hold_few_files_and_the_first_ones_lie_where_they_always_did(whole):
@@ -115,7 +115,7 @@ def test_pushed_while_it_is_written_it_is_the_same(hub, api, whole, tmp_path):
 CODE = """
 import os, signal, sys
 from smollm3_mix.write import layout, parts, write
-parts.GROUP_ROWS, layout.SHELF = 12, 5
+parts.GROUP_ROWS, layout.FOLDER_FILES = 12, 5
 saved = parts._save
 def save(job, lane, groups, part, **rest):
     saved(job, lane, groups, part, **rest)

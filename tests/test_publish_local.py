@@ -138,7 +138,7 @@ def test_pushed_while_it_is_written_it_says_the_same(hub, api, mix, tmp_path):
 
 
 def test_the_demo_names_no_folder_of_this_machine(hub, api, tmp_path, caplog):
-    write("demo", tmp_path / "demo", max_tokens=60_000)
+    write("demo", tmp_path / "demo", max_tokens=20_000)
     push(tmp_path / "demo", "org/demo", api=api)
     text = json.dumps(records(tmp_path / "demo")[0] | {"text": ""})
     assert not any(

@@ -90,7 +90,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Tables:
-    """Parquet that `load_dataset` opens: data/{name}.parquet, or in a folder below (`layout.shelf`)."""
+    """Parquet that `load_dataset` opens: data/{name}.parquet, or in a folder below (`layout.folder_of`)."""
 
     waiting: bool = False
 

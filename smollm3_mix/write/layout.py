@@ -7,7 +7,7 @@ While it is written, everything is in `.writing`, which `load_dataset` passes ov
     exclude.txt   what the recipe excludes, where it does
     tally.json    counts by source and split, and the files
     data/         {split}-{lane}-{part}.parquet, or the files of another form (`write.forms`); of a large mix the later
-                  ones in folders, data/00001/ and on (`shelf`)
+                  ones in folders, data/00001/ and on (`folder_of`)
 """
 
 import json
@@ -33,21 +33,21 @@ RESULT = (DATA, RECIPE, TALLY, CARD)
 """What a finished mix consists of, in the order in which it is moved into place."""
 
 
-SHELF = 4_500
+FOLDER_FILES = 4_500
 """Most files of a split in one folder: with two splits and the folders beside them below the 10,000 entries that a
 folder of the Hub should have (hub/repositories-recommendations)."""
 
 
-def shelf(lane: int, part: int, lanes: int) -> str:
-    """Folder below `data` of a lane's part, with a slash behind it; empty for the first SHELF files of a split.
+def folder_of(lane: int, part: int, lanes: int) -> str:
+    """Folder below `data` of a lane's part, with a slash behind it; empty for the first FOLDER_FILES files of a split.
 
     The files of a split are numbered part by part, lane by lane within: so where one lies depends on nothing that is
     known only when a mix is whole, and whoever writes a lane writes it to the same place.
 
-    >>> shelf(7, 0, 16), shelf(7, 281, 16)
+    >>> folder_of(7, 0, 16), folder_of(7, 281, 16)
     ('', '00001/')
     """
-    number = (part * lanes + lane) // SHELF
+    number = (part * lanes + lane) // FOLDER_FILES
     return f"{number:05d}/" if number else ""
 
 

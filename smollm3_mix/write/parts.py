@@ -21,7 +21,7 @@ from smollm3_mix.mix.saved import LaneLike
 from smollm3_mix.tally import Tally
 from smollm3_mix.write.dropped import FOLDER, Parts
 from smollm3_mix.write.forms import Form, Opened, Tables
-from smollm3_mix.write.layout import DATA, label, replace, replace_json, shelf
+from smollm3_mix.write.layout import DATA, folder_of, label, replace, replace_json
 
 GROUP_BYTES = 16 << 20
 GROUP_ROWS = 16_384
@@ -160,7 +160,7 @@ def _write_part(job: LaneJob, part: int, groups: _Groups, after_group: Callable[
     size = 0
     folder = Path(job.work) / DATA
     if isinstance(job.form, Tables):
-        folder /= shelf(job.lane, part, job.mix.num_lanes)
+        folder /= folder_of(job.lane, part, job.mix.num_lanes)
     with Opened(job.form.open(folder, f"{job.label}-{part:05d}")) as opened:
         for table, text_bytes in _with(first, groups):
             opened.add(table)
