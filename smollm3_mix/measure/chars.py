@@ -69,19 +69,6 @@ def span_points(data: Bytes, starts: Ints, ends: Ints) -> Ints:
     return points
 
 
-def code_points(self, starts: Ints, ends: Ints) -> Ints:
-        """int64[spans]: code points in data[starts[i]:ends[i]]; the spans must ascend and not overlap."""
-        length = ends - starts
-        if self._dense:
-            length -= self._before[ends] - self._before[starts]
-        elif self._many:
-            span = np.searchsorted(starts, self._places, side="right") - 1
-            inside = span >= 0
-            inside[inside] = self._places[inside] < ends[span[inside]]
-            length -= np.bincount(span[inside], minlength=len(length))
-        return length
-
-
 def code_points(data: Bytes, places: Ints) -> Ints:
     """int64[places]: the code point whose first byte is at each place of valid UTF-8."""
     lead = data[places].astype(np.int64)
