@@ -114,45 +114,67 @@ static int any_marked(const uint8_t *at, const uint8_t *end, const uint8_t *tabl
     return 0;
 }
 
-/* Hash and code points of a word of up to 16 bytes that begins eight bytes before the limit, at the latest; its length
- * decides no branch, as it cannot be foreseen. */
-static inline int64_t spell_short(const uint8_t *start, int64_t length, uint64_t *hash)
+/* Not 0 where some of eight bytes is an ASCII letter: the upper bit of each that lies from a to z in lower case. */
+static inline uint64_t ascii_letters(uint64_t bytes)
 {
-    int64_t more = (length - 8) & ~((length - 8) >> 63); /* bytes beyond eight */
-    uint64_t head = load64(start) & UINT64_MAX >> (64 - 8 * (length - more));
-    uint64_t tail = load64(start + more); /* the last eight of more than eight bytes */
-    *hash = hash_short(head, tail, length);
-    if (((head | tail) & 0x8080808080808080u) == 0)
+    uint64_t low = (bytes | 0x2020202020202020u) & 0x7F7F7F7F7F7F7F7Fu;
+    uint64_t from_a = low + (0x80 - 'a') * 0x0101010101010101u, behind_z = low + (0x7F - 'z') * 0x0101010101010101u;
+    return from_a & ~behind_z & ~bytes & 0x8080808080808080u;
+}
+
+/* What the words of a block are spelt of: valid UTF-8 up to `limit`; code points that are letters. */
+typedef struct {
+    const uint8_t *limit, *table;
+    int64_t codes, longest;
+} Text;
+
+/* Hash and code points of a word, and whether it has a letter is added to `lettered`. The length of one of up to 16
+ * bytes decides no branch, as it cannot be foreseen. */
+static inline int64_t spell(const Text *text, const uint8_t *start, int64_t length, uint64_t *hash_, int64_t *lettered)
+{
+    const uint8_t *end = start + length;
+    if (length > 16 || text->limit - start < 8) {
+        *hash_ = length > text->longest ? 0 : hash_run(start, length, text->limit);
+        *lettered += any_marked(start, end, text->table, text->codes);
+        return code_points(start, end);
+    }
+    uint64_t head = load64(start), tail = 0;
+    if (length < 8)
+        head &= ((uint64_t)1 << 8 * length) - 1;
+    uint64_t hash = stir(head + (uint64_t)length * GOLDEN, FIRST);
+    if (length > 8) {
+        tail = load64(end - 8);
+        hash = stir(stir(tail, SECOND) + hash, SECOND);
+    }
+    *hash_ = hash;
+    if (((head | tail) & 0x8080808080808080u) == 0) {
+        if (ascii_letters(head))
+            *lettered += 1;
+        else if (length > 8)
+            *lettered += any_marked(start, end, text->table, text->codes);
         return length;
-    return length - inner(head) - (more ? inner(tail >> (64 - 8 * more)) : 0);
+    }
+    *lettered += any_marked(start, end, text->table, text->codes);
+    return length - inner(head) - (length > 8 ? inner(tail >> (128 - 8 * length)) : 0);
 }
 
 /* Of the words data[starts[i]:ends[i]], none empty, of each row, within data[:size], valid UTF-8: their hashes;
  * places[i + 1] - places[i], their code points; lettered[row], how many hold a code point that table[code point]
- * marks. Returns how many are longer than `longest`, whose hashes are left 0. */
+ * marks, as it does of ASCII the letters alone. Returns how many are longer than `longest`, whose hashes are left 0. */
 KERNEL int64_t sm_spell(const uint8_t *data, int64_t size, const int64_t *starts, const int64_t *ends,
                         const int64_t *first, int64_t rows, int64_t longest, const uint8_t *table, int64_t codes,
                         uint64_t *hashes, int64_t *places, int64_t *lettered)
 {
+    const Text text = {data + size, table, codes, longest};
     int64_t left = 0, place = 0;
     places[0] = 0;
     for (int64_t row = 0; row < rows; row++) {
         int64_t some = 0, stop = first[row + 1];
         for (int64_t word = first[row]; word < stop; word++) {
-            const uint8_t *start = data + starts[word];
             int64_t length = ends[word] - starts[word];
-            if (length <= 16 && size - starts[word] >= 8) {
-                place += spell_short(start, length, &hashes[word]);
-            } else {
-                hashes[word] = length > longest ? 0 : hash_run(start, length, data + size);
-                left += length > longest;
-                place += code_points(start, start + length);
-            }
+            place += spell(&text, data + starts[word], length, &hashes[word], &some);
             places[word + 1] = place;
-            if ((uint8_t)((*start | 0x20) - 'a') < 26)
-                some += table['a'];
-            else
-                some += any_marked(start, start + length, table, codes);
+            left += length > longest;
         }
         lettered[row] = some;
     }
