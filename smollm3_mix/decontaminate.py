@@ -16,9 +16,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from smollm3_mix.measure.chars import code_points
+from smollm3_mix.measure.chars import Bytes, Ints, code_points
 from smollm3_mix.measure.scripts import SCALES, cut, singles
-from smollm3_mix.measure.words import Bytes, Hashes, Ints, Words, runs, text_view
+from smollm3_mix.measure.words import Hashes, Words, runs, text_view
 
 Flags = npt.NDArray[np.bool_]
 

@@ -8,8 +8,9 @@ import pyarrow as pa
 
 from smollm3_mix import kernels
 from smollm3_mix.dedup.options import Near
+from smollm3_mix.measure.chars import Ints
 from smollm3_mix.measure.scripts import SCALES, unspaced
-from smollm3_mix.measure.words import Hashes, Ints, Words, scrambled, words
+from smollm3_mix.measure.words import Hashes, Words, scrambled, words
 
 
 def signatures(

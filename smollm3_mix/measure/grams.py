@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from smollm3_mix import kernels
-from smollm3_mix.measure.chars import Flags
-from smollm3_mix.measure.words import Hashes, Ints
+from smollm3_mix.measure.chars import Flags, Ints
+from smollm3_mix.measure.words import Hashes
 
 Floats = npt.NDArray[np.float64]
 

@@ -109,6 +109,8 @@ def _cut(script: str, rows: Ints, found: Words) -> Unspaced:
 def cut(found: Words) -> tuple[Words, Flags]:
     """The words cut before and after each character of a script without spaces, and bool[words]: which are such."""
     places = np.concatenate(list(singles(found.data, np.flatnonzero(found.data >= 0xE0)).values()))
+    word = np.searchsorted(found.starts, places, side="right") - 1
+    places = places[(word >= 0) & (places < np.append(found.ends, 0)[word])]  # others part words, as ・ may
     size = len(found.data)
     single, marks, edges = (np.zeros(size + 1, dtype=np.bool_) for _ in range(3))
     single[places] = True

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from smollm3_mix.measure.chars import Flags, sum_rows
+from smollm3_mix.measure.chars import Bytes, Flags, Ints, sum_rows
 from smollm3_mix.measure.lines import Lines
 from smollm3_mix.measure.measures import Measures
-from smollm3_mix.measure.words import Bytes, Ints, Words
+from smollm3_mix.measure.words import Words
 
 POLICY = (b"terms of use", b"privacy policy", b"cookie policy", b"uses cookies", b"use of cookies", b"use cookies")
 """Phrases by which C4's code knows a boilerplate line (c4_utils.py of tensorflow/datasets)."""
