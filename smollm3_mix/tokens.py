@@ -3,15 +3,20 @@
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 Ints = npt.NDArray[np.int64]
 
 
 def byte_lengths(texts: pa.StringArray) -> Ints:
     """UTF-8 bytes of each text, int64[rows]; 0 for null."""
-    lengths = pc.fill_null(pc.binary_length(texts), 0)
-    return np.asarray(lengths.to_numpy(zero_copy_only=False), dtype=np.int64)
+    if not len(texts):
+        return np.zeros(0, dtype=np.int64)
+    width = np.dtype(np.int64 if pa.types.is_large_string(texts.type) else np.int32)
+    offsets = np.frombuffer(texts.buffers()[1], dtype=width, count=len(texts) + 1, offset=texts.offset * width.itemsize)
+    lengths = np.diff(offsets).astype(np.int64, copy=False)
+    if texts.null_count:  # a null slot may hold bytes
+        lengths[np.asarray(texts.is_null())] = 0
+    return lengths
 
 
 def tokens_per_byte(lengths: Ints, ratio: float) -> Ints:

@@ -306,3 +306,8 @@ def test_another_evaluation_is_another_fingerprint(recipe_file: Make, tmp_path: 
     assert type(opened).from_dict(json.loads(json.dumps(opened.to_dict()))) == opened
     (tmp_path / "again.yaml").write_text(opened.to_yaml())
     assert read(tmp_path / "again.yaml").fingerprint == opened.fingerprint
+
+
+def test_signs_between_characters_that_are_words_part_them_and_are_no_words():
+    assert said("カナ・カ x・y") == ["カ", "ナ", "カ", "x", "y"]
+    assert said("・") == []

@@ -162,3 +162,14 @@ def test_nothing_to_remember_is_no_seen():
         ValueError, match=r"^dedup: expected exact: true or near, got neither; nothing need be remembered then$"
     ):
         Seen(Dedup(exact=False), 2**16)
+
+
+def test_rows_without_room_are_counted_and_what_was_remembered_is_found_as_before():
+    seen = Seen(Dedup(near=Near(bands=3)), 52 * 300)
+    prints, bands, candidates = rows_of(310, seed=4, bands=3)
+    seen.first(prints[:299], bands[:299], candidates[:299])
+    with pytest.raises(MixError, match="hold 300 documents at 52 bytes; 299 are remembered and 11 more have come"):
+        seen.first(prints, bands, candidates)
+    assert (seen.first(prints[:299], bands[:299], candidates[:299]) == EXACT).all()
+    assert (seen.first(~prints[:299], bands[:299], candidates[:299]) == NEAR).all()
+    assert seen.first(prints[305:306], bands[305:306], candidates[305:306]).tolist() == [FIRST]

@@ -194,6 +194,17 @@ def test_one_long_line_without_spaces_is_measured():
     assert block.longest_line_chars.tolist() == [5, 5_000_001]
 
 
+@pytest.mark.parametrize("before", [0, 1, 61, 62, 63, 125, 126, 127, 128, 129, 254, 255, 256])
+@pytest.mark.parametrize("mark", ["...", "…", "......", "..", "#", "\n", "é", "日", "𝒳"])
+def test_characters_are_counted_wherever_they_lie(mark, before):
+    texts = ["a" * before + mark + "b" * after for after in (0, 1, 2, 128)]
+    found = words(pa.array([*texts, ".", "."])).characters
+    assert found.points.tolist() == [*map(len, texts), 1, 1]
+    assert found.newlines.tolist() == [*(text.count("\n") for text in texts), 0, 0]
+    assert found.hashes.tolist() == [*(text.count("#") for text in texts), 0, 0]
+    assert found.ellipses.tolist() == [*(text.count("...") + text.count("…") for text in texts), 0, 0]
+
+
 def test_bytes_behind_a_null_belong_to_nobody():
     texts = pa.Array.from_buffers(
         pa.string(),
@@ -202,6 +213,15 @@ def test_bytes_behind_a_null_belong_to_nobody():
     )
     assert texts.to_pylist() == ["a.", None, "b."]
     block, clean = Measures(texts), Measures(pa.array(["a.", None, "b."]))
-    for name in ("word_count", "duplicate_lines", "bullet_lines", "punctuated_lines", "alphabetic_words"):
+    for name in (
+        "chars",
+        "newlines",
+        "hashes_per_word",
+        "word_count",
+        "duplicate_lines",
+        "bullet_lines",
+        "punctuated_lines",
+        "alphabetic_words",
+    ):
         np.testing.assert_array_equal(getattr(block, name), getattr(clean, name), err_msg=name)
     assert not kept_lines(block, 1, 9).curly_bracket.any()

@@ -107,3 +107,12 @@ def test_repeating_one_word_for_megabytes_takes_seconds_at_most():
     block = Measures(pa.array(["no " * 1_000_000, "ha" * 2_000_000, "哈" * 300_000]))
     assert block.passed_grams(Limits({}, {5: 0.5})).tolist() == [5, 0, 5]
     assert block.passed_grams(Limits({4: 0.5}, {})).tolist() == [4, 0, 4]
+
+
+@pytest.mark.parametrize("times", [253, 254, 255, 256, 257, 300])
+def test_an_ngram_that_occurs_hundreds_of_times_passes_at_its_limit(times):
+    text = " ".join(f"a b {n:05}" for n in range(times))
+    share = times * 3 / len(text)
+    block = Measures(pa.array([text]))
+    assert block.passed_grams(Limits({2: share}, {})).tolist() == [0]
+    assert block.passed_grams(Limits({2: share - 1e-9}, {})).tolist() == [2]

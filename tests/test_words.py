@@ -107,6 +107,20 @@ def test_a_word_of_fifty_megabytes_is_one_word():
     assert len(found.hashes) == 2
 
 
+@pytest.mark.parametrize("size", [0, 1, 7, 8, 9, 15, 16, 17, 63, 64, 65, 127, 128, 129])
+@pytest.mark.parametrize("piece", ["a", "é", "日", "𝒳", ".", "a ", "日本 ", " \u3000", "7é"])
+def test_words_are_spelt_the_same_at_every_length_and_place(piece, size):
+    text = (piece * size)[:size]
+    found = words(pa.array([text, f"{text} {text}", f"-{text}"]))
+    assert spelled(found) == [text.split(), f"{text} {text}".split(), f"-{text}".split()]
+    each = [word for part in spelled(found) for word in part]
+    assert np.diff(found.spelling.places).tolist() == [len(word) for word in each]
+    letters = [sum(any(c in "aé日本𝒳" for c in word) for word in part) for part in spelled(found)]
+    assert found.spelling.lettered.tolist() == letters
+    alone = [int(words(pa.array([word])).hashes[0]) for word in each]
+    assert found.hashes.tolist() == alone
+
+
 def test_anything_but_a_string_array_is_refused():
     with pytest.raises(
         TypeError, match=r"^expected a pyarrow string array, got ChunkedArray; cast it, or combine its chunks$"

@@ -20,6 +20,7 @@ from smollm3_mix.errors import SourceError
 from smollm3_mix.sources import lines, parquet, swh, tables
 from smollm3_mix.sources.files import broken, local, why
 from smollm3_mix.sources.plan import Cursor, Fault, File, Part, Resolved, Span, Token
+from smollm3_mix.tokens import byte_lengths
 
 if TYPE_CHECKING:
     from smollm3_mix.exclude import Excluded
@@ -176,7 +177,7 @@ class Reader:
             batch = self._held.pop() if self._held else self._decode()
             if batch is None:
                 break
-            lengths = _lengths if self._contents is None else swh.lengths
+            lengths = byte_lengths if self._contents is None else swh.lengths
             count, bytes_ = _fill(lengths(batch.column(0)), rows, size)
             if count < len(batch):
                 self._held.append(batch.slice(count))
@@ -231,7 +232,7 @@ class Reader:
             with self._naming(file):
                 texts, reasons = self._contents.texts(texts, reasons)
         numbers = rows.to_numpy()
-        size = int(_lengths(texts).sum())
+        size = int(byte_lengths(texts).sum())
         if self._dropped is not None:
             texts, reasons = _without(self._dropped.of(self.source.id, file.path), texts, reasons, numbers)
         self.cursor = Cursor(start.part, int(numbers[-1]) + 1)
@@ -291,8 +292,3 @@ def _fill(lengths: npt.NDArray[np.int64], rows: int, size: int) -> tuple[int, in
     filled = np.cumsum(lengths[:rows])
     count = min(int(np.searchsorted(filled, size)) + 1, len(filled))
     return count, int(filled[count - 1])
-
-
-def _lengths(texts: pa.StringArray) -> npt.NDArray[np.int64]:
-    """int64[rows]: bytes of each text, 0 for null."""
-    return np.asarray(pc.binary_length(texts).fill_null(0).to_numpy(zero_copy_only=False), dtype=np.int64)
