@@ -231,7 +231,8 @@ class Lane:
         self._opened = True
 
     def _openers(self) -> ThreadPoolExecutor:
-        return ThreadPoolExecutor(OPENERS if any(line.remote for line in self.lines) else LOCAL_OPENERS)
+        local = min(LOCAL_OPENERS, pa.cpu_count())  # what waits for the processor alone only gets in its own way
+        return ThreadPoolExecutor(OPENERS if any(line.remote for line in self.lines) else local)
 
     def _accepted(self, number: int) -> Accepted:
         accepted = self.lines[number].accepted
