@@ -18,6 +18,7 @@ import argparse
 import multiprocessing
 import os
 import statistics
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -83,6 +84,7 @@ class Way:
         seconds = time.perf_counter() - start
         after = _processor()
         self.rates[processes].append(done / seconds)
+        print(f"{self.name}, {processes}: {self.rates[processes][-1]:,.0f} a second", file=sys.stderr, flush=True)
         if processes == 2:
             mine, theirs = (1e6 * (one - other) / done for one, other in zip(after, before, strict=True))
             self.cost.append((mine, theirs))
