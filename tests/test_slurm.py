@@ -1,0 +1,62 @@
+"""The job array of docs/scaling.md on a real Slurm: the files of one command, whatever is killed."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from slurm import cluster, missing, said, wait
+
+from smollm3_mix.write import layout, write
+
+pytestmark = pytest.mark.skipif(bool(missing()), reason=f"Slurm is not installed here: no {', '.join(missing())}")
+
+PAGE = Path(__file__).parent.parent / "docs/scaling.md"
+SMALLER = {"--array=0-15": "--array=0-1", "--cpus-per-task=4": "--cpus-per-task=2", "lanes=64 each=4": "lanes=4 each=2"}
+
+
+def scripts():
+    """The page's script of the array and the lines that submit it, for a smaller array."""
+    section = PAGE.read_text(encoding="utf-8").split("## Job arrays (Slurm)")[1].split("\n## ")[0]
+    array, submit = re.findall(r"```bash\n(.*?)```", section, re.DOTALL)
+    for large, small in SMALLER.items():
+        assert array.count(large) == 1
+        array = array.replace(large, small)
+    return array, submit
+
+
+def content(folder):
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def test_an_array_of_which_jobs_are_killed_gives_the_files_of_one_command(recipe_file, tmp_path):
+    path = recipe_file("mine.smollm3_mix", lanes=4, holdout={"fraction": 0.1, "tokens": 500}, dedup={"near": True})
+    write(path, tmp_path / "one")
+    programs = tmp_path / "venv/bin"
+    programs.mkdir(parents=True)
+    (programs / "activate").write_text('PATH="$PWD/venv/bin:$PATH"\n')
+    (programs / "smollm3-mix").write_text(
+        f'#!/bin/sh\necho $$ > pid-$SLURM_ARRAY_TASK_ID\nexec {sys.executable} -m smollm3_mix.cli "$@"\n'
+    )
+    (programs / "smollm3-mix").chmod(0o755)
+    array, submit = scripts()
+    (tmp_path / "array.sbatch").write_text(array)
+    work, mix = tmp_path / "mix" / layout.WORK, tmp_path / "mix"
+    with cluster() as env:
+        run = {"cwd": tmp_path, "env": env, "check": True, "capture_output": True, "text": True}
+        submitted = subprocess.run(["bash", "-euc", f"{submit}\necho $array"], **run)  # noqa: PLW1510 - in `run`
+        job = submitted.stdout.split()[-1]
+        wait(lambda: work.exists() and (tmp_path / "pid-1").exists(), "no job began to write")
+        said(env, "scontrol", "requeue", f"{job}_0")
+        os.kill(int((tmp_path / "pid-1").read_text()), signal.SIGKILL)  # its script has it queued again
+
+        def finished():
+            for number in (0, 1):  # Slurm would hold what is queued again back for two minutes
+                said(env, "scontrol", "update", f"JobId={job}_{number}", "StartTime=now")
+            return (mix / layout.CARD).exists() and not work.exists()
+
+        wait(finished, "the mix was not finished")
+    assert content(mix) == content(tmp_path / "one")
