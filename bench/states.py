@@ -1,6 +1,6 @@
 """Bytes of a state of 64 lanes over 56 sources that looks up in a dedup index, and what it takes to take and load it.
 
-    python bench/states.py CORPUS [--lanes 64] [--records 4000]
+    python bench/states.py CORPUS [--lanes 64] [--records 4000] [--copied 0.2]
 
 CORPUS holds Parquet files with a column `text`, in any depth. Their lines make the sources of stage 3, with its
 weights: a block of the most rows that there are, 1,024, for each lane, of which some stand in other sources.
@@ -20,11 +20,8 @@ from index import documents
 from smollm3_mix import build_index, open_mix
 from smollm3_mix.recipe import Block, Recipe, read
 
-COPIED = 0.2
-"""Part of the rows of each source that stand, by chance, in other sources too."""
 
-
-def made(corpus: Path, folder: Path, lanes: int) -> list[str]:
+def made(corpus: Path, folder: Path, lanes: int, copied: float) -> list[str]:
     """One Parquet file with a block for each lane, for each source; ids of the sources."""
     whole = "\n".join(documents(corpus, 3000))
     lines = [line[:120] for line in whole.split("\n") if len(line) > 40]
@@ -32,7 +29,7 @@ def made(corpus: Path, folder: Path, lanes: int) -> list[str]:
     rows = lanes * Block().rows
     rng = np.random.default_rng(0)
     for number, name in enumerate(names, 1):
-        own = np.where(rng.random(rows) < COPIED, 0, number).tolist()
+        own = np.where(rng.random(rows) < copied, 0, number).tolist()
         texts = [f"{lines[n % len(lines)]} {mark} {n // len(lines)}" for n, mark in enumerate(own)]
         pq.write_table(pa.table({"text": texts}), folder / f"{name}.parquet", row_group_size=Block().rows)
     return names
@@ -43,10 +40,17 @@ def main() -> None:
     parser.add_argument("corpus", type=Path)
     parser.add_argument("--lanes", type=int, default=64)
     parser.add_argument("--records", type=int, default=4000)
+    parser.add_argument(
+        "--copied",
+        type=float,
+        default=0.2,
+        help="part of the rows of each source that stand, by chance, in other sources too; "
+        "0.5 makes the largest states (default %(default)s)",
+    )
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        names = made(asked.corpus, folder, asked.lanes)
+        names = made(asked.corpus, folder, asked.lanes, asked.copied)
         weights = {source.id: source.weight for source in read("stage3").sources}
         datasets = [{"id": name, "name": str(folder / f"{name}.parquet"), "weight": weights[name]} for name in names]
         top = {"file": "states", "lanes": asked.lanes, "on_exhausted": "renormalise", "datasets": datasets}

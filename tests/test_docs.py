@@ -50,8 +50,12 @@ def prose(page: Path) -> str:
 
 
 def commands(page: Path) -> list[list[str]]:
-    """Arguments of every `smollm3-mix …` in the page's shell blocks and in its running text, where it has any."""
-    lines = [line for block in blocks(page, "shell", "bash", "console") for line in block.splitlines()]
+    """Arguments of every `smollm3-mix …` in the page's shell blocks and in its running text, where it has any.
+
+    Whole scripts are passed over: test_slurm runs them.
+    """
+    typed = [block for block in blocks(page, "shell", "bash", "console") if not block.startswith("#!")]
+    lines = [line for block in typed for line in block.splitlines()]
     lines += re.findall(r"`(smollm3-mix [a-z-]+ [^`]+)`", prose(page))
     steps = [step.strip().removeprefix("$ ") for line in lines for step in line.split("&&")]
     return [shlex.split(step, comments=True)[1:] for step in steps if step.startswith("smollm3-mix ")]
