@@ -1,6 +1,7 @@
 """Seen: the verdicts of a plain model of the rule, however rows are cut into calls, resumed, and grown."""
 
 import re
+import tracemalloc
 from itertools import pairwise
 
 import numpy as np
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smollm3_mix.dedup import EXACT, FIRST, NEAR, Dedup, Near, Seen
+from smollm3_mix.dedup.options import BYTES
 from smollm3_mix.errors import MixError, StateError
 
 ROWS = st.lists(
@@ -173,3 +175,22 @@ def test_rows_without_room_are_counted_and_what_was_remembered_is_found_as_befor
     assert (seen.first(prints[:299], bands[:299], candidates[:299]) == EXACT).all()
     assert (seen.first(~prints[:299], bands[:299], candidates[:299]) == NEAR).all()
     assert seen.first(prints[305:306], bands[305:306], candidates[305:306]).tolist() == [FIRST]
+
+
+def test_what_is_remembered_and_the_work_on_a_block_stay_within_the_memory():
+    dedup, rows = Dedup(near=Near()), 1024
+    memory = 200 * rows * BYTES * dedup.keys
+    seen, rng, everyone = Seen(dedup, memory), np.random.default_rng(0), np.ones(rows, dtype=np.bool_)
+    taken = []
+    tracemalloc.start()
+    try:
+        for _ in range(200):
+            keys = rng.integers(1, 2**64 - 1, (rows, dedup.keys + 1), dtype=np.uint64)
+            before = tracemalloc.get_traced_memory()[0] - seen.nbytes
+            tracemalloc.reset_peak()
+            assert not seen.first(keys[:, :2], keys[:, 2:], everyone).any()
+            taken.append(tracemalloc.get_traced_memory()[1] - before)
+    finally:
+        tracemalloc.stop()
+    assert len(seen) == seen.capacity
+    assert max(taken) <= memory
