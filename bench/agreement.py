@@ -1,10 +1,11 @@
 """How often our verdicts are those of datatrove's own filters, on the same English texts, and why where they are not.
 
     pip install -e ".[bench]"
-    python bench/agreement.py CORPUS [--documents N]
+    python bench/agreement.py CORPUS [--without FOLDER …] [--documents N]
 
 CORPUS is a folder of Parquet files with a column `text`, at any depth. Both sides get the same thresholds and the words
-that `str.split` finds; sentences are spaCy's on datatrove's side. Documents with Chinese or Japanese are left out.
+that `str.split` finds; sentences are spaCy's on datatrove's side. Left out are folders of the names given, such as
+those of other languages, and documents with Chinese or Japanese. What was last found stands in agreement.md.
 """
 
 import argparse
@@ -14,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from datatrove.data import Document
@@ -31,16 +33,16 @@ FILTERS: dict[str, tuple[Callable[[], Any], Judge]] = {
 
 WORDS = "datatrove counts only words with a character outside its list of punctuation; the paper, and we, count words"
 EMPTY = "datatrove counts empty lines among the lines; we do not"
-OUTER = "we compare lines by their words; datatrove also by white space inside and at the ends"
+OUTER = "we compare lines and paragraphs by their words; datatrove also by white space inside and at the ends"
 GRAMS = "datatrove forgets the n-grams that begin inside a duplicate one, and so misses later copies of them"
 SENTENCES = (
     "sentences: ours end at a word with . ! or ?, spaCy's follow its rules for abbreviations, brackets and numbers"
 )
 ENDS = "we look for the last character of a line before its trailing white space, datatrove at the white space"
 WHY = (
-    ("gopher_short_doc|gopher_above_avg_threshold|gopher_below_avg_threshold", WORDS),
+    ("gopher_short_doc|gopher_above_avg_threshold|gopher_below_avg_threshold|words_too_(short|long)", WORDS),
     ("too_many_bullet_lines|too_many_ellipsis_lines", EMPTY),
-    ("duplicate_lines|duplicate_line_chars|dup_line_frac|dup_line_char_frac|char_dup_ratio", OUTER),
+    ("duplicate_(lines|line_chars|paragraphs)|dup_line_frac|dup_line_char_frac|char_dup_ratio", OUTER),
     (r"duplicate_\d+grams", GRAMS),
     ("too_few_sentences", SENTENCES),
     ("line_punct_ratio", ENDS),
@@ -53,20 +55,24 @@ def main() -> None:
     """Print both tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("corpus", type=Path)
+    parser.add_argument("--without", nargs="+", default=[], metavar="FOLDER", help="names of folders to leave out")
     parser.add_argument("--documents", type=int, default=None, help="look at so many only")
     given = parser.parse_args()
     for module in (gopher_quality_filter, gopher_repetition_filter, fineweb_quality_filter):
         module.split_into_words = lambda text, language: text.split()  # noqa: ARG005
-    texts = load(given.corpus)[: given.documents]
-    print(f"{len(texts)} documents\n\n| filter | agreement | dropped by datatrove | by us |\n|---|--:|--:|--:|")
+    places, texts = load(given.corpus, given.without, given.documents)
+    folders = {place: np.array([each == place for each in places]) for place in dict.fromkeys(places)}
+    print(f"{len(texts)} documents\n\n| filter | agreement | dropped by datatrove | by us | {' | '.join(folders)} |")
+    print(f"|---|{'--:|' * (3 + len(folders))}")
     kinds: list[tuple[str, str, str, int]] = []
     for name, (make, rules) in FILTERS.items():
         judging = make()
         theirs = [their_reason(judging, text) for text in texts]
         ours = judge(pa.array(texts, pa.string()), rules).to_pylist()
-        apart = Counter(pair for pair in zip(theirs, ours, strict=True) if (pair[0] is None) != (pair[1] is None))
-        share = 1 - apart.total() / max(len(texts), 1)
-        print(f"| {name} | {share:.2%} | {dropped(theirs)} | {dropped(ours)} |")
+        same = np.array([(their is None) == (our is None) for their, our in zip(theirs, ours, strict=True)])
+        apart = Counter(pair for pair, alike in zip(zip(theirs, ours, strict=True), same, strict=True) if not alike)
+        shares = " | ".join(f"{same[chosen].mean():.2%}" for chosen in folders.values())
+        print(f"| {name} | {same.mean():.2%} | {dropped(theirs)} | {dropped(ours)} | {shares} |", flush=True)
         kinds += [(name, their or "kept", our or "kept", count) for (their, our), count in apart.most_common()]
     print("\n| filter | datatrove | we | documents | why |\n|---|---|---|--:|---|")
     for name, their, our, count in kinds:
@@ -75,10 +81,16 @@ def main() -> None:
         print(f"| {name} | {their} | {our} | {count} | {why} |")
 
 
-def load(folder: Path) -> list[str]:
-    """The texts of a folder without Chinese and Japanese ones."""
-    tables = [pq.read_table(path, columns=["text"]) for path in sorted(folder.rglob("*.parquet"))]
-    return [text for table in tables for text in table["text"].to_pylist() if text and not CJK.search(text)]
+def load(folder: Path, without: list[str], most: int | None) -> tuple[list[str], list[str]]:
+    """Folders at the top, and texts, none of folders of those names, and no Chinese and Japanese ones."""
+    found: list[tuple[str, str]] = []
+    for path in sorted(folder.rglob("*.parquet")):
+        parts = path.relative_to(folder).parts
+        if not {*without} & {*parts}:
+            texts = pq.read_table(path, columns=["text"])["text"].to_pylist()
+            found += [(parts[0], text) for text in texts if text and not CJK.search(text)]
+    places, kept = zip(*found[:most], strict=True)
+    return list(places), list(kept)
 
 
 def their_reason(judging: Any, text: str) -> str | None:
