@@ -137,6 +137,27 @@ def recipe_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[...
     return written
 
 
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The URL of a bucket of a server on this machine that speaks S3."""
+    import logging
+
+    import fsspec
+
+    pytest.importorskip("s3fs")
+    moto = pytest.importorskip("moto.server")
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = moto.ThreadedMotoServer(port=0)
+    server.start()
+    port = server.get_host_and_port()[1]
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    fsspec.filesystem("s3", skip_instance_cache=True).mkdir("bucket")
+    yield "s3://bucket/mix"
+    server.stop()
+
+
 def resumes_everywhere(mix: Any, few: int) -> int:
     """Records of a mix whose stream goes on from every position: to the end at every twentieth, else a few records."""
     stream, whole = mix.stream(), list(mix.stream())

@@ -18,7 +18,7 @@ FLOORS = [
     ["report"],
     ["write"],
     ["verify", "index"],
-    ["builder", "legacy", "loader", "packing", "publish"],
+    ["builder", "legacy", "loader", "packing", "publish", "engine"],
     ["cli"],
 ]
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
@@ -38,6 +38,7 @@ OUTSIDE = {
     "mix": PURE,
     "report": PURE,
     "write": PURE | {"yaml"},
+    "engine": {"ray"},
     "verify": PURE,
     "index": PURE | {"huggingface_hub"},
     "builder": PURE | {"datasets", "huggingface_hub"},

@@ -4,7 +4,7 @@ import argparse
 from typing import Any
 
 from smollm3_mix import __version__
-from smollm3_mix.cli import calibrate, index, lanes, merge, plan, publish, verbs
+from smollm3_mix.cli import calibrate, engine, index, lanes, merge, plan, publish, verbs
 from smollm3_mix.recipe.values import BAD, Place, read_value
 from smollm3_mix.sources.terms import TERMS
 from smollm3_mix.tokenizer import EOS
@@ -107,12 +107,20 @@ def _write(adders: Any) -> None:
     _recipe(verb, lanes.lanes)
     lanes.add_part_arguments(verb, count)
     where = verb.add_mutually_exclusive_group(required=True)
-    where.add_argument("--output-dir", metavar="DIR", help="new, empty, or of the same unfinished command")
+    where.add_argument(
+        "--output-dir", metavar="DIR", help="new, empty, or of the same unfinished command; or a URL (s3://bucket/mix)"
+    )
     where.add_argument(
         "--by-source", metavar="DIR", help="the same, with a folder for each source and a recipe that mixes them anew"
     )
     _limits(verb)
-    verb.add_argument("--processes", type=count, default=1, metavar="N", help="lanes written at once (default 1)")
+    verb.add_argument(
+        "--processes", type=count, metavar="N", help="lanes written at once (default 1; of a cluster, all processors)"
+    )
+    engine.add_arguments(verb)
+    verb.add_argument(
+        "--take-over", action="store_true", help="go on at a URL whose writer is gone and has left its claim"
+    )
     publish.add_outlet_arguments(verb)
     verb.add_argument("--part-bytes", type=count, metavar="N", help="bytes of text in a file (default 512MiB)")
     verb.add_argument("--keep-dropped", metavar="DIR", help="write the dropped documents there, with their reasons")

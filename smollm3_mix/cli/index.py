@@ -7,6 +7,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from smollm3_mix.cli import engine
 from smollm3_mix.index import build_index
 from smollm3_mix.index.build import MEMORY
 from smollm3_mix.report import plain
@@ -32,25 +33,33 @@ def add_arguments(verb: argparse.ArgumentParser, count: Any) -> None:
     verb.add_argument(
         "--skip-unreadable", action="store_true", help="go on over the sources that can be read, and say which cannot"
     )
-    verb.add_argument("--processes", type=count, default=1, metavar="N", help="processes at work (default 1)")
     verb.add_argument(
-        "--memory", type=count, default=MEMORY, metavar="SIZE", help="bytes for comparing keys, in all (default 1GiB)"
+        "--processes", type=count, metavar="N", help="processes at work (default 1; of a cluster, all processors)"
+    )
+    engine.add_arguments(verb)
+    verb.add_argument(
+        "--memory",
+        type=count,
+        default=MEMORY,
+        metavar="SIZE",
+        help="bytes for comparing keys, of all --processes together (default 1GiB)",
     )
 
 
 def index(options: argparse.Namespace) -> int:
     """Build the index, with a progress bar for each pass, and print what it drops."""
     started = time.perf_counter()
-    with _Bars() as bars:
+    with _Bars() as bars, engine.runner(options) as runner:
         built = build_index(
             options.recipe,
             options.out,
-            processes=options.processes,
+            processes=options.processes or 1,
             memory=options.memory,
             work=options.work,
             skip_unreadable=options.skip_unreadable,
             accept_terms=options.accept_terms,
             listener=bars,
+            runner=runner,
         )
     counts = built.index.counts
     table = [["source", "rows", "documents", "duplicates", "near duplicates"]]

@@ -9,8 +9,8 @@ from typing import Any, TextIO
 
 from tqdm import tqdm
 
+from smollm3_mix.cli import engine, publish
 from smollm3_mix.cli import lanes as parts
-from smollm3_mix.cli import publish
 from smollm3_mix.cli.machine import open_files, peak_memory, printed
 from smollm3_mix.errors import OutputError
 from smollm3_mix.mix import Mix, open_mix
@@ -66,7 +66,7 @@ def write(options: argparse.Namespace) -> int:
     if options.by_source and options.format != "parquet":
         raise OutputError(f"--by-source stores texts, so it has no --format {options.format}. Leave one of them out.")
     folder, form = options.by_source or options.output_dir, BY_SOURCE if options.by_source else options.format
-    with _Bar(recipe, options) as bar:
+    with engine.runner(options) as runner, _Bar(recipe, options) as bar:
         tallies = write_mix(
             recipe,
             folder,
@@ -74,7 +74,7 @@ def write(options: argparse.Namespace) -> int:
             tokenizer=options.tokenizer,
             bos=options.bos,
             eos=None if options.eos == "none" else options.eos,
-            processes=options.processes,
+            processes=options.processes or 1,
             part_bytes=options.part_bytes or PART_BYTES,
             keep_dropped=options.keep_dropped,
             skip_unreadable=options.skip_unreadable,
@@ -82,6 +82,8 @@ def write(options: argparse.Namespace) -> int:
             listener=bar,
             outlet=publish.outlet(options, recipe),
             only=only,
+            runner=runner,
+            take_over=options.take_over,
             **_limits(options),
         )
     if only is not None:

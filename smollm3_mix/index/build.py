@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TypeVar
@@ -23,6 +24,7 @@ from smollm3_mix.sources import Plan
 from smollm3_mix.sources.dropped import DROPS, MANIFEST, Dropped, Entry
 from smollm3_mix.sources.resolve import resolve
 from smollm3_mix.write import layout
+from smollm3_mix.write.processes import Runner
 
 KEYS = "keys"
 """Folder of what pass one found. Nobody who reads the index needs it; a later build goes on from it."""
@@ -63,6 +65,7 @@ def build_index(
     accept_terms: Sequence[str] | str | None = None,
     token: str | bool | None = None,
     listener: Listener | None = None,
+    runner: Runner | None = None,
 ) -> Built:
     """The index that now lies in `out`: what of the recipe's sources is dropped as a duplicate, over all lanes.
 
@@ -82,6 +85,7 @@ def build_index(
         accept_terms: terms that you accept; see `open_mix`.
         token: of the Hub; default: the one that is logged in.
         listener: called in this process as the work goes on.
+        runner: does the work, on other machines that see the folder, such as an `engine.Cluster`.
 
     Raises:
         OutputError: the folder holds something else, is in use, or cannot be written; or a URL came without `work`.
@@ -102,18 +106,17 @@ def build_index(
     flag = "--out" if url is None else "--work"
     _check_ours(folder, flag)
     plan = resolve(asked, skip_unreadable=skip_unreadable, token=token, accept_terms=accept_terms)
-    built = _built(plan, folder, flag, processes, memory, listener)
+    workers = _Workers(processes, listener or (lambda *_: None), runner)
+    built = _built(plan, folder, flag, memory, workers)
     if url is not None:
         upload(built.index, url, token)
     return built
 
 
-def _built(  # noqa: PLR0917 - called in one place only
-    plan: Plan, folder: Path, flag: str, processes: int, memory: int, listener: Listener | None
-) -> Built:
+def _built(plan: Plan, folder: Path, flag: str, memory: int, workers: "_Workers") -> Built:
     """Both passes, where what the disk refuses is said as such."""
     try:
-        return _both_passes(plan, folder, flag, processes, memory, listener)
+        return _both_passes(plan, folder, flag, memory, workers)
     except OSError as error:
         if isinstance(error, MixError):  # of a source, say
             raise
@@ -122,9 +125,7 @@ def _built(  # noqa: PLR0917 - called in one place only
         ) from error
 
 
-def _both_passes(  # noqa: PLR0917 - called in one place only
-    plan: Plan, folder: Path, flag: str, processes: int, memory: int, listener: Listener | None
-) -> Built:
+def _both_passes(plan: Plan, folder: Path, flag: str, memory: int, workers: "_Workers") -> Built:
     """Both passes, and what they leave in the folder."""
     with layout.locked(folder, flag) as aside:
         keys = folder / KEYS
@@ -132,10 +133,10 @@ def _both_passes(  # noqa: PLR0917 - called in one place only
         _sweep(keys, aside)
         found = units(plan)
         jobs = [job for job in unit_jobs(plan, found, keys) if not is_whole(Path(job.out))]
-        _run(read_unit, jobs, processes, listener, "pass 1, parts of files")
-        ranges = _ranges(plan.recipe, found, keys, aside, memory // processes)
+        workers.run(read_unit, jobs, "pass 1, parts of files", aside)
+        ranges = _ranges(plan.recipe, found, keys, aside, memory // workers.processes)
         missing = [job for job in ranges if not is_whole(Path(job.out))]
-        _run(decide_range, missing, processes, listener, "pass 2, ranges of keys")
+        workers.run(decide_range, missing, "pass 2, ranges of keys", aside)
         index = _composed(plan, found, ranges, keys, aside / DROPS, folder)
         _commit(folder, aside, index)
         for path in set(keys.iterdir()) - {keys / f"{unit.name}.arrow" for unit in found}:
@@ -273,22 +274,44 @@ def _commit(folder: Path, work: Path, index: Dropped) -> None:
     layout.replace(manifest, index.to_json())
 
 
-def _run(
-    function: Callable[[Job], None], jobs: Sequence[Job], processes: int, listener: Listener | None, what: str
-) -> None:
-    """Each job done, in any order."""
-    tell = listener or (lambda *_: None)
-    tell(what, 0, len(jobs))
-    if processes == 1 or len(jobs) < 2:
-        for done, job in enumerate(jobs, 1):
-            function(job)
-            tell(what, done, len(jobs))
-        return
-    pool = ProcessPoolExecutor(min(processes, len(jobs)), mp_context=get_context("spawn"))
-    try:
-        futures = [pool.submit(function, job) for job in jobs]
-        for done, future in enumerate(as_completed(futures), 1):
-            future.result()
-            tell(what, done, len(jobs))
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+@dataclass(frozen=True)
+class _Workers:
+    """Who does jobs: this process, several of them, or a runner."""
+
+    processes: int
+    listener: Listener
+    runner: Runner | None
+
+    def run(self, function: Callable[[Job], None], jobs: Sequence[Job], what: str, folder: Path) -> None:
+        """Each job done, in any order."""
+        self.listener(what, 0, len(jobs))
+        if self.runner is not None and jobs:
+            done: set[int] = set()
+
+            def heard(number: int, _: None) -> None:
+                done.add(number)
+                self.listener(what, len(done), len(jobs))
+
+            self.runner.each(partial(_done, function), jobs, heard, str(folder))
+        elif self.processes == 1 or len(jobs) < 2:
+            for number, job in enumerate(jobs, 1):
+                function(job)
+                self.listener(what, number, len(jobs))
+        else:
+            self._in_processes(function, jobs, what)
+
+    def _in_processes(self, function: Callable[[Job], None], jobs: Sequence[Job], what: str) -> None:
+        pool = ProcessPoolExecutor(min(self.processes, len(jobs)), mp_context=get_context("spawn"))
+        try:
+            futures = [pool.submit(function, job) for job in jobs]
+            for done, future in enumerate(as_completed(futures), 1):
+                future.result()
+                self.listener(what, done, len(jobs))
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _done(function: Callable[[Job], None], job: Job, report: Callable[[None], None]) -> None:
+    """Nothing; the job is done, and that is reported."""
+    function(job)
+    report(None)

@@ -11,7 +11,9 @@ from smollm3_mix.recipe import Recipe
 from smollm3_mix.sources import Plan
 from smollm3_mix.tally import Tally
 from smollm3_mix.write import dropped, layout
-from smollm3_mix.write.run import Request, commit, tallies_of
+from smollm3_mix.write.commit import commit
+from smollm3_mix.write.opening import tallies_of
+from smollm3_mix.write.request import Request
 
 
 def finish(

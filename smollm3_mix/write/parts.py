@@ -8,7 +8,9 @@ the state that counts both. What no state counts is written again.
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from dataclasses import replace as replace_fields
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -21,7 +23,8 @@ from smollm3_mix.mix.saved import LaneLike
 from smollm3_mix.tally import Tally
 from smollm3_mix.write.dropped import FOLDER, Parts
 from smollm3_mix.write.forms import Form, Opened, Tables
-from smollm3_mix.write.layout import DATA, folder_of, label, replace, replace_json
+from smollm3_mix.write.layout import DATA, WORK, folder_of, label, replace, replace_json
+from smollm3_mix.write.store import Store
 
 GROUP_BYTES = 16 << 20
 GROUP_ROWS = 16_384
@@ -45,6 +48,7 @@ class LaneJob:
         form: the files that a part is written as.
         most_parts: whole parts that may lie in the work folder before the writer pauses; None: any number.
         keep_dropped: whether the dropped documents are written, too; see `write.dropped`.
+        store: where the parts go; the work folder is then made for this lane alone, wherever it is written.
     """
 
     mix: Mix
@@ -54,6 +58,7 @@ class LaneJob:
     form: Form
     most_parts: int | None = None
     keep_dropped: bool = False
+    store: Store | None = None
 
     @property
     def label(self) -> str:
@@ -62,7 +67,7 @@ class LaneJob:
 
 
 def write_lane(job: LaneJob, report: Report) -> Tally:
-    """Counts of the lane, all of whose parts are now in the work folder.
+    """Counts of the lane, all of whose parts are now in the work folder, or in the store.
 
     Args:
         job: what is written; parts that are there already are kept.
@@ -71,6 +76,17 @@ def write_lane(job: LaneJob, report: Report) -> Tally:
     Raises:
         OutputError: the folder cannot be written, as when the disk is full; whole parts stay.
     """
+    if job.store is None:
+        return _write_here(job, report)
+    with TemporaryDirectory(prefix="smollm3-mix-") as scratch:
+        here = replace_fields(job, work=scratch)
+        (Path(scratch) / DATA).mkdir()
+        _fetch(here, job.store)
+        return _write_here(here, report)
+
+
+def _write_here(job: LaneJob, report: Report) -> Tally:
+    """See `write_lane`."""
     work = Path(job.work)
     saved = read_state(job)
     if saved is not None and saved["done"]:
@@ -182,20 +198,54 @@ def _save(job: LaneJob, lane: LaneLike, groups: _Groups, parts: int, *, done: bo
     work = Path(job.work)
     before = read_state(job)
     logs = [] if before is None else before["seen"]
+    written: list[Path] = []
     if not done:
         log, remembered = lane.seen_log(logs[-1] if logs else 0)
-        replace(work / _log(job, "seen", len(logs)), log)
+        written.append(work / _log(job, "seen", len(logs)))
+        replace(written[-1], log)
         logs.append(remembered)
         logs_of = lane.logs()
         for number, source in enumerate(job.mix.recipe.active):
             if logs_of.get(source.id):
-                replace(work / _log(job, "verdicts", number), logs_of[source.id])
-    state = None if done else lane.state_dict(groups.ahead)
-    replace_json(
-        work / f"{job.label}.json",
-        {"parts": parts, "done": done, "tally": tally.to_dict(), "seen": logs, "state": state}
-        | {"stages": [stage.to_dict() for stage in lane.tallies(groups.ahead)]},
-    )
+                written.append(work / _log(job, "verdicts", number))
+                replace(written[-1], logs_of[source.id])
+    saved = {
+        "parts": parts,
+        "done": done,
+        "tally": tally.to_dict(),
+        "seen": logs,
+        "state": None if done else lane.state_dict(groups.ahead),
+        "stages": [stage.to_dict() for stage in lane.tallies(groups.ahead)],
+    }
+    if job.store is None:
+        replace_json(work / f"{job.label}.json", saved)
+    else:
+        _send(job, job.store, {} if before is None else before["sent"], written, saved)
+
+
+def _send(job: LaneJob, store: Store, sent: dict[str, int], logs: list[Path], saved: dict[str, Any]) -> None:
+    """Have the store hold what was written since the last state, then the state, which names all files of the lane."""
+    work, state = Path(job.work), Path(job.work) / f"{job.label}.json"
+    whole = sorted(path for name in (DATA, FOLDER) for path in (work / name).rglob("*") if path.is_file())
+    files = {path.relative_to(work).as_posix(): path for path in [*whole, *logs]}
+    saved["sent"] = sent | {name: path.stat().st_size for name, path in files.items()}
+    replace_json(state, saved)
+    store.send({f"{WORK}/{name}": path for name, path in [*files.items(), (state.name, state)]})
+    for path in whole:
+        path.unlink()
+
+
+def _fetch(job: LaneJob, store: Store) -> None:
+    """Have the work folder hold the lane's state and logs, as whoever wrote it before left them; by name, unlisted."""
+    work = Path(job.work)
+    state = store.read(f"{WORK}/{job.label}.json")
+    if state is None:
+        return
+    replace(work / f"{job.label}.json", state)
+    saved = json.loads(state)
+    for name in () if saved["done"] else saved["sent"]:
+        if "/" not in name:  # a log; those in folders are parts
+            replace(work / name, store.must_read(f"{WORK}/{name}"))
 
 
 def _restore(job: LaneJob, lane: LaneLike, saved: dict[str, Any]) -> None:

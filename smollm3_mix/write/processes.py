@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from queue import Empty
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from smollm3_mix.tally import Tally
-from smollm3_mix.write.parts import LaneJob, write_lane
+from smollm3_mix.write import layout
+from smollm3_mix.write.parts import LaneJob, Report, write_lane
 from smollm3_mix.write.shipping import Shipping, wait_for_room
 
 
@@ -29,9 +30,44 @@ class Progress:
 
 Listener = Callable[[Progress], None]
 
+Job = TypeVar("Job")
+Result = TypeVar("Result")
 
-def run(jobs: Sequence[LaneJob], processes: int, listener: Listener, shipping: Shipping | None) -> list[Tally]:
+HELD = 120.0
+"""Seconds that a lane waits for another writer of it to end: one whose machine was taken for lost, say."""
+
+
+class Runner(Protocol):
+    """Does jobs elsewhere than in this process, such as an `engine.Cluster`."""
+
+    def each(
+        self,
+        function: Callable[[Job, Callable[[Any], None]], Result],
+        jobs: Sequence[Job],
+        heard: Callable[[int, Any], None],
+        folder: str | None,
+    ) -> list[Result]:
+        """What the function gives for each job, in order; one that is lost with its machine is done again.
+
+        Args:
+            function: of a module; takes a job and what it may report to.
+            jobs: picklable.
+            heard: called in this process with the number of a job and what it reported last.
+            folder: seen by all who do jobs; None: they share none.
+        """
+
+
+def run(
+    jobs: Sequence[LaneJob],
+    processes: int,
+    listener: Listener,
+    shipping: Shipping | None,
+    runner: Runner | None = None,
+) -> list[Tally]:
     """Counts of each job's lane, in order; the listener hears of every row group, in this process."""
+    if runner is not None:
+        shared = next((job.work for job in jobs if job.store is None), None)
+        return runner.each(write_held, jobs, lambda n, tally: listener(Progress(jobs[n].label, tally)), shared)
     if processes < 1:
         raise ValueError(f"processes must be at least 1, got {processes}")
     if processes == 1 or len(jobs) == 1:
@@ -50,6 +86,14 @@ def run(jobs: Sequence[LaneJob], processes: int, listener: Listener, shipping: S
         stop.set()  # after a failure the other lanes end with their row group; their parts are safe
         pool.shutdown(wait=True, cancel_futures=True)
         watcher.join()
+
+
+def write_held(job: LaneJob, report: Report) -> Tally:
+    """What `write_lane` gives, while nobody else writes this lane to the folder; see `HELD`."""
+    if job.store is not None:
+        return write_lane(job, report)
+    with layout.locked(Path(job.work).parent, name=f"locks/{job.label}", wait=HELD):
+        return write_lane(job, report)
 
 
 def _reporter(job: LaneJob, listener: Listener, shipping: Shipping | None) -> Callable[[Tally], None]:
