@@ -3,9 +3,9 @@
     python bench/engine.py CORPUS [--lanes 12] [--tokens 24M] [--workers 1 2] [--repeat 2]
 
 CORPUS holds the folders that bench/throughput.py names. Ray runs on this machine with as many processors as there are
-workers at most; a worker has one (`num_cpus=1`), and one thread of OpenMP and of Arrow. All workers are started, and have
-written a lane each, before anything is timed. Timed is the work on all lanes, from the first task to the last one's
-end: no start of Ray, no opening of sources by the driver, no commit.
+workers at most; a worker has one (`num_cpus=1`), and one thread of OpenMP and of Arrow. All workers are started, and
+have written a lane each, before anything is timed. Timed is the work on all lanes, from the look at the nodes to the
+last lane's end: no start of Ray, no opening of sources by the driver, no commit.
 """
 
 import argparse
