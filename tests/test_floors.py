@@ -37,7 +37,7 @@ OUTSIDE = {
     "twin": PURE | {"tokenizers", "tiktoken"},
     "mix": PURE,
     "report": PURE,
-    "write": PURE | {"yaml"},
+    "write": PURE | {"yaml", "huggingface_hub"},
     "engine": {"ray"},
     "verify": PURE,
     "index": PURE | {"huggingface_hub"},

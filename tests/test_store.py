@@ -9,11 +9,13 @@ import sys
 import fsspec
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
+from huggingface_hub import constants
 
 from smollm3_mix.cli import main
 from smollm3_mix.errors import MissingExtra, OutputError
 from smollm3_mix.write import layout, parts, write
-from smollm3_mix.write.store import CLAIM, Store, store_at
+from smollm3_mix.write.places import store_at
+from smollm3_mix.write.store import CLAIM, Store
 
 URL = "memory://bucket/mix"
 
@@ -225,3 +227,47 @@ def test_s3_holds_what_a_folder_would_and_decides_who_writes(path, bucket, tmp_p
     files = {"train": f"{bucket}/data/train-*.parquet"}
     rows = load_dataset("parquet", data_files=files, split="train", streaming=True)
     assert sum(1 for _ in rows) == tallies["train"].total.given
+
+
+@pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # of huggingface_hub, to its client
+def test_the_hub_holds_what_a_folder_would_privately(path, hub, tmp_path, monkeypatch):
+    monkeypatch.setattr(constants, "ENDPOINT", hub.endpoint)
+    template = hub.endpoint + "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    url, asked = "hf://datasets/writer/mix/two", {"part_bytes": 1, "token": "hf_writer"}
+    tallies = write(path, tmp_path / "one", part_bytes=1)
+
+    class Stop(Exception):
+        pass
+
+    def stop(progress):
+        if progress.label == "train-00001":
+            raise Stop
+
+    with pytest.raises(Stop):
+        write(path, url, listener=stop, **asked)
+    repository = hub.repos["writer/mix"]
+    assert repository.private
+    before = counted({name.removeprefix("two/"): data for name, data in repository.tree().items()})
+    assert before
+    hub.sent.clear()
+    held, said = store_at(url, "hf_writer").claimed(take_over=False), f"{url} is being written by process {os.getpid()}"
+    with held, pytest.raises(OutputError, match=said):
+        write(path, url, **asked)
+    assert write(path, url, **asked) == tallies
+    there = {name.removeprefix("two/"): data for name, data in repository.tree().items() if name.startswith("two/")}
+    assert there == content(tmp_path / "one")
+    assert sum(name.startswith("data/") for name in there) == len(before) + len(hub.sent)  # none went twice
+    assert write(path, url, **asked) == tallies
+    repository.private = False
+    with pytest.raises(OutputError) as error:
+        write(path, "hf://datasets/writer/mix/three", **asked)
+    assert str(error.value) == (
+        "hf://datasets/writer/mix/three is public, and only `smollm3-mix push` asks whether all texts may be. "
+        "Write to a folder and push it, or to a private repository."
+    )
+    with pytest.raises(OutputError) as error:
+        write(path, "hf://models/mix", **asked)
+    assert str(error.value) == (
+        "hf://models/mix: expected hf://datasets/<owner>/<name>[@<branch>][/<folder>] as --output-dir"
+    )

@@ -16,10 +16,10 @@ from smollm3_mix.write.commit import beside, commit
 from smollm3_mix.write.forms import BY_SOURCE, FORMATS, TOKEN_FORMATS
 from smollm3_mix.write.lanes import written
 from smollm3_mix.write.opening import finished, opened, opened_in
+from smollm3_mix.write.places import local, store_at
 from smollm3_mix.write.processes import Listener, Runner
 from smollm3_mix.write.request import Request, Writing
 from smollm3_mix.write.shipping import Outlet, Shipping, noted
-from smollm3_mix.write.store import local, store_at
 
 PART_BYTES = 512 << 20
 

@@ -29,8 +29,6 @@ CLAIM = f"{WORK}/writer.json"
 AT_ONCE = 16
 """Files that are copied, read or removed at once."""
 
-_LOCAL = ("file://", "local://")
-
 Answer = TypeVar("Answer")
 
 
@@ -55,8 +53,13 @@ class Store:
 
     def read(self, name: str) -> bytes | None:
         """Content of a file; None where there is none of that name."""
+
+        def asked(fs: Any, root: str) -> bytes:
+            fs.invalidate_cache()  # of listings, where some look first
+            return bytes(fs.cat_file(f"{root}/{name}"))
+
         try:
-            return self._ask("read", name, lambda fs, root: bytes(fs.cat_file(f"{root}/{name}")))
+            return self._ask("read", name, asked)
         except FileNotFoundError:
             return None
 
@@ -89,7 +92,7 @@ class Store:
         """Bytes of a file; None where there is none of that name."""
 
         def asked(fs: Any, root: str) -> int:
-            fs.invalidate_cache()  # of listings, where it would look first
+            fs.invalidate_cache()
             return int(fs.info(f"{root}/{name}")["size"])
 
         try:
@@ -116,8 +119,7 @@ class Store:
             OutputError: they cannot be written, or another writer has claimed the place.
         """
         self.check()
-        for name, content in files.items():
-            self._ask("write", name, partial(_put, name=name, content=content))
+        self._put(files)
 
     def move(self, names: Mapping[str, str], sizes: Mapping[str, int]) -> None:
         """Nothing; each file has its new name. What has it already is left; the old names are for `clear`.
@@ -165,6 +167,17 @@ class Store:
         except FileNotFoundError:
             return
 
+    def _put(self, files: Mapping[str, Path | bytes]) -> None:
+        for name, content in files.items():
+            self._ask("write", name, partial(_put, name=name, content=content))
+
+    def _create(self, content: bytes) -> bool:
+        """Whether there was no claim, and is this one now; the store decides where two ask at once, if it can."""
+        return self._ask("write", CLAIM, partial(_create, name=CLAIM, content=content))
+
+    def ready(self) -> None:
+        """Nothing; the place can be written."""
+
     def check(self) -> None:
         """Nothing, while the place is this writer's.
 
@@ -187,17 +200,18 @@ class Store:
         Raises:
             OutputError: somebody else holds it.
         """
+        self.ready()
         mine = replace(self, claim=uuid4().hex)
         since = datetime.now(timezone.utc).isoformat(timespec="seconds")
         claim = json.dumps({"id": mine.claim, "host": socket.gethostname(), "process": os.getpid(), "since": since})
-        if not self._ask("write", CLAIM, lambda fs, root: _create(fs, f"{root}/{CLAIM}", claim.encode())):
+        if not self._create(claim.encode()):
             there = self.read(CLAIM)
             if there is not None and not (take_over or _ended(there)):
                 raise OutputError(
                     f"{self.url} is being written by {_who(there)}. Wait for it; if it is gone, which nobody but you "
                     "can know, give the same command with --take-over."
                 )
-            self._ask("write", CLAIM, partial(_put, name=CLAIM, content=claim.encode()))
+            self._put({CLAIM: claim.encode()})
         mine.check()
         try:
             yield mine
@@ -208,34 +222,29 @@ class Store:
 
     def _ask(self, what: str, name: str, request: Callable[[Any, str], Answer]) -> Answer:
         """The answer to a request, asked again while a fault may pass."""
-        try:
+
+        def asked() -> Answer:
             fs, root = file_system(self.url, self.token)
             return patiently(lambda: request(fs, root.rstrip("/")))
-        except FileNotFoundError:
+
+        return self._said(what, name, asked)
+
+    def _said(self, what: str, name: str, request: Callable[[], Answer]) -> Answer:
+        """The answer to a request; what goes wrong is said in our words, but for a file that is not there."""
+        try:
+            return request()
+        except (FileNotFoundError, MixError):
             raise
         except ImportError as error:
             raise MissingExtra(
                 f"{self.url}: {error}. Install what fsspec needs for it, such as s3fs or gcsfs."
             ) from error
-        except MixError:
-            raise
         except Exception as error:  # each file system raises what its client does
             first = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise OutputError(
                 f"{self.url}: cannot {what} {name or 'it'}: {first}. What is there stays: mend this and give the same "
                 "command again, which goes on from there."
             ) from error
-
-
-def local(place: str | os.PathLike[str]) -> Path:
-    """The folder of this machine that a path or a file:// URL names."""
-    text = os.fspath(place)
-    return Path(next((text.removeprefix(scheme) for scheme in _LOCAL if text.startswith(scheme)), text))
-
-
-def store_at(place: str, token: Token) -> Store | None:
-    """The store at a URL; None where it is a folder of this machine."""
-    return None if "://" not in place or place.startswith(_LOCAL) else Store(place.rstrip("/"), token)
 
 
 def _put(fs: Any, root: str, *, name: str, content: Path | bytes) -> None:
@@ -247,8 +256,8 @@ def _put(fs: Any, root: str, *, name: str, content: Path | bytes) -> None:
         fs.put_file(str(content), path)
 
 
-def _create(fs: Any, path: str, content: bytes) -> bool:
-    """Whether the file was not there, and is now; the store decides where two ask at once, if it can."""
+def _create(fs: Any, root: str, *, name: str, content: bytes) -> bool:
+    path = f"{root}/{name}"
     fs.makedirs(path.rpartition("/")[0], exist_ok=True)
     try:
         fs.pipe_file(path, content, mode="create")
