@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from throughput import SOURCES
+from scaling import entries
 
 from smollm3_mix.engine import Cluster
 from smollm3_mix.recipe.values import Place, read_value
@@ -44,17 +44,7 @@ class Timed(Cluster):
 
 def recipe(corpus: Path, lanes: int, place: Path) -> Path:
     """A recipe over the corpus: judged, without duplicates."""
-    datasets = [
-        {
-            "id": origin.folder.replace("/", "-"),
-            "name": str((corpus / origin.folder).resolve()),
-            "weight": origin.weight,
-            "tokens_per_byte": origin.ratio,
-            "kind": {"type": origin.kind, "language": origin.language},
-            "max_passes": 100,
-        }
-        for origin in SOURCES
-    ]
+    datasets = [{**entry, "max_passes": 100} for entry in entries(corpus)]
     top = {"lanes": lanes, "judge": {"preset": "kind", "min_chars": 20}, "dedup": {"exact": True}}
     path = place / "corpus.yaml"
     path.write_text(yaml.safe_dump({**top, "datasets": datasets}))

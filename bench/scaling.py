@@ -20,6 +20,7 @@ import tempfile
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -85,21 +86,26 @@ class Measured:
     written: float
 
 
+def entries(corpus: Path) -> list[dict[str, Any]]:
+    """A recipe's `datasets` over the corpus."""
+    return [
+        {
+            "id": origin.folder.replace("/", "-"),
+            "name": str((corpus / origin.folder).resolve()),
+            "weight": origin.weight,
+            "tokens_per_byte": origin.ratio,
+            "kind": {"type": origin.kind, "language": origin.language},
+        }
+        for origin in SOURCES
+    ]
+
+
 def measure(corpus: Path) -> Measured:
     """Index and write the corpus by stage 1's rules."""
     with tempfile.TemporaryDirectory() as place:
         work = Path(place)
         top = {"lanes": 1, "judge": {"preset": "kind", "min_chars": 20}, "on_exhausted": "renormalise"}
-        datasets = [
-            {
-                "id": origin.folder.replace("/", "-"),
-                "name": str((corpus / origin.folder).resolve()),
-                "weight": origin.weight,
-                "tokens_per_byte": origin.ratio,
-                "kind": {"type": origin.kind, "language": origin.language},
-            }
-            for origin in SOURCES
-        ]
+        datasets = entries(corpus)
         times = {"warm": 0.0}  # the first build also has modules and memory to find
         for name, near in (("warm", True), ("exact", False), ("near", True)):
             dedup: dict[str, object] = {"exact": True, "near": near}

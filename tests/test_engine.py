@@ -16,6 +16,7 @@ import yaml
 from conftest import WORDS, parquet
 from doors import ROOT
 
+from smollm3_mix.errors import OutputError
 from smollm3_mix.write import layout
 from smollm3_mix.write.store import Store
 
@@ -98,23 +99,29 @@ def content(folder):
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
-def kill_busy(nodes):
-    """Kill a node that is at a lane, as a machine that loses its power: all its processes, without a word."""
+def busy(nodes):
+    """Processes of each node that is at a job, by its place among the nodes."""
     table = subprocess.run(["ps", "-A", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
     children: dict[int, list[tuple[int, str]]] = {}
     for pid, parent, title in (line.split(maxsplit=2) for line in table.splitlines()):
         children.setdefault(int(parent), []).append((int(pid), title))
-    for node in nodes:
-        doomed = [(each.process.pid, "") for processes in node.all_processes.values() for each in processes]
-        for pid, _ in doomed:
-            doomed += children.get(pid, [])
-        if any(title.startswith("ray::do") for _, title in doomed):
-            for pid, _ in doomed:
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-            nodes.remove(node)
-            return
-    raise AssertionError(table)
+    found = {}
+    for place, node in enumerate(nodes):
+        mine = [(each.process.pid, "") for processes in node.all_processes.values() for each in processes]
+        for pid, _ in mine:
+            mine += children.get(pid, [])
+        if any(title.startswith("ray::do") for _, title in mine):
+            found[place] = [pid for pid, _ in mine]
+    return found
+
+
+def kill_busy(nodes):
+    """Kill a node that is at a lane, as a machine that loses its power: all its processes, without a word."""
+    place, doomed = next(iter(busy(nodes).items()))
+    for pid in doomed:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    del nodes[place]
 
 
 def begun(work, seen=()):
@@ -177,6 +184,10 @@ def test_nodes_that_share_no_disk_write_to_a_bucket(place, cluster, bucket):
     wait_for(part, process)
     again = ran(place, "write", "mine.yaml", "--output-dir", bucket, *PARTS, code=1)
     assert f"{bucket} is being written by process {process.pid} of " in again
+    process.kill()  # the command itself; its claim stays, of a process that has ended
+    process.communicate()
+    process = start(place, "write", "mine.yaml", "--output-dir", bucket, *PARTS, *on(cluster))
+    wait_for(lambda: busy(nodes), process)
     kill_busy(nodes)
     nodes.append(node(cluster))
     _, said = process.communicate()
@@ -216,6 +227,34 @@ def test_a_node_with_another_version_is_refused_before_anything_is_written(place
     assert "Install the same versions on all of them, then give the same command again." in said
     assert not list((place / "never").rglob("*.parquet"))
     cluster.remove_node(old)
+
+
+def test_a_job_that_ends_every_worker_and_a_node_that_does_not_answer(cluster, monkeypatch):
+    from smollm3_mix.engine import cluster as engine
+
+    def dies(job, report):
+        import os
+
+        os._exit(1)
+
+    one = node(cluster)
+    with engine.Cluster(cluster.address) as connected:
+        assert connected.each(lambda job, report: job + 1, [1, 2], print, None) == [2, 3]
+        with pytest.raises(
+            OutputError, match=r"^job 0 was lost 5 times without having reported anything \(.*\)\. What is"
+        ):
+            connected.each(dies, [0], print, None)
+        monkeypatch.setattr(engine, "LOOK", 5.0)
+        raylet = one.all_processes["raylet"][0].process.pid
+        os.kill(raylet, signal.SIGSTOP)
+        try:
+            with pytest.raises(
+                OutputError, match=r"^node .* has not answered for 5 seconds\. Look into the logs of its"
+            ):
+                connected.each(dies, [0], print, None)
+        finally:
+            os.kill(raylet, signal.SIGCONT)
+    cluster.remove_node(one)
 
 
 def test_a_cluster_that_does_not_answer(place):

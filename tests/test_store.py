@@ -209,6 +209,14 @@ def test_urls_that_cannot_be_written(path):
     assert store_at("s3://bucket/mix/", None) == Store("s3://bucket/mix")
 
 
+def test_an_engine_that_is_not_installed_says_what_to_install(path, tmp_path, monkeypatch, capsys):
+    for name in [name for name in sys.modules if name.startswith("smollm3_mix.engine")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "ray", None)
+    assert main(["write", str(path), "--output-dir", str(tmp_path / "out"), "--engine", "ray"]) == 1
+    assert "MissingExtra: --engine ray needs Ray. Install it: pip install 'smollm3_mix[ray]'" in capsys.readouterr().err
+
+
 def test_a_store_without_its_package_says_what_to_install(path, monkeypatch):
     monkeypatch.setitem(sys.modules, "s3fs", None)
     with pytest.raises(MissingExtra, match=r"^s3://bucket/mix: .*s3fs.*Install what fsspec needs for it"):
