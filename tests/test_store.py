@@ -217,6 +217,14 @@ def test_an_engine_that_is_not_installed_says_what_to_install(path, tmp_path, mo
     assert "MissingExtra: --engine ray needs Ray. Install it: pip install 'smollm3_mix[ray]'" in capsys.readouterr().err
 
 
+def test_a_url_is_not_verified(capsys):
+    assert main(["verify", URL]) == 1
+    assert (
+        f"OutputError: {URL} is a URL, and what is verified is read several times. Copy it to a folder, and give "
+        in (capsys.readouterr().err)
+    )
+
+
 def test_a_store_without_its_package_says_what_to_install(path, monkeypatch):
     monkeypatch.setitem(sys.modules, "s3fs", None)
     with pytest.raises(MissingExtra, match=r"^s3://bucket/mix: .*s3fs.*Install what fsspec needs for it"):
@@ -224,7 +232,7 @@ def test_a_store_without_its_package_says_what_to_install(path, monkeypatch):
 
 
 @pytest.mark.filterwarnings("ignore")  # moto's and botocore's own
-def test_s3_holds_what_a_folder_would_and_decides_who_writes(path, bucket, tmp_path):
+def test_s3_holds_what_a_folder_would_and_decides_who_writes(path, bucket, tmp_path, capsys):
     from datasets import load_dataset
 
     tallies = write(path, tmp_path / "one", part_bytes=1)
@@ -232,7 +240,10 @@ def test_s3_holds_what_a_folder_would_and_decides_who_writes(path, bucket, tmp_p
     assert stored(bucket) == content(tmp_path / "one")
     with Store(bucket).claimed(take_over=False), pytest.raises(OutputError, match="is being written by process"):
         Store(bucket).claimed(take_over=False).__enter__()
-    files = {"train": f"{bucket}/data/train-*.parquet"}
+    assert main(["write", str(path), "--output-dir", bucket, "--part-bytes", "1"]) == 0
+    said = f'"parquet", data_files="{bucket}/data/**/train-*.parquet", split="train", streaming=True)'
+    assert f"Load them: datasets.load_dataset({said}\n" in capsys.readouterr().out
+    files = f"{bucket}/data/**/train-*.parquet"
     rows = load_dataset("parquet", data_files=files, split="train", streaming=True)
     assert sum(1 for _ in rows) == tallies["train"].total.given
 

@@ -79,6 +79,11 @@ def write_report(
 
 
 def _finished(folder: str | os.PathLike[str]) -> Path:
+    if "://" in os.fspath(folder):
+        raise OutputError(
+            f"{os.fspath(folder)} is a URL, and what is verified is read several times. Copy it to a folder, and give "
+            "that: docs/scaling.md says how."
+        )
     place = Path(folder)
     if not layout.complete(place):
         missing = next(name for name in layout.RESULT if not (place / name).exists())

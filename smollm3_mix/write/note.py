@@ -10,9 +10,10 @@ from smollm3_mix.write.forms import BY_SOURCE
 
 
 def usage(form: str, folder: str) -> str:
-    """How a mix of this format is read, one line."""
+    """How a mix of this format is read, one line; `folder` may be a URL."""
+    named = f'"{folder}"' if "://" not in folder else f'"parquet", data_files="{folder}/data/**/train-*.parquet"'
     return {
-        "parquet": f'Load them: datasets.load_dataset("{folder}", split="train", streaming=True)\n',
+        "parquet": f'Load them: datasets.load_dataset({named}, split="train", streaming=True)\n',
         BY_SOURCE: f"Mix them: smollm3-mix take {folder}/recipe.yaml, under any weights, without the sources.\n",
         "nanotron": f"Read them: dataset_folder: {folder}/data/train in a nanotron config.\n",
         "megatron": f"Read them: --data-path {folder}/data/train/train-00000-00000 and so on, in Megatron-LM.\n",
