@@ -240,6 +240,11 @@ def test_s3_holds_what_a_folder_would_and_decides_who_writes(path, bucket, tmp_p
     assert stored(bucket) == content(tmp_path / "one")
     with Store(bucket).claimed(take_over=False), pytest.raises(OutputError, match="is being written by process"):
         Store(bucket).claimed(take_over=False).__enter__()
+    with pytest.raises(
+        OutputError, match=r"^cannot write none/mix/\.writing/writer\.json: .*\. Make the bucket, or name"
+    ):
+        write(path, "s3://none/mix")
+    assert not fsspec.filesystem("s3").exists("none")
     assert main(["write", str(path), "--output-dir", bucket, "--part-bytes", "1"]) == 0
     said = f'"parquet", data_files="{bucket}/data/**/train-*.parquet", split="train", streaming=True)'
     assert f"Load them: datasets.load_dataset({said}\n" in capsys.readouterr().out

@@ -29,6 +29,9 @@ CLAIM = f"{WORK}/writer.json"
 AT_ONCE = 16
 """Files that are copied, read or removed at once."""
 
+FLAT = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss"}
+"""Protocols of stores that have no folders, and need none made."""
+
 Answer = TypeVar("Answer")
 
 
@@ -136,15 +139,11 @@ class Store:
             return
 
         def asked(fs: Any, root: str) -> None:
-            fs.makedirs(f"{root}/{new}".rpartition("/")[0], exist_ok=True)
-            fs.cp_file(f"{root}/{old}", f"{root}/{new}")
+            _in_folder(fs, f"{root}/{new}", lambda: fs.cp_file(f"{root}/{old}", f"{root}/{new}"))
 
-        try:
-            self._ask("write", new, asked)
-        except FileNotFoundError as error:
-            raise OutputError(
-                f"{self.url}/{old} is gone, which a state counts. Put it back, or {self.anew}."
-            ) from error
+        if self.size(old) is None:
+            raise OutputError(f"{self.url}/{old} is gone, which a state counts. Put it back, or {self.anew}.")
+        self._ask("write", new, asked)
 
     def clear(self, names: Iterable[str]) -> None:
         """Nothing; the files are gone, and what else the store lists in the work folder."""
@@ -249,21 +248,33 @@ class Store:
 
 def _put(fs: Any, root: str, *, name: str, content: Path | bytes) -> None:
     path = f"{root}/{name}"
-    fs.makedirs(path.rpartition("/")[0], exist_ok=True)
     if isinstance(content, bytes):
-        fs.pipe_file(path, content)
+        _in_folder(fs, path, lambda: fs.pipe_file(path, content))
     else:
-        fs.put_file(str(content), path)
+        _in_folder(fs, path, lambda: fs.put_file(str(content), path))
 
 
 def _create(fs: Any, root: str, *, name: str, content: bytes) -> bool:
     path = f"{root}/{name}"
-    fs.makedirs(path.rpartition("/")[0], exist_ok=True)
     try:
-        fs.pipe_file(path, content, mode="create")
+        _in_folder(fs, path, lambda: fs.pipe_file(path, content, mode="create"))
     except FileExistsError:
         return False
     return True
+
+
+def _in_folder(fs: Any, path: str, request: Callable[[], Any]) -> None:
+    """Do what writes the file, and make its folder first where the store has folders and this one is not there."""
+    try:
+        request()
+    except FileNotFoundError as error:
+        protocols = {fs.protocol} if isinstance(fs.protocol, str) else set(fs.protocol)
+        if protocols & FLAT:  # making the folder would make a bucket
+            raise OutputError(
+                f"cannot write {path}: {error}. Make the bucket, or name another --output-dir."
+            ) from error
+        fs.makedirs(path.rpartition("/")[0], exist_ok=True)
+        request()
 
 
 def _who(claim: bytes | None) -> str:
