@@ -217,16 +217,20 @@ def test_a_node_whose_disk_takes_no_more_says_so_and_what_is_whole_is_kept(place
     cluster.remove_node(large)
 
 
-def test_a_node_with_another_version_is_refused_before_anything_is_written(place, cluster, tmp_path):
+def test_nodes_with_other_versions_are_refused_before_anything_is_written(place, cluster, tmp_path):
     (tmp_path / "xxhash-0.1.dist-info").mkdir()
     (tmp_path / "xxhash-0.1.dist-info/METADATA").write_text("Metadata-Version: 2.1\nName: xxhash\nVersion: 0.1\n")
-    old = node(cluster, PYTHONPATH=str(tmp_path))
+    (tmp_path / "bare").mkdir()
+    (tmp_path / "bare/sitecustomize.py").write_text("import sys\nsys.modules['smollm3_mix'] = None\n")
+    nodes = [node(cluster, PYTHONPATH=str(tmp_path)), node(cluster, PYTHONPATH=str(tmp_path / "bare"))]
     said = ran(place, "write", "mine.yaml", "--output-dir", "never", *PARTS, *on(cluster), code=1)
-    assert "1 of the nodes would not write the same bytes as this machine:\n  node " in said
+    assert "2 of the nodes would not write the same bytes as this machine:\n  node " in said
     assert ": xxhash 0.1, here " in said
+    assert ": smollm3_mix with the extra ray cannot be imported (import of smollm3_mix halted; None in sys.m" in said
     assert "Install the same versions on all of them, then give the same command again." in said
     assert not list((place / "never").rglob("*.parquet"))
-    cluster.remove_node(old)
+    for each in nodes:
+        cluster.remove_node(each)
 
 
 def test_a_job_that_ends_every_worker_and_a_node_that_does_not_answer(cluster, monkeypatch):
