@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import ray
 
-from smollm3_mix.errors import OutputError
+from smollm3_mix.errors import OutputError, SourceError
 
 DECIDE = ("smollm3_mix", "numpy", "pyarrow", "xxhash", "datasets", "huggingface_hub", "tokenizers", "tiktoken", "ftfy")
 """Packages whose versions may decide what is written."""
@@ -64,7 +64,8 @@ def do(setting: Setting, number: int) -> Any:
     """What the function gives for the job of that number.
 
     Raises:
-        OutputError: the node is not as the driver's; or as the function raises it, with the node's name before it.
+        OutputError: the node is not as the driver's.
+        OutputError, SourceError: as the function raises them, with the node's name before.
     """
     here = f"node {platform.node()} ({ray.util.get_node_ip_address()})"
     there, sees = look(setting.folder, setting.probe)  # it may have come since the others were looked at
@@ -75,8 +76,8 @@ def do(setting: Setting, number: int) -> Any:
     job = _jobs(setting.jobs)[number]
     try:
         return setting.function(job, lambda word: setting.words.tell.remote(number, word))
-    except OutputError as error:
-        raise OutputError(f"{here}: {error}") from error
+    except (OutputError, SourceError) as error:
+        raise type(error)(f"{here}: {error}") from error
 
 
 def unlike(faults: Mapping[str, str]) -> str:
