@@ -221,7 +221,7 @@ def _check_nodes(probe: str | None) -> None:
             f"{asked[late[0]]} has not answered for {LOOK:.0f} seconds. Look into the logs of its Ray "
             "(session_latest/logs), or take it out of the cluster."
         )
-    faults = {}
+    faults = []  # a machine may have several nodes of one name
     for task, name in asked.items():
         try:
             there, sees = ray.get(task)
@@ -231,9 +231,9 @@ def _check_nodes(probe: str | None) -> None:
             log.warning("%s was lost (%s)", name, str(error).strip().splitlines()[0])
             continue
         if isinstance(there, str):
-            faults[name] = there
+            faults.append(f"{name}: {there}")
         elif fault := node.differing(here, there):
-            faults[name] = fault
+            faults.append(f"{name}: {fault}")
         elif not sees:
             raise OutputError(node.unshared(name, probe))
     if faults:

@@ -2,7 +2,7 @@
 
 import os
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -70,7 +70,7 @@ def do(setting: Setting, number: int) -> Any:
     here = f"node {platform.node()} ({ray.util.get_node_ip_address()})"
     there, sees = look(setting.folder, setting.probe)  # it may have come since the others were looked at
     if faults := differing(setting.versions, there):
-        raise OutputError(unlike({here: faults}))
+        raise OutputError(unlike([f"{here}: {faults}"]))
     if not sees:
         raise OutputError(unshared(here, setting.probe))
     job = _jobs(setting.jobs)[number]
@@ -80,9 +80,9 @@ def do(setting: Setting, number: int) -> Any:
         raise type(error)(f"{here}: {error}") from error
 
 
-def unlike(faults: Mapping[str, str]) -> str:
-    """That nodes have other versions, as an error says it."""
-    lines = "\n  ".join(f"{node}: {fault}" for node, fault in faults.items())
+def unlike(faults: Sequence[str]) -> str:
+    """That nodes have other versions, as an error says it; a line for each node."""
+    lines = "\n  ".join(faults)
     return (
         f"{len(faults)} of the nodes would not write the same bytes as this machine:\n  {lines}\n"
         "Install the same versions on all of them, then give the same command again."
