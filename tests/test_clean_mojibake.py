@@ -60,7 +60,7 @@ def test_clean_text_is_returned_as_it_is():
 
 
 def test_a_row_does_not_depend_on_its_neighbours():
-    texts = ["é", "Ã©", "Ã", "œ", "a", "Â ", "°", "€", "â€™", "вЂ", "中", "\x9d", ""]
+    texts = ["é", "Ã©", "Ã", "œ", "a", "Â ", "°", "€", "â€™", "вЂ", "中", "\x9d", "", "Å b\nÅ\ufffd"]
     alone = [repaired([text])[0].as_py() for text in texts]
     for before, new_before in zip(texts, alone, strict=True):
         pairs = repaired([part for text in texts for part in (before, text)])
