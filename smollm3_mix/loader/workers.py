@@ -53,7 +53,7 @@ class Block:
     state: list[dict[str, Any]] | None
 
 
-class Blocks(IterableDataset):  # type: ignore[misc]  # torch may be missing where types are checked
+class Blocks(IterableDataset):  # type: ignore[misc, type-arg, unused-ignore]  # torch may be missing
     """Blocks of every n-th lane, one record of each in turn, until all have ended.
 
     A round is one record of each lane that goes on, in their order, so round and lane say where a record comes among
