@@ -22,6 +22,7 @@ from smollm3_mix.clean import Cleaning
 from smollm3_mix.cli import main
 from smollm3_mix.cli.arguments import parser
 from smollm3_mix.dedup import Dedup, Near, Seen
+from smollm3_mix.errors import MissingExtra
 from smollm3_mix.judge import Judge, thresholds
 from smollm3_mix.recipe import Block, Holdout, Kind, Recipe, Source, read
 from smollm3_mix.recipe.filters import Decontaminate, Exclude
@@ -166,7 +167,10 @@ def test_python_compiles_and_names_what_exists(page: Path) -> None:
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "smollm3_mix":
                 assert node.attr in smollm3_mix.__all__
             if isinstance(node, ast.ImportFrom) and str(node.module).startswith("smollm3_mix"):
-                room = importlib.import_module(str(node.module))
+                try:
+                    room = importlib.import_module(str(node.module))
+                except MissingExtra:  # its names are looked for where CI has every extra
+                    continue
                 assert all(hasattr(room, alias.name) for alias in node.names)
 
 
