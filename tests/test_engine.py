@@ -226,7 +226,7 @@ def test_nodes_with_other_versions_are_refused_before_anything_is_written(place,
     said = ran(place, "write", "mine.yaml", "--output-dir", "never", *PARTS, *on(cluster), code=1)
     assert "2 of the nodes would not write the same bytes as this machine:\n  node " in said
     assert ": xxhash 0.1, here " in said
-    assert ": smollm3_mix with the extra ray cannot be imported (import of smollm3_mix halted; None in sys.m" in said
+    assert ": smollm3_mix with the extra ray cannot be imported (" in said
     assert "Install the same versions on all of them, then give the same command again." in said
     assert not list((place / "never").rglob("*.parquet"))
     for each in nodes:
