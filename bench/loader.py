@@ -1,6 +1,6 @@
 """Records and tokens a second through `smollm3_mix.loader` with one worker process and with two, taken in turn.
 
-    python bench/loader.py CORPUS TOKENIZER [--rounds 3] [--scale 1] [--only NAME …]
+    python bench/loader.py CORPUS TOKENIZER [--rounds 3] [--passes 4] [--scale 1] [--only NAME …]
 
 CORPUS is that of bench/throughput.py, TOKENIZER a file that `tokenizers` reads. Eight lanes over eight sources, weighed
 so that all end together. `judged` is what the stages do: clean, judge by Gopher's, FineWeb's and the code rules, exact
@@ -41,13 +41,17 @@ from smollm3_mix.recipe import Recipe
 LANES, BATCH, WINDOWS = 8, 256, 8
 
 
-def recipe(corpus: Path, *, judged: bool) -> Recipe:
+def recipe(corpus: Path, *, judged: bool, passes: int = 1) -> Recipe:
     """The sources of bench/throughput.py, with weights by which all of them end together."""
     found = throughput.files(corpus)
     rules = (throughput.RULES, Near()) if judged else (Judge(), None)
     of = throughput.recipe(corpus, *rules, on_exhausted="renormalise").with_(lanes=LANES)
     sizes = {id_: sum(_bytes(path) for path in paths) for id_, paths in found.items()}
-    return of.with_(sources=tuple(replace(each, weight=sizes[each.id] * each.tokens_per_byte) for each in of.sources))
+    return of.with_(
+        sources=tuple(
+            replace(each, weight=sizes[each.id] * each.tokens_per_byte, max_passes=passes) for each in of.sources
+        )
+    )
 
 
 def _bytes(path: str) -> int:
@@ -144,11 +148,12 @@ def _read(mix: Any, lanes: list[int], said: Any) -> None:
             count = 0
 
 
-def ways(corpus: Path, tokenizer: Path, scale: float) -> list[Way]:
+def ways(corpus: Path, tokenizer: Path, scale: float, passes: int) -> list[Way]:
     """What is measured."""
-    judged, plain = (smollm3_mix.open_mix(recipe(corpus, judged=each)) for each in (True, False))
+    judged = smollm3_mix.open_mix(recipe(corpus, judged=True))
+    plain = smollm3_mix.open_mix(recipe(corpus, judged=False, passes=passes))
     packed = smollm3_mix.packed(plain.recipe, tokenizer=tokenizer, sequence_length=4096)
-    few, many, windows = int(9000 * scale), int(20_000 * scale), int(3600 * scale)
+    few, many, windows = int(9000 * scale), int(20_000 * scale * passes), int(3600 * scale * passes)
     return [
         Way("judged, apart", apart(judged), few),
         Way("judged, records", loaded(judged, BATCH, "records"), few),
@@ -183,9 +188,10 @@ def main() -> None:
     options.add_argument("tokenizer", type=Path)
     options.add_argument("--rounds", type=int, default=3)
     options.add_argument("--scale", type=float, default=1, help="times the records of a run (default %(default)s)")
+    options.add_argument("--passes", type=int, default=4, help="of `plain` and `packed` (default %(default)s)")
     options.add_argument("--only", nargs="+", help="ways whose names hold one of these words")
     asked = options.parse_args()
-    found = ways(asked.corpus.resolve(), asked.tokenizer.resolve(), asked.scale)
+    found = ways(asked.corpus.resolve(), asked.tokenizer.resolve(), asked.scale, asked.passes)
     found = [way for way in found if not asked.only or any(word in way.name for word in asked.only)]
     for _ in range(asked.rounds):
         for way in found:
