@@ -31,7 +31,10 @@ FILTERS: dict[str, tuple[Callable[[], Any], Judge]] = {
     "FineWeb": (lambda: filters.FineWebQualityFilter(char_duplicates_ratio=0.1), Judge(fineweb=True)),
 }
 
-WORDS = "datatrove counts only words with a character outside its list of punctuation; the paper, and we, count words"
+WORDS = (
+    "words of signs: to us those without a letter, mark or number, to datatrove those of characters in its list of "
+    "punctuation"
+)
 EMPTY = "datatrove counts empty lines among the lines; we do not"
 OUTER = "we compare lines and paragraphs by their words; datatrove also by white space inside and at the ends"
 GRAMS = "datatrove forgets the n-grams that begin inside a duplicate one, and so misses later copies of them"
@@ -40,7 +43,7 @@ SENTENCES = (
 )
 ENDS = "we look for the last character of a line before its trailing white space, datatrove at the white space"
 WHY = (
-    ("gopher_short_doc|gopher_above_avg_threshold|gopher_below_avg_threshold|words_too_(short|long)", WORDS),
+    (r"gopher_(short|long)_doc|gopher_(above|below)_avg_threshold|too_(few|many)_words|words_too_(short|long)", WORDS),
     ("too_many_bullet_lines|too_many_ellipsis_lines", EMPTY),
     ("duplicate_(lines|line_chars|paragraphs)|dup_line_frac|dup_line_char_frac|char_dup_ratio", OUTER),
     (r"duplicate_\d+grams", GRAMS),

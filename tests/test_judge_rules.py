@@ -141,7 +141,7 @@ GOOD = {
 }
 BAD = {
     "prose": [("spam " * 50, "top_2gram"), ("No such thing.\n" * 5, "duplicate_line_chars"),
-              ("=-" * 40, "words_too_long"), ("= - _ " * 9, "too_few_alphabetic_words"),
+              ("=-" * 40, "too_few_alphabetic_words"), ("= - _ " * 9, "too_few_alphabetic_words"),
               ("QUJD" * 20, "words_too_long"), (PROSE * 4, "duplicate_line_chars")],
     "code": [("x" * 501, "lines_too_long"), ("\n" * 999 + "x" * 100_001, "line_too_long"),
              (" " * 91 + "abcdefghi", "too_few_alphanumerics")],

@@ -19,17 +19,22 @@ CITATION = re.compile(r"\[\d*\]|\[edit\]|\[citation needed\]")
 POLICY = ("terms of use", "privacy policy", "cookie policy", "uses cookies", "use of cookies", "use cookies")
 
 WORDS = ["a", "the", "café", "Жук", "x.", "y!", "[1]", "end.[2]", "(U.S.A.)", "J.", "3.", "...", "…", "wait...", "oh…",
-         "#", "##", "-", "•", "•b", "{", '"so."', "it's", "12", "--", "=", "한국", "नमस्ते", "naïve,", "lorem ipsum",
+         "#", "##", "-", "•", "•b", "{", "²", "٣", "½.", "-----------", "=+", "→",
+         '"so."', "it's", "12", "--", "=", "한국", "नमस्ते", "naïve,", "lorem ipsum",
          "JavaScript", "use cookies", "。", "؟", "\u00a0", "\u2028"]  # fmt: skip
 JOINS = st.sampled_from([" ", " ", " ", "\n", "\n", "\n\n", "  ", "\t", " \n ", "\n \n", "\r\n", ""])
 SPACED = st.lists(st.tuples(st.sampled_from(WORDS), JOINS), max_size=40).map(lambda parts: "".join(map("".join, parts)))
-UNSPACED = st.text("我们是人日本ひらカナไทยກខမြកខ 。、a b12\n.", max_size=60)
+UNSPACED = st.text("我们是人日本ひらカナ・๑๏٣ไทยກខမြកខ 。、a b12\n.", max_size=60)
 ANY = st.text(st.characters(codec="utf-8"), max_size=30)
 BLOCKS = st.lists(st.one_of(st.none(), SPACED, SPACED, UNSPACED, ANY), max_size=8)
 
 
 def has_letter(word):
     return bool(are_letters(np.array([ord(c) for c in word])).any())
+
+
+def is_signs(word):
+    return not has_letter(word) and not any(unicodedata.ucd_3_2_0.category(c)[0] == "N" for c in word)
 
 
 def share(found, of):
@@ -67,17 +72,20 @@ def reference(text):
     parts = tokens(text)
     singles = [part for part in parts if HAN.fullmatch(part) or THAI.fullmatch(part)] if script(text) else []
     count = len(parts) - len(singles) + len(singles) // {"han": 2, "thai": 4, None: 1}[script(text)]
+    signs = [part for part in parts if is_signs(part) and part not in singles]
+    counted = [word for word in found if not is_signs(word)]
     whole = text.split("\n")[: -1 if text.endswith("\n") else None] if text else []
     return {
         "chars": len(text),
         "newlines": text.count("\n"),
         "word_count": count,
-        "mean_word_chars": np.nan if script(text) else sum(map(len, found)) / max(len(found), 1),
+        "counted_words": count - len(signs),
+        "mean_word_chars": np.nan if script(text) else sum(map(len, counted)) / max(len(counted), 1),
         "hashes_per_word": text.count("#") / max(count, 1),
         "ellipses_per_word": (text.count("...") + text.count("…")) / max(count, 1),
         "bullet_lines": share([line for line in lines if line.split()[0][0] in "•-"], lines),
         "ellipsis_lines": share([line for line in lines if line.split()[-1].endswith(("...", "…"))], lines),
-        "alphabetic_words": share([part for part in parts if has_letter(part)], parts),
+        "alphabetic_words": share([part for part in parts if has_letter(part) or part in singles], parts),
         "duplicate_lines": share(again, lines),
         "duplicate_line_chars": sum(len(lines[i]) for i in again),
         "duplicate_paragraphs": share([i for i, p in enumerate(paragraphs) if p in paragraphs[:i]], paragraphs),
@@ -185,6 +193,14 @@ def test_letters_agree_with_this_python_wherever_unicode_has_not_changed_since_3
     assert are_letters(np.array(codes)).tolist() == expected
 
 
+def test_words_of_signs_alone_are_left_out_of_the_counted_ones_in_every_script():
+    texts = ["x = ( y + 2 ) | ---", "+ = |", "二 二 。 。", "中文,很好。再见!", "ไทย ๑ ๏ ฯ --", "١ + ٢ ؟"]
+    block = Measures(pa.array(texts))
+    assert block.counted_words.tolist() == [3, 0, 1, 3, 1, 2]
+    np.testing.assert_array_equal(block.mean_word_chars, [1, 0, np.nan, np.nan, np.nan, 1])
+    assert block.word_count.tolist() == [9, 3, 3, 6, 2, 4]
+
+
 def test_one_long_line_without_spaces_is_measured():
     text = "-" * 5_000_000 + "é"
     block = Measures(pa.array(["short", text]))
@@ -218,6 +234,7 @@ def test_bytes_behind_a_null_belong_to_nobody():
         "newlines",
         "hashes_per_word",
         "word_count",
+        "counted_words",
         "duplicate_lines",
         "bullet_lines",
         "punctuated_lines",

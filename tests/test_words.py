@@ -108,7 +108,9 @@ def test_a_word_of_fifty_megabytes_is_one_word():
 
 
 @pytest.mark.parametrize("size", [0, 1, 7, 8, 9, 15, 16, 17, 63, 64, 65, 127, 128, 129])
-@pytest.mark.parametrize("piece", ["a", "é", "日", "𝒳", ".", "a ", "日本 ", " \u3000", "7é"])
+@pytest.mark.parametrize(
+    "piece", ["a", "é", "日", "𝒳", ".", "a ", "日本 ", " \u3000", "7é", "-7", "²", "٣", "→", "=+ |1 "]
+)
 def test_words_are_spelt_the_same_at_every_length_and_place(piece, size):
     text = (piece * size)[:size]
     found = words(pa.array([text, f"{text} {text}", f"-{text}"]))
@@ -117,6 +119,9 @@ def test_words_are_spelt_the_same_at_every_length_and_place(piece, size):
     assert np.diff(found.spelling.places).tolist() == [len(word) for word in each]
     letters = [sum(any(c in "aé日本𝒳" for c in word) for word in part) for part in spelled(found)]
     assert found.spelling.lettered.tolist() == letters
+    signs = [[word for word in part if not any(c in "aé日本𝒳71²٣" for c in word)] for part in spelled(found)]
+    assert found.spelling.signs.tolist() == [*map(len, signs)]
+    assert found.spelling.sign_points.tolist() == [sum(map(len, part)) for part in signs]
     alone = [int(words(pa.array([word])).hashes[0]) for word in each]
     assert found.hashes.tolist() == alone
 

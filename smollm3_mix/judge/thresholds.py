@@ -21,6 +21,10 @@ class _Checked:
 class GopherQuality(_Checked):
     """Quality rules of Gopher: Rae et al. 2021 (arXiv 2112.11446), appendix A1.1, in its order.
 
+    The paper does not say what a word is. Here it is what white space parts. For the first four rules one counts if it
+    has a letter, mark or number of any script: datatrove, which made FineWeb, leaves words of signs alone (= + | -)
+    out of these four and no other.
+
     Attributes:
         min_words: words a document needs → too_few_words.
         max_words: words it may have → too_many_words.

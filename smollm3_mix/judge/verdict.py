@@ -79,9 +79,9 @@ def _faults(measures: Measures, rules: Judge, verdicts: npt.NDArray[np.int64]) -
 def _gopher_quality(measures: Measures, rules: GopherQuality, language: str | None) -> Iterator[Fault]:
     # NaN, a measure that means nothing in a script, is neither less nor more than anything, so it passes.
     if rules.min_words is not None:
-        yield "too_few_words", measures.word_count < rules.min_words
+        yield "too_few_words", measures.counted_words < rules.min_words
     if rules.max_words is not None:
-        yield "too_many_words", measures.word_count > rules.max_words
+        yield "too_many_words", measures.counted_words > rules.max_words
     if rules.min_mean_word_chars is not None:
         yield "words_too_short", measures.mean_word_chars < rules.min_mean_word_chars
     if rules.max_mean_word_chars is not None:

@@ -74,7 +74,7 @@ def _function(name: str, *types: Any) -> Callable[..., int]:
 
 
 words = _function("words", _BYTES, _INTS, _NUMBER, _INTS, _INTS, _INTS)
-spell = _function("spell", _BYTES, _NUMBER, *[_INTS] * 3, *[_NUMBER] * 2, _FLAGS, _NUMBER, _HASHES, _INTS, _INTS)
+spell = _function("spell", _BYTES, _NUMBER, *[_INTS] * 3, *[_NUMBER] * 2, _BYTES, _NUMBER, _HASHES, _INTS, _INTS)
 hash_runs = _function("hash_runs", _BYTES, _NUMBER, _INTS, _INTS, _NUMBER, _NUMBER, _HASHES)
 characters = _function("characters", _BYTES, _INTS, _NUMBER, _INTS)
 code_points = _function("code_points", _BYTES, _INTS, _INTS, _NUMBER, _INTS)

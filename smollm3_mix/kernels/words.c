@@ -105,37 +105,40 @@ static inline int64_t inner(uint64_t bytes)
     return (int64_t)((bytes >> 7 & ~(bytes >> 6) & 0x0101010101010101u) * 0x0101010101010101u >> 56);
 }
 
-/* Whether some of at:end, valid UTF-8, is a code point that table[code point] marks. */
-static int any_marked(const uint8_t *at, const uint8_t *end, const uint8_t *table, int64_t codes)
+/* Bits of what a word holds. One with neither is of signs alone. */
+enum { LETTER = 1, NUMBER = 2 };
+
+/* What at:end, valid UTF-8, holds up to its first letter, as table[code point] has it. */
+static int held(const uint8_t *at, const uint8_t *end, const uint8_t *table, int64_t codes)
 {
-    while (at < end)
-        if (table[next_code(&at, codes)])
-            return 1;
-    return 0;
+    int found = 0;
+    while (at < end && !(found & LETTER))
+        found |= table[next_code(&at, codes)];
+    return found;
 }
 
-/* Not 0 where some of eight bytes is an ASCII letter: the upper bit of each that lies from a to z in lower case. */
-static inline uint64_t ascii_letters(uint64_t bytes)
+/* The upper bit of each of eight ASCII bytes that lies between two others or is one of them. */
+static inline uint64_t within(uint64_t bytes, uint8_t first, uint8_t last)
 {
-    uint64_t low = (bytes | 0x2020202020202020u) & 0x7F7F7F7F7F7F7F7Fu;
-    uint64_t from_a = low + (0x80 - 'a') * 0x0101010101010101u, behind_z = low + (0x7F - 'z') * 0x0101010101010101u;
-    return from_a & ~behind_z & ~bytes & 0x8080808080808080u;
+    uint64_t from = bytes + (uint64_t)(0x80 - first) * 0x0101010101010101u;
+    uint64_t behind = bytes + (uint64_t)(0x7F - last) * 0x0101010101010101u;
+    return from & ~behind & 0x8080808080808080u;
 }
 
-/* What the words of a block are spelt of: valid UTF-8 up to `limit`; code points that are letters. */
+/* What the words of a block are spelt of: valid UTF-8 up to `limit`; LETTER or NUMBER by code point. */
 typedef struct {
     const uint8_t *limit, *table;
     int64_t codes, longest;
 } Text;
 
-/* Hash and code points of a word, and whether it has a letter is added to `lettered`. The length of one of up to 16
- * bytes decides no branch, as it cannot be foreseen. */
-static inline int64_t spell(const Text *text, const uint8_t *start, int64_t length, uint64_t *hash_, int64_t *lettered)
+/* Code points of a word, its hash and what it holds. The length of one of up to 16 bytes decides no branch, as it
+ * cannot be foreseen. */
+static inline int64_t spell(const Text *text, const uint8_t *start, int64_t length, uint64_t *hash_, int *holds)
 {
     const uint8_t *end = start + length;
     if (length > 16 || text->limit - start < 8) {
         *hash_ = length > text->longest ? 0 : hash_run(start, length, text->limit);
-        *lettered += any_marked(start, end, text->table, text->codes);
+        *holds = held(start, end, text->table, text->codes);
         return code_points(start, end);
     }
     uint64_t head = load64(start), tail = 0;
@@ -148,35 +151,46 @@ static inline int64_t spell(const Text *text, const uint8_t *start, int64_t leng
     }
     *hash_ = hash;
     if (((head | tail) & 0x8080808080808080u) == 0) {
-        if (ascii_letters(head))
-            *lettered += 1;
+        if (within(head | 0x2020202020202020u, 'a', 'z'))
+            *holds = LETTER;
         else if (length > 8)
-            *lettered += any_marked(start, end, text->table, text->codes);
+            *holds = held(start, end, text->table, text->codes);
+        else
+            *holds = within(head, '0', '9') ? NUMBER : 0;
         return length;
     }
-    *lettered += any_marked(start, end, text->table, text->codes);
+    *holds = held(start, end, text->table, text->codes);
     return length - inner(head) - (length > 8 ? inner(tail >> (128 - 8 * length)) : 0);
 }
 
 /* Of the words data[starts[i]:ends[i]], none empty, of each row, within data[:size], valid UTF-8: their hashes;
- * places[i + 1] - places[i], their code points; lettered[row], how many hold a code point that table[code point]
- * marks, as it does of ASCII the letters alone. Returns how many are longer than `longest`, whose hashes are left 0. */
+ * places[i + 1] - places[i], their code points; counts[row], how many hold a letter; counts[rows + row], how many are
+ * of signs alone; counts[2 * rows + row], the code points of these. table[code point]: LETTER, NUMBER or 0; of ASCII
+ * a to z in either case and 0 to 9. Returns how many are longer than `longest`, whose hashes are left 0. */
 KERNEL int64_t sm_spell(const uint8_t *data, int64_t size, const int64_t *starts, const int64_t *ends,
                         const int64_t *first, int64_t rows, int64_t longest, const uint8_t *table, int64_t codes,
-                        uint64_t *hashes, int64_t *places, int64_t *lettered)
+                        uint64_t *hashes, int64_t *places, int64_t *counts)
 {
     const Text text = {data + size, table, codes, longest};
     int64_t left = 0, place = 0;
     places[0] = 0;
     for (int64_t row = 0; row < rows; row++) {
-        int64_t some = 0, stop = first[row + 1];
+        int64_t lettered = 0, signs = 0, points = 0, stop = first[row + 1];
         for (int64_t word = first[row]; word < stop; word++) {
             int64_t length = ends[word] - starts[word];
-            place += spell(&text, data + starts[word], length, &hashes[word], &some);
-            places[word + 1] = place;
+            int holds;
+            int64_t code_count = spell(&text, data + starts[word], length, &hashes[word], &holds);
+            places[word + 1] = place += code_count;
+            lettered += holds & LETTER;
+            if (!holds) {
+                signs++;
+                points += code_count;
+            }
             left += length > longest;
         }
-        lettered[row] = some;
+        counts[row] = lettered;
+        counts[rows + row] = signs;
+        counts[2 * rows + row] = points;
     }
     return left;
 }

@@ -104,6 +104,11 @@ def are_letters(codes: Ints) -> Flags:
     return letters().take(codes, mode="clip")
 
 
+def are_signs(codes: Ints) -> Flags:
+    """bool: which code points are no letter, mark or number; see `letters_and_numbers`."""
+    return letters_and_numbers().take(codes, mode="clip") == 0
+
+
 def are_terminal(codes: Ints) -> Flags:
     """bool: which code points end a sentence, in any script (Unicode's Sentence_Terminal)."""
     return _terminals().take(codes, mode="clip")
@@ -135,6 +140,14 @@ def letters() -> Flags:
     for begin, end in _NOTATION:
         table[begin:end] &= assigned[begin:end]
     return table
+
+
+@lru_cache(maxsize=1)
+def letters_and_numbers() -> Bytes:
+    """uint8[0x40001] by code point: 1 for `letters`, 2 for numbers of any script (N* in Unicode 3.2), else 0."""
+    category = unicodedata.ucd_3_2_0.category
+    numbers = np.array([category(chr(code))[0] == "N" for code in range(0x40000)] + [False])
+    return np.where(letters(), np.uint8(1), numbers.astype(np.uint8) * np.uint8(2))
 
 
 @lru_cache(maxsize=1)

@@ -55,10 +55,23 @@ class Measures:
         return count
 
     @cached_property
+    def counted_words(self) -> Ints:
+        """int64[rows]: words with a letter, mark or number of any script; words of signs alone (= + | -) are left out.
+
+        As datatrove counts them for Gopher's limits to words and to their mean length: FineWeb's reading of Rae et al.
+        2021, which does not say what a word is.
+        """
+        count = np.diff(self.words.first) - self.words.spelling.signs
+        for part in self._unspaced:
+            count[part.rows] = part.counted_words
+        return count
+
+    @cached_property
     def mean_word_chars(self) -> Floats:
-        """float64[rows]: code points a word; NaN where words are not written apart."""
-        first = self.words.first
-        mean: Floats = np.diff(self.words.spelling.places[first]) / np.maximum(np.diff(first), 1)
+        """float64[rows]: code points a word, of `counted_words`; NaN where words are not written apart."""
+        first, spelling = self.words.first, self.words.spelling
+        points = np.diff(spelling.places[first]) - spelling.sign_points
+        mean: Floats = points / np.maximum(np.diff(first) - spelling.signs, 1)
         for part in self._unspaced:
             mean[part.rows] = np.nan
         return mean

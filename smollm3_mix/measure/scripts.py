@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from smollm3_mix.measure.chars import Bytes, Flags, Ints, are_letters, code_points, sum_rows
+from smollm3_mix.measure.chars import Bytes, Flags, Ints, are_letters, are_signs, code_points, sum_rows
 from smollm3_mix.measure.words import Words, words
 
 SHARE = 0.2
@@ -38,6 +38,14 @@ class Unspaced:
         """int64[len(rows)]: about how many words each document has; `SCALES` characters count as one."""
         singles = sum_rows(self.single, self.words.first)
         return np.diff(self.words.first) - singles + singles // SCALES[self.script]
+
+    @cached_property
+    def counted_words(self) -> Ints:
+        """int64[len(rows)]: the same without words of signs alone, such as the marks between two clauses."""
+        signs = self.single.copy()  # a sign that is itself of the script stays what it is there, a part of a word
+        single = np.flatnonzero(signs)
+        signs[single] = are_signs(code_points(self.words.data, self.words.starts[single]))
+        return np.asarray(self.word_count - self.words.spelling.signs + sum_rows(signs, self.words.first))
 
     @cached_property
     def alphabetic(self) -> npt.NDArray[np.float64]:

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from smollm3_mix import kernels
-from smollm3_mix.measure.chars import Bytes, Characters, Ints, characters, letters
+from smollm3_mix.measure.chars import Bytes, Characters, Ints, characters, letters_and_numbers
 
 Hashes = npt.NDArray[np.uint64]
 
@@ -53,13 +53,13 @@ class Words:
     @cached_property
     def spelling(self) -> Spelling:
         """What the words are made of; computed on first use."""
-        count, rows, table = len(self.starts), len(self.first) - 1, letters()
+        count, rows, table = len(self.starts), len(self.first) - 1, letters_and_numbers()
         hashes, places = np.empty(count, dtype=np.uint64), np.empty(count + 1, dtype=np.int64)
-        lettered = np.empty(rows, dtype=np.int64)
+        counts = np.empty((3, rows), dtype=np.int64)
         parts = (self.data, len(self.data), self.starts, self.ends, self.first, rows, _LONG, table, len(table))
-        if kernels.spell(*parts, hashes, places, lettered):
+        if kernels.spell(*parts, hashes, places, counts):
             _hash_long(self.data, self.starts, self.ends, hashes)
-        return Spelling(hashes, places, lettered)
+        return Spelling(hashes, places, *counts)
 
     @cached_property
     def characters(self) -> Characters:
@@ -74,11 +74,15 @@ class Spelling(NamedTuple):
         hashes: uint64[words]; see `Words.hashes`.
         places: int64[words + 1]: running sum of the words' code points.
         lettered: int64[rows]: words of each document with at least one letter or mark, of any script.
+        signs: int64[rows]: words of each document of signs alone, without a letter, mark or number of any script.
+        sign_points: int64[rows]: code points of these.
     """
 
     hashes: Hashes
     places: Ints
     lettered: Ints
+    signs: Ints
+    sign_points: Ints
 
 
 def words(texts: pa.StringArray) -> Words:
