@@ -24,7 +24,7 @@ from smollm3_mix.sources import Plan
 from smollm3_mix.sources.dropped import DROPS, MANIFEST, Dropped, Entry
 from smollm3_mix.sources.resolve import resolve
 from smollm3_mix.write import layout
-from smollm3_mix.write.processes import Runner
+from smollm3_mix.write.processes import Runner, end_with_parent
 
 KEYS = "keys"
 """Folder of what pass one found. Nobody who reads the index needs it; a later build goes on from it."""
@@ -301,7 +301,8 @@ class _Workers:
             self._in_processes(function, jobs, what)
 
     def _in_processes(self, function: Callable[[Job], None], jobs: Sequence[Job], what: str) -> None:
-        pool = ProcessPoolExecutor(min(self.processes, len(jobs)), mp_context=get_context("spawn"))
+        processes = min(self.processes, len(jobs))
+        pool = ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=end_with_parent)
         try:
             futures = [pool.submit(function, job) for job in jobs]
             for done, future in enumerate(as_completed(futures), 1):

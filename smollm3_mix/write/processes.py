@@ -1,10 +1,11 @@
 """Lanes written one after another, or several at once, each in a process of its own; and word of how far they are."""
 
+import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from queue import Empty
 from typing import Any, Protocol, TypeVar
@@ -116,9 +117,25 @@ class Stopped(Exception):  # noqa: N818 - says what happened
     """Ends a worker's lane where another has failed; never seen by users."""
 
 
+def end_with_parent() -> None:
+    """Nothing; this process ends when the one that started it has ended.
+
+    Killed, that one cannot say so: workers of a pool would write on beside the next writer, then wait for ever.
+    """
+    parent = parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_after, args=(parent,), daemon=True).start()
+
+
+def _end_after(parent: Any) -> None:
+    parent.join()
+    os._exit(1)
+
+
 def _start(jobs: Sequence[LaneJob], messages: Any, stop: Any) -> None:
     global _jobs, _messages, _stop
     _jobs, _messages, _stop = jobs, messages, stop
+    end_with_parent()
 
 
 def _write_in_worker(number: int) -> Tally:
