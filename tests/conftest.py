@@ -139,7 +139,7 @@ def recipe_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[...
 
 @pytest.fixture
 def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The URL of a bucket of a server on this machine that speaks S3."""
+    """The URL of a new bucket of a server on this machine that speaks S3; servers of a process share their buckets."""
     import logging
 
     import fsspec
@@ -153,8 +153,8 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "test")
-    fsspec.filesystem("s3", skip_instance_cache=True).mkdir("bucket")
-    yield "s3://bucket/mix"
+    fsspec.filesystem("s3", skip_instance_cache=True).mkdir(f"bucket{port}")
+    yield f"s3://bucket{port}/mix"
     server.stop()
 
 

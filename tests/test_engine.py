@@ -194,7 +194,8 @@ def test_nodes_that_share_no_disk_write_to_a_bucket(place, cluster, bucket):
     assert process.returncode == 0, said
     assert "was lost" in said
     fs = fsspec.filesystem("s3")
-    there = {path.removeprefix("bucket/mix/"): fs.cat_file(path) for path in fs.find("bucket/mix")}
+    begin = bucket.removeprefix("s3://")
+    there = {path.removeprefix(f"{begin}/"): fs.cat_file(path) for path in fs.find(begin)}
     assert there == content(place / "one")
     for each in nodes:
         cluster.remove_node(each)

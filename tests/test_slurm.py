@@ -12,7 +12,10 @@ from slurm import cluster, missing, said, wait
 
 from smollm3_mix.write import layout, write
 
-pytestmark = pytest.mark.skipif(bool(missing()), reason=f"Slurm is not installed here: no {', '.join(missing())}")
+pytestmark = [
+    pytest.mark.skipif(bool(missing()), reason=f"Slurm is not installed here: no {', '.join(missing())}"),
+    pytest.mark.skipif("SMOLLM3_MIX_SLURM" not in os.environ, reason="starts a Slurm: set SMOLLM3_MIX_SLURM=1"),
+]
 
 PAGE = Path(__file__).parent.parent / "docs/scaling.md"
 SMALLER = {"--array=0-15": "--array=0-1", "--cpus-per-task=4": "--cpus-per-task=2", "lanes=64 each=4": "lanes=4 each=2"}

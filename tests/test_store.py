@@ -226,9 +226,9 @@ def test_a_url_is_not_verified(capsys):
 
 
 def test_a_store_without_its_package_says_what_to_install(path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "s3fs", None)
-    with pytest.raises(MissingExtra, match=r"^s3://bucket/mix: .*s3fs.*Install what fsspec needs for it"):
-        write(path, "s3://bucket/mix")
+    monkeypatch.setitem(sys.modules, "gcsfs", None)
+    with pytest.raises(MissingExtra, match=r"^gs://bucket/mix: .*gcsfs.*Install what fsspec needs for it"):
+        write(path, "gs://bucket/mix")
 
 
 @pytest.mark.filterwarnings("ignore")  # moto's and botocore's own
