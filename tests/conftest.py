@@ -144,7 +144,7 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
     import fsspec
 
-    pytest.importorskip("s3fs")
+    s3fs = pytest.importorskip("s3fs")
     moto = pytest.importorskip("moto.server")
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = moto.ThreadedMotoServer(port=0)
@@ -153,7 +153,8 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "test")
-    fsspec.filesystem("s3", skip_instance_cache=True).mkdir(f"bucket{port}")
+    s3fs.S3FileSystem.clear_instance_cache()  # those of an earlier test ask its server
+    fsspec.filesystem("s3").mkdir(f"bucket{port}")
     yield f"s3://bucket{port}/mix"
     server.stop()
 
