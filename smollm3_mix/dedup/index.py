@@ -103,7 +103,7 @@ class Index:
 
 
 def places(keys: Keys, column: Ints) -> Keys:
-    """uint64: where on a ring of 2^64 each key of each column is looked for first.
+    """uint64: a place on a ring of 2^64 for each key of each column, by which keys are dealt to ranges.
 
     Different for two keys of one column, and for equal keys of two columns.
     """
@@ -112,7 +112,7 @@ def places(keys: Keys, column: Ints) -> Keys:
 
 
 def _further(place: Keys) -> Keys:
-    """Where to look next; a bijection. With steps of one length, some keys come back to the same full slots again."""
+    """Places spread anew; a bijection."""
     place = place ^ (place >> _HALF)
     place *= _SPREAD
     place += _SPREAD
