@@ -40,6 +40,9 @@ from smollm3_mix.recipe import Recipe
 
 LANES, BATCH, WINDOWS = 8, 256, 8
 
+AHEAD = 8
+"""Batches that a worker of torch's own DataLoader makes ahead: about the megabytes that the loader's workers do."""
+
 
 def recipe(corpus: Path, *, judged: bool, passes: int = 1) -> Recipe:
     """The sources of bench/throughput.py, with weights by which all of them end together."""
@@ -119,7 +122,9 @@ def stock(of: Recipe) -> Callable[[int], tuple[Iterator[Any], Callable[[Any], in
     """By torch's DataLoader over the IterableDataset, batches as its workers make them."""
 
     def make(processes: int) -> tuple[Iterator[Any], Callable[[Any], int]]:
-        data = DataLoader(smollm3_mix.load(of), batch_size=BATCH, num_workers=processes, collate_fn=list)
+        data = DataLoader(
+            smollm3_mix.load(of), batch_size=BATCH, num_workers=processes, collate_fn=list, prefetch_factor=AHEAD
+        )
         return iter(data), len
 
     return make

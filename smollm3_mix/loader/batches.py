@@ -25,7 +25,7 @@ log = logging.getLogger("smollm3_mix")
 
 FORMATS = ("records", "arrow", "torch")
 
-AHEAD = 8
+AHEAD = 5
 """Blocks that a worker makes ahead of their use, so that others need not wait while it reads a block of a source."""
 
 
@@ -177,7 +177,7 @@ def loader(
         collate_fn: makes a batch of what `format` says, in this process.
         drop_last: leave out a last batch that is not full.
         workers: how workers run, as `DataLoader` takes it: persistent_workers, multiprocessing_context, timeout,
-            prefetch_factor (of blocks of about half a megabyte), worker_init_fn.
+            prefetch_factor (of blocks of about two megabytes), worker_init_fn.
         **fields: of `open_mix`, for a recipe: split, seed, lanes, max_tokens, seen_dir, and so on.
 
     Raises:

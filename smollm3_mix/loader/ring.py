@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-SIZE = 8 << 20
+SIZE = 16 << 20
 """Bytes of a ring. What finds no room goes through the worker's queue, which costs several copies more."""
 
 ALIGNED = 64

@@ -16,10 +16,10 @@ from smollm3_mix.mix.states import place_of_turn
 
 Ints = npt.NDArray[np.int64]
 
-BYTES = 1 << 19
+BYTES = 1 << 21
 """About the bytes of a block: few messages, and several of them fit into a ring."""
 
-FIRST_ROWS, ROWS = 16, 512
+FIRST_ROWS, ROWS = 16, 2048
 """Records in the first block, before their size is known, and at most."""
 
 PATIENCE = 50
