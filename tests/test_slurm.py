@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from slurm import cluster, missing, said, wait
+from slurm import Hurry, cluster, missing, said, wait
 
 from smollm3_mix.write import layout, write
 
@@ -56,9 +56,10 @@ def test_an_array_of_which_jobs_are_killed_gives_the_files_of_one_command(recipe
         said(env, "scontrol", "requeue", f"{job}_0")
         os.kill(int((tmp_path / "pid-1").read_text()), signal.SIGKILL)  # its script has it queued again
 
+        hurry = Hurry(env)
+
         def finished():
-            for number in (0, 1):  # Slurm would hold what is queued again back for two minutes
-                said(env, "scontrol", "update", f"JobId={job}_{number}", "StartTime=now")
+            hurry(f"{job}_0", f"{job}_1")
             return (mix / layout.CARD).exists() and not work.exists()
 
         wait(finished, "the mix was not finished")
