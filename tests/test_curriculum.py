@@ -325,6 +325,13 @@ def test_a_written_curriculum_is_recounted_stage_by_stage(curriculum_file, tmp_p
     assert any("stage 's1' goes on after the 1,000 tokens" in fault for fault in verify(tmp_path / "whole").faults)
 
 
+def test_verify_lets_validation_lack_what_a_stage_does_not_hold_out(curriculum_file, tmp_path):
+    path = curriculum_file(lanes=2, holdout={"fraction": 0.2, "tokens": 50_000})
+    held = write(path, tmp_path / "out")["validation"].total
+    assert 0 < held.given_tokens < 50_000
+    assert verify(tmp_path / "out").faults == []
+
+
 def test_a_written_curriculum_goes_on_after_a_kill(curriculum_file, tmp_path):
     path = curriculum_file(lanes=2, on_exhausted="repeat", sizes=(60, 30, 12))
     write(path, tmp_path / "whole", part_bytes=3000)
