@@ -1,8 +1,11 @@
 """Mixes pushed part by part while they are written."""
 
+import os
+import subprocess
 import sys
 
 import pytest
+from doors import ROOT
 from huggingface_hub import HfApi
 from kills import bulky, command, killed
 
@@ -61,6 +64,17 @@ def test_killed_writes_end_as_an_undisturbed_one(hub, api, tmp_path, monkeypatch
         b"# whole", b"# torn"
     )
     assert torn == whole
+
+
+def test_the_command_says_how_to_load_what_is_on_the_hub(hub, recipe_file, tmp_path):
+    quiet = {"HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1", "PYTHONPATH": str(ROOT)}
+    there = {"HF_ENDPOINT": hub.endpoint, "HF_TOKEN": "hf_writer", "HF_HOME": str(tmp_path / "home")}
+    asked = ["write", str(recipe_file(sources=OPEN)), "--output-dir", str(tmp_path / "a"), "--push-to", "org/mix"]
+    typed = [sys.executable, "-m", "smollm3_mix.cli", *asked]
+    wrote = subprocess.run(typed, env=os.environ | quiet | there, capture_output=True, text=True, check=True)
+    *_, result, usage = wrote.stdout.splitlines()
+    assert " of validation to org/mix in " in result
+    assert usage == 'Load them: datasets.load_dataset("org/mix", "toy", split="train", streaming=True)'
 
 
 @pytest.mark.parametrize("processes", [1, 2])

@@ -23,7 +23,7 @@ from smollm3_mix.verify import write_report
 from smollm3_mix.write import Progress
 from smollm3_mix.write import write as write_mix
 from smollm3_mix.write.forms import BY_SOURCE
-from smollm3_mix.write.note import usage
+from smollm3_mix.write.note import pushed, usage
 from smollm3_mix.write.run import PART_BYTES
 
 log = logging.getLogger("smollm3_mix")
@@ -95,9 +95,11 @@ def write(options: argparse.Namespace) -> int:
         log.warning(few)
     if options.keep_dropped:
         sys.stdout.write(f"The dropped documents are in {options.keep_dropped}, with their reasons.\n")
+    config = options.config_name or recipe.name
     sys.stdout.write(
         f"Wrote {parts.amount(tallies)} "
-        f"to {folder} in {time.perf_counter() - started:.1f} s.\n" + usage(form, str(folder))
+        f"to {options.push_to or folder} in {time.perf_counter() - started:.1f} s.\n"
+        + (pushed(options.push_to, config, options.revision) if options.push_to else usage(form, str(folder)))
     )
     return 0
 

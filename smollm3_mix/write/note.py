@@ -20,6 +20,12 @@ def usage(form: str, folder: str) -> str:
     }[form]
 
 
+def pushed(repository: str, config: str, branch: str | None) -> str:
+    """How a mix that went to the Hub is read, one line."""
+    named = f'"{repository}", "{config}"' + (f', revision="{branch}"' if branch else "")
+    return f'Load them: datasets.load_dataset({named}, split="train", streaming=True)\n'
+
+
 def note(recipe: Recipe, summary: Mapping[str, Any]) -> str:
     """What lies in the folder and how it is read, with the tables of what came out.
 
