@@ -87,9 +87,16 @@ def test_the_script_is_on_its_own_branch_only_when_asked(hub, api, recipe):
     assert "smollm3_mix.py" not in hub.repos["org/smollm3_mix"].tree()
 
 
-def test_all_shipped_recipes_by_default_and_no_others(hub, api, recipe):
-    publish_recipe("org/recipes", [recipe("mine")], api=api)
+def test_all_shipped_recipes_by_default_and_no_others(hub, api, recipe, caplog):
+    publish_recipe("org/recipes", [recipe("mine"), recipe("yours")], api=api)
+    assert caplog.messages == []
     publish_recipe("org/recipes", api=api)
+    assert caplog.messages == [
+        (
+            "org/recipes had other recipes, which are taken away: mine, yours. To keep them, name all its recipes in "
+            "one command; the files are in the repository's history."
+        )
+    ]
     tree = hub.repos["org/recipes"].tree()
     assert [name for name in tree if name.startswith("configs/")] == [
         f"configs/{n}.smollm3_mix.yaml" for n in shipped()

@@ -6,6 +6,7 @@ Parquet beside the recipes, for people without the package, would either not be 
 card's first lines say what to install instead.
 """
 
+import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -21,6 +22,8 @@ from smollm3_mix.recipe.files import ENDING, find
 from smollm3_mix.recipe.shown import shown
 from smollm3_mix.report import markdown
 from smollm3_mix.write.card import dump
+
+log = logging.getLogger("smollm3_mix")
 
 FOLDER = "configs/"
 BRANCH = "script"
@@ -160,6 +163,13 @@ def _put(
             "their own. Publish them to another name."
         )
     stale = [path for path in there if path.startswith(FOLDER) and path.endswith(ENDING) and path not in content]
+    if stale:
+        gone = ", ".join(path.removeprefix(FOLDER).removesuffix(ENDING) for path in stale)
+        log.warning(
+            "%s had other recipes, which are taken away: %s. To keep them, name all its recipes in one command; the "
+            "files are in the repository's history.",
+            *(target.name, gone),
+        )
     content["README.md"] = _card(target.name, recipes, legacy=legacy).encode()
     target.commit(f"{len(recipes)} recipes", content | script, remove=stale)
 
