@@ -27,3 +27,36 @@ def test_a_command_leaves_broken_connections_to_be_errors(recipe_file, capsys) -
     before = signal.getsignal(signal.SIGPIPE)
     assert main(["plan", str(recipe_file()), "--offline"]) == 0
     assert signal.getsignal(signal.SIGPIPE) == before == signal.SIG_IGN
+
+
+@pytest.mark.parametrize(
+    "command, said",
+    [
+        (["take", "demo"], "Interrupted.\n"),
+        (
+            ["write", "demo", "--output-dir", "out"],
+            "Interrupted. What was finished is kept; the same command goes on from there.\n",
+        ),
+    ],
+)
+def test_an_interrupt_says_whether_the_same_command_goes_on(tmp_path, monkeypatch, capsys, command, said) -> None:
+    def interrupted(*_, **__) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("smollm3_mix.cli.verbs.read", interrupted)
+    assert main(command) == 130
+    assert capsys.readouterr().err == said
+
+
+SAID = """
+from smollm3_mix.cli import main
+main(["plan", "demo", "--offline"])
+from huggingface_hub.utils.logging import get_logger
+get_logger("huggingface_hub.file_download").warning("said by the client of the Hub")
+"""
+
+
+def test_what_the_client_of_the_hub_says_is_printed_once() -> None:
+    done = subprocess.run([sys.executable, "-c", SAID], capture_output=True, text=True, check=True)
+    assert done.stderr.count("said by the client of the Hub") == 1

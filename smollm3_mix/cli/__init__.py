@@ -12,6 +12,9 @@ from smollm3_mix.cli.arguments import parser
 from smollm3_mix.cli.machine import printed
 from smollm3_mix.errors import MixError
 
+RESUMED = ("write", "index", "push")
+"""Verbs that go on after a stop where they were."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit code of one command line; messages go to standard error, results to standard output."""
@@ -24,13 +27,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     for client in ("httpx", "httpx2"):  # one line for each request says nothing to a user
         logging.getLogger(client).setLevel(logging.WARNING)
+    logging.getLogger("huggingface_hub").propagate = False  # it prints what it says by itself
     try:
         code = int(options.run(options))
     except MixError as error:
         sys.stderr.write(f"{type(error).__name__}: {error}\n")
         return 1
     except KeyboardInterrupt:
-        sys.stderr.write("Interrupted. What was finished is kept; the same command goes on from there.\n")
+        kept = " What was finished is kept; the same command goes on from there." if options.verb in RESUMED else ""
+        sys.stderr.write(f"Interrupted.{kept}\n")
         return 130
     printed()
     return code

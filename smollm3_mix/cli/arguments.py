@@ -17,7 +17,7 @@ def parser() -> argparse.ArgumentParser:
         prog="smollm3-mix", description="Mix pretraining data by exact token shares: stream it, write it, check it."
     )
     top.add_argument("--version", action="version", version=f"smollm3-mix {__version__}")
-    adders = top.add_subparsers(title="verbs", metavar="VERB", required=True)
+    adders = top.add_subparsers(title="verbs", dest="verb", metavar="VERB", required=True)
     _plan(adders)
     _calibrate(adders)
     _take(adders)
