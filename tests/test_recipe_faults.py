@@ -94,7 +94,7 @@ def test_a_file_in_another_encoding(tmp_path):
     file.write_bytes(b"description: caf\xe9\n")
     with pytest.raises(RecipeError) as error:
         read(file)
-    assert error.value.faults == ["not valid YAML: invalid continuation byte"]
+    assert error.value.faults == ["not UTF-8 at byte 16: invalid continuation byte; save it as UTF-8"]
 
 
 @pytest.mark.parametrize(

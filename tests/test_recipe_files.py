@@ -59,6 +59,30 @@ def test_a_name_that_is_nowhere(tmp_path, monkeypatch):
         )
 
 
+def test_a_recipe_beside_the_name_is_suggested(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.yaml").write_text("datasets: []")
+    for name, meant in {
+        "mine": "mine.yaml",
+        "mine.yml": "mine.yaml",
+        f"{tmp_path}/mien.yaml": f"{tmp_path}/mine.yaml",
+    }.items():
+        with pytest.raises(RecipeError) as error:
+            read(name)
+        hint = f"(did you mean {meant!r}?); shipped are curriculum"
+        assert str(error.value).startswith(f"{name}: no such file, and no shipped recipe of that name {hint}")
+
+
+@pytest.mark.parametrize("name", ["my-org/recipes", "hf://datasets/my-org/recipes/configs/mine.smollm3_mix.yaml"])
+def test_how_recipes_of_a_repository_are_had_is_said(name):
+    with pytest.raises(RecipeError) as error:
+        read(name)
+    assert str(error.value).endswith(
+        '. Recipes of a repository are streamed by load_dataset("OWNER/NAME", RECIPE, streaming=True), or '
+        "downloaded: hf download OWNER/NAME --repo-type dataset --local-dir DIR"
+    )
+
+
 def test_a_folder_is_not_a_recipe(tmp_path):
     with pytest.raises(RecipeError) as error:
         read(tmp_path)

@@ -2,6 +2,7 @@
 
 import difflib
 import os
+import re
 from pathlib import Path
 
 from smollm3_mix.errors import RecipeError
@@ -15,6 +16,9 @@ OLD_NAMES = {
     "datasets_config.yaml": "stage1",
 }
 """Names of the old tool's files → the shipped recipe they mean where no such file exists."""
+
+_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w-]*")
+"""A name that is more likely a repository's than a file's: one slash, no ending."""
 
 UNWEIGHTED = "datasets_config.yaml"
 """The one old name that means the sources one after another, without weights."""
@@ -59,6 +63,19 @@ def find(name: str | os.PathLike[str]) -> Path:
     wanted = OLD_NAMES.get(path.name, text.removesuffix(ENDING))
     if wanted in names:
         return folder() / f"{wanted}{ENDING}"
-    near = difflib.get_close_matches(path.name.split(".")[0], names, n=1)
+    near = _beside(path) or difflib.get_close_matches(path.name.split(".")[0], names, n=1)
     hint = f" (did you mean {near[0]!r}?)" if near else ""
-    raise RecipeError(text, [f"no such file, and no shipped recipe of that name{hint}; shipped are {', '.join(names)}"])
+    shown = f"no such file, and no shipped recipe of that name{hint}; shipped are {', '.join(names)}"
+    if text.startswith("hf://") or (not near and _REPOSITORY.fullmatch(text)):
+        shown += (
+            '. Recipes of a repository are streamed by load_dataset("OWNER/NAME", RECIPE, streaming=True), or '
+            "downloaded: hf download OWNER/NAME --repo-type dataset --local-dir DIR"
+        )
+    raise RecipeError(text, [shown])
+
+
+def _beside(path: Path) -> list[str]:
+    """The recipe file of the same folder that is called so but for its ending, or nearly so; none if there is none."""
+    there = {other.name: str(other) for other in path.parent.glob("*") if other.suffix in (".yaml", ".yml")}
+    same = [name for name in sorted(there) if name.split(".")[0] == path.name.split(".")[0]]
+    return [there[name] for name in (same or difflib.get_close_matches(path.name, there, cutoff=0.8))[:1]]

@@ -110,6 +110,8 @@ def _twice(root: yaml.Node) -> list[str]:
 
 
 def _sentence(error: yaml.YAMLError) -> str:
+    if isinstance(error, yaml.reader.ReaderError) and error.encoding == "utf-8":
+        return f"not UTF-8 at byte {error.position}: {error.reason}; save it as UTF-8"
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     problem = getattr(error, "problem", None) or getattr(error, "context", None) or getattr(error, "reason", None)
     where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
