@@ -259,7 +259,7 @@ def test_what_cannot_be_pushed_is_said_before_the_hub_is_asked(hub, api, mix, tm
         push(folder, "mix", api=api)
     with pytest.raises(OutputError, match="'a/b' cannot name a config"):
         push(folder, "org/mix", config_name="a/b", api=api)
-    with pytest.raises(OutputError, match=r"is no finished mix\. Run `smollm3-mix write` again"):
+    with pytest.raises(OutputError, match=r"is no written mix: it has no data\. Give a folder that"):
         push(tmp_path, "org/mix", api=api)
     shutil.copytree(folder, tmp_path / "short")
     next((tmp_path / "short/data").iterdir()).unlink()

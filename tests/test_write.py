@@ -14,7 +14,10 @@ import yaml
 
 from smollm3_mix.errors import OutputError
 from smollm3_mix.mix import open_mix
+from smollm3_mix.recipe import Recipe
+from smollm3_mix.report import sparse
 from smollm3_mix.schema import RECORD
+from smollm3_mix.tally import Counts, Tally
 from smollm3_mix.verify import verify
 from smollm3_mix.write import parts, write
 
@@ -301,10 +304,27 @@ def test_verify_finds_validation_text_in_train(recipe_file, tmp_path):
 
 
 def test_verify_refuses_what_is_no_finished_mix(tmp_path):
-    with pytest.raises(
-        OutputError, match=r"is no finished mix: it has no data\. Run `smollm3-mix write` again to finish it\."
-    ):
-        verify(tmp_path)
+    (tmp_path / "file").touch()
+    (tmp_path / "begun" / ".writing").mkdir(parents=True)
+    made = "Give the one that `smollm3-mix write` made."
+    for name, said in {
+        "begun": " is no finished mix: it has no data. Run `smollm3-mix write` again to finish it.",
+        "gone": f" is not there; expected the folder of a written mix. {made}",
+        "file": f" is a file; expected the folder of a written mix. {made}",
+        "": " is no written mix: it has no data. Give a folder that `smollm3-mix write` made.",
+    }.items():
+        with pytest.raises(OutputError) as refused:
+            verify(tmp_path / name)
+        assert str(refused.value) == f"{tmp_path / name}{said}"
+
+
+def test_few_documents_of_a_source_alone_are_no_matter():
+    mixed = [{"name": key, "weight": 1} for key in "ab"]
+    counts = Counts(read=9, given=9, given_bytes=36, given_tokens=9, given_units=9, longest=1)
+    for sources, warned in ((mixed[:1], False), (mixed, True)):
+        recipe = Recipe.from_dict({"datasets": sources})
+        few = sparse(recipe, Tally({source.id: counts for source in recipe.active}), 1)
+        assert (few is not None) is warned
 
 
 def test_the_tally_is_json(recipe_file, tmp_path):

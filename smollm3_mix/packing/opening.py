@@ -124,8 +124,8 @@ def _meant(source: Recipe | str | os.PathLike[str], split: str) -> tuple[Recipe,
 
 def _written(folder: Path, split: str) -> tuple[Recipe, str]:
     """A recipe over the records that were written in a folder, in their order, and the split it has them in."""
-    if not layout.complete(folder):
-        raise OutputError(f"{folder} is no finished mix. Run `smollm3-mix write` again to finish it.")
+    if fault := layout.unfinished(folder):
+        raise OutputError(fault)
     form = layout.form(json.loads((folder / layout.TALLY).read_bytes()))
     if form not in ("parquet", "by-source"):
         raise OutputError(

@@ -44,8 +44,8 @@ def push(
             data is there; or the mix must not be public and the repository is.
     """
     place = Path(folder)
-    if not layout.complete(place):
-        raise OutputError(f"{place} is no finished mix. Run `smollm3-mix write` again to finish it, then push.")
+    if fault := layout.unfinished(place):
+        raise OutputError(fault)
     recipe = read(place / layout.RECIPE)
     summary = json.loads((place / layout.TALLY).read_bytes())
     form = layout.form(summary)

@@ -74,7 +74,7 @@ FEW = 100
 def sparse(recipe: Recipe, tally: Tally, lanes: int) -> str | None:
     """A sentence on the sources of which a lane gave fewer than about FEW documents, or None."""
     few = sorted(
-        (row for row in rows(recipe, tally) if row.bound is not None and row.records < FEW * lanes),
+        (row for row in rows(recipe, tally) if row.bound is not None and row.records < FEW * lanes and row.asked < 1),
         key=lambda row: row.records,
     )
     if not few:

@@ -85,9 +85,6 @@ def _finished(folder: str | os.PathLike[str]) -> Path:
             "that: docs/scaling.md says how."
         )
     place = Path(folder)
-    if not layout.complete(place):
-        missing = next(name for name in layout.RESULT if not (place / name).exists())
-        raise OutputError(
-            f"{place} is no finished mix: it has no {missing}. Run `smollm3-mix write` again to finish it."
-        )
+    if fault := layout.unfinished(place):
+        raise OutputError(fault)
     return place
