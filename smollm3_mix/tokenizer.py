@@ -259,8 +259,9 @@ def _of_the_hub(counting: Counting, token: str | bool | None) -> tuple[str, str 
     try:
         path = hf_hub_download(counting.tokenizer, FILE, revision=counting.revision, token=token)
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
+        said = str(error).splitlines()[0].rstrip(".")
         raise SourceError(
-            f"tokenizer {counting.tokenizer!r} is no file here, and the Hub gives none: {str(error).splitlines()[0]}. "
+            f"tokenizer {counting.tokenizer!r} is no file here, and the Hub gives none: {said}. "
             f"Give a {FILE}, a folder that holds one, or a repository that you may read."
         ) from error
     commit = Path(path).parent.name  # snapshots/<commit>/tokenizer.json

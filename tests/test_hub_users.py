@@ -88,6 +88,29 @@ def test_offline_mode_is_named_where_nothing_was_prepared(recipe, tmp_path, stre
     ] + ["Mend these: there is no other source to go on with."]
 
 
+def test_a_file_that_is_not_there_is_not_only_looked_for_on_the_hub(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text("lanes: 1\ndatasets:\n  - {name: data/gone.jsonl, weight: 1}\n")
+    said = run(PREPARE, tmp_path, "http://127.0.0.1:1", recipe=file, streaming=True)
+    assert "'data/gone.jsonl' (100 %): no file 'data/gone.jsonl' is here, and the Hub cannot be reached (" in said
+
+
+TOKENIZER = """
+import smollm3_mix
+try:
+    smollm3_mix.packed("demo", tokenizer="org/none")
+except smollm3_mix.SourceError as error:
+    print(json.dumps(str(error)))
+"""
+
+
+def test_a_tokenizer_that_cannot_be_had_is_told_in_whole_sentences(tmp_path):
+    said = run(TOKENIZER, tmp_path)
+    assert said.startswith("tokenizer 'org/none' is no file here, and the Hub gives none: ")
+    assert said.endswith(". Give a tokenizer.json, a folder that holds one, or a repository that you may read.")
+    assert ".." not in said
+
+
 @pytest.mark.parametrize("token", ["", "hf_reader"])
 def test_a_gated_repository_is_named_with_its_page_and_share(hub, recipe, tmp_path, monkeypatch, token):
     hub.repos["data/two"].gated = True

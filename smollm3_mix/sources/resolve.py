@@ -18,7 +18,7 @@ from smollm3_mix.sources.dropped import pin_index
 from smollm3_mix.sources.evaluations import pin_texts
 from smollm3_mix.sources.exclusion import pin
 from smollm3_mix.sources.files import broken, why
-from smollm3_mix.sources.listing import FORMATS, Listing, Misnamed, gated, hub_files, unreachable
+from smollm3_mix.sources.listing import FORMATS, Listing, Misnamed, NoAnswer, gated, hub_files, unreachable
 from smollm3_mix.sources.plan import Fault, File, Plan, Resolved, Token
 from smollm3_mix.sources.terms import SOFTWARE_HERITAGE, TERMS, UNACCEPTED, accepted
 
@@ -124,6 +124,9 @@ def _find(recipe: Recipe, group: Sequence[Source], token: Token, agreed: bool) -
                 found[source.id] = _listed(source, listing, place, token)
             except Misnamed as fault:
                 found[source.id] = str(fault) + _further(source, fault.near, listing, place, token)
+        except NoAnswer as fault:  # a name with an ending is rather that of a file, and a wrong one
+            ending = Path(source.name or "").suffix[1:2].isalpha()
+            found[source.id] = f"no file {source.name!r} is here, and {fault}" if ending else str(fault)
         except Fault as fault:
             found[source.id] = str(fault)
     return found
