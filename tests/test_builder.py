@@ -175,6 +175,16 @@ def test_unknown_names_are_refused(recipe: Path, tmp_path: Path) -> None:
         load(recipe, sede=1, cache_dir=str(tmp_path))
 
 
+@pytest.mark.parametrize("given", [{"datasets": []}, None])
+def test_what_is_no_recipe_is_refused_with_what_is(given: Any) -> None:
+    with pytest.raises(TypeError) as refused:
+        load(given)
+    assert str(refused.value) == (
+        f"recipe: expected a name, a path or a Recipe, got {type(given).__name__}; "
+        "smollm3_mix.Recipe.from_dict makes one of a dict"
+    )
+
+
 # The prepared dataset
 
 

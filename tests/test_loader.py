@@ -277,6 +277,9 @@ def test_what_cannot_be_meant_is_refused(eight: Mix, folder: Path) -> None:
     assert message(eight, error=TypeError, seed=3, lanes=2) == (
         "the mix is open already; give seed, lanes to open_mix() instead"
     )
+    assert message(eight, error=TypeError, persistent_workers=True, timeout=9) == (
+        "persistent_workers, timeout: how workers run goes into `workers`, as in workers={'persistent_workers': …}"
+    )
 
 
 def test_states_of_other_mixes_and_ranks_are_refused_at_once(eight: Mix, folder: Path) -> None:

@@ -170,9 +170,15 @@ def load(
             skip_unreadable, accept_terms.
 
     Raises:
+        TypeError: the recipe is none of these.
         RecipeError: the recipe is missing or has faults.
         Unreadable: sources cannot be read; the message lists them all.
     """
+    if not isinstance(recipe, str | PathLike | Recipe):
+        raise TypeError(
+            f"recipe: expected a name, a path or a Recipe, got {type(recipe).__name__}; "
+            "smollm3_mix.Recipe.from_dict makes one of a dict"
+        )
     known = isinstance(recipe, str) and recipe in SmolLM3Mix.builder_configs
     meant: dict[str, Any] = {"config_name": recipe} if known else {"recipe": recipe}
     builder = SmolLM3Mix(cache_dir=cache_dir, token=token, **meant, **fields)

@@ -25,6 +25,9 @@ log = logging.getLogger("smollm3_mix")
 
 FORMATS = ("records", "arrow", "torch")
 
+WORKERS = ("persistent_workers", "multiprocessing_context", "timeout", "prefetch_factor", "worker_init_fn")
+"""What `workers` takes."""
+
 AHEAD = 5
 """Blocks that a worker makes ahead of their use, so that others need not wait while it reads a block of a source."""
 
@@ -182,9 +185,11 @@ def loader(
 
     Raises:
         ValueError: an argument cannot be meant, or there are more ranks than lanes.
-        TypeError: fields are given for a mix that is open.
+        TypeError: fields are given for a mix that is open, or are none of `open_mix`.
         MixError: as `open_mix` raises it.
     """
+    if stray := [name for name in fields if name in WORKERS]:
+        raise TypeError(f"{', '.join(stray)}: how workers run goes into `workers`, as in workers={{{stray[0]!r}: …}}")
     mine, ranks = place(rank, world_size)
     mix = opened(recipe, shared=rank is None, **fields)
     dealt = (num_workers, mine, ranks)
