@@ -266,8 +266,10 @@ def test_what_cannot_be_meant_is_refused(eight: Mix, folder: Path) -> None:
             loader(*arguments, **keywords)
         return str(refused.value)
 
-    assert message(eight, 0) == "batch_size must be at least 1, got 0"
-    assert message(eight, num_workers=-1) == "num_workers must be at least 0, got -1"
+    assert message(eight, 0) == "batch_size must be a whole number of at least 1, got 0"
+    assert message(eight, 8.0) == "batch_size must be a whole number of at least 1, got 8.0"
+    assert message(eight, num_workers=-1) == "num_workers must be a whole number of at least 0, got -1"
+    assert message(eight, num_workers="2") == "num_workers must be a whole number of at least 0, got '2'"
     assert message(eight, format="numpy") == "format must be records, arrow, torch, got 'numpy'"
     assert message(eight, 24, 2, 2) == "expected a rank from 0 to world_size - 1, got rank=2, world_size=2"
     assert message(eight, 24, 0, None) == "give rank and world_size together or neither, got rank=0, world_size=None"

@@ -4,6 +4,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -219,10 +220,10 @@ def _tensor(column: pa.Array) -> Any:
 
 def _check(batch_size: int, num_workers: int, form: str) -> None:
     """Nothing, where these can be meant."""
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-    if num_workers < 0:
-        raise ValueError(f"num_workers must be at least 0, got {num_workers}")
+    given: tuple[tuple[str, Any, int], ...] = (("batch_size", batch_size, 1), ("num_workers", num_workers, 0))
+    for name, value, least in given:
+        if not isinstance(value, Integral) or value < least:
+            raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}")
     if form not in FORMATS:
         raise ValueError(f"format must be {', '.join(FORMATS)}, got {form!r}")
 
