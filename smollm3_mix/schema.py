@@ -10,7 +10,7 @@ RECORD = pa.schema(
         pa.field("tokens", pa.int64(), nullable=False),
         pa.field("file", pa.string(), nullable=False),
         pa.field("row", pa.int64(), nullable=False),
-        pa.field("meta", pa.string()),
+        pa.field("meta", pa.string(), nullable=False),
     ]
 )
 """Columns of a record, the same for every recipe, so that mixes can be concatenated.
@@ -18,7 +18,7 @@ RECORD = pa.schema(
 text: the cleaned text. id: the source's own id, else made of file and row; stable over seeds and lanes. source: `id` of
 the source in the recipe. tokens: as counted by `weigh_by` (see `Recipe.tokens`). file: repository, pinned revision
 and path, or a local path as the recipe has it. row: number of the raw row in that file, from 0. meta: kept columns as
-one JSON object, null where none are kept.
+one JSON object, `{}` where none are kept: never null, which torch could not collate.
 """
 
 DROPPED = pa.schema(

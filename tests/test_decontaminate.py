@@ -209,7 +209,7 @@ def test_marked_documents_come_with_their_set_also_after_resume(recipe_file: Mak
     path = recipe_file(decontaminate=action, on_exhausted="renormalise", sources={"b": {"keep": ["id"]}})
     mix = open_mix(path)
     whole = list(mix.stream())
-    marked = {r["text"]: json.loads(r["meta"]) for r in whole if r["meta"] and "contaminated" in r["meta"]}
+    marked = {r["text"]: json.loads(r["meta"]) for r in whole if "contaminated" in r["meta"]}
     assert set(marked) == contaminated({record["text"] for record in whole})
     mark = {"contaminated": True, "contaminated_by": "questions.jsonl"}
     assert marked[document("a", 30)] == mark

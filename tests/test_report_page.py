@@ -162,7 +162,7 @@ def test_a_dropped_row_without_a_text_is_shown_empty(tmp_path):
 def records(sources, sizes):
     count = len(sources)
     columns = {"text": [f"{n}" for n in range(count)], "id": ["i"] * count, "source": [str(s) for s in sources]}
-    columns |= {"tokens": sizes, "file": ["f"] * count, "row": list(range(count)), "meta": [None] * count}
+    columns |= {"tokens": sizes, "file": ["f"] * count, "row": list(range(count)), "meta": ["{}"] * count}
     return pa.RecordBatch.from_pydict(columns, schema=RECORD)
 
 

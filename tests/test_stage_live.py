@@ -77,5 +77,5 @@ def test_every_kind_of_source_of_the_stages_streams_live(hub, api, tmp_path, mon
         assert given[source.id] <= set(texts(source)), source.id
     endings = {record["file"].rpartition("/")[2].partition(".")[2] for record in records}
     assert endings == {"parquet", "json.gz", "jsonl", "jsonl.zst"}
-    metas = {record["source"]: json.loads(record["meta"]) for record in records if record["meta"]}
+    metas = {record["source"]: json.loads(record["meta"]) for record in records}
     assert len(metas["stack-edu-real-shuffled-Rust"]["blob_id"]) == 40

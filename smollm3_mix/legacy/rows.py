@@ -27,6 +27,9 @@ from smollm3_mix.sources.read import DUPLICATES
 PULL = 1024
 """Rows taken at once. What comes out does not depend on it."""
 
+KEPT = ""
+"""In place of a reason: there is none."""
+
 REPEAT = "repeat"
 """In place of a reason: kept in the first pass, so kept in every pass."""
 
@@ -61,8 +64,8 @@ class Outcome:
 class Drawn(Line):
     """A line of every raw row of its source, in the source's order.
 
-    A record's `meta` holds why it is dropped, null if it is not, `REPEAT` if it was kept in an earlier pass; a dropped
-    row's text is empty.
+    A record's `meta` holds why it is dropped, `KEPT` if it is not, `REPEAT` if it was kept in an earlier pass; a
+    dropped row's text is empty.
     """
 
     def __init__(
@@ -89,7 +92,8 @@ class Drawn(Line):
             reasons = pc.if_else(pa.array(kept), REPEAT, DROPPED_BEFORE)
         self._drawn += rows
         dropped = pc.and_not(reasons.is_valid(), pc.equal(reasons, REPEAT).fill_null(False))
-        every = replace(prepared, raw=replace(raw, meta=reasons), texts=pc.if_else(dropped, "", prepared.texts))
+        said = replace(raw, meta=reasons.fill_null(KEPT))
+        every = replace(prepared, raw=said, texts=pc.if_else(dropped, "", prepared.texts))
         self.accepted = accept(every, np.arange(rows), self._recipe, self.source)
         self._accepted_in_pass += rows
         return self.accepted
@@ -170,7 +174,7 @@ class Draws:
 
     def _settled(self, lines: Sequence[Drawn], drawn: pa.RecordBatch) -> pa.StringArray:
         """The texts to keep of a stretch of drawn rows, which are deduplicated and counted."""
-        texts, reasons = drawn["text"], drawn["meta"]
+        texts, reasons = drawn["text"], pc.if_else(pc.equal(drawn["meta"], KEPT), None, drawn["meta"])
         candidates = reasons.is_null().to_numpy(zero_copy_only=False)
         if self._seen is not None:
             near = self.recipe.dedup.near

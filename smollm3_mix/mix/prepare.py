@@ -131,9 +131,8 @@ def marked(meta: pa.StringArray, texts: pa.StringArray, contaminants: Contaminan
         return meta
     values = meta.to_pylist()
     for row in found.tolist():  # few
-        kept = json.loads(values[row]) if values[row] is not None else {}
         mark = {"contaminated": True, "contaminated_by": contaminants.names[sets[row]]}
-        values[row] = json.dumps(kept | mark, ensure_ascii=False)
+        values[row] = json.dumps(json.loads(values[row]) | mark, ensure_ascii=False)
     return pa.array(values, pa.string())
 
 
@@ -176,7 +175,7 @@ def accept(  # noqa: PLR0917 - called by lines only
     origin = [pa.repeat(pa.scalar(source.id), len(rows)), pa.repeat(pa.scalar(raw.file), len(rows)), numbers]
     if raw.stored is not None:
         origin = raw.stored.take(index).flatten()
-    meta = pa.nulls(len(rows), pa.string()) if raw.meta is None else raw.meta.take(index)
+    meta = pa.repeat("{}", len(rows)) if raw.meta is None else raw.meta.take(index).fill_null("{}")
     if contaminants is not None and recipe.decontaminate is not None and recipe.decontaminate.action == "mark":
         meta = marked(meta, texts, contaminants)
     columns = [
