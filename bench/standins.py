@@ -233,7 +233,7 @@ def take(recipe: Path, lanes: int, environment: dict[str, str]) -> str:
     command = [
         sys.executable,
         "-m",
-        "smollm3_mix.cli",
+        "smollm3_mix",
         "take",
         str(recipe),
         "--max-samples",

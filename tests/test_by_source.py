@@ -100,7 +100,7 @@ def test_no_network_and_no_source_is_needed(recipe_file, tmp_path):
     expected = records(recipe, max_samples=50)
     write(recipe, tmp_path / "out", format="by-source", max_samples=60)
     (tmp_path / "sources").rename(tmp_path / "gone")
-    command = [sys.executable, "-m", "smollm3_mix.cli", "take", str(tmp_path / "out" / "recipe.yaml"), "--quiet"]
+    command = [sys.executable, "-m", "smollm3_mix", "take", str(tmp_path / "out" / "recipe.yaml"), "--quiet"]
     done = subprocess.run(
         [*command, "--max-samples", "50"],
         env={**os.environ, "HF_HUB_OFFLINE": "1"},

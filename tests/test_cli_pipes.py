@@ -8,7 +8,7 @@ import pytest
 
 from smollm3_mix.cli import main
 
-COMMAND = [sys.executable, "-m", "smollm3_mix.cli"]
+COMMAND = [sys.executable, "-m", "smollm3_mix"]
 
 
 def test_a_reader_that_leaves_ends_take_quietly(recipe_file) -> None:

@@ -74,7 +74,7 @@ def node(cluster, **env):
 
 def start(place, *arguments):
     return subprocess.Popen(
-        [sys.executable, "-m", "smollm3_mix.cli", *map(str, arguments)],
+        [sys.executable, "-m", "smollm3_mix", *map(str, arguments)],
         cwd=place,
         env={**os.environ, **QUIET, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,

@@ -20,6 +20,7 @@ FLOORS = [
     ["verify", "index"],
     ["builder", "legacy", "loader", "packing", "publish", "engine"],
     ["cli"],
+    ["__main__"],
 ]
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 
@@ -47,6 +48,7 @@ OUTSIDE = {
     "packing": PURE,
     "loader": PURE | {"torch", "fsspec"},
     "cli": {"tqdm"},
+    "__main__": set(),
 }
 
 

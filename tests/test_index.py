@@ -326,7 +326,7 @@ def test_long_files_are_cut_into_units_and_long_units_into_segments(corpus, monk
 def test_killed_and_called_again_it_goes_on(corpus):
     parquet(Path("d"), [text(f"d{n}") for n in range(3000)], files=30)
     build_index(recipe(ids="abcd"), "whole")
-    command = [sys.executable, "-m", "smollm3_mix.cli", "index", "mine.yaml", "--out", "idx"]
+    command = [sys.executable, "-m", "smollm3_mix", "index", "mine.yaml", "--out", "idx"]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
     process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     while len(list(Path("idx/keys").glob("*.arrow"))) < 9 and process.poll() is None:

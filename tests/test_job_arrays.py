@@ -64,10 +64,10 @@ def test_a_mix_of_the_hub_is_finished_where_there_is_none(tmp_path):
     some = tmp_path / "some"
     with hub("org/web", tmp_path / "web") as endpoint:
         env = {**os.environ, "HF_ENDPOINT": endpoint, "HF_HOME": str(tmp_path / "cache")}
-        words = [sys.executable, "-m", "smollm3_mix.cli", "write", recipe, "--output-dir", some, "--part-of", "2"]
+        words = [sys.executable, "-m", "smollm3_mix", "write", recipe, "--output-dir", some, "--part-of", "2"]
         subprocess.run([*words, "--lanes", "0-1"], check=True, env=env)
     env |= {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "empty")}  # its address answers no more
-    subprocess.run([sys.executable, "-m", "smollm3_mix.cli", "finish", some], check=True, env=env)
+    subprocess.run([sys.executable, "-m", "smollm3_mix", "finish", some], check=True, env=env)
     assert len(list(some.glob("data/*.parquet"))) == 2
 
 
@@ -138,7 +138,7 @@ def test_a_piece_killed_and_run_again_is_as_if_nothing_had_been(path, tmp_path):
     write(path, tmp_path / "one", part_bytes=4000)
     out = tmp_path / "some"
     piece = command(path, out, "--part-of", 4, "--lanes", "0-2")
-    process = subprocess.Popen([sys.executable, "-m", "smollm3_mix.cli", *piece], stderr=subprocess.DEVNULL)
+    process = subprocess.Popen([sys.executable, "-m", "smollm3_mix", *piece], stderr=subprocess.DEVNULL)
     while process.poll() is None and not (out / layout.WORK / "train-00000.json").exists():
         time.sleep(0.001)
     process.send_signal(signal.SIGKILL if hasattr(signal, "SIGKILL") else signal.SIGTERM)

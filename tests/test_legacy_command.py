@@ -34,7 +34,7 @@ def lists(tmp_path):
 def run(*arguments, cwd, **environment):
     """(exit code, standard output, standard error) of the command in a fresh process."""
     done = subprocess.run(
-        [sys.executable, "-m", "smollm3_mix.cli", *map(str, arguments)],
+        [sys.executable, "-m", "smollm3_mix", *map(str, arguments)],
         capture_output=True,
         text=True,
         encoding="utf-8",

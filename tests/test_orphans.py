@@ -19,7 +19,7 @@ COMMANDS = {
 def test_workers_of_a_killed_command_end(recipe_file, tmp_path, verb):
     flags, sign = COMMANDS[verb]
     path = recipe_file(lanes=4, sizes=(3000, 3000, 3000), on_exhausted="repeat")
-    command = [sys.executable, "-m", "smollm3_mix.cli", verb, str(path), *flags, "--processes", "2"]
+    command = [sys.executable, "-m", "smollm3_mix", verb, str(path), *flags, "--processes", "2"]
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     while process.poll() is None and not any(tmp_path.glob(sign)):
         time.sleep(0.001)

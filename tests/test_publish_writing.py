@@ -70,7 +70,7 @@ def test_the_command_says_how_to_load_what_is_on_the_hub(hub, recipe_file, tmp_p
     quiet = {"HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1", "PYTHONPATH": str(ROOT)}
     there = {"HF_ENDPOINT": hub.endpoint, "HF_TOKEN": "hf_writer", "HF_HOME": str(tmp_path / "home")}
     asked = ["write", str(recipe_file(sources=OPEN)), "--output-dir", str(tmp_path / "a"), "--push-to", "org/mix"]
-    typed = [sys.executable, "-m", "smollm3_mix.cli", *asked]
+    typed = [sys.executable, "-m", "smollm3_mix", *asked]
     wrote = subprocess.run(typed, env=os.environ | quiet | there, capture_output=True, text=True, check=True)
     *_, result, usage = wrote.stdout.splitlines()
     assert " of validation to org/mix in " in result

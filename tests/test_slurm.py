@@ -42,7 +42,7 @@ def test_an_array_of_which_jobs_are_killed_gives_the_files_of_one_command(recipe
     programs.mkdir(parents=True)
     (programs / "activate").write_text('PATH="$PWD/venv/bin:$PATH"\n')
     (programs / "smollm3-mix").write_text(
-        f'#!/bin/sh\necho $$ > pid-$SLURM_ARRAY_TASK_ID\nexec {sys.executable} -m smollm3_mix.cli "$@"\n'
+        f'#!/bin/sh\necho $$ > pid-$SLURM_ARRAY_TASK_ID\nexec {sys.executable} -m smollm3_mix "$@"\n'
     )
     (programs / "smollm3-mix").chmod(0o755)
     array, submit = scripts()

@@ -171,7 +171,7 @@ def test_killed_at_random_moments_it_goes_on(recipe_file, tmp_path, monkeypatch)
     path = recipe_file(lanes=3, on_exhausted="repeat")
     write(path, tmp_path / "whole", part_bytes=20_000, max_tokens=60_000)
     whole = content(tmp_path / "whole")
-    command = [sys.executable, "-m", "smollm3_mix.cli", "write", str(path), "--output-dir", str(tmp_path / "out")]
+    command = [sys.executable, "-m", "smollm3_mix", "write", str(path), "--output-dir", str(tmp_path / "out")]
     command += ["--max-tokens", "60000", "--part-bytes", "20000"]
     random.seed(5)
     for _ in range(4):

@@ -117,7 +117,7 @@ def test_killed_at_random_moments_it_goes_on(
     path = make(recipe_file, lanes=3, on_exhausted="repeat")
     limits = ["--max-tokens", "60000", "--part-bytes", "20000"]
     write(path, tmp_path / "whole", part_bytes=20_000, max_tokens=60_000, keep_dropped=tmp_path / "all")
-    command = [sys.executable, "-m", "smollm3_mix.cli", "write", str(path), "--output-dir", str(tmp_path / "out")]
+    command = [sys.executable, "-m", "smollm3_mix", "write", str(path), "--output-dir", str(tmp_path / "out")]
     command += [*limits, "--keep-dropped", str(tmp_path / "drops"), "--processes", "2"]
     draw = random.Random(6)
     for _ in range(2):

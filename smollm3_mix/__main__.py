@@ -1,4 +1,4 @@
-"""`python -m smollm3_mix.cli` is the command `smollm3-mix`."""
+"""`python -m smollm3_mix` is the command `smollm3-mix`."""
 
 import sys
 
