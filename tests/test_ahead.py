@@ -144,9 +144,51 @@ def test_what_is_held_stays_within_bounds(remote: Remote, monkeypatch: pytest.Mo
     stream = mix.stream()
     while stream.read(64).num_rows:
         pass
+    stream.close()  # of a source that had not ended, a block may be ready
+    assert no_threads()
     block = 6000  # bytes of text, ids and offsets of the largest
-    assert 0 < max(sizes) <= 9000 + ahead.THREADS * block
+    assert 0 < max(sizes) <= 9000 + mix.num_lanes * block
     assert {room.held for room in rooms} == {0}
+
+
+def test_the_first_lane_leaves_the_others_their_part(remote: Remote, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(ahead.PREFETCH, "9000")
+    sizes, take = set(), ahead.Room.take
+
+    def watched(self: ahead.Room, size: int) -> bool:
+        sizes.add(self.size)
+        return take(self, size)
+
+    monkeypatch.setattr(ahead.Room, "take", watched)
+    with contextlib.closing(remote(lanes=3, block={"rows": 5}).stream()) as stream:
+        assert stream.read(30).num_rows
+    assert sizes == {3000}
+
+
+def test_of_threads_at_work_at_once_not_each_finds_the_same_room(
+    remote: Remote, faults: Faults, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lane = remote(lanes=1, block={"rows": 5}).lane(0)
+    blocks = [line._blocks for line in lane.lines]
+    assert not any(each.at_end() for each in blocks)
+    lane._foresight.close()
+    monkeypatch.setenv(ahead.PREFETCH, str(min(each.bytes for each in blocks)))
+    room = ahead.Room()
+    strike = faults.strike
+
+    def slow(handler: Any) -> bool:
+        time.sleep(0.2)  # the threads have all begun
+        return strike(handler)
+
+    faults.strike = slow  # type: ignore[method-assign]
+    for each in blocks:
+        each.more(2, room)
+    until = time.monotonic() + 10
+    while any(each._working for each in blocks) and time.monotonic() < until:
+        time.sleep(0.01)
+    assert sum(len(each._ready) for each in blocks) == len(blocks) + 1
+    lane.close()
+    assert room.held == 0
 
 
 def test_an_error_comes_at_its_block_with_the_same_words(

@@ -28,7 +28,8 @@ class Foresight:
         self._lines, self._order = lines, order
         self._waits = np.array([line.remote for line in lines])
         self._used = 0
-        self._room: Room | None = None
+        # From the start: of lanes that are read in turn, the first would else fill what all of them may hold.
+        self._room = Room() if self._waits.any() else None
 
     def look(self) -> None:
         """See to the blocks ahead; after each block that the lane has read."""

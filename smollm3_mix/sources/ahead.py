@@ -15,6 +15,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from types import TracebackType
 
+import pyarrow as pa
+
 from smollm3_mix.recipe.values import Place, read_value
 from smollm3_mix.sources.plan import Cursor
 from smollm3_mix.sources.read import RawBlock, Reader
@@ -119,6 +121,17 @@ class Room:
         """Whether it holds as much as it may."""
         return self.held >= self.size
 
+    def take(self, size: int) -> bool:
+        """Count so many bytes more, unless it is full: whether it was not.
+
+        Asked before a read, or each of the threads that read at once would find room for the same bytes.
+        """
+        with self._counting:
+            if self.full:
+                return False
+            self.held += size
+        return True
+
     def hold(self, size: int) -> None:
         """Count so many bytes more, or less."""
         with self._counting:
@@ -162,7 +175,7 @@ class Ahead:
         reader: moved by nobody else, but between `settle` and the next call of anything here.
 
     Attributes:
-        bytes: about those that the block taken last held.
+        bytes: about those that the block read last held.
     """
 
     def __init__(self, reader: Reader) -> None:
@@ -189,7 +202,7 @@ class Ahead:
         if item.error is not None:
             raise item.error
         if item.block is not None:
-            self._next, self.bytes = item.block.next, item.bytes
+            self._next = item.block.next
         return item.block
 
     def at_end(self) -> bool:
@@ -280,33 +293,40 @@ class Ahead:
         while going:
             with _gate:
                 going = self._step()
+                if not going:  # Arrow would keep what the thread freed for this thread alone: a row group's
+                    pa.default_memory_pool().release_unused()
 
     def _step(self) -> bool:
         with self._changed:
-            if self._enough:
+            room, counted = self._room, self.bytes
+            if self._enough or room is None or not room.take(counted):
                 if self._closed:
                     self._clear()
                 self._job = None
                 self._changed.notify_all()
                 return False
-            room = self._room
-        item = self._read(room)
+        item = self._read(room, counted)
         with self._changed:
             self._ready.append(item)
             self._changed.notify_all()
         return True
 
-    def _read(self, room: Room | None) -> _Item:
+    def _read(self, room: Room | None, counted: int = 0) -> _Item:
+        """The next block, held in a room, which has counted so many bytes for it already."""
         try:
-            block = self._reader.read()
+            item = self._item(self._reader.read(), room)
         except BaseException as error:  # noqa: BLE001 - raised where the block is taken
-            return _Item(None, error=error)
+            item = _Item(None, error=error)
+        if room is not None:
+            room.hold(item.bytes - counted)
+        return item
+
+    def _item(self, block: RawBlock | None, room: Room | None) -> _Item:
         if block is None:
             return _Item(None)
-        size = sum(column.nbytes for column in (block.texts, block.ids, block.meta, block.stored) if column is not None)
-        if room is not None:
-            room.hold(size)
-        return _Item(block, room=room, bytes=size)
+        columns = (block.texts, block.ids, block.meta, block.stored)
+        self.bytes = sum(column.nbytes for column in columns if column is not None)
+        return _Item(block, room=room, bytes=self.bytes)
 
     def _clear(self) -> None:
         """Give up what is ready, and stand behind what was taken."""
