@@ -1,8 +1,9 @@
 """One lane: its own exact mixture over a disjoint part of every source, the same whoever reads it."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,12 @@ def keep_heap() -> None:
     that are mapped, where they would fault in thousands of new ones. Without glibc it does nothing and costs nothing.
     """
     np.empty(31 << 20, np.uint8)  # freed at once: nobody holds it
+
+
+def _tidily(work: Callable[[], object]) -> None:
+    """Do it, and give back the memory that it freed, which Arrow would keep for this thread alone: a row group's."""
+    work()
+    pa.default_memory_pool().release_unused()
 
 
 class Lane:
@@ -160,14 +167,13 @@ class Lane:
     def load_state_dict(self, state: dict[str, Any], verdicts: dict[str, bytes]) -> None:
         """Stand where `state_dict` was taken, after `restore_seen`. Reads the current block of each source."""
         counts = Tally.from_dict(state["counts"])
-        with self._openers() as pool:
-            saved = zip(self.lines, state["lines"], strict=True)
-            jobs = [
-                pool.submit(line.load_state_dict, at, counts.sources[line.source.id], verdicts.get(line.source.id, b""))
+        saved = zip(self.lines, state["lines"], strict=True)
+        self._at_once(
+            [
+                partial(line.load_state_dict, at, counts.sources[line.source.id], verdicts.get(line.source.id, b""))
                 for line, at in saved
             ]
-            for job in jobs:
-                job.result()
+        )
         self._order.restore(state["order"], [(line.units, line.documents) for line in self.lines])
         total, given, worst = state["debts"]
         for number, line in enumerate(self.lines):
@@ -224,15 +230,16 @@ class Lane:
             return
         keep_heap()
         if not isinstance(self._order, merge.Concatenation):
-            with self._openers() as pool:
-                for job in [pool.submit(line.at_end) for line in self.lines]:
-                    job.result()
-            pa.default_memory_pool().release_unused()  # what the threads freed would otherwise stay with their heaps
+            self._at_once([line.at_end for line in self.lines])
         self._opened = True
 
-    def _openers(self) -> ThreadPoolExecutor:
+    def _at_once(self, works: Sequence[Callable[[], object]]) -> None:
+        """Have threads do some work of each source."""
         local = min(LOCAL_OPENERS, pa.cpu_count())  # what waits for the processor alone only gets in its own way
-        return ThreadPoolExecutor(OPENERS if any(line.remote for line in self.lines) else local)
+        with ThreadPoolExecutor(OPENERS if any(line.remote for line in self.lines) else local) as pool:
+            for job in [pool.submit(_tidily, work) for work in works]:
+                job.result()
+        pa.default_memory_pool().release_unused()  # what the threads left, too
 
     def _accepted(self, number: int) -> Accepted:
         accepted = self.lines[number].accepted
