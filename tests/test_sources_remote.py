@@ -3,8 +3,11 @@
 import re
 import threading
 import time
+import tracemalloc
+import zlib
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -167,3 +170,18 @@ def test_other_urls_go_through_fsspec() -> None:
     (block,) = blocks(opened(file))
     assert len(block.rows) == 200_000
     assert files.Ranged(file).read(9) == DATA[:9]
+
+
+def test_a_reader_that_lies_idle_between_two_steps_holds_little_more_than_it_has_yet_to_give(tmp_path: Path) -> None:
+    path, size = tmp_path / "a.jsonl", 1 << 20
+    path.write_bytes(DATA[:size])
+    tracemalloc.start()
+    try:
+        ahead = files.Ahead(files.Ranged(File("a.jsonl", str(path), size)), size, size)
+        given = [zlib.crc32(ahead.read(1 << 16)) for _ in range(12)]
+        assert tracemalloc.get_traced_memory()[0] < size // 2
+    finally:
+        tracemalloc.stop()
+    assert given == [zlib.crc32(DATA[start : start + (1 << 16)]) for start in range(0, 12 << 16, 1 << 16)]
+    assert ahead.peek(6) == DATA[12 << 16 :][:6]
+    assert ahead.read() == DATA[12 << 16 : size]

@@ -95,7 +95,7 @@ class Ahead(io.RawIOBase):
     def __init__(self, ranged: Ranged, first: int, most: int, sha256: str | None = None) -> None:
         super().__init__()
         self._ranged, self._step, self._most = ranged, first, most
-        self._held = memoryview(b"")
+        self._held, self._given = b"", 0  # bytes, of which so many were given
         self._sha256, self._digest = sha256, hashlib.sha256()
 
     def readable(self) -> bool:  # noqa: D102
@@ -103,18 +103,20 @@ class Ahead(io.RawIOBase):
 
     def peek(self, size: int) -> bytes:
         """The next `size` bytes, fewer at the end, without taking them."""
-        if len(self._held) < size:
-            self._held = memoryview(bytes(self._held) + self._next(self._step))
-        return bytes(self._held[:size])
+        if len(self._held) - self._given < size:
+            self._held, self._given = self._held[self._given :] + self._next(self._step), 0
+        return self._held[self._given : self._given + size]
 
     def read(self, size: int = -1) -> bytes:
         """Between 1 and `size` bytes, none only at the end; everything left for a negative size."""
         if size < 0:
-            return bytes(self._held) + self._next(-1)
-        if not self._held:
-            self._held = memoryview(self._next(self._step))
-        given = bytes(self._held[:size])
-        self._held = self._held[size:] if size < len(self._held) else memoryview(b"")  # an empty view holds its bytes
+            return self._held[self._given :] + self._next(-1)
+        if self._given == len(self._held):
+            self._held, self._given = self._next(self._step), 0
+        given = self._held[self._given : self._given + size]
+        self._given += len(given)
+        if 2 * self._given >= len(self._held):  # hundreds of readers lie idle between two steps
+            self._held, self._given = self._held[self._given :], 0
         return given
 
     def readinto(self, buffer: Any) -> int:  # noqa: D102
