@@ -132,15 +132,15 @@ def complete(folder: Path) -> bool:
 
 def unfinished(folder: Path) -> str | None:
     """Why a folder is no whole mix, and what to do; None where it is one."""
-    if complete(folder):
+    missing = [name for name in RESULT if not (folder / name).exists()]
+    if not missing:
         return None
     if not folder.is_dir():
         found = "is a file" if folder.exists() else "is not there"
         return f"{folder} {found}; expected the folder of a written mix. Give the one that `smollm3-mix write` made."
-    missing = next(name for name in RESULT if not (folder / name).exists())
-    if not any((folder / name).exists() for name in (WORK, *RESULT)):
-        return f"{folder} is no written mix: it has no {missing}. Give a folder that `smollm3-mix write` made."
-    return f"{folder} is no finished mix: it has no {missing}. Run `smollm3-mix write` again to finish it."
+    if len(missing) == len(RESULT) and not (folder / WORK).exists():
+        return f"{folder} is no written mix: it has no {missing[0]}. Give a folder that `smollm3-mix write` made."
+    return f"{folder} is no finished mix: it has no {missing[0]}. Run `smollm3-mix write` again to finish it."
 
 
 @contextmanager

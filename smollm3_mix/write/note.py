@@ -13,7 +13,7 @@ def usage(form: str, folder: str) -> str:
     """How a mix of this format is read, one line; `folder` may be a URL."""
     named = f'"{folder}"' if "://" not in folder else f'"parquet", data_files="{folder}/data/**/train-*.parquet"'
     return {
-        "parquet": f'Load them: datasets.load_dataset({named}, split="train", streaming=True)\n',
+        "parquet": _loaded(named),
         BY_SOURCE: f"Mix them: smollm3-mix take {folder}/recipe.yaml, under any weights, without the sources.\n",
         "nanotron": f"Read them: dataset_folder: {folder}/data/train in a nanotron config.\n",
         "megatron": f"Read them: --data-path {folder}/data/train/train-00000-00000 and so on, in Megatron-LM.\n",
@@ -23,6 +23,10 @@ def usage(form: str, folder: str) -> str:
 def pushed(repository: str, config: str, branch: str | None) -> str:
     """How a mix that went to the Hub is read, one line."""
     named = f'"{repository}", "{config}"' + (f', revision="{branch}"' if branch else "")
+    return _loaded(named)
+
+
+def _loaded(named: str) -> str:
     return f'Load them: datasets.load_dataset({named}, split="train", streaming=True)\n'
 
 

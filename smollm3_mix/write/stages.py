@@ -91,13 +91,13 @@ class StageCount:
         last = number + 1 == len(self._stops) or self._stops[number + 1] == self._stops[number]
         if before >= wanted:
             self.faults.append(f"{self._label}: stage {name!r} goes on after the {wanted:,} tokens at which it ends")
-        elif ended and not last and totals[end - 1] < wanted and self._full(number):
+        elif ended and not last and totals[end - 1] < wanted and self._bounded(number):
             self.faults.append(
                 f"{self._label}: stage {name!r} ends at {int(totals[end - 1]):,} tokens instead of {wanted:,}"
             )
 
-    def _full(self, number: int) -> bool:
-        """Whether a stage gives all its tokens: validation goes on without sources that end, and may lose them all."""
+    def _bounded(self, number: int) -> bool:
+        """Whether a stage gives its tokens in its shares: validation goes on without sources that end."""
         return self._curriculum.stages[number].recipe.bounded and not self._label.startswith("validation")
 
     def close(self) -> None:
@@ -106,14 +106,12 @@ class StageCount:
             self.faults.append(
                 f"{self._label}: its files hold {self._records:,} records; its stages gave {self._stops[-1]:,}"
             )
-        if self._label.startswith("validation"):
-            return
         for number, stage in enumerate(self._curriculum.stages):
+            if not self._bounded(number):
+                continue
             tally = Tally.from_dict(self._saved[number]["splits"].get("train", {}))
             longest = np.array([float(tally.sources[i].longest) if i in tally.sources else 0.0 for i in self._ids])
             bound = debt_bound(self._shares[number], longest)
-            if not stage.recipe.bounded:
-                continue
             self.faults += [
                 f"{self._label}: in stage {stage.name!r} the debt of '{source}' reached {worst:,.0f} "
                 f"{stage.recipe.weigh_by}; its bound is {most:,.0f}"
