@@ -26,8 +26,10 @@ from pathlib import Path
 import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
-COPIED = ("smollm3_mix", "smollm3_mix.py", "configs", "tests", "docs", "examples", "bench", "README.md", "pyproject.toml",
-          "dataset_card.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE")  # fmt: skip
+COPIED = (
+    *("smollm3_mix", "smollm3_mix.py", "configs", "tests", "docs", "examples", "bench", "pyproject.toml"),
+    *("README.md", "dataset_card.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE"),
+)
 SECONDS = 300
 """Limit of one mutant's tests. A mutant that runs into it counts as killed."""
 
@@ -55,10 +57,8 @@ class Mutant:
 
 def mutants() -> list[Mutant]:
     """Read all mutants, in the order of the files."""
-    found = []
-    for path in sorted((ROOT / "bench" / "mutants").glob("*.yaml")):
-        for each in yaml.safe_load(path.read_text(encoding="utf-8")):
-            found.append(Mutant(**{**each, "tests": tuple(each["tests"])}))
+    texts = [path.read_text(encoding="utf-8") for path in sorted((ROOT / "bench" / "mutants").glob("*.yaml"))]
+    found = [Mutant(**{**each, "tests": tuple(each["tests"])}) for text in texts for each in yaml.safe_load(text)]
     names = [mutant.name for mutant in found]
     if len(names) != len(set(names)):
         raise ValueError(f"mutant names occur twice: {sorted({n for n in names if names.count(n) > 1})}")
