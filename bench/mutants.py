@@ -5,13 +5,15 @@
     python bench/mutants.py --list       # names and files
 
 Each mutant is applied to a copy of the checkout, never to the checkout. Its tests run there. A mutant is killed when a
-test fails. Exit code 1 if one survives, if the text that it replaces is not there exactly once, or if its tests fail
-without it.
+test fails or crashes. Exit code 1 if one survives, if the text that it replaces is not there exactly once, or if its
+tests fail without it. Mutants whose names begin with torch- are skipped where torch is not installed.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
+import itertools
 import os
 import shutil
 import subprocess
@@ -32,6 +34,8 @@ COPIED = (
 )
 SECONDS = 300
 """Limit of one mutant's tests. A mutant that runs into it counts as killed."""
+TORCH = "torch-"
+"""Prefix of the names of mutants whose tests import torch."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +116,7 @@ def judge(mutant: Mutant, folder: Path) -> tuple[str, str]:
         path.write_text(text, encoding="utf-8")
         if compiled:
             compile_kernels(folder)
-    if code in {1, None}:
+    if code in {1, None} or code < 0:  # a signal
         return "killed", output
     return ("SURVIVED" if code == 0 else "INVALID"), output
 
@@ -155,21 +159,26 @@ def main() -> int:
         for mutant in chosen:
             print(f"{mutant.name} ({mutant.file}){': equivalent' if mutant.equivalent else ''}")
         return 0
-    run = [mutant for mutant in chosen if not mutant.equivalent]
+    lacking = importlib.util.find_spec("torch") is None
+    skipped = [mutant for mutant in chosen if lacking and not mutant.equivalent and mutant.name.startswith(TORCH)]
+    for mutant in skipped:
+        print(f"skipped {mutant.name}: needs torch")
+    run = [mutant for mutant in chosen if not mutant.equivalent and mutant not in skipped]
     tests = sorted({test for mutant in run for test in mutant.tests})
     with tempfile.TemporaryDirectory() as temporary:
         folder = copy_checkout(Path(temporary))
-        for test in tests:
-            code, output = run_tests(folder, [test])
+        for file, some in itertools.groupby(tests, lambda test: test.partition("::")[0]):
+            code, output = run_tests(folder, list(some))
             if code != 0:
-                print(f"{test} does not pass without a mutant:\n{output}")
+                print(f"{file} does not pass without a mutant:\n{output}")
                 return 1
     verdicts = run_all(run, arguments.jobs)
     killed = sum(verdict == "killed" for verdict in verdicts.values())
     for mutant in chosen:
         if mutant.equivalent:
             print(f"equivalent {mutant.name}: {mutant.equivalent}")
-    print(f"{killed} of {len(run)} mutants killed, {len(chosen) - len(run)} equivalent")
+    equivalent = len(chosen) - len(run) - len(skipped)
+    print(f"{killed} of {len(run)} mutants killed, {equivalent} equivalent, {len(skipped)} skipped")
     return int(killed < len(run))
 
 
