@@ -24,7 +24,7 @@ class Reader:
 
     Attributes:
         places: of the records at hand, in the order of all records.
-        ended: no more will come than are at hand.
+        ended: no more will come, and none are at hand.
         lanes: numbers of its lanes.
     """
 
@@ -136,8 +136,8 @@ class Turns:
             ready = [reader for reader in self._readers if len(reader.places)]
             if not ready:
                 break
-            # no record can still come before the last one at hand of each reader that goes on
-            last = min((int(each.places[-1]) for each in ready if not each.ended), default=np.iinfo(np.int64).max)
+            # no record can still come before the last one at hand of each reader
+            last = min(int(each.places[-1]) for each in ready)
             counts = [int(np.searchsorted(reader.places, last, side="right")) for reader in ready]
             if sum(counts) > wanted:
                 merged = np.sort(np.concatenate([r.places[:n] for r, n in zip(ready, counts, strict=True)]))
@@ -157,7 +157,7 @@ class Turns:
 
     def place(self) -> Place:
         """Where these lanes stand after the last record taken."""
-        ended = {lane for reader in self._readers if reader.ended and not len(reader.places) for lane in reader.lanes}
+        ended = {lane for reader in self._readers if reader.ended for lane in reader.lanes}
         going = tuple(lane for lane in self.lanes if lane not in ended)
         turn = next((lane for lane in self.lanes[self._turn :] + self.lanes if lane not in ended), None)
         records = {lane: at["records"] for lane, at in self._saved.items()}
