@@ -17,8 +17,9 @@ from smollm3_mix.clean import Cleaning
 from smollm3_mix.cli import main
 from smollm3_mix.judge import Judge
 from smollm3_mix.recipe import read
+from smollm3_mix.schema import RECORD
 from smollm3_mix.verify import verify
-from smollm3_mix.write import parts, write
+from smollm3_mix.write import forms, parts, write
 
 
 def records(recipe, **options):
@@ -250,6 +251,10 @@ DAMAGE = {
         ),
         r"^1 records of train have a text that is in validation$",
     ),
+    "a held-out document is gone": (
+        lambda stored: rows_of(stored, "validation-00000-00000.parquet", lambda table: table.slice(1)),
+        r"^validation: '\w': given is \d+ in the files and \d+ in tally.json$",
+    ),
     "the recipe reads other files": (
         lambda stored: (stored / "recipe.yaml").write_text(
             (stored / "recipe.yaml").read_text().replace("02-c/train-*", "02-d/train-*")
@@ -276,3 +281,15 @@ def test_verify_finds_every_damage(stored, damage, capsys):
 def test_an_unknown_format_is_refused(recipe_file, tmp_path):
     with pytest.raises(ValueError, match="format must be one of parquet, nanotron, megatron, by-source, got 'mega'"):
         write(recipe_file(), tmp_path / "out", format="mega")
+
+
+def test_row_groups_of_a_source_end_at_their_bytes(tmp_path, monkeypatch):
+    monkeypatch.setattr(forms, "SOURCE_GROUP", 100)
+    part = forms.BySource(("a", "b")).open(tmp_path, "train-00000-00000")
+    for number in range(5):
+        row = {"id": str(number), "source": "a", "tokens": 15, "file": "f", "row": number, "meta": "{}"}
+        part.add(pa.Table.from_pylist([{**row, "text": "x" * 50}], RECORD))
+    part.close()
+    file = pq.ParquetFile(tmp_path / "00-a" / "train-00000-00000.parquet").metadata
+    assert [file.row_group(n).num_rows for n in range(file.num_row_groups)] == [2, 2, 1]
+    assert not (tmp_path / "01-b").exists()

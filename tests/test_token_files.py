@@ -5,6 +5,7 @@ import re
 import struct
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from small_tokenizer import save
@@ -13,7 +14,7 @@ from smollm3_mix import OutputError, packed
 from smollm3_mix.cli import main
 from smollm3_mix.recipe import read
 from smollm3_mix.tokenizer import Tokenizer
-from smollm3_mix.verify import verify
+from smollm3_mix.verify import token_files, verify
 from smollm3_mix.write import parts, write
 from smollm3_mix.write.forms import Tokens, megatron_index
 
@@ -36,6 +37,16 @@ def test_tokens_take_the_bytes_that_each_project_takes():
         )
     }
     assert sizes == {"nanotron": [2, 2, 2, 4], "megatron": [2, 4, 4, 4]}
+
+
+def test_token_files_hold_the_rows_of_a_slice_alone(tmp_path):
+    ids = pa.array([[1, 2], [3], [4, 5, 6], [7]], pa.list_(pa.int32())).slice(1, 2)
+    part = Tokens("nanotron", 100, "t").open(tmp_path, "train-00000-00000")
+    part.add(pa.table({"ids": ids}))
+    part.close()
+    file = tmp_path / "train" / "train-00000-00000.ds"
+    assert file.read_bytes() == struct.pack("<4H", 3, 4, 5, 6)
+    assert file.with_name(file.name + ".index").read_bytes() == struct.pack("<2Q", 1, 4)
 
 
 @pytest.fixture
@@ -214,6 +225,12 @@ DAMAGE = {
         (".ds", lambda path: changed(path, 5, 60_000), r"token 5 is 60000; the tokenizer has \d+ ids$"),
         (".ds", lambda path: cut(path, 2), r"it holds [\d,]+ tokens; its .index ends at [\d,]+$"),
         (".ds.index", lambda path: changed(path, 0, 2**40, "<u8"), "its .index is damaged: it is not the index of "),
+        (
+            ".ds.index",
+            lambda path: changed(path, 0, np.fromfile(path, "<u8")[1], "<u8"),  # an empty document
+            "its .index is damaged: it is not the index of ",
+        ),
+        (".ds.index", lambda path: path.write_bytes(path.read_bytes() + b"\0"), "its .index is damaged: "),
         (".ds.index", lambda path: cut(path, 8), r"it holds [\d,]+ tokens; its .index ends at [\d,]+$"),
         (
             ".ds.metadata",
@@ -237,10 +254,14 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize("form", DAMAGE)
-def test_verify_finds_every_damage_of_token_files(made, form, capsys):
+def test_verify_finds_every_damage_of_token_files(made, tokenizer_file, form, capsys, monkeypatch):
+    monkeypatch.setattr(token_files, "PIECE", 3)
+    vocab = Tokenizer(str(tokenizer_file)).vocab
+    ending = ".bin" if form == "megatron" else ".ds"
+    unknown = (ending, lambda path: changed(path, 5, vocab), rf"token 5 is {vocab}; the tokenizer has {vocab} ids$")
     folder, _, _ = made(form, bos="<|start|>")
     saved = json.loads((folder / "tally.json").read_text())
-    for ending, change, fault in DAMAGE[form]:
+    for ending, change, fault in [*DAMAGE[form], unknown]:
         path = folder / "data" / "train" / f"train-00001-00000{ending}"
         whole = path.read_bytes()
         change(path)

@@ -1,0 +1,128 @@
+"""What `verify` finds in a written mix of which one thing was changed: each count, each type, each bound."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from conftest import document, jsonl
+
+from smollm3_mix import build_index, open_mix
+from smollm3_mix.merge import debt_bound
+from smollm3_mix.recipe import read
+from smollm3_mix.schema import RECORD
+from smollm3_mix.tally import Debts, Tally
+from smollm3_mix.verify import Verdict, by_source, verify
+from smollm3_mix.write import write
+
+
+@pytest.fixture
+def written(recipe_file, tmp_path):
+    """A mix of one lane in one file."""
+    write(recipe_file(lanes=1), tmp_path / "out", max_samples=60)
+    return tmp_path / "out"
+
+
+def rows_of(folder: Path, change=None):
+    """The records of the file, which are replaced by what `change` makes of them."""
+    path = folder / "data" / "train-00000-00000.parquet"
+    rows = pq.read_table(path).to_pylist()
+    if change is not None:
+        pq.write_table(pa.Table.from_pylist(change(rows), RECORD), path)
+    return rows
+
+
+def with_first(rows, **values):
+    return [{**rows[0], **values}, *rows[1:]]
+
+
+def test_verify_finds_too_few_and_too_many_tokens(written):
+    rows = rows_of(written)
+    for tokens in (rows[0]["tokens"] - 1, rows[0]["tokens"] + 1):
+        rows_of(written, lambda rows, tokens=tokens: with_first(rows, tokens=tokens))
+        assert any(
+            f"says {tokens} tokens; its text gives {rows[0]['tokens']}" in each for each in verify(written).faults
+        )
+
+
+def test_verify_finds_bytes_that_change_no_token(written):
+    place = next(n for n, row in enumerate(rows_of(written)) if len(row["text"].encode()) % 4 == 0)
+    rows_of(written, lambda rows: [row | {"text": row["text"] + "x" * (n == place)} for n, row in enumerate(rows)])
+    _, fault = verify(written).faults  # beside the size of the file
+    assert ": given_bytes is " in fault
+
+
+@pytest.mark.parametrize("name", ["given", "given_bytes", "given_tokens", "given_units"])
+def test_verify_compares_every_count_with_the_tally(written, name):
+    saved = json.loads((written / "tally.json").read_text())
+    saved["splits"]["train"]["sources"]["a"][name] += 1
+    (written / "tally.json").write_text(json.dumps(saved))
+    (fault,) = verify(written).faults
+    assert fault.startswith(f"train: 'a': {name} is ")
+
+
+def test_verify_wants_the_types_of_the_columns_too(written):
+    path = written / "data" / "train-00000-00000.parquet"
+    table = pq.read_table(path)
+    at = table.column_names.index("row")
+    pq.write_table(table.set_column(at, "row", table["row"].cast(pa.int32())), path)
+    assert any(": columns are " in fault for fault in verify(written).faults)
+
+
+def late(rows, source, records):
+    """The rows with the first documents of a source behind so many records."""
+    first = [row for row in rows[:records] if row["source"] != source]
+    return first + [row for row in rows[:records] if row["source"] == source] + rows[records:]
+
+
+def worst_debts(recipe, rows):
+    numbers = {source: number for number, source in enumerate(recipe.shares)}
+    debts = Debts(np.array(list(recipe.shares.values())))
+    debts.add(np.array([numbers[row["source"]] for row in rows]), np.array([row["tokens"] for row in rows]))
+    return debts.worst
+
+
+def test_verify_finds_a_debt_that_is_hardly_above_its_bound(written):
+    recipe, rows = read(written / "recipe.yaml"), rows_of(written)
+    saved = json.loads((written / "tally.json").read_text())["splits"]["train"]["sources"]
+    longest = np.array([saved[source]["longest"] for source in recipe.shares], np.float64)
+    bound = debt_bound(np.array(list(recipe.shares.values())), longest)
+    over = (n for n in range(len(rows)) if (worst_debts(recipe, late(rows, "b", n)) > bound).any())
+    records = next(over)
+    ratio = (worst_debts(recipe, late(rows, "b", records)) / bound).max()
+    assert 1 < ratio < 1.3
+    for number, found in ((records - 1, False), (records, True)):
+        rows_of(written, lambda _, number=number: late(rows, "b", number))
+        assert any("the debt of " in fault for fault in verify(written).faults) is found
+
+
+def test_verify_by_source_finds_a_debt_above_its_bound(recipe_file):
+    exact, drawn = (open_mix(recipe_file(name, lanes=1, order=name)) for name in ("exact", "iid"))
+
+    class Claimed:
+        """A mix drawn at random that its recipe calls exact."""
+
+        recipe, num_lanes, stream = exact.recipe, 1, staticmethod(drawn.stream)
+
+    for mix, found in ((exact, False), (Claimed, True)):
+        verdict = Verdict(exact.recipe, {"train": Tally.empty(exact.recipe.shares)}, Tally({}))
+        by_source._mixed(mix, verdict)
+        assert any(fault.startswith("train-00000: the debt of '") for fault in verdict.faults) is found
+
+
+def test_verify_finds_texts_of_two_lanes_though_a_source_is_read_twice(recipe_file, tmp_path):
+    make = {"lanes": 2, "sources": {"c": {"max_passes": 2}}, "on_exhausted": "renormalise"}
+    plain = recipe_file("plain", **make)
+    same = [document("same", number) for number in range(40)]
+    jsonl(tmp_path / "sources" / "b", same)
+    (tmp_path / "sources" / "a" / "part-00.parquet").unlink()
+    pq.write_table(pa.table({"text": same}), tmp_path / "sources" / "a" / "part-00.parquet")
+    build_index(plain, tmp_path / "index")
+    write(recipe_file("indexed", dedup={"index": str(tmp_path / "index")}, **make), tmp_path / "out")
+    assert verify(tmp_path / "out").faults == []
+    write(plain, tmp_path / "lanes")
+    (tmp_path / "lanes" / "recipe.yaml").write_bytes((tmp_path / "out" / "recipe.yaml").read_bytes())
+    (fault,) = verify(tmp_path / "lanes").faults
+    assert fault.endswith(" records repeat a text of another lane, which the dedup index drops")
