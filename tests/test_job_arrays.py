@@ -14,7 +14,7 @@ from hub import hub
 
 from smollm3_mix.cli import main
 from smollm3_mix.errors import OutputError
-from smollm3_mix.write import layout, write
+from smollm3_mix.write import layout, parts, write
 from smollm3_mix.write.finish import finish
 
 
@@ -38,6 +38,18 @@ def test_pieces_and_finish_give_the_files_of_one_writer(path, tmp_path):
 def test_finish_names_the_lanes_that_lack(path, tmp_path):
     write(path, tmp_path / "some", only=[1, 2])
     with pytest.raises(OutputError, match=r"lacks 2 of 4 lanes: 0, 3\. .*--lanes 0 --part-of 4"):
+        finish(tmp_path / "some")
+
+
+def test_finish_names_a_lane_that_was_not_written_to_its_end(path, tmp_path, monkeypatch):
+    monkeypatch.setattr(parts, "GROUP_BYTES", 1_000)
+    write(path, tmp_path / "some", part_bytes=1_000, only=[0, 1, 3])
+    stop = iter([None] * 3)
+    with pytest.raises(StopIteration):
+        write(path, tmp_path / "some", part_bytes=1_000, only=[2], listener=lambda _: next(stop))
+    (state,) = (tmp_path / "some").rglob("train-00002.json")
+    assert json.loads(state.read_bytes())["parts"] > 0
+    with pytest.raises(OutputError, match=r"lacks 1 of 4 lanes: 2\. .*--lanes 2 --part-of 4"):
         finish(tmp_path / "some")
 
 

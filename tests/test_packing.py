@@ -16,6 +16,7 @@ from small_tokenizer import save
 
 import smollm3_mix
 from smollm3_mix import OutputError, RecipeError, StateError, merge_states, open_mix, packed
+from smollm3_mix.packing import stream
 from smollm3_mix.tokenizer import Tokenizer
 from smollm3_mix.write import write
 
@@ -116,18 +117,35 @@ def test_long_documents_span_windows_and_resume_inside(recipe_file, tokenizer_fi
         assert same(list(again), expected[number:])
 
 
+def test_windows_do_not_depend_on_how_many_documents_are_taken_at_once(recipe_file, tokenizer_file, monkeypatch):
+    mix = packed(recipe_file(lanes=1), tokenizer=tokenizer_file, sequence_length=150, max_samples=24)
+    expected = list(mix)
+    for documents in (1, 2, 5):
+        monkeypatch.setattr(stream, "DOCUMENTS", documents)
+        windows = mix.stream()
+        for number in range(len(expected) + 1):
+            again = mix.stream()
+            again.load_state_dict(json.loads(json.dumps(windows.state_dict())))
+            assert same(list(islice(again, 3)), expected[number : number + 3]), (documents, number)
+            window = next(iter(windows), None)
+            assert window is None or same([window], expected[number : number + 1])
+        again.load_state_dict(json.loads(json.dumps(windows.state_dict())))
+        assert again.left == windows.left > 0
+
+
 def test_lanes_hold_the_same_windows_whoever_reads_them(toy):
     whole = toy()
     lanes = [list(whole.stream([lane])) for lane in range(3)]
-    turns, expected = [iter(lane) for lane in lanes], []
-    while turns:
-        for lane in list(turns):
-            window = next(lane, None)
-            if window is None:
-                turns.remove(lane)
-            else:
-                expected.append(window)
-    assert same(list(whole), expected)
+    for order in ([0, 1, 2], [1, 2, 0], [2, 0, 1]):  # so that the shortest lane is once between the others
+        turns, expected = [iter(lanes[lane]) for lane in order], []
+        while turns:
+            for lane in list(turns):
+                window = next(lane, None)
+                if window is None:
+                    turns.remove(lane)
+                else:
+                    expected.append(window)
+        assert same(list(whole.stream(order)), expected)
     pair = whole.stream([2, 0])
     assert same([w for n, w in enumerate(pair) if n % 2 == 0][:5], lanes[2][:5])
 

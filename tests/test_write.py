@@ -11,6 +11,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from conftest import document, parquet
 
 from smollm3_mix.errors import OutputError
 from smollm3_mix.mix import open_mix
@@ -63,6 +64,36 @@ def test_files_hold_the_records_of_each_lane(recipe_file, tmp_path):
         "tally.json",
     ]
     assert pq.read_schema(tmp_path / "out" / "data" / names[0]).equals(RECORD)
+
+
+def groups_by_loop(sizes, part_bytes):
+    """Records of each row group of each part, for records of these sizes."""
+    found, rows, size, of_part = [[]], 0, 0, 0
+    for each in sizes:
+        rows, size = rows + 1, size + each
+        if rows == parts.GROUP_ROWS or size >= parts.GROUP_BYTES:
+            found[-1].append(rows)
+            rows, size, of_part = 0, 0, of_part + size
+        if of_part >= part_bytes:
+            found.append([])
+            of_part = 0
+    return [part for part in [*found[:-1], [*found[-1], rows] if rows else found[-1]] if part]
+
+
+def test_row_groups_and_parts_end_at_the_record_that_reaches_their_size(recipe_file, tmp_path, monkeypatch):
+    path = recipe_file(lanes=1)
+    sizes = [len(record["text"].encode()) for record in open_mix(path, max_samples=90).stream()]
+    monkeypatch.setattr(parts, "PULL", 3)
+    monkeypatch.setattr(parts, "GROUP_ROWS", 8)
+    monkeypatch.setattr(parts, "GROUP_BYTES", sum(sizes[:7]))
+    first = groups_by_loop(sizes, sum(sizes))[0]
+    part_bytes = sum(sizes[: sum(first[:3])])
+    expected = groups_by_loop(sizes, part_bytes)
+    assert expected[0] == first[:3]
+    assert {7, 8} <= {rows for part in expected for rows in part}
+    write(path, tmp_path / "out", part_bytes=part_bytes, max_samples=90)
+    files = [pq.ParquetFile(file).metadata for file in sorted((tmp_path / "out" / "data").iterdir())]
+    assert [[file.row_group(n).num_rows for n in range(file.num_row_groups)] for file in files] == expected
 
 
 def test_the_same_bytes_again_and_with_more_processes(recipe_file, tmp_path):
@@ -134,16 +165,46 @@ def test_goes_on_after_a_crash(recipe_file, tmp_path, after, policy):
     assert content(tmp_path / "out") == content(tmp_path / "whole")
 
 
+def test_resumed_write_remembers_the_texts_of_every_part(recipe_file, tmp_path):
+    path = recipe_file(lanes=1, sources={"a": {"weight": 0}, "b": {"weight": 0}})
+    texts = [document("c", n % 8 + n // 16 * 8) for n in range(96)]  # each block of 8 comes twice in a row
+    parquet(tmp_path / "sources" / "c", texts, files=1, group=8)
+    tallies = write(path, tmp_path / "whole", part_bytes=PART)
+    assert tallies["train"].total.dropped == {"duplicate": 48}
+    for groups in (4, 7):
+        stop = iter([None] * groups)
+        with pytest.raises(StopIteration):
+            write(path, tmp_path / f"{groups}", part_bytes=PART, listener=lambda _, stop=stop: next(stop))
+        write(path, tmp_path / f"{groups}", part_bytes=PART)
+        assert content(tmp_path / f"{groups}") == content(tmp_path / "whole")
+
+
+def test_resumed_write_drops_in_later_passes_what_the_first_one_dropped(recipe_file, tmp_path):
+    path = recipe_file(lanes=1, sources={"c": {"weight": 2, "max_passes": 3}})
+    parquet(tmp_path / "sources" / "c", [document("c", n % 12) for n in range(24)], files=1)
+    limits = {"part_bytes": 1_500, "max_samples": 60}
+    tallies = write(path, tmp_path / "whole", **limits)
+    assert tallies["train"].sources["c"].dropped == {"duplicate": 12, "dropped_before": 24}
+    crash = iter([None] * 5)
+    with pytest.raises(StopIteration):
+        write(path, tmp_path / "out", listener=lambda _: next(crash), **limits)
+    (state,) = (tmp_path / "out" / ".writing").glob("train-00000.json")
+    assert json.loads(state.read_bytes())["tally"]["c"]["passes"] == 2
+    write(path, tmp_path / "out", **limits)
+    assert content(tmp_path / "out") == content(tmp_path / "whole")
+
+
 def test_an_unfinished_write_of_another_mix_is_refused(recipe_file, tmp_path):
     def crash(_):
         raise Crash
 
     with pytest.raises(Crash):
         write(recipe_file(), tmp_path / "out", listener=crash)
-    with pytest.raises(
-        OutputError, match=r"holds the unfinished write of another mix: it was asked for with fingerprint="
-    ):
-        write(recipe_file(), tmp_path / "out", seed=9)
+    for other, differs in (({"seed": 9}, "fingerprint="), ({"part_bytes": PART}, f"part_bytes=.*, not {PART}")):
+        with pytest.raises(
+            OutputError, match=rf"holds the unfinished write of another mix: it was asked for with {differs}"
+        ):
+            write(recipe_file(), tmp_path / "out", **other)
 
 
 @pytest.mark.parametrize("moved", [0, 1, 2, 3, 4])

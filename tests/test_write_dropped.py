@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from conftest import document
@@ -18,6 +19,7 @@ from smollm3_mix.schema import DROPPED
 from smollm3_mix.tally import Tally
 from smollm3_mix.verify import verify
 from smollm3_mix.write import dropped, parts, write
+from smollm3_mix.write.request import differing
 
 Make = Callable[..., Path]
 PART = 4_000
@@ -176,3 +178,25 @@ def test_over_a_finished_mix(recipe_file: Make, tmp_path: Path) -> None:
     write(path, tmp_path / "plain")
     with pytest.raises(OutputError, match="asked for with keep_dropped=None, not True"):
         write(path, tmp_path / "plain", keep_dropped=tmp_path / "other")
+
+
+def test_row_groups_of_dropped_documents_end_at_their_rows_or_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dropped, "GROUP_ROWS", 4)
+    monkeypatch.setattr(dropped, "GROUP_BYTES", 100)
+    row = {"reason": "too_short", "source": "a", "id": "i", "file": "f", "row": 0}
+    part = dropped.Parts()
+    part.begin(tmp_path / "train-00000-00000.parquet")
+    for rows, length in ((3, 1), (1, 1), (2, 1), (1, 98), (1, 1)):
+        part.add(pa.RecordBatch.from_pylist([{**row, "text": "x" * length}] * rows, DROPPED))
+    part.end()
+    file = pq.ParquetFile(tmp_path / "train-00000-00000.parquet").metadata
+    assert [file.row_group(n).num_rows for n in range(file.num_row_groups)] == [4, 3, 1]
+
+
+def test_difference_of_requests_shows_what_only_one_of_them_has() -> None:
+    old = {"part_bytes": 1, "format": "parquet"}
+    assert differing(old, {**old, "part_bytes": 2, "keep_dropped": True}) == (
+        "part_bytes=1, not 2, keep_dropped=None, not True"
+    )
