@@ -187,6 +187,8 @@ def test_any_number_of_lanes_gives_the_same_records_and_no_duplicate(corpus):
 
 def test_both_splits_are_compared_with_each_other(corpus):
     build_index(recipe(), "idx")
+    build_index(recipe(holdout={"fraction": 0.4}), "held")
+    assert tree("held") == tree("idx")
     mix = indexed(holdout={"fraction": 0.4})
     train, held = (texts_of(open_mix(mix, split=split)) for split in ("train", "validation"))
     assert min(len(train), len(held)) > 9
@@ -274,6 +276,9 @@ def test_a_cut_off_or_damaged_index_is_found(corpus):
         f"looked.yaml: dedup.index: idx/drops/000/{drops[0].name} has {len(whole) - 4} bytes, where index.json lists "
         f"{len(whole)}; build it with `smollm3-mix index looked.yaml --out idx`"
     )
+    drops[0].write_bytes(whole + b"\0" * 4)
+    with pytest.raises(RecipeError, match=rf"{drops[0].name} has {len(whole) + 4} bytes, where index\.json lists "):
+        open_mix(indexed())
     drops[0].unlink()
     with pytest.raises(RecipeError, match=rf"idx/drops/000/{drops[0].name} is gone, where index\.json lists "):
         open_mix(indexed())
@@ -321,6 +326,21 @@ def test_long_files_are_cut_into_units_and_long_units_into_segments(corpus, monk
     cut = build_index(recipe(), "cut")
     assert cut.units > 20
     assert tree("cut") == tree("idx")
+
+
+def test_index_reads_a_file_again_after_it_was_written_anew(corpus):
+    build_index(recipe(ids="b"), "idx")
+    file = Path("b/all.jsonl")
+    file.write_bytes(b"".join(reversed(file.read_bytes().splitlines(keepends=True))))  # of the same size
+    assert build_index(recipe(ids="b"), "idx").read == 1
+
+
+def test_index_numbers_rows_up_to_the_last_that_fits(corpus, monkeypatch):
+    monkeypatch.setattr(units.dedup.dropset, "MOST", 79)
+    assert build_index(recipe(ids="b"), "idx").index.counts["b"]["rows"] == 80
+    monkeypatch.setattr(units.dedup.dropset, "MOST", 78)
+    with pytest.raises(SourceError, match=r"b/all\.jsonl has more than 78 rows, which an index cannot number"):
+        build_index(recipe(ids="b"), "other")
 
 
 def test_killed_and_called_again_it_goes_on(corpus):

@@ -16,6 +16,7 @@ from smollm3_mix.errors import RecipeError
 from smollm3_mix.judge import Judge
 from smollm3_mix.recipe import Block, Counting, Holdout, Kind, Recipe, Source, read
 from smollm3_mix.recipe.filters import Decontaminate, Exclude, Texts
+from smollm3_mix.recipe.scope import of_rows, scope
 from smollm3_mix.recipe.syntax import dump, load
 
 WORDS = st.one_of(
@@ -289,3 +290,56 @@ def test_any_values_are_a_recipe_or_a_recipe_error(given_values):
         faults = []
         assert Recipe.from_dict(recipe.to_dict()) == recipe
     assert all(isinstance(fault, str) and fault for fault in faults)
+
+
+def test_fingerprint_of_a_pinned_tokenizer_is_over_its_content_and_the_tokens_around_documents():
+    def printed(**options):
+        return dataclasses.replace(BASE, tokens=Counting(**{"tokenizer": "t.json", "sha256": "0" * 64} | options))
+
+    assert printed(tokenizer="moved.json").fingerprint == printed().fingerprint
+    others = ({"sha256": "1" * 64}, {"bos": "<s>"}, {"eos": "</s>"})
+    assert len({printed(**options).fingerprint for options in ({}, *others)}) == 4
+
+
+def test_whole_numbers_have_one_fingerprint_however_they_are_written():
+    assert with_first(weight=1).fingerprint == with_first(weight=1.0).fingerprint
+    assert with_first(weight=1).differences(with_first(weight=1.0)) == []
+
+
+SHARED_OUT = {"weight", "max_passes", "tokens_per_byte", "tokens_field", "keep"}
+"""Fields of a source that decide how much of it is mixed, not which of its documents are duplicates."""
+FILES = {"id", "name", "config", "data_dir", "data_files", "revision", "split"}
+"""Fields of a source that decide which files are read, not what becomes of their rows."""
+
+
+@pytest.mark.parametrize("key", {**SOURCE_DECIDING, **SOURCE_NOT_DECIDING}.keys() - {"unavailable"})
+def test_scope_of_an_index_changes_with_what_decides_on_rows(key):
+    changed = with_first(**{key: (SOURCE_DECIDING | SOURCE_NOT_DECIDING)[key]})
+    aside = SHARED_OUT | SOURCE_NOT_DECIDING.keys()
+    assert (scope(changed) == scope(BASE)) is (key in aside)
+    rows = (of_rows(scope(recipe), recipe.sources[0].id) for recipe in (changed, BASE))
+    assert (next(rows) == next(rows)) is (key in aside | FILES)
+
+
+def test_scope_of_an_index_holds_the_sources_that_are_read():
+    assert [source["id"] for source in scope(with_first(unavailable="x"))["sources"]] == ["b"]
+
+
+@pytest.mark.parametrize(
+    "top, bounded",
+    [
+        ({}, True),
+        ({"on_exhausted": "stop"}, True),
+        ({"on_exhausted": "renormalise"}, False),
+        ({"order": "iid"}, False),
+        ({"weighted": False}, False),
+    ],
+)
+def test_shares_are_bounded_in_exact_order_while_no_source_leaves(top, bounded):
+    assert dataclasses.replace(BASE, **top).bounded is bounded
+
+
+def test_seed_is_a_number_of_63_bits():
+    assert dataclasses.replace(BASE, seed=2**63 - 1).seed == 2**63 - 1
+    with pytest.raises(ValueError, match=r"seed: expected 0 or more and less than 2\*\*63"):
+        dataclasses.replace(BASE, seed=2**63)

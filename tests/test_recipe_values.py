@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import pytest
 
-from smollm3_mix.recipe.values import BAD, Faults, Place, plain, read_dataclass, read_value
+from smollm3_mix.recipe.values import BAD, Faults, Place, at_least, plain, read_dataclass, read_value
 
 
 @dataclass(frozen=True)
@@ -156,3 +156,15 @@ def test_plain_values_leave_out_defaults_where_asked():
 
 def test_several_faults_are_one_error():
     assert str(Faults("a", "b")) == "a; b"
+
+
+def test_a_literal_is_of_its_type():
+    faults = []
+    assert read_value(Literal[1, "a"], 1, Place(keys="a"), faults) == 1
+    assert [read_value(Literal[1, "a"], given, Place(keys="a"), faults) for given in (True, 1.0)] == [BAD, BAD]
+    assert faults == ["a: expected 1 or 'a', got true", "a: expected 1 or 'a', got 1.0"]
+
+
+def test_a_nan_is_below_every_least_value():
+    assert list(at_least("rows", float("nan"), 1)) == ["rows: expected 1 or more, got nan"]
+    assert list(at_least("rows", 1, 1)) == []
