@@ -74,3 +74,10 @@ def test_a_row_does_not_depend_on_its_neighbours():
 def test_repair_is_idempotent(text):
     once = repaired([text])
     assert clean(once, REPAIR) is once
+
+
+def test_repair_goes_on_until_nothing_is_left_to_repair():
+    ftfy = pytest.importorskip("ftfy")
+    twice = "Ã\x00©tÃ\u200b©"  # mojibake only once other characters are gone
+    assert ftfy.fix_encoding(twice) == twice
+    assert repaired([twice]).to_pylist() == ["été"]

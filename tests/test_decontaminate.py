@@ -22,6 +22,7 @@ from smollm3_mix.decontaminate import NONE, Collection, Contaminants, ngrams, to
 from smollm3_mix.errors import RecipeError, Unreadable
 from smollm3_mix.mix import open_mix
 from smollm3_mix.recipe import read
+from smollm3_mix.recipe.filters import Decontaminate, Texts
 from smollm3_mix.verify import verify
 from smollm3_mix.write import write
 
@@ -311,3 +312,36 @@ def test_another_evaluation_is_another_fingerprint(recipe_file: Make, tmp_path: 
 def test_signs_between_characters_that_are_words_part_them_and_are_no_words():
     assert said("カナ・カ x・y") == ["カ", "ナ", "カ", "x", "y"]
     assert said("・") == []
+
+
+def test_runs_do_not_reach_from_one_text_into_the_next() -> None:
+    words = plain_words(QUESTION)
+    halves = [" ".join(words[:15]), " ".join(words[15:])]
+    assert collected(halves, ngram=4).search(pa.array([" ".join(words[13:17]), *halves])).tolist() == [NONE, 0, 0]
+
+
+def test_counts_of_texts_begin_anew_with_each_set() -> None:
+    collection = Collection(3)
+    for texts, counts in ((["one two three", "one two"], (2, 1)), (["one", "a b c", "a b c d"], (3, 1))):
+        collection.begin("x")
+        collection.add(pa.array(texts))
+        assert (collection.texts, collection.short) == counts
+
+
+def test_digest_is_over_the_sets_of_the_runs_too() -> None:
+    one, two = document("a", 100), document("b", 120)
+    assert collected([one], [two]).digest != collected([one, two]).digest
+    assert collected([one, two]).digest == collected([two, one]).digest
+
+
+def test_text_half_in_characters_is_counted_in_words() -> None:
+    words = "a b 中 文"  # two of four are characters
+    assert [grams.n for grams in collected([words], ngram=3).grams] == [3]
+    assert [grams.n for grams in collected([words + " 我 们"], ngram=3).grams] == [6]
+
+
+def test_length_of_a_run_is_from_2_to_64_words() -> None:
+    assert [Decontaminate(Texts("x"), ngram=n).ngram for n in (2, 64)] == [2, 64]
+    for n in (1, 65):
+        with pytest.raises(ValueError, match=f"ngram: expected 2 to 64, got {n}"):
+            Decontaminate(Texts("x"), ngram=n)

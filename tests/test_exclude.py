@@ -4,6 +4,8 @@ import json
 import pickle
 from pathlib import Path
 
+import huggingface_hub
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -15,9 +17,10 @@ from recipes import faults_of
 from sources_fixtures import write as write_source
 
 from smollm3_mix.errors import RecipeError
-from smollm3_mix.exclude import digest, entries, excluded, normal_forms
+from smollm3_mix.exclude import digest, entries, excluded, is_key, is_place, normal_forms
 from smollm3_mix.mix import open_mix
 from smollm3_mix.recipe import read
+from smollm3_mix.sources.exclusion import local_copy
 from smollm3_mix.verify import verify
 from smollm3_mix.write import write
 
@@ -273,3 +276,32 @@ def test_what_is_listed_is_found_however_rows_are_cut(listed: list[str], others:
 def test_normal_forms(url: str, form: str) -> None:
     assert normal_forms(pa.array([url])).to_pylist() == [form]
     assert normal_forms(pa.array([form])).to_pylist() == [form]
+
+
+def test_null_is_never_excluded() -> None:
+    found = excluded(["https://www."])  # whose normal form is empty, as is what Arrow holds under a null
+    urls = pa.array(["a.org", None, "http://"])
+    assert found.listed([(urls, True)], "f", np.arange(3)).tolist() == [False, False, True]
+
+
+def test_columns_of_keys_are_known_in_any_case_and_by_their_last_part() -> None:
+    assert [is_key(name) for name in ("id", "Blob_ID", "meta.HexSHA", "meta.url", "ids", "id.x")] == [
+        *(True, True, True, True),
+        *(False, False),
+    ]
+    assert [is_place(name) for name in ("Repo_Name", "meta.URL", "id", "content_id")] == [True, True, False, False]
+
+
+def test_rows_are_excluded_by_numbers_of_up_to_18_digits() -> None:
+    numbers = np.array([7, 10**17, 10**18 - 1])
+    found = excluded([f"a:b:{number}" for number in numbers])
+    assert found.listed([], "a:b", numbers).tolist() == [True, True, True]
+    assert found.listed([], "a", numbers).tolist() == [False, False, False]
+
+
+def test_revision_in_the_url_of_a_list_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda *_, **options: asked.append(options["revision"]))
+    local_copy("hf://datasets/org/lists@refs%2Fpr%2F1/a/b.txt", None)
+    local_copy("hf://datasets/org/lists/a/b.txt", None)
+    assert asked == ["refs/pr/1", None]

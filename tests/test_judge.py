@@ -76,6 +76,7 @@ EXAMPLES = [
     (F, "min_punctuated_lines", 0.5, "是。\nb", "是\nक।\nc", "too_few_punctuated_lines"),
     (F, "max_short_lines", 0.5, f"{'é' * 30}\n{'é' * 31}", f"{'é' * 30}\n{'é' * 31}\n  a", "too_many_short_lines"),
     (F, "max_duplicate_line_chars", 0.5, "éé\n\néé", "éé\n\néé\néé", "duplicate_line_chars"),
+    (F, "max_duplicate_line_chars", 0.5, "a\n\na", "a\na\na", "duplicate_line_chars"),
     (F, "max_newlines_per_word", 0.5, "a\nb", "a\n\nb c", "too_many_newlines"),
     ("code", "max_lines", 2, "a\nb\n", "a\nb\nc", "too_many_lines"),
     ("code", "max_line_chars", 3, "ééé\na", "é\néééé\na", "line_too_long"),

@@ -265,3 +265,12 @@ def test_a_users_own_function_that_cannot_be_had_is_named(name, fault):
     with pytest.raises(RecipeError) as caught:
         judge(pa.array(["a"]), Judge(python=name))
     assert str(caught.value) == f"judge.python {name!r}: {fault}"
+
+
+def test_thresholds_may_be_zero_and_least_and_most_equal():
+    rules = GopherQuality(min_words=3, max_words=3, max_hashes_per_word=0)
+    texts = pa.array(["one two", "one two three", "one two three four", "one two #three"])
+    only = replace(rules, min_stop_words=None, min_alphabetic_words=None)
+    found = judge(texts, Judge(gopher_quality=only)).to_pylist()
+    assert found == ["too_few_words", None, "too_many_words", "too_many_hashes"]
+    assert (Judge(min_chars=3, max_chars=3).min_chars, Code(max_lines=0).max_lines) == (3, 0)

@@ -170,6 +170,12 @@ def test_kept_lines_are_those_of_a_slow_reading(texts, least, longest):
     assert found == [kept_by_reference(text, least, longest) for text in texts]
 
 
+def test_line_of_three_dots_is_not_kept():
+    texts = ["...", "a...", "..", "a. ...", "wait. [1]..."]
+    kept = kept_lines(Measures(pa.array(texts)), 1, 9)
+    assert kept.sentences.tolist() == [kept_by_reference(text, 1, 9)[0] for text in texts] == [0, 0, 1, 0, 0]
+
+
 def test_words_that_are_given_are_not_looked_for_again():
     texts = pa.array(["one two", None, "three"])
     found = words(texts)
@@ -242,3 +248,13 @@ def test_bytes_behind_a_null_belong_to_nobody():
     ):
         np.testing.assert_array_equal(getattr(block, name), getattr(clean, name), err_msg=name)
     assert not kept_lines(block, 1, 9).curly_bracket.any()
+
+
+EDGES = ("我aaaa", "我aaaaa", "กaaaa", "\u109faaa", "\u10a0aaa", "\u3040aaa", "\u303faaa", "\u9fffaaa", "\ua000aaa",
+         "\u0e00aaa", "\u0dffaaa", "\u0fffaaa", "\u1780aaa", "\u177faaa", "\u17ffaaa", "\u1800aaa")  # fmt: skip
+
+
+@pytest.mark.parametrize("text", EDGES)
+def test_scripts_without_spaces_end_where_their_blocks_end(text):
+    block = Measures(pa.array([text]))
+    assert measured(block, 0) == pytest.approx(reference(text), nan_ok=True)
