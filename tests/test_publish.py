@@ -10,7 +10,8 @@ from huggingface_hub import DatasetCard, HfApi
 from kills import bulky, command, killed
 
 from smollm3_mix import OutputError
-from smollm3_mix.publish import push, target
+from smollm3_mix.publish import push, repository, target
+from smollm3_mix.recipe import read
 from smollm3_mix.write import parts, write
 from smollm3_mix.write.licences import licence
 
@@ -158,6 +159,46 @@ def test_another_recipes_data_is_not_overwritten_unasked(hub, api, mix):
     here = {f"web/data/{path.name}": path.read_bytes() for path in (other / "data").iterdir()}
     assert {name: body for name, body in tree.items() if name.startswith("web/data/")} == here
     assert tree["README.md"].decode().count("<!-- mix web -->") == 1
+
+
+def test_replaced_config_has_the_files_that_are_the_same_too(hub, api, mix):
+    first, other = mix("one"), mix("other", description="Other words.")
+    files = {path.name: path.read_bytes() for path in (first / "data").iterdir()}
+    assert files == {path.name: path.read_bytes() for path in (other / "data").iterdir()}
+    for folder, again in ((first, False), (other, True)):
+        push(folder, "org/mix", config_name="web", replace=again, api=api)
+    tree = hub.repos["org/mix"].tree()
+    assert {name: tree[f"web/data/{name}"] for name in files} == files
+    assert tree["web/recipe.yaml"] == (other / "recipe.yaml").read_bytes()
+
+
+def test_other_limits_of_a_recipe_are_not_overwritten_unasked(hub, api, mix, recipe_file, tmp_path):
+    push(mix(), "org/mix", api=api)
+    write(recipe_file("toy", OPEN), tmp_path / "few", part_bytes=1, max_samples=20)
+    assert (tmp_path / "few" / "recipe.yaml").read_bytes() == hub.repos["org/mix"].tree()["toy/recipe.yaml"]
+    with pytest.raises(OutputError, match="has a config 'toy' already, written with max_samples=None, not 20\\. Give "):
+        push(tmp_path / "few", "org/mix", api=api)
+
+
+def test_file_that_is_lost_while_a_mix_is_pushed_is_named(hub, api, mix):
+    folder = mix()
+    push(folder, "org/mix", api=api)
+    tree = hub.repos["org/mix"].tree()
+    name = max(name for name in tree if name.startswith("toy/data/"))
+    hub.repos["org/mix"].add("main", {each: body for each, body in tree.items() if each != name})
+    filled = target.Target(repository.Repository("org/mix", api=api), "toy")
+    with pytest.raises(OutputError, match=f"org/mix lost {name} while the mix was pushed"):
+        filled.finish(read(folder / "recipe.yaml"), json.loads((folder / "tally.json").read_bytes()), {})
+
+
+def test_file_of_the_same_name_and_other_content_is_sent_again(hub, api, mix):
+    folder = mix()
+    push(folder, "org/mix", api=api)
+    whole = hub.repos["org/mix"].tree()
+    name = min(name for name in whole if name.startswith("toy/data/"))
+    hub.repos["org/mix"].add("main", {**whole, name: whole[name][::-1]})
+    push(folder, "org/mix", api=api)
+    assert hub.repos["org/mix"].tree() == whole
 
 
 def test_files_that_are_no_mix_are_not_overwritten_unasked(hub, api, mix):
