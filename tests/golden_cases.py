@@ -50,10 +50,17 @@ def window(found: dict[str, Any]) -> list[list[int]]:
     return [found[column].tolist() for column in names.WINDOW_COLUMNS]
 
 
-def stages(folder: Path, **top: Any) -> Path:
-    """Write a curriculum of three stages, in which sources join and leave."""
-    weights = ({"c": {"weight": 0}}, {"a": {"weight": 0.1}, "b": {"weight": 0.6}}, {"b": {"weight": 0}})
-    for number, changes in enumerate(weights, 1):
+STAGES: tuple[dict[str, Any], ...] = (
+    {"c": {"weight": 0}},
+    {"a": {"weight": 0.1}, "b": {"weight": 0.6}},
+    {"b": {"weight": 0}},
+)
+"""Changes of the sources in the stages of a curriculum: c joins in the second, and b leaves in the third."""
+
+
+def stages(folder: Path, sources: tuple[dict[str, Any], ...] = STAGES, **top: Any) -> Path:
+    """Write a curriculum of three stages."""
+    for number, changes in enumerate(sources, 1):
         write_recipe(folder, f"stage{number}", changes, lanes=2, **{"on_exhausted": names.RENORMALIZE, **top})
     budgets = [
         {"recipe": f"stage{number}.yaml", "tokens": tokens} for number, tokens in ((1, 4000), (2, 3000), (3, 5000))
@@ -300,8 +307,10 @@ def curriculum(folder: Path) -> Digests:
     before = digest(map(values, first))
     weights = {"a": {"weight": 0.2}, "b": {"weight": 0.8}, "c": {"weight": 0}}
     second = write_recipe(folder, "second", weights, lanes=2, **NEAR)
+    passes = ({}, {"c": {"weight": 2, "max_passes": 2}}, {"c": {"weight": 2}})
     return {
         "stages": records(stages(folder)),
+        "stages, passes": records(stages(folder, passes)),
         "stages, near": records(stages(folder, **NEAR)),
         "stages, by documents": records(stages(folder, weigh_by="documents", order="iid", on_exhausted="repeat")),
         "stages, scaled": records(stages(folder), total_tokens=7_000),
