@@ -1,0 +1,74 @@
+"""The validation split: which documents it holds is a function of their text alone, and never changes."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import xxhash
+from conftest import document, parquet
+
+from smollm3_mix.dedup import fingerprints
+from smollm3_mix.mix import open_mix
+from smollm3_mix.mix.prepare import other_split
+from smollm3_mix.recipe import Recipe
+
+FRACTION = 0.2
+TEXTS = [document("x", number) for number in range(120)]
+
+
+@pytest.fixture(scope="module")
+def held() -> set[str]:
+    """Texts of which the low half of XXH3-128 is below the fraction."""
+    return {text for text in TEXTS if xxhash.xxh3_128_intdigest(text.encode()) % 2**64 < FRACTION * 2**64}
+
+
+def recipe(folder: Path, **top: object) -> Recipe:
+    datasets = [{"name": str(folder / "x"), "id": "x", "weight": 1}]
+    if not (folder / "x").exists():
+        parquet(folder / "x", TEXTS)
+    top = {"lanes": 2, "on_exhausted": "renormalise", "holdout": {"fraction": FRACTION}, **top}
+    return Recipe.from_dict({"file": "held", "datasets": datasets, **top})
+
+
+def test_the_split_stays_as_published() -> None:
+    texts = pa.array([f"document {number}" for number in range(40)])
+    found = other_split(fingerprints(texts), 0.25, "train").to_pylist()
+    assert [number for number, reason in enumerate(found) if reason == "holdout"] == GOLDEN
+
+
+GOLDEN = [1, 2, 6, 7, 8, 13, 14, 19, 28, 30, 33, 34]
+
+
+@pytest.mark.parametrize("split", ["train", "validation"])
+def test_a_hash_below_the_fraction_is_held_out_and_one_equal_to_it_is_not(split: str) -> None:
+    bound = 2**62  # of 2^64, a quarter
+    prints = np.array([[2**64 - 1, 0], [2**64 - 1, bound - 1], [0, bound], [0, 2**64 - 1]], np.uint64)
+    expected = ["holdout", "holdout", None, None] if split == "train" else [None, None, "not_holdout", "not_holdout"]
+    assert other_split(prints, 0.25, split).to_pylist() == expected
+
+
+def test_splits_hold_exactly_the_texts_on_their_side_of_the_fraction(tmp_path: Path, held: set[str]) -> None:
+    made = recipe(tmp_path)
+    assert {record["text"] for record in open_mix(made, split="validation").stream()} == held
+    assert {record["text"] for record in open_mix(made, seed=9, lanes=3).stream()} == set(TEXTS) - held
+
+
+def test_validation_ends_at_the_smaller_of_its_tokens_and_max_tokens(tmp_path: Path) -> None:
+    made = recipe(tmp_path, holdout={"fraction": FRACTION, "tokens": 300})
+    whole = [record["tokens"] for record in open_mix(recipe(tmp_path), split="validation").stream()]
+    reached = np.cumsum(whole)
+    for limit, end in ((None, 300), (1000, 300), (100, 100)):
+        given = [record["tokens"] for record in open_mix(made, split="validation", max_tokens=limit).stream()]
+        assert given == whole[: int(np.searchsorted(reached, end)) + 1]
+
+
+@pytest.mark.parametrize("split", ["train", "validation"])
+def test_documents_of_the_other_split_are_not_given_as_dropped(tmp_path: Path, split: str) -> None:
+    lane = open_mix(recipe(tmp_path, judge={"min_chars": 200}), split=split, lanes=1).lane(0)
+    dropped: list[str] = []
+    lane.lines[0].on_drop = lambda batch: dropped.extend(batch["reason"].to_pylist())
+    while lane.fill():
+        lane.pull(99)
+    assert set(dropped) == {"too_short"}
+    assert lane.tally().total.dropped.keys() == {"too_short", "holdout" if split == "train" else "not_holdout"}
