@@ -7,6 +7,7 @@ import pyarrow as pa
 import pytest
 
 from smollm3_mix.clean import PROFILES, Cleaning, clean
+from smollm3_mix.clean.rows import from_arrow
 
 CHANGING = [profile for profile in PROFILES if profile != "none"]
 
@@ -222,3 +223,12 @@ def test_other_arrays_are_refused(texts, kind):
     with pytest.raises(TypeError) as caught:
         clean(texts, Cleaning())
     assert str(caught.value) == f"clean takes a pa.StringArray, not {kind}: cast it to pa.string(), combine its chunks"
+
+
+def test_null_rows_have_no_bytes_whatever_lies_under_them():
+    dirty = pa.array(["a  b", "\x00 hidden", "c  d"])
+    texts = pa.StringArray.from_buffers(3, *dirty.buffers()[1:], pa.py_buffer(b"\x05"), 1)
+    rows = from_arrow(texts)
+    assert (rows.data.tobytes(), rows.offsets.tolist()) == (b"a  bc  d", [0, 4, 4, 8])
+    rows = from_arrow(texts[1:])
+    assert (rows.data.tobytes(), rows.offsets.tolist()) == (b"c  d", [0, 0, 4])

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smollm3_mix.cli import main
-from smollm3_mix.dedup import Dedup, Near, Seen, fingerprints
+from smollm3_mix.dedup import Dedup, DropSet, Near, Seen, fingerprints
 
 
 @given(st.lists(st.one_of(st.none(), st.text(max_size=40))), st.integers(0, 5), st.booleans())
@@ -64,3 +64,20 @@ def test_room_in_memory_is_that_of_seen():
     for dedup in (Dedup(), Dedup(near=Near()), Dedup(exact=False, near=Near(bands=3))):
         assert dedup.capacity(1) == Seen(dedup, dedup.memory).capacity
     assert Dedup(exact=False).capacity(1) == 0
+
+
+@given(st.lists(st.integers(0, 40), unique=True), st.lists(st.sampled_from([0, 1, 2]), min_size=41, max_size=41))
+def test_a_drop_set_says_of_each_row_what_it_is(rows, kinds):
+    listed = [np.array([row for row, kind in enumerate(kinds) if kind == code], np.uint32) for code in (1, 2)]
+    drops = DropSet(*listed)
+    rows = np.array(sorted(rows) or [0], np.int64)
+    assert drops.codes(rows).tolist() == [kinds[row] for row in rows]
+    again = DropSet.from_bytes(drops.to_bytes(), len(listed[0]))
+    assert again.codes(rows).tolist() == drops.codes(rows).tolist()
+
+
+def test_the_first_and_the_last_of_some_rows_are_looked_up_too():
+    drops = DropSet(np.array([2, 9], np.uint32), np.array([4, 7], np.uint32))
+    assert drops.codes(np.array([4, 5, 9])).tolist() == [2, 0, 1]
+    assert drops.codes(np.array([2, 3, 7])).tolist() == [1, 0, 2]
+    assert drops.codes(np.array([3, 5, 8])).tolist() == [0, 0, 0]

@@ -194,3 +194,30 @@ def test_what_is_remembered_and_the_work_on_a_block_stay_within_the_memory():
         tracemalloc.stop()
     assert len(seen) == seen.capacity
     assert max(taken) <= memory
+
+
+def test_a_least_jaccard_of_one_takes_equal_signatures_alone():
+    seen = Seen(Dedup(near=Near(3, 2, jaccard=1.0)), 2**16)
+    bands = np.array([[5, 6, 7], [5, 6, 7], [5, 6, 8]], dtype=np.uint64)
+    prints = np.array([[1, 0], [2, 0], [3, 0]], dtype=np.uint64)
+    assert seen.first(prints, bands, np.ones(3, bool)).tolist() == [FIRST, NEAR, FIRST]
+
+
+def test_a_document_is_remembered_by_the_first_half_of_its_fingerprint():
+    seen = Seen(Dedup(), 2**16)
+    prints = np.array([[1, 8], [2, 8], [1, 9]], dtype=np.uint64)
+    assert seen.first(prints, None, np.ones(3, bool)).tolist() == [FIRST, FIRST, EXACT]
+    assert seen.log_since(0).tolist() == [[1], [2]]
+
+
+def test_a_document_whose_last_band_is_no_key_is_remembered_too():
+    seen = Seen(Dedup(exact=False, near=Near(2, 2)), 2**16)
+    bands = np.array([[5, 0], [5, 6]], dtype=np.uint64)
+    assert seen.first(np.ones((2, 2), np.uint64), bands, np.ones(2, bool)).tolist() == [FIRST, NEAR]
+
+
+def test_signatures_are_compared_with_the_first_document_that_had_the_band():
+    seen = Seen(Dedup(exact=False, near=Near(2, 2, jaccard=0.9)), 2**16)
+    bands = np.array([[5, 6], [5, 7], [5, 7], [5, 6]], dtype=np.uint64)
+    # The third has both bands of the second, and the second's first band is known by the first document.
+    assert seen.first(np.ones((4, 2), np.uint64), bands, np.ones(4, bool)).tolist() == [FIRST, FIRST, NEAR, NEAR]

@@ -168,3 +168,13 @@ def test_documents_that_need_no_signature_change_none_of_the_others(texts, chose
     keys = signatures(block, NEAR)
     keys[~rows] = 0
     assert signatures(block, NEAR, among=rows).tolist() == keys.tolist()
+
+
+def test_agreement_is_the_share_of_equal_minima_less_what_agrees_by_chance():
+    near = Near(2, 16)  # 4 bits of each minimum: a sixteenth agree by chance
+    one = np.array([[0x1111_1111_1111_1111, 0x2222_2222_2222_2222]] * 3, dtype=np.uint64)
+    other = one.copy()
+    other[1, 0] = 0x1111_1111_3333_3333  # 24 of 32 agree
+    other[2] = 0  # none
+    expected = [1.0, (24 / 32 - 1 / 16) / (15 / 16), -1 / 15]
+    assert agreement(one, other, near).tolist() == pytest.approx(expected, abs=1e-15)

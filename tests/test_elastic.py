@@ -12,6 +12,7 @@ from datasets.distributed import split_dataset_by_node
 from doors import stream, write_lanes
 
 from smollm3_mix import Mix, StateError, merge_states, open_mix
+from smollm3_mix.mix.states import place_of_turn
 from smollm3_mix.mix.stream import Stream
 
 NODES, WORKERS = (1, 2, 3, 4, 8), (0, 1, 2, 4)
@@ -250,3 +251,35 @@ def test_a_reader_without_its_lanes_in_the_state_is_refused(folder: Path) -> Non
         "this state is of lanes [0, 2, 4, 6], but lanes [0, 1] are to be read. "
         "Load the state of the same lanes, or merge_states() of all."
     )
+
+
+# Whose turn it is
+
+
+def test_the_state_of_one_reader_goes_on_in_its_own_order_of_lanes(folder: Path) -> None:
+    opened = mix(folder, 8)
+    order = [5, 2, 7, 0, 1, 3, 4, 6]
+    for count in (3, 8, 13):
+        (state,), _ = saved(opened, [order], [count])
+        merged = merge_states([state])
+        assert (merged["turn"], merged["going"]) == (order[count % 8], sorted(order))
+        assert [at["records"] for at in merged["lanes"]] == [
+            len(range(order.index(lane), count, 8)) for lane in range(8)
+        ]
+
+
+def test_records_of_each_lane_are_counted_where_reads_end_within_a_round(folder: Path) -> None:
+    opened = mix(folder, 12)
+    reader = opened.stream(range(5))
+    given: list[int] = []
+    for rows in (3, 4, 11, 1, 6):
+        given += reader.read_with_lanes(rows)[1].tolist()
+        records = {at["lane"]: at["records"] for at in reader.state_dict()["lanes"]}
+        assert records == {lane: given.count(lane) for lane in range(5)}
+
+
+def test_the_lane_that_comes_next_is_the_first_behind_one_that_another_reader_has() -> None:
+    lanes = [1, 4, 6]
+    assert [place_of_turn(turn, lanes) for turn in range(8)] == [0, 0, 1, 1, 1, 2, 2, 0]
+    assert place_of_turn(None, lanes) == 0
+    assert place_of_turn(4, [6, 4, 1]) == 1

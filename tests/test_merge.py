@@ -162,3 +162,85 @@ def test_concatenation_gives_one_source_after_the_other():
     order.leave(1)
     assert order.ended
     assert order.ready().tolist() == []
+
+
+def test_a_document_at_the_least_horizon_is_held_back():
+    key = stream_key("place", 0)
+    order = Exact(np.array([0.5, 0.5]), [key, stream_key("place", 1)])
+    whole = 2**53
+    start = int(uniforms(key, 0, 1)[0] * whole)  # the first source's document lies at 2 · start, a whole number
+    order.lay(0, np.array([whole]), last=False)
+    order.lay(1, np.array([start]), last=False)
+    assert order.ready().tolist() == [1]
+    order.lay(1, np.array([9]), last=False)
+    assert order.ready().tolist()[0] == 0
+
+
+def test_documents_at_one_position_come_in_recipe_order():
+    order = Exact(np.array([0.25, 0.5, 0.25]), [stream_key("same")] * 3)
+    for source, units in enumerate((3, 6, 3)):
+        order.lay(source, np.full(9, units), last=False)
+    assert order.ready().tolist() == [0, 1, 2] * 9
+
+
+def test_an_exact_order_resumes_at_a_saved_state():
+    shares, keys = np.array([0.6, 0.4]), [stream_key(n) for n in range(2)]
+    lengths = [np.array([5, 9, 2, 7, 1, 3] * 5), np.array([4, 4, 8, 1, 6, 2] * 5)]
+    whole, resumed = Exact(shares, keys), Exact(shares, keys)
+    for source in range(2):
+        whole.lay(source, lengths[source], last=False)
+    given_ = whole.ready()
+    taken = np.bincount(given_[:15], minlength=2)
+    resumed.restore([], [(int(lengths[s][:4].sum()), 4) for s in range(2)])
+    for source in range(2):
+        resumed.lay(source, lengths[source][4:], last=False)
+        resumed.skip(source, int(taken[source]) - 4)
+    assert resumed.ready().tolist() == given_[15:].tolist()
+
+
+def test_a_restored_order_reads_the_source_that_is_behind_in_units_first():
+    order = Exact(np.array([0.5, 0.5]), [stream_key(n) for n in range(2)])
+    order.restore([], [(30, 2), (10, 5)])
+    assert order.wanting() == 1
+    order.lay(1, np.array([30]), last=False)
+    assert order.wanting() == 0
+
+
+def test_the_bound_of_a_source_counts_the_longest_documents_of_all():
+    assert debt_bound(np.array([0.5, 0.3, 0.2]), np.array([100.0, 10.0, 40.0])).tolist() == [175.0, 55.0, 70.0]
+
+
+def test_a_concatenation_ends_only_with_its_last_source():
+    order = Concatenation(3)
+    order.leave(0)
+    order.leave(1)
+    assert not order.ended
+    assert order.wanting() == 2
+    order.leave(2)
+    assert order.ended
+
+
+@pytest.mark.parametrize(("weights", "ends"), [([1.0], [True]), ([0.5, 0.25, 0.25], [False, False, True])])
+def test_an_order_ends_when_its_last_source_leaves(weights, ends):
+    shares = np.array(weights)
+    for order in (Exact(shares, [stream_key(n) for n in range(len(shares))]), Iid(shares, 7)):
+        found = []
+        for source in range(len(shares)):
+            order.leave(source)
+            found.append(order.ended)
+        assert found == ends
+
+
+def test_sources_whose_first_pass_ended_are_part_of_the_state_of_draws():
+    order = Iid(np.array([0.5, 0.5]), 3, repeat=True)
+    order.lay(0, np.ones(2, np.int64), last=True)
+    order.lay(1, np.ones(50, np.int64), last=False)
+    given_ = order.ready()
+    assert order.state() == [len(given_), 0]
+    resumed = Iid(np.array([0.5, 0.5]), 3, repeat=True)
+    resumed.restore(order.state(), [(0, 0), (0, 0)])
+    assert resumed.state() == order.state()
+    resumed.lay(0, np.ones(50, np.int64), last=False)
+    resumed.lay(1, np.ones(1, np.int64), last=True)
+    resumed.ready()
+    assert resumed.ended

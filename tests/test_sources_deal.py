@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smollm3_mix.sources import File, Part, Resolved, deal
-from smollm3_mix.sources.deal import stripe
+from smollm3_mix.sources.deal import stored, stored_lanes, stripe
 from smollm3_mix.sources.parquet import cut
 
 
@@ -115,3 +115,33 @@ def test_cuts_of_a_parquet_file_ascend_and_reach_its_ends(groups: list[tuple[int
     assert found == sorted(found)
     assert found[0] == 0 or (groups and groups[0][0] == 0)
     assert found[-1] == edges[-1]
+
+
+def test_an_edge_as_far_away_as_the_snap_allows_still_ends_the_lane() -> None:
+    lanes = deal(made([101, 99, 98, 102]), 4, 0, False)  # a lane has 100, of which a hundredth is 1
+    assert tuple(lanes) == ((Part(0, 0, 101),), (Part(1, 0, 99),), (Part(2, 0, 98), Part(3, 0, 2)), (Part(3, 2, 102),))
+
+
+def test_a_stripe_begins_with_its_start_and_ends_before_its_stop() -> None:
+    numbers = np.arange(1000)
+    place = 700 * 2654435769 % 2**32
+    assert stripe(Part(0, place, place + 1), 2**32, numbers).nonzero()[0].tolist() == [700]
+    assert 700 not in stripe(Part(0, 0, place), 2**32, numbers).nonzero()[0]
+
+
+def test_sources_with_equal_files_have_their_own_orders() -> None:
+    orders = []
+    for name in ("web", "code"):
+        found = Resolved(name, "parquet", "r", made([100] * 8).files)
+        orders.append([part.file for part in deal(found, 1, 42, True)[0]])
+    assert orders == [[1, 6, 3, 7, 4, 2, 5, 0], [1, 5, 3, 4, 7, 6, 0, 2]]
+
+
+def test_stored_lanes_are_read_in_order_of_lane_and_part_whatever_folder_they_are_in() -> None:
+    paths = ["a/train-00002-00000.parquet", "z/train-00000-00000.parquet", "a/train-00000-00001.parquet"]
+    paths += ["b/train-00001-00000.parquet"]
+    found = Resolved("web", "parquet", "r", tuple(File(path, path, 10 + n) for n, path in enumerate(paths)))
+    assert stored_lanes(found) == 3
+    order = [[part.file for part in lane] for lane in stored(found, 2)]
+    assert order == [[1, 2, 0], [3]]
+    assert stored(found, 3) == ((Part(1, 0, 11), Part(2, 0, 12)), (Part(3, 0, 13),), (Part(0, 0, 10),))

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -302,3 +303,34 @@ def test_only_the_needed_columns_are_read(tmp_path: Path) -> None:
     )
     path.write_bytes(data)
     assert len(rows(blocks(reader(resolved(path))))) == 100
+
+
+@pytest.mark.parametrize("ending", [".parquet", ".arrow", ".jsonl"])
+def test_a_block_ends_with_the_row_that_fills_it_exactly(tmp_path: Path, ending: str) -> None:
+    path = write(tmp_path / f"a{ending}", [{"text": "y" * 10}] * 12, [2, 2, 1, 1, 2, 4])
+    for rule, sizes in ((Block(rows=99, bytes=20), [2] * 6), (Block(rows=3, bytes=30), [3] * 4)):
+        found = blocks(reader(resolved(path, form=form(path)), block=rule))
+        assert [len(block.rows) for block in found] == sizes
+
+
+@pytest.mark.parametrize("ending", [".parquet", ".arrow", ".jsonl"])
+def test_blocks_of_a_later_lane_begin_where_the_one_before_says(tmp_path: Path, ending: str) -> None:
+    path = write(tmp_path / f"a{ending}", [{"text": f"text {n}"} for n in range(90)], [40, 50])
+    opened = reader(resolved(path, form=form(path)), 2, 3, Block(rows=4))
+    found = blocks(opened)
+    assert [block.start for block in found] == [Cursor(), *(block.next for block in found[:-1])]
+    assert [block.next.row for block in found] == [int(block.rows[-1]) + 1 for block in found]
+    for number, block in enumerate(found):
+        opened.seek(block.next)
+        assert rows(blocks(opened)) == rows(found[number + 1 :])
+
+
+def test_bytes_under_a_null_count_for_no_block(tmp_path: Path) -> None:
+    offsets, data = np.array([0, 10, 40, 50], np.int32), b"a" * 10 + b"h" * 30 + b"b" * 10
+    texts = pa.Array.from_buffers(pa.string(), 3, [pa.py_buffer(b"\x05"), pa.py_buffer(offsets), pa.py_buffer(data)])
+    table = pa.table({"text": texts})
+    with pa.ipc.new_file(str(tmp_path / "a.arrow"), table.schema) as writer:
+        writer.write_table(table)
+    (block,) = blocks(reader(resolved(tmp_path / "a.arrow", form="arrow"), block=Block(bytes=20)))
+    assert block.texts.to_pylist() == ["a" * 10, None, "b" * 10]
+    assert block.bytes == 20

@@ -50,3 +50,37 @@ def test_debts_are_those_of_every_prefix(records, cuts):
 
 def test_given_shares_of_nothing_are_zero():
     assert Tally.empty(["a"]).given_shares() == {"a": 0.0}
+
+
+def test_counts_of_two_lanes_are_summed_but_for_the_largest_of_each():
+    one = Counts(5, 50, {"empty": 1, "where": 2}, 1, 2, 20, 8, 9, 7, 1.5, 3)
+    two = Counts(7, 70, {"where": 4, "holdout": 1}, 2, 3, 30, 12, 13, 4, 2.5, 1)
+    expected = Counts(12, 120, {"empty": 1, "where": 6, "holdout": 1}, 3, 5, 50, 20, 22, 7, 2.5, 3)
+    assert one + two == two + one == expected
+
+
+def test_given_shares_are_those_of_the_units_and_not_of_the_tokens():
+    tally = Tally({"a": Counts(given_units=30, given_tokens=1), "b": Counts(given_units=10, given_tokens=99)})
+    assert tally.given_shares() == {"a": 0.75, "b": 0.25}
+
+
+def test_after_a_source_leaves_its_share_is_dealt_to_the_rest_and_counting_begins_anew():
+    debts = Debts(np.array([0.25, 0.25, 0.5]))
+    debts.add(np.array([0, 1, 2, 2]), np.array([3, 9, 20, 8]))
+    debts.worst[:] = 0
+    debts.leave(2)
+    assert debts.shares.tolist() == [0.5, 0.5, 0.0]
+    assert (debts.total, debts.given.tolist()) == (0, [0, 0, 0])
+    debts.add(np.array([0, 1, 1]), np.array([8, 6, 4]))
+    assert debts.worst.tolist() == [4.0, 4.0, 0.0]  # after 8 units; then 1, then 1 of 18
+    debts.leave(0)
+    debts.leave(1)
+    assert debts.shares.tolist() == [0.0, 0.0, 0.0]
+
+
+def test_the_debt_of_a_source_that_gives_nothing_grows_to_the_end():
+    debts = Debts(np.array([0.75, 0.25]))
+    debts.add(np.array([0, 0]), np.array([4, 8]))
+    assert debts.worst.tolist() == [3.0, 3.0]
+    debts.add(np.array([1]), np.array([1]))
+    assert debts.worst.tolist() == [3.0, 3.0]
