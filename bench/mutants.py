@@ -3,6 +3,7 @@
     python bench/mutants.py              # every mutant of bench/mutants/*.yaml
     python bench/mutants.py NAME …       # these alone
     python bench/mutants.py --list       # names and files
+    python bench/mutants.py --check      # only check that each mutant still fits its file and tests
 
 Each mutant is applied to a copy of the checkout, never to the checkout. Its tests run there. A mutant is killed when a
 test fails or crashes. Exit code 1 if one survives, if the text that it replaces is not there exactly once, or if its
@@ -66,6 +67,22 @@ def mutants() -> list[Mutant]:
     names = [mutant.name for mutant in found]
     if len(names) != len(set(names)):
         raise ValueError(f"mutant names occur twice: {sorted({n for n in names if names.count(n) > 1})}")
+    return found
+
+
+def misfits(chosen: Sequence[Mutant]) -> list[str]:
+    """Return a sentence for every mutant whose file, old text or tests are not there."""
+    found = []
+    for mutant in chosen:
+        path = ROOT / mutant.file
+        count = path.read_text(encoding="utf-8").count(mutant.old) if path.is_file() else 0
+        if count != 1 or mutant.old == mutant.new:
+            found.append(f"{mutant.name}: {mutant.file} has its old text {count} times, once was expected")
+        for test in mutant.tests:
+            file, _, name = test.partition("::")
+            text = (ROOT / file).read_text(encoding="utf-8") if (ROOT / file).is_file() else ""
+            if not text or (name and f"def {name.partition('[')[0].rpartition('::')[2]}(" not in text):
+                found.append(f"{mutant.name}: there is no test {test}")
     return found
 
 
@@ -149,6 +166,7 @@ def main() -> int:
     parser.add_argument("names", nargs="*", help="mutants to run (default: all)")
     parser.add_argument("--jobs", type=int, default=2, help="copies to work in (default: 2)")
     parser.add_argument("--list", action="store_true", help="list the mutants and run none")
+    parser.add_argument("--check", action="store_true", help="check that each mutant fits its file, and run none")
     arguments = parser.parse_args()
     every = mutants()
     unknown = set(arguments.names) - {mutant.name for mutant in every}
@@ -159,6 +177,10 @@ def main() -> int:
         for mutant in chosen:
             print(f"{mutant.name} ({mutant.file}){': equivalent' if mutant.equivalent else ''}")
         return 0
+    if arguments.check:
+        wrong = misfits(chosen)
+        print("\n".join([*wrong, f"{len(chosen)} mutants, {len(wrong)} misfits"]))
+        return int(bool(wrong))
     lacking = importlib.util.find_spec("torch") is None
     skipped = [mutant for mutant in chosen if lacking and not mutant.equivalent and mutant.name.startswith(TORCH)]
     for mutant in skipped:
