@@ -117,6 +117,20 @@ def test_ends_of_stages_are_dealt_to_lanes_and_scaled_to_the_validation_split(tm
     assert lane_ends(made, "validation", 0) == [50, 76, 76]
 
 
+@pytest.mark.parametrize("count", [4, 10, 16])
+def test_a_state_of_any_stage_goes_on_with_its_records_and_counts(tmp_path: Path, count: int) -> None:
+    both = {"x": weight(0.5), "y": weight(0.5)}
+    made = curriculum(tmp_path, (300, {"x": weight(1)}), (300, {"y": weight(1)}), (200, both))
+    mix = open_mix(made)
+    stream = mix.stream()
+    whole = list(mix.stream())
+    assert list(itertools.islice(stream, count)) == whole[:count]
+    resumed = mix.stream()
+    resumed.load_state_dict(json.loads(json.dumps(stream.state_dict())))
+    assert resumed.tally() == stream.tally()
+    assert list(resumed) == whole[count:]
+
+
 @pytest.mark.parametrize("count", [3, 9, 14])
 def test_a_state_is_whole_where_it_rests_on_no_older_one(tmp_path: Path, count: int) -> None:
     made = curriculum(tmp_path, (300, {"x": weight(1)}), (400, {"y": weight(1)}))

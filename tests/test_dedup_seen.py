@@ -217,7 +217,7 @@ def test_a_document_whose_last_band_is_no_key_is_remembered_too():
 
 
 def test_signatures_are_compared_with_the_first_document_that_had_the_band():
-    seen = Seen(Dedup(exact=False, near=Near(2, 2, jaccard=0.9)), 2**16)
-    bands = np.array([[5, 6], [5, 7], [5, 7], [5, 6]], dtype=np.uint64)
-    # The third has both bands of the second, and the second's first band is known by the first document.
-    assert seen.first(np.ones((4, 2), np.uint64), bands, np.ones(4, bool)).tolist() == [FIRST, FIRST, NEAR, NEAR]
+    seen = Seen(Dedup(exact=False, near=Near(2, 2, jaccard=0.7)), 2**16)
+    bands = np.array([[5, 6 | 9 << 32], [5, 7 | 8 << 32], [5, 6 | 3 << 32]], dtype=np.uint64)
+    # Of four minima the third agrees in three with the first document and in two with the second.
+    assert seen.first(np.ones((3, 2), np.uint64), bands, np.ones(3, bool)).tolist() == [FIRST, FIRST, NEAR]

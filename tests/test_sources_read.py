@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sources_fixtures import blocks, expected_sizes, reader, resolved, rows, source, write
 
+from smollm3_mix.dedup import DropSet
 from smollm3_mix.recipe import Block
 from smollm3_mix.sources import Cursor, Reader, deal, parquet, read
 
@@ -334,3 +335,14 @@ def test_bytes_under_a_null_count_for_no_block(tmp_path: Path) -> None:
     (block,) = blocks(reader(resolved(tmp_path / "a.arrow", form="arrow"), block=Block(bytes=20)))
     assert block.texts.to_pylist() == ["a" * 10, None, "b" * 10]
     assert block.bytes == 20
+
+
+def test_a_duplicate_of_an_index_keeps_the_reason_that_the_reader_found() -> None:
+    drops = DropSet(np.array([3, 5], np.uint32), np.array([6], np.uint32))
+    texts, reasons = pa.array([None, "b", "c", "d"]), pa.array(["where", None, None, None])
+    found = read._without(drops, texts, reasons, np.array([3, 4, 5, 6]))
+    assert [each.to_pylist() for each in found] == [
+        [None, "b", None, None],
+        ["where", None, "duplicate", "near_duplicate"],
+    ]
+    assert read._without(None, texts, reasons, np.array([3, 4, 5, 6])) == (texts, reasons)
