@@ -97,6 +97,16 @@ def rows_of(count, seed, bands=14):
     return prints, draw.integers(1, 2**64 - 1, (count, bands), dtype=np.uint64), np.ones(count, dtype=bool)
 
 
+@pytest.mark.parametrize("documents", [1, 2, 3, 4])
+def test_searches_end_when_memory_holds_few_documents(documents):
+    seen = Seen(Dedup(), BYTES * documents)
+    prints, _, candidates = rows_of(documents + 1, seed=1)
+    assert (seen.first(prints[:-1], None, candidates[:-1]) == FIRST).all()
+    assert (seen.first(prints[:-1], None, candidates[:-1]) == EXACT).all()
+    with pytest.raises(MixError):
+        seen.first(prints[-1:], None, candidates[-1:])
+
+
 def test_everything_is_found_again_after_growing_and_memory_is_as_stated():
     seen = Seen(Dedup(near=Near()), 195 * 9000)
     assert seen.capacity == 9000

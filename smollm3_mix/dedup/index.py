@@ -94,7 +94,9 @@ class Index:
         room = min(max(documents, 2 * len(self._keys), _LEAST), self.capacity)
         self._table = np.zeros(0, dtype=np.uint32)
         self._keys.resize((room, self.columns), refcheck=False)  # in place: there are never two copies of the keys
-        self._fill(np.zeros(int(room * self.columns / _FULL), dtype=np.uint32))
+        keys = room * self.columns
+        slots = max(int(keys / _FULL), keys + 1)  # without a free slot, a search for a missing key would never end
+        self._fill(np.zeros(slots, dtype=np.uint32))
 
     def _fill(self, table: npt.NDArray[np.uint32]) -> None:
         """Have the documents in a table that is empty."""
