@@ -80,6 +80,12 @@ def test_long_documents_are_counted_apart():
     assert found.tolist() == [0] * 4 + [5] * 4 + [0] * 8
 
 
+def test_no_top_gram_occurs_more_often_than_a_kernel_can_count():
+    text = Measures(pa.array(["ab cd " * 20]))
+    assert text.passed_grams(Limits({2: 0.1}, {}, 1)).tolist() == [2]
+    assert text.passed_grams(Limits({2: 0.1}, {}, 2**63)).tolist() == [0]
+
+
 @pytest.mark.parametrize("n", [2, 3, 4])
 def test_a_top_gram_is_weighed_with_its_spaces_and_passes_at_the_limit(n):
     # The n-gram takes up (2n - 1) code points of 100, twice.

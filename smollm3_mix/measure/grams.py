@@ -70,6 +70,7 @@ def first_passed(tokens: Tokens, chars: Ints, limits: Limits, among: Flags) -> I
     tops = np.array([top for _, _, top in rules], dtype=np.bool_)
     passed = np.empty(len(chars), dtype=np.int64)
     parts = (tokens.hashes, tokens.places, tokens.first, chars, among, len(chars), tokens.spaced, tokens.scale)
-    if kernels.grams(*parts, ns, shares, tops, len(ns), limits.occurrences, passed):
+    occurrences = min(limits.occurrences, 2**63 - 1)  # C has no greater number, and no document has as many n-grams
+    if kernels.grams(*parts, ns, shares, tops, len(ns), occurrences, passed):
         raise MemoryError(f"no memory to count the n-grams of a document of {np.diff(tokens.first).max()} tokens")
     return passed
