@@ -62,6 +62,7 @@ class Rows(NamedTuple):
             spans.first,
             spans.last,
             data,
+            len(data),
             offsets,
         )
         return Rows(data, offsets)

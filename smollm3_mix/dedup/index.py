@@ -68,7 +68,7 @@ class Index:
         before = self._documents
         self._make_room(before + int(np.count_nonzero(candidates)))
         codes = np.empty(len(keys), dtype=np.uint8)
-        alike = (near.bands, near.rows, near.bits, near.jaccard) if near else (0, 0, 1, 0.0)
+        alike = (near.bands, near.rows, near.bits, near.jaccard) if near else (0, 1, 1, 0.0)
         found = kernels.seen(
             keys, candidates, len(keys), self.columns, exact, *alike,
             self._keys, before, len(self._keys), self._table, len(self._table), codes,

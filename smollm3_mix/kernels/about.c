@@ -1,7 +1,7 @@
-/* Which sources the library was compiled from. */
+/* The sources that the library was compiled from. */
 #include "kernels.h"
 
-KERNEL const char *sm_digest(void)
+const char *sm_digest(void)
 {
     return DIGEST;
 }

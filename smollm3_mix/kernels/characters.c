@@ -45,10 +45,7 @@ static int64_t threes(const uint8_t *at, const uint8_t *end)
     return found;
 }
 
-/* counts[kind][row] of each row, valid UTF-8: code points; line feeds; #; ellipses, as one character or three full
- * stops in a row; code points that may be of a script without spaces, U+0800 to U+1FFF and U+3000 to U+9FFF. Returns
- * 0. */
-KERNEL int64_t sm_characters(const uint8_t *data, const int64_t *offsets, int64_t rows, int64_t *counts)
+int64_t sm_characters(const uint8_t *data, const int64_t *offsets, int64_t rows, int64_t *counts)
 {
     for (int64_t row = 0; row < rows; row++) {
         int64_t sums[KINDS] = {0}, end = offsets[row + 1];
@@ -75,23 +72,21 @@ KERNEL int64_t sm_characters(const uint8_t *data, const int64_t *offsets, int64_
     return 0;
 }
 
-/* points[i]: code points in data[starts[i]:ends[i]]. Returns 0. */
-KERNEL int64_t sm_code_points(const uint8_t *data, const int64_t *starts, const int64_t *ends, int64_t spans,
-                              int64_t *points)
+int64_t sm_code_points(const uint8_t *data, const int64_t *starts, const int64_t *ends, int64_t spans,
+                       int64_t *points)
 {
     for (int64_t span = 0; span < spans; span++)
         points[span] = code_points(data + starts[span], data + ends[span]);
     return 0;
 }
 
-/* marked[row]: code points that table[code point] marks, those behind its end as its last. Returns 0. */
-KERNEL int64_t sm_marked(const uint8_t *data, const int64_t *offsets, int64_t rows, const uint8_t *table, int64_t codes,
-                         int64_t *marked)
+int64_t sm_marked(const uint8_t *data, const int64_t *offsets, int64_t rows, const Flag *table, int64_t codes,
+                  int64_t *marked)
 {
     for (int64_t row = 0; row < rows; row++) {
         int64_t found = 0;
         for (const uint8_t *at = data + offsets[row], *end = data + offsets[row + 1]; at < end;)
-            found += table[next_code(&at, codes)];
+            found += table[next_code(&at, end, codes)];
         marked[row] = found;
     }
     return 0;

@@ -19,13 +19,16 @@ static inline int64_t code_points(const uint8_t *from, const uint8_t *end)
     return found;
 }
 
-/* The code point at *at, codes - 1 at most; *at is moved behind it. */
-static inline int64_t next_code(const uint8_t **at, int64_t codes)
+/* The code point at *at, at most codes - 1, which is also that of a character cut off by `end`. *at is moved behind it. */
+static inline int64_t next_code(const uint8_t **at, const uint8_t *end, int64_t codes)
 {
     const uint8_t *byte = *at;
     int64_t code = byte[0];
     if (code < 0x80) {
         *at += 1;
+    } else if (end - byte < 2 + (code >= 0xE0) + (code >= 0xF0)) {
+        *at = end;
+        return codes - 1;
     } else if (code < 0xE0) {
         code = (code & 0x1F) << 6 | (byte[1] & 0x3F);
         *at += 2;

@@ -17,7 +17,16 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 LIBRARY = HERE / {"win32": "kernels.dll", "darwin": "kernels.dylib"}.get(sys.platform, "kernels.so")
-FLAGS = ("-std=c11", "-O3", "-ffp-contract=off", "-fno-math-errno", "-Wall", "-Wextra", "-shared")
+FLAGS = (
+    "-std=c11",
+    "-O3",
+    "-ffp-contract=off",
+    "-fno-math-errno",
+    "-Wall",
+    "-Wextra",
+    "-Werror=missing-prototypes",
+    "-shared",
+)
 
 
 def sources() -> list[Path]:

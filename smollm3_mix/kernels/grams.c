@@ -191,12 +191,9 @@ static int64_t first_passed(Grams *grams, const Document *document, const Rules 
     return passed;
 }
 
-/* passed[row]: n of the first limit that the row passes, 0 where none, or where the row is not wanted. The limits come
- * with ns ascending, tops[rule] says of which kind. Returns 0, or -1 where memory ran out
- * or a document has 2^28 tokens. */
-KERNEL int64_t sm_grams(const uint64_t *hashes, const int64_t *sums, const int64_t *first, const int64_t *chars,
-                        const uint8_t *wanted, int64_t rows, int64_t spaced, int64_t scale, const int64_t *ns,
-                        const double *limits, const uint8_t *tops, int64_t rules, int64_t occurrences, int64_t *passed)
+int64_t sm_grams(const uint64_t *hashes, const int64_t *sums, const int64_t *first, const int64_t *chars,
+                 const Flag *wanted, int64_t rows, int64_t spaced, int64_t scale, const int64_t *ns,
+                 const double *limits, const Flag *tops, int64_t rules, int64_t occurrences, int64_t *passed)
 {
     int64_t most = 8;
     for (int64_t row = 0; row < rows; row++)

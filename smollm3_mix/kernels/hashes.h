@@ -35,7 +35,7 @@ static inline uint64_t hash_run(const uint8_t *start, int64_t length, const uint
 {
     uint8_t padded[8] = {0};
     if (limit - start < 8)
-        start = memcpy(padded, start, (size_t)length);
+        start = memcpy(padded, start, (size_t)length & 7); /* length < 8, which compilers cannot see */
     uint64_t head = load64(start);
     if (length < 8)
         head &= ((uint64_t)1 << 8 * length) - 1;

@@ -180,10 +180,8 @@ static void trim(const uint8_t *data, int code, int64_t *start, int64_t *end)
     *end = last;
 }
 
-/* The rows, in plain characters, with plain layout; moved: their offsets. Runs of white space stay where `code` is set;
- * `collapse` is for those inside lines. Returns how many bytes, or -1 where nothing is to be done, and nothing is. */
-KERNEL int64_t sm_with_plain_layout(const uint8_t *data, const int64_t *offsets, int64_t rows, int64_t code,
-                                    int64_t collapse, uint8_t *out, int64_t *moved)
+int64_t sm_with_plain_layout(const uint8_t *data, const int64_t *offsets, int64_t rows, int64_t code,
+                             int64_t collapse, uint8_t *out, int64_t *moved)
 {
     Pairs found = {data, offsets[rows], -LOOK, 0, 0};
     Written written = {data, out, 0, 0};

@@ -62,12 +62,12 @@ static int64_t part(const Text *text, int64_t first, int64_t last, int64_t *begi
             key += folded(text->hashes[word++], turn);
             fed = word < last ? feeds(text->data + end, text->data + text->starts[word]) : 1;
         }
-        int64_t end = text->ends[word - 1];
-        const uint8_t *at = text->data + start, *back = text->data + end - 3;
+        int64_t end = text->ends[word - 1], length = end - start;
+        const uint8_t *at = text->data + start, *back = text->data + (length > 2 ? end - 3 : start);
         room->keys[lines] = key;
         room->folds[paragraphs - 1] += folded(key, (uint64_t)(lines + 1 - room->lines[paragraphs - 1]) * GOLDEN);
-        counts[BULLETS] += *at == '-' || (*at == 0xE2 && spells(at, 0xE2, 0x80, 0xA2));
-        counts[ELLIPSES] += end - start > 2 && (spells(back, '.', '.', '.') || spells(back, 0xE2, 0x80, 0xA6));
+        counts[BULLETS] += (length > 0 && *at == '-') || (length > 2 && spells(at, 0xE2, 0x80, 0xA2));
+        counts[ELLIPSES] += length > 2 && (spells(back, '.', '.', '.') || spells(back, 0xE2, 0x80, 0xA6));
     }
     room->lines[paragraphs] = lines;
     counts[PARAGRAPHS] = paragraphs;
@@ -112,13 +112,9 @@ static void repeated(const Text *text, const int64_t *begin, int64_t lines, cons
         }
 }
 
-/* Lines with a word in them: begin[j] to begin[j + 1] are the words of line j, first_line[row] to first_line[row + 1]
- * the lines of a row. counts[kind][row]: lines that begin with a bullet or -; that end with an ellipsis; that an equal
- * one of the row stands before, and their code points; paragraphs, which empty lines part; those that an equal one
- * stands before, and their code points. Returns how many lines, or -1 where memory ran out. */
-KERNEL int64_t sm_lines(const uint8_t *data, const int64_t *offsets, const int64_t *starts, const int64_t *ends,
-                        const int64_t *first, const uint64_t *hashes, int64_t rows, int64_t *begin, int64_t *first_line,
-                        int64_t *counts)
+int64_t sm_lines(const uint8_t *data, const int64_t *offsets, const int64_t *starts, const int64_t *ends,
+                 const int64_t *first, const uint64_t *hashes, int64_t rows, int64_t *begin, int64_t *first_line,
+                 int64_t *counts)
 {
     int64_t most = 8, lines = 0;
     for (int64_t row = 0; row < rows; row++)

@@ -177,18 +177,15 @@ static void put(Spans *spans, Line *line, const uint8_t *data, int64_t place, ui
     add(spans, place, after, becomes);
 }
 
-/* Characters that may not be plain: points, their code points, and the spans that are to be replaced for them. Nothing is
- * missed; what is found may still be plain, in an order of marks that is for others to judge. Returns how many characters
- * there are; those beyond `room` are counted only. spans[0]: how many spans. */
-KERNEL int64_t sm_odd_characters(const uint8_t *data, const int64_t *offsets, int64_t rows, const uint8_t *kinds,
-                                 const uint8_t *becomes, const uint8_t *classes, const int64_t *composites,
-                                 int64_t pairs, int64_t room, int64_t *points, int64_t *starts, int64_t *ends,
-                                 uint8_t *fresh, int64_t *lasts, int64_t *spans)
+int64_t sm_odd_characters(const uint8_t *data, const int64_t *offsets, int64_t rows, const uint8_t *kinds,
+                          const uint8_t *becomes, const uint8_t *classes, const int64_t *composites,
+                          int64_t pairs, int64_t room, int64_t *points, int64_t *starts, int64_t *ends,
+                          uint8_t *fresh, int64_t *lasts, int64_t *spans)
 {
     Letters letters = {kinds, classes, composites, pairs};
     Spans put_down = {starts, ends, fresh, lasts, 0};
     Line line = {0, 0, 0, 0};
-    int64_t found = 0, row = 0, size = offsets[rows];
+    int64_t found = 0, row = 0, size = rows ? offsets[rows] : 0; /* without rows, no byte is looked at */
     for (int64_t base = 0; base < size; base += 64) {
         uint8_t rest[65];
         const uint8_t *part = data + base;

@@ -6,7 +6,8 @@ enum { NEW, EXACT, NEAR }; /* verdicts; those of `Seen.first` */
 /* The keys of documents, and a table of their numbers + 1, 0 where free. A slot says which document to look at, and
  * stands for those of its keys that are looked for there. A key of 0 is no key. */
 typedef struct {
-    uint64_t *keys; /* [room][columns] */
+    const uint64_t *keys; /* [room][columns] */
+    int64_t documents;
     uint32_t *table;
     uint64_t slots;
     int64_t columns;
@@ -24,13 +25,20 @@ static inline uint64_t further(uint64_t place)
     return (place ^ place >> 32) * GOLDEN + GOLDEN;
 }
 
+/* The number + 1 of a slot's document, 0 where it is free. A number that no document has counts as free. */
+static inline uint32_t entry_at(const Held *held, uint64_t slot)
+{
+    uint32_t entry = held->table[slot];
+    return entry <= held->documents ? entry : 0;
+}
+
 /* The slot of a document that has the key in the column, or the first free one on the way. */
 static inline uint64_t slot_of(const Held *held, uint64_t key, int64_t column)
 {
     uint64_t place = further(further(key) + (uint64_t)column * GOLDEN);
     for (;; place = further(place)) {
         uint64_t slot = (place >> 32) * held->slots >> 32;
-        uint32_t entry = held->table[slot];
+        uint32_t entry = entry_at(held, slot);
         if (!entry || held->keys[(int64_t)(entry - 1) * held->columns + column] == key)
             return slot;
     }
@@ -42,7 +50,7 @@ static void enter(Held *held, int64_t document)
     for (int64_t column = 0; column < held->columns; column++)
         if (keys[column]) {
             uint64_t slot = slot_of(held, keys[column], column);
-            if (!held->table[slot])
+            if (!entry_at(held, slot))
                 held->table[slot] = (uint32_t)(document + 1);
         }
 }
@@ -63,7 +71,7 @@ static double agreement(const uint64_t *one, const uint64_t *other, const Near *
 static uint8_t verdict(const Held *held, const uint64_t *keys, int64_t exact, const Near *near)
 {
     for (int64_t column = 0; column < held->columns; column++) {
-        uint32_t entry = keys[column] ? held->table[slot_of(held, keys[column], column)] : 0;
+        uint32_t entry = keys[column] ? entry_at(held, slot_of(held, keys[column], column)) : 0;
         if (!entry)
             continue;
         if (column < exact)
@@ -75,15 +83,11 @@ static uint8_t verdict(const Held *held, const uint64_t *keys, int64_t exact, co
     return NEW;
 }
 
-/* codes[row]: whether a document seen before has a key in common with the row, in the first `exact` columns (EXACT) or
- * in another (NEAR, if they agree so far). A row that has none is seen from then on, as the next after `documents`;
- * those that are no candidates, or have no key, are NEW and not seen. Returns how many documents there are then, or
- * -1 - n where n of the new ones had no room. */
-KERNEL int64_t sm_seen(const uint64_t *keys, const uint8_t *candidates, int64_t rows, int64_t columns, int64_t exact,
-                       int64_t bands, int64_t rows_of_band, int64_t bits, double jaccard, uint64_t *held_keys,
-                       int64_t documents, int64_t room, uint32_t *table, int64_t slots, uint8_t *codes)
+int64_t sm_seen(const uint64_t *keys, const Flag *candidates, int64_t rows, int64_t columns, int64_t exact,
+                int64_t bands, int64_t rows_of_band, int64_t bits, double jaccard, uint64_t *held_keys,
+                int64_t documents, int64_t room, uint32_t *table, int64_t slots, uint8_t *codes)
 {
-    Held held = {held_keys, table, (uint64_t)slots, columns};
+    Held held = {held_keys, documents, table, (uint64_t)slots, columns};
     Near near = {bands, rows_of_band, bits, jaccard};
     int64_t lacking = 0;
     for (int64_t row = 0; row < rows; row++, keys += columns) {
@@ -93,28 +97,26 @@ KERNEL int64_t sm_seen(const uint64_t *keys, const uint8_t *candidates, int64_t 
         codes[row] = NEW;
         if (!candidates[row] || !some || (codes[row] = verdict(&held, keys, exact, &near)) != NEW)
             continue;
-        if (documents == room) {
+        if (held.documents == room) {
             lacking++;
             continue;
         }
-        memcpy(held_keys + documents * columns, keys, (size_t)columns * sizeof(uint64_t));
-        enter(&held, documents++);
+        memcpy(held_keys + held.documents * columns, keys, (size_t)columns * sizeof(uint64_t));
+        enter(&held, held.documents++);
     }
-    return lacking ? -1 - lacking : documents;
+    return lacking ? -1 - lacking : held.documents;
 }
 
-/* Enters the keys of documents begin to end into the table. Returns 0. */
-KERNEL int64_t sm_enter(uint64_t *held_keys, int64_t begin, int64_t end, int64_t columns, uint32_t *table, int64_t slots)
+int64_t sm_enter(const uint64_t *held_keys, int64_t begin, int64_t end, int64_t columns, uint32_t *table, int64_t slots)
 {
-    Held held = {held_keys, table, (uint64_t)slots, columns};
+    Held held = {held_keys, end, table, (uint64_t)slots, columns};
     for (int64_t document = begin; document < end; document++)
         enter(&held, document);
     return 0;
 }
 
-/* found[row]: agreement of the signatures one[row] and other[row]. Returns 0. */
-KERNEL int64_t sm_agreement(const uint64_t *one, const uint64_t *other, int64_t rows, int64_t bands,
-                            int64_t rows_of_band, int64_t bits, double *found)
+int64_t sm_agreement(const uint64_t *one, const uint64_t *other, int64_t rows, int64_t bands,
+                     int64_t rows_of_band, int64_t bits, double *found)
 {
     Near near = {bands, rows_of_band, bits, 0};
     for (int64_t row = 0; row < rows; row++)

@@ -30,8 +30,9 @@ static void least(const uint64_t *words, int64_t count, int64_t n, int64_t bins,
 
 /* Empty bins take the minimum of the first that is not, in an order of their own (Shrivastava 2017): donors[turn][bin]
  * is whom a bin asks at its turn. Where few bins have one, those offer it instead: offers[bin][asks] is at which turn
- * `asks` comes to bin, times 2^shift, plus bin. */
-static void fill(uint64_t *minima, int64_t bins, const int64_t *donors, const uint32_t *offers, int shift,
+ * `asks` comes to bin, times 2^shift, plus bin. Returns whether all are filled, as they are unless the tables name a bin
+ * that does not exist or is empty. */
+static int fill(uint64_t *minima, int64_t bins, const int64_t *donors, const uint32_t *offers, int shift,
                  uint64_t *filled, uint32_t *best)
 {
     int64_t some = 0;
@@ -40,11 +41,15 @@ static void fill(uint64_t *minima, int64_t bins, const int64_t *donors, const ui
     if (4 * some >= bins) {
         for (int64_t bin = 0; bin < bins; bin++) {
             uint64_t value = minima[bin];
-            for (int64_t turn = 0; value == EMPTY; turn++)
-                value = minima[donors[turn * bins + bin]];
+            for (int64_t turn = 0; value == EMPTY; turn++) {
+                uint64_t donor = turn < bins ? (uint64_t)donors[turn * bins + bin] : UINT64_MAX;
+                if (donor >= (uint64_t)bins)
+                    return 0;
+                value = minima[donor];
+            }
             filled[bin] = value;
         }
-        return;
+        return 1;
     }
     for (int64_t bin = 0; bin < bins; bin++)
         best[bin] = UINT32_MAX;
@@ -55,15 +60,18 @@ static void fill(uint64_t *minima, int64_t bins, const int64_t *donors, const ui
         for (int64_t asks = 0; asks < bins; asks++)
             best[asks] = offer[asks] < best[asks] ? offer[asks] : best[asks];
     }
-    for (int64_t bin = 0; bin < bins; bin++)
-        filled[bin] = minima[best[bin] & (((uint32_t)1 << shift) - 1)];
+    for (int64_t bin = 0; bin < bins; bin++) {
+        uint32_t donor = best[bin] & (((uint32_t)1 << shift) - 1);
+        if (donor >= bins)
+            return 0;
+        filled[bin] = minima[donor];
+    }
+    return 1;
 }
 
-/* keys[rows][bands]: some bits of each minimum of a band, side by side, each bin's others (factors[bin] chooses them).
- * Rows that are not wanted, or without words, get zeros. Returns 0, or -1 where memory ran out. */
-KERNEL int64_t sm_signatures(const uint64_t *hashes, const int64_t *first, const uint8_t *wanted, int64_t rows, int64_t n,
-                             int64_t bands, int64_t rows_of_band, int64_t bits, const int64_t *donors,
-                             const uint32_t *offers, int64_t shift, const uint64_t *factors, uint64_t *keys)
+int64_t sm_signatures(const uint64_t *hashes, const int64_t *first, const Flag *wanted, int64_t rows, int64_t n,
+                      int64_t bands, int64_t rows_of_band, int64_t bits, const int64_t *donors,
+                      const uint32_t *offers, int64_t shift, const uint64_t *factors, uint64_t *keys)
 {
     int64_t bins = bands * rows_of_band;
     uint64_t *minima = malloc((size_t)bins * (2 * sizeof(uint64_t) + sizeof(uint32_t)));
@@ -77,7 +85,10 @@ KERNEL int64_t sm_signatures(const uint64_t *hashes, const int64_t *first, const
         if (!count || !wanted[row])
             continue;
         least(hashes + first[row], count, n, bins, minima);
-        fill(minima, bins, donors, offers, (int)shift, filled, best);
+        if (!fill(minima, bins, donors, offers, (int)shift, filled, best)) {
+            free(minima);
+            return REFUSED;
+        }
         for (int64_t bin = 0; bin < bins; bin++)
             keys[bin / rows_of_band] |= filled[bin] * factors[bin] >> (64 - bits) << bin % rows_of_band * bits;
     }

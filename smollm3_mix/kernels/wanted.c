@@ -3,10 +3,8 @@
 
 #define SLOTS 4096
 
-/* found[row]: how many of the different keys are among the row's hashes. Returns 0, or
- * -1 where memory ran out. */
-KERNEL int64_t sm_distinct(const uint64_t *hashes, const int64_t *first, int64_t rows, const uint64_t *keys,
-                           int64_t count, int64_t *found)
+int64_t sm_distinct(const uint64_t *hashes, const int64_t *first, int64_t rows, const uint64_t *keys,
+                    int64_t count, int64_t *found)
 {
     uint32_t slots[SLOTS], none = (uint32_t)count;
     uint64_t *wanted = malloc((size_t)(count + 1) * (sizeof(uint64_t) + sizeof(uint32_t) + 1));

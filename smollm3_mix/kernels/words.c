@@ -69,10 +69,8 @@ static inline int64_t numbers(uint64_t bits, int64_t base, int64_t *found)
     return count;
 }
 
-/* Starts and ends of the words of every row, and first[rows + 1]: each row's first word. Returns the number of words;
- * there is room for (bytes + rows) / 2 + 8 of them. */
-KERNEL int64_t sm_words(const uint8_t *data, const int64_t *offsets, int64_t rows, int64_t *starts, int64_t *ends,
-                        int64_t *first)
+int64_t sm_words(const uint8_t *data, const int64_t *offsets, int64_t rows, int64_t *starts, int64_t *ends,
+                 int64_t *first)
 {
     int64_t begun = 0, ended = 0;
     for (int64_t row = 0; row < rows; row++) {
@@ -113,7 +111,7 @@ static int held(const uint8_t *at, const uint8_t *end, const uint8_t *table, int
 {
     int found = 0;
     while (at < end && !(found & LETTER))
-        found |= table[next_code(&at, codes)];
+        found |= table[next_code(&at, end, codes)];
     return found;
 }
 
@@ -163,13 +161,9 @@ static inline int64_t spell(const Text *text, const uint8_t *start, int64_t leng
     return length - inner(head) - (length > 8 ? inner(tail >> (128 - 8 * length)) : 0);
 }
 
-/* Of the words data[starts[i]:ends[i]], none empty, of each row, within data[:size], valid UTF-8: their hashes;
- * places[i + 1] - places[i], their code points; counts[row], how many hold a letter; counts[rows + row], how many are
- * of signs alone; counts[2 * rows + row], the code points of these. table[code point]: LETTER, NUMBER or 0; of ASCII
- * a to z in either case and 0 to 9. Returns how many are longer than `longest`, whose hashes are left 0. */
-KERNEL int64_t sm_spell(const uint8_t *data, int64_t size, const int64_t *starts, const int64_t *ends,
-                        const int64_t *first, int64_t rows, int64_t longest, const uint8_t *table, int64_t codes,
-                        uint64_t *hashes, int64_t *places, int64_t *counts)
+int64_t sm_spell(const uint8_t *data, int64_t size, const int64_t *starts, const int64_t *ends,
+                 const int64_t *first, int64_t rows, int64_t longest, const uint8_t *table, int64_t codes,
+                 uint64_t *hashes, int64_t *places, int64_t *counts)
 {
     const Text text = {data + size, table, codes, longest};
     int64_t left = 0, place = 0;
@@ -195,10 +189,8 @@ KERNEL int64_t sm_spell(const uint8_t *data, int64_t size, const int64_t *starts
     return left;
 }
 
-/* Hash of data[starts[i]:ends[i]] for each run, within data[:size]; returns how many are longer than `longest`, which
- * are left 0. */
-KERNEL int64_t sm_hash_runs(const uint8_t *data, int64_t size, const int64_t *starts, const int64_t *ends, int64_t runs,
-                            int64_t longest, uint64_t *hashes)
+int64_t sm_hash_runs(const uint8_t *data, int64_t size, const int64_t *starts, const int64_t *ends, int64_t runs,
+                     int64_t longest, uint64_t *hashes)
 {
     int64_t left = 0;
     for (int64_t run = 0; run < runs; run++) {
