@@ -307,7 +307,7 @@ def curriculum(folder: Path) -> Digests:
     before = digest(map(values, first))
     weights = {"a": {"weight": 0.2}, "b": {"weight": 0.8}, "c": {"weight": 0}}
     second = write_recipe(folder, "second", weights, lanes=2, **NEAR)
-    passes = ({}, {"c": {"weight": 2, "max_passes": 2}}, {"c": {"weight": 2}})
+    passes = ({}, {"c": {"weight": 6}}, {"c": {"weight": 6, "max_passes": 2}})
     return {
         "stages": records(stages(folder)),
         "stages, passes": records(stages(folder, passes)),
