@@ -1,7 +1,7 @@
 """What was read, dropped and given, counted by source; adds up over lanes to the same however the work was split."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -61,6 +61,14 @@ class Counts:
         """Count rows dropped for a reason."""
         self.dropped[reason] = self.dropped.get(reason, 0) + rows
 
+    def copy(self) -> "Counts":
+        """Return counts that do not change with these."""
+        return replace(self, dropped=dict(self.dropped))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the counts as a JSON-able dict, in the order of the attributes."""
+        return {**vars(self), "dropped": dict(self.dropped)}
+
 
 @dataclass
 class Tally:
@@ -94,7 +102,7 @@ class Tally:
 
     def to_dict(self) -> dict[str, Any]:
         """The counts as JSON-able dicts."""
-        return {i: asdict(counts) for i, counts in self.sources.items()}
+        return {i: counts.to_dict() for i, counts in self.sources.items()}
 
     @classmethod
     def from_dict(cls, counts: Mapping[str, Any]) -> "Tally":
@@ -134,6 +142,12 @@ class Debts:
         self.total = int(totals[-1])
         self.given += np.bincount(sources, weights=units, minlength=len(self.shares)).astype(np.int64)
         np.maximum(self.worst, np.abs(self.shares * self.total - self.given), out=self.worst)
+
+    def copy(self) -> "Debts":
+        """Return debts that do not change with these."""
+        same = Debts(self.shares.copy())
+        same.worst, same.total, same.given = self.worst.copy(), self.total, self.given.copy()
+        return same
 
     def leave(self, source: int) -> None:
         """A source has ended: the rest share what follows, counted from here."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from copy import deepcopy
 from functools import partial
 from typing import Any
 
@@ -138,7 +137,7 @@ class Lane:
 
     def tally(self, unread: int = 0) -> Tally:
         """Counts after the last record pulled, less the last `unread` of the pulled ones."""
-        counts, debts = deepcopy([line.counts for line in self.lines]), deepcopy(self._debts)
+        counts, debts = [line.counts.copy() for line in self.lines], self._debts.copy()
         self._count(counts, debts, self._pulled - unread)
         for number, mine in enumerate(counts):
             mine.waiting = mine.read - sum(mine.dropped.values()) - mine.given
