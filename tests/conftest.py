@@ -1,9 +1,13 @@
-"""Small real sources made on the fly, and a guard that keeps the tests off the network."""
+"""Small real sources made on the fly, the options of the suite, and a guard that keeps the tests off the network."""
 
+import functools
+import gc
 import itertools
 import json
 import os
+import shutil
 import socket
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,8 +18,10 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, settings
 
-settings.register_profile("project", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
-settings.load_profile("project")
+COMMON = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+settings.register_profile("quick", COMMON, max_examples=40)
+settings.register_profile("all", COMMON, max_examples=100)
+HOME = pytest.StashKey[str]()
 
 WORDS = [
     "the",
@@ -50,6 +56,44 @@ WORDS = [
 ]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add `--all`."""
+    text = "also run tests marked `slow`, and all examples of the property tests"
+    parser.addoption("--all", action="store_true", help=text)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Choose how much is run, and give this process caches of its own before `huggingface_hub` is imported.
+
+    Variables of the Hub would change what its client does: HF_HUB_OFFLINE even refuses the Hubs on this machine.
+    """
+    config.addinivalue_line("markers", "slow: takes long for what it may find; run with --all")
+    settings.load_profile("all" if config.getoption("all") else "quick")
+    for name in [name for name in os.environ if name.startswith(("HF_", "HUGGINGFACE_"))]:
+        del os.environ[name]
+    config.stash[HOME] = os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="smollm3-mix-tests-")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Remove the caches."""
+    shutil.rmtree(config.stash[HOME])
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Deselect slow tests, unless they are asked for with `--all`."""
+    if config.getoption("all"):
+        return
+    slow = [item for item in items if item.get_closest_marker("slow")]
+    config.hook.pytest_deselected(items=slow)
+    items[:] = [item for item in items if not item.get_closest_marker("slow")]
+
+
+def pytest_collection_finish() -> None:
+    """Exempt what has been imported from garbage collection, which saves a tenth of the processor time."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True)
 def _off_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection to anything but this machine fails the test."""
@@ -63,23 +107,11 @@ def _off_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket.socket, "connect", guarded)
 
 
-@pytest.fixture(autouse=True, scope="session")
-def _own_caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Caches of `datasets` and `huggingface_hub` of this run alone."""
-    home = str(tmp_path_factory.mktemp("hf"))
-    before = os.environ.get("HF_HOME")
-    os.environ["HF_HOME"] = home
-    yield
-    if before is None:
-        del os.environ["HF_HOME"]
-    else:
-        os.environ["HF_HOME"] = before
-
-
+@functools.cache
 def document(source: str, number: int) -> str:
     """A text of 5 to about 150 words that no other document has."""
     length = 5 + (number * 7919 + len(source) * 31) % 140
-    return f"{source} {number}: " + " ".join(WORDS[(number * 13 + i * i) % len(WORDS)] for i in range(length))
+    return f"{source} {number}: " + " ".join([WORDS[(number * 13 + i * i) % len(WORDS)] for i in range(length)])
 
 
 def parquet(folder: Path, texts: list[str], files: int = 2, group: int = 7, **columns: list[Any]) -> Path:
@@ -174,9 +206,8 @@ def resumes_everywhere(mix: Any, few: int) -> int:
     return len(whole)
 
 
-@pytest.fixture
-def recipe_file(tmp_path: Path) -> Callable[..., Path]:
-    """Writes a recipe over `a` (Parquet, 400 documents), `b` (JSON lines, 200) and `c` (Parquet, 60)."""
+def recipe_maker(home: Path) -> Callable[..., Path]:
+    """A function that writes a recipe into `home`, over sources there; see `recipe_file`."""
 
     def make(
         name: str = "toy",
@@ -184,7 +215,7 @@ def recipe_file(tmp_path: Path) -> Callable[..., Path]:
         sizes: tuple[int, int, int] = (400, 200, 60),
         **top: Any,
     ) -> Path:
-        folder = tmp_path / "sources"
+        folder = home / "sources"
         if not folder.exists():
             texts = {key: [document(key, n) for n in range(size)] for key, size in zip("abc", sizes, strict=True)}
             texts["a"][50], texts["b"][10] = texts["a"][3], texts["a"][4]
@@ -208,8 +239,31 @@ def recipe_file(tmp_path: Path) -> Callable[..., Path]:
             **top,
             "datasets": datasets,
         }
-        path = tmp_path / f"{name}.yaml"
+        path = home / f"{name}.yaml"
         path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
         return path
 
     return make
+
+
+@pytest.fixture
+def recipe_file(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a recipe over `a` (Parquet, 400 documents), `b` (JSON lines, 200) and `c` (Parquet, 60)."""
+    return recipe_maker(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def shared_recipe_file(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """The same for all tests of a module, which leave the sources as they are. Recipes of one name are one file."""
+    return recipe_maker(tmp_path_factory.mktemp("recipes"))
+
+
+@pytest.fixture
+def kills(request: pytest.FixtureRequest) -> int:
+    """How often a process is killed before it may finish its work."""
+    return int(os.environ.get("SMOLLM3_MIX_KILLS", "4" if request.config.getoption("all") else "2"))
+
+
+def examples(most: int) -> settings:
+    """Settings of a property test: `most` examples with --all, and 40 % of them without."""
+    return settings(max_examples=most * settings().max_examples // 100)

@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import yaml
-from conftest import document
-from hypothesis import given, settings
+from conftest import document, examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from smollm3_mix.dedup import Seen
@@ -116,7 +116,7 @@ def verdicts(texts: list[str | None], cuts: list[int]) -> tuple[list[str | None]
     return cleaned, found
 
 
-@settings(max_examples=200)
+@examples(200)
 @given(ROWS, st.lists(st.integers(0, 12), max_size=4))
 def test_any_cut_of_the_rows_gives_the_same_texts_and_verdicts_and_what_is_kept_is_kept_again(
     texts: list[str | None], cuts: list[int]

@@ -7,7 +7,8 @@ from functools import cache
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from conftest import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from smollm3_mix.clean import PROFILES, Cleaning, characters, clean
@@ -142,14 +143,14 @@ def cleaned(texts, profile):
     return clean(pa.array(texts, pa.string()), Cleaning(profile))
 
 
-@settings(max_examples=600, deadline=None)
+@examples(600)
 @given(TEXTS, PROFILE)
 def test_cleaning_equals_the_reference(texts, profile):
     expected = [None if text is None else reference(text, profile) for text in texts]
     assert cleaned(texts, profile).to_pylist() == expected
 
 
-@settings(max_examples=400, deadline=None)
+@examples(400)
 @given(TEXTS, PROFILE)
 def test_cleaning_twice_changes_nothing_and_copies_nothing(texts, profile):
     once = cleaned(texts, profile)
@@ -157,14 +158,14 @@ def test_cleaning_twice_changes_nothing_and_copies_nothing(texts, profile):
     assert clean(once, Cleaning(profile)) is once
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(st.lists(st.sampled_from(("javascript", "enable", "lorem", "ipsum", "use", "cookies", *FRAGMENTS))).map("".join))
 def test_cleaning_of_boilerplate_is_idempotent(text):
     once = clean(pa.array([text]), Cleaning(boilerplate=True))
     assert clean(once, Cleaning(boilerplate=True)) is once
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(TEXTS, PROFILE, st.data())
 def test_a_row_does_not_depend_on_its_block(texts, profile, data):
     whole = cleaned(texts, profile)
@@ -272,7 +273,7 @@ def test_every_decomposed_character_is_composed():
     assert cleaned(texts, "code").to_pylist() == [reference(text, "code") for text in texts]
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(st.lists(st.sampled_from([c for c in FRAGMENTS if not unicodedata.is_normalized("NFC", "e" + c + "\u0323")])))
 def test_marks_in_any_order_come_out_in_nfc(marks):
     text = "e" + "".join(marks) + "\u0323"

@@ -4,7 +4,8 @@ import sys
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from conftest import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from smollm3_mix.clean import Cleaning, clean
@@ -67,7 +68,7 @@ def test_a_row_does_not_depend_on_its_neighbours():
         assert pairs.to_pylist() == [part for text in alone for part in (new_before, text)]
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(
     st.lists(st.sampled_from([*"ÃÂâ€™©®\xa0\x85\xad °œ \ta\n\x00", "Ã ", "\u200b", "вЂ", "é", "e\u0301"])).map("".join)
 )

@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from conftest import document, parquet, resumes_everywhere
-from hypothesis import given, settings
+from conftest import document, examples, parquet, resumes_everywhere
+from hypothesis import given
 from hypothesis import strategies as st
 
 import smollm3_mix
@@ -265,7 +265,7 @@ def sources(tmp_path_factory):
     return folder
 
 
-@settings(max_examples=25)
+@examples(25)
 @given(
     st.lists(
         st.tuples(st.integers(1, 900), st.lists(st.integers(0, 5), min_size=3, max_size=3)), min_size=1, max_size=4

@@ -4,7 +4,8 @@ from dataclasses import fields, replace
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from conftest import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from test_measure import BLOCKS
 
@@ -174,7 +175,7 @@ def test_reasons_come_in_the_documented_order():
     assert len(set(expected)) > 4
 
 
-@settings(deadline=None, max_examples=100)
+@examples(100)
 @given(BLOCKS, st.integers(0, 8), st.booleans())
 def test_any_split_of_the_rows_gives_the_same_verdicts(texts, cut, large):
     block = pa.array(texts, pa.large_string() if large else pa.string())

@@ -6,7 +6,8 @@ import unicodedata
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from conftest import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from smollm3_mix.measure import Measures, kept_lines, words
@@ -103,7 +104,7 @@ def measured(block, row):
     return {name: getattr(block, name)[row] for name in reference("")}
 
 
-@settings(deadline=None, max_examples=150)
+@examples(150)
 @given(BLOCKS)
 def test_measures_are_those_of_a_slow_reading_of_each_document(texts):
     block = Measures(pa.array(texts, pa.string()))
@@ -114,7 +115,7 @@ def test_measures_are_those_of_a_slow_reading_of_each_document(texts):
         assert block.short_lines(5)[row] == pytest.approx(short, nan_ok=True)
 
 
-@settings(deadline=None, max_examples=100)
+@examples(100)
 @given(BLOCKS, st.integers(0, 8))
 def test_a_document_has_the_same_measures_in_any_block(texts, cut):
     whole = Measures(pa.array(texts, pa.string()))
@@ -125,7 +126,7 @@ def test_a_document_has_the_same_measures_in_any_block(texts, cut):
         )
 
 
-@settings(deadline=None, max_examples=100)
+@examples(100)
 @given(BLOCKS, st.lists(st.sampled_from(["the", "a", "naïve,", "absent", "我", "は", "ไทย"]), max_size=5))
 def test_distinct_words_are_counted_once_each(texts, wanted):
     found = Measures(pa.array(texts, pa.string())).distinct_words(tuple(wanted))
@@ -162,7 +163,7 @@ def ends_sentence(word):
     return word[-1] in ".?!" and not re.search(r"(^|[^A-Z])[A-Z]\.$", word)
 
 
-@settings(deadline=None, max_examples=200)
+@examples(200)
 @given(st.lists(st.one_of(SPACED, ANY), max_size=6), st.integers(0, 4), st.integers(3, 9))
 def test_kept_lines_are_those_of_a_slow_reading(texts, least, longest):
     kept = kept_lines(Measures(pa.array(texts, pa.string())), least, longest)

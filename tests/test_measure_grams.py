@@ -5,7 +5,8 @@ from collections import Counter
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from conftest import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from test_measure import script, tokens
 
@@ -63,7 +64,7 @@ def first_passed(text, limits):
     return 0
 
 
-@settings(deadline=None, max_examples=300)
+@examples(300)
 @given(BLOCKS, TOPS, DUPLICATES, st.integers(1, 4))
 def test_the_first_limit_passed_is_that_of_a_slow_count(texts, tops, duplicates, occurrences):
     limits = Limits(tops, duplicates, occurrences)

@@ -7,7 +7,8 @@ import random
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from conftest import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from smollm3_mix.clean import Cleaning
@@ -98,7 +99,7 @@ def recipes(draw):
 
 
 @given(recipes())
-@settings(max_examples=25)
+@examples(25)
 def test_a_recipe_is_the_same_through_json(recipe):
     again = Recipe.from_dict(json.loads(json.dumps(recipe.to_dict())))
     assert again == recipe
@@ -106,7 +107,7 @@ def test_a_recipe_is_the_same_through_json(recipe):
 
 
 @given(recipe=recipes())
-@settings(max_examples=25)
+@examples(25)
 def test_a_written_recipe_reads_back(tmp_path_factory, recipe):
     file = tmp_path_factory.mktemp("recipes") / "mine.yaml"
     file.write_text(recipe.to_yaml(), encoding="utf-8")
@@ -126,7 +127,7 @@ def test_what_is_written_is_read_by_any_yaml(value):
 
 
 @given(recipes())
-@settings(max_examples=25)
+@examples(25)
 def test_shares_add_up_to_one_in_proportion_to_the_weights(recipe):
     shares = recipe.shares
     assert math.fsum(shares.values()) == pytest.approx(1, abs=1e-12)
@@ -137,7 +138,7 @@ def test_shares_add_up_to_one_in_proportion_to_the_weights(recipe):
 
 
 @given(recipes(), st.randoms(use_true_random=False))
-@settings(max_examples=10)
+@examples(10)
 def test_the_order_of_keys_decides_nothing(recipe, rng: random.Random):
     def shuffled(value):
         if isinstance(value, list):
@@ -152,7 +153,7 @@ def test_the_order_of_keys_decides_nothing(recipe, rng: random.Random):
 
 
 @given(recipes(), recipes())
-@settings(max_examples=10)
+@examples(10)
 def test_differences_are_shown_if_and_only_if_the_fingerprints_differ(one, two):
     assert (one.differences(two) == []) == (one.fingerprint == two.fingerprint)
 

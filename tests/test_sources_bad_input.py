@@ -9,7 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from conftest import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from sources_fixtures import blocks, packed, reader, resolved, rows, source, write
 
@@ -239,7 +240,7 @@ sources = st.sampled_from(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(
     st.lists(typed | typed | wild, min_size=1, max_size=6),
     sources,

@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from conftest import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from sources_fixtures import blocks, expected_sizes, reader, resolved, rows, source, write
 
@@ -86,7 +87,7 @@ def test_blocks_go_on_at_every_block(tmp_path: Path, ending: str) -> None:
         assert opened.read() is None
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(
     lengths=st.lists(st.integers(0, 400), min_size=1, max_size=80),
     groups=st.lists(st.integers(1, 30), max_size=6),

@@ -7,8 +7,8 @@ import unicodedata
 import numpy as np
 import pyarrow as pa
 import pytest
-from conftest import document
-from hypothesis import given, settings
+from conftest import document, examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from smollm3_mix.tokenizer import Tokenizer
@@ -92,7 +92,7 @@ def test_the_same_ids_of_ordinary_texts(tokenizer):
     assert tokenizer._twin.takes(pa.array(TEXTS)).all()
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(texts=st.lists(st.lists(st.sampled_from(PIECES) | st.text(max_size=4), max_size=12).map("".join), max_size=40))
 def test_the_same_ids_of_every_text(tokenizer, texts):
     same(tokenizer, texts)
@@ -210,7 +210,7 @@ def vocabularies(draw):
     return {word: 300 + n for n, word in enumerate(words[3:])}, merges
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(
     vocabulary=vocabularies(),
     whole=st.booleans(),

@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from smollm3_mix.measure import Words, words
@@ -37,7 +37,6 @@ def spelled(found: Words) -> list[list[str]]:
     return [each[a:b] for a, b in zip(found.first[:-1], found.first[1:], strict=True)]
 
 
-@settings(deadline=None)
 @given(BLOCKS)
 def test_words_are_those_of_str_split(texts):
     assert spelled(words(pa.array(texts, pa.string()))) == [(text or "").split() for text in texts]
@@ -48,7 +47,6 @@ def test_every_unicode_space_separates(space):
     assert spelled(words(pa.array([f"a{space}b{space}", f"{space}c", space]))) == [["a", "b"], ["c"], []]
 
 
-@settings(deadline=None)
 @given(BLOCKS, st.integers(0, 8), st.integers(0, 8))
 def test_slices_and_large_strings_have_the_words_of_their_rows(texts, start, length):
     whole, part = pa.array(texts, pa.string()), texts[start : start + length]
@@ -59,7 +57,6 @@ def test_slices_and_large_strings_have_the_words_of_their_rows(texts, start, len
     assert large.hashes.tolist() == found.hashes.tolist() == words(pa.array(part, pa.string())).hashes.tolist()
 
 
-@settings(deadline=None)
 @given(st.lists(st.binary(min_size=1, max_size=40).map(lambda b: b.hex()[:-1]), min_size=1))
 def test_hashes_are_equal_exactly_for_equal_words(tokens):
     hashes = words(pa.array([" ".join(tokens)])).hashes
