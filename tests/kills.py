@@ -1,4 +1,4 @@
-"""Pushes killed at moments spread at random over their work, and started again."""
+"""Processes killed at moments spread at random over their work, and started again."""
 
 import logging
 import os
@@ -15,7 +15,6 @@ import yaml
 from conftest import parquet
 from doors import ROOT
 
-KILLS = int(os.environ.get("SMOLLM3_MIX_KILLS", "3"))
 AT_ONCE = 5
 """Files that `huggingface_hub` sends at once: what a kill can cut."""
 
@@ -61,7 +60,30 @@ def done(process: subprocess.Popen[str]) -> None:
     assert process.returncode == 0, said
 
 
-def killed(hub: Any, start: Callable[[], subprocess.Popen[str]], data: dict[str, bytes], kills: int = KILLS) -> None:
+def killed_at_work(command: list[str], folder: Path, parts: int, kills: int) -> str:
+    """Kill a command so many times in the first third of its work, and then let it finish.
+
+    Args:
+        command: writes a mix, or goes on with it.
+        folder: where its train files appear, at any depth.
+        parts: number of them.
+        kills: how often it is killed.
+
+    Returns: what it printed when it finished.
+    """
+    for moment in sorted(random.Random(kills).sample(range(1, parts // 3 + 1), kills)):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        while process.poll() is None and sum(1 for _ in folder.rglob("train-*.parquet")) < moment:
+            time.sleep(0.002)
+        assert process.poll() is None, process.communicate()[1]
+        process.kill()
+        process.communicate()
+    finished = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert finished.returncode == 0, finished.stderr
+    return finished.stdout
+
+
+def killed(hub: Any, start: Callable[[], subprocess.Popen[str]], data: dict[str, bytes], kills: int) -> None:
     """Nothing; what `start` starts was killed so many times, and has ended well at last.
 
     The moments are spread over the bytes that the Hub has received, so every kill strikes a push that is at work. What
@@ -81,7 +103,7 @@ def killed(hub: Any, start: Callable[[], subprocess.Popen[str]], data: dict[str,
     for moment in sorted(random.Random(kills).sample(range(size), kills)):
         process = start()
         while hub.received < moment and process.poll() is None:
-            time.sleep(0.001)
+            time.sleep(0.005)
         assert process.poll() is None, process.communicate()[1]
         process.send_signal(signal.SIGKILL)
         hub.cuts += 1

@@ -129,14 +129,14 @@ def test_a_push_that_is_done_sends_nothing_again(hub, api, mix):
     assert (len(hub.sent), hub.repos["org/mix"].tree()) == (sent, tree)
 
 
-def test_killed_pushes_end_as_an_undisturbed_one(hub, api, tmp_path, monkeypatch):
+def test_killed_pushes_end_as_an_undisturbed_one(hub, api, tmp_path, monkeypatch, kills):
     monkeypatch.setattr(parts, "GROUP_ROWS", 4)
     folder = tmp_path / "mix"
     write(bulky(tmp_path), folder, part_bytes=1)
     push(folder, "org/whole", api=api)
     whole = hub.repos["org/whole"].tree()
     data = {name: body for name, body in whole.items() if name.endswith(".parquet")}
-    killed(hub, lambda: command(hub, tmp_path / "home", "push", folder, "org/torn", rows=4), data)
+    killed(hub, lambda: command(hub, tmp_path / "home", "push", folder, "org/torn", rows=4), data, kills)
     torn = hub.repos["org/torn"].tree()
     assert torn.pop("README.md") == whole.pop("README.md").replace(b"org/whole", b"org/torn").replace(
         b"# whole", b"# torn"

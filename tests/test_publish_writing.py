@@ -50,7 +50,7 @@ def test_the_repository_equals_that_of_a_push_and_the_disk_is_bounded(hub, api, 
     assert len(hub.commits) == before
 
 
-def test_killed_writes_end_as_an_undisturbed_one(hub, api, tmp_path, monkeypatch):
+def test_killed_writes_end_as_an_undisturbed_one(hub, api, tmp_path, monkeypatch, kills):
     monkeypatch.setattr(parts, "GROUP_ROWS", 4)
     file = bulky(tmp_path)
     write(file, tmp_path / "b", part_bytes=1)
@@ -58,7 +58,7 @@ def test_killed_writes_end_as_an_undisturbed_one(hub, api, tmp_path, monkeypatch
     whole = hub.repos["org/whole"].tree()
     data = {name: body for name, body in whole.items() if name.endswith(".parquet")}
     asked = ["write", file, "--output-dir", tmp_path / "a", "--part-bytes", "1", "--push-to", "org/torn"]
-    killed(hub, lambda: command(hub, tmp_path / "home", *asked, rows=4), data)
+    killed(hub, lambda: command(hub, tmp_path / "home", *asked, rows=4), data, kills)
     torn = hub.repos["org/torn"].tree()
     assert torn.pop("README.md") == whole.pop("README.md").replace(b"org/whole", b"org/torn").replace(
         b"# whole", b"# torn"

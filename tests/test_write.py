@@ -1,17 +1,18 @@
 """Written mixes: the same bytes however they come about, resumed after any stop, checked by `verify`."""
 
+import functools
 import json
-import random
+import re
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 import yaml
 from conftest import document, parquet
+from kills import CODE, killed_at_work
 
 from smollm3_mix.errors import OutputError
 from smollm3_mix.mix import open_mix
@@ -20,7 +21,7 @@ from smollm3_mix.report import sparse
 from smollm3_mix.schema import RECORD
 from smollm3_mix.tally import Counts, Tally
 from smollm3_mix.verify import verify
-from smollm3_mix.write import parts, write
+from smollm3_mix.write import layout, parts, write
 
 PART = 4_000
 
@@ -145,11 +146,24 @@ class Crash(Exception):
     pass
 
 
+@pytest.fixture(scope="module")
+def whole(shared_recipe_file, tmp_path_factory):
+    """Writes the mix of a policy once, and returns its recipe and what its folder holds."""
+
+    @functools.cache
+    def make(policy):
+        path = shared_recipe_file(policy, lanes=2, on_exhausted=policy, holdout={"fraction": 0.1, "tokens": 500})
+        out = tmp_path_factory.mktemp("whole") / "out"
+        write(path, out, part_bytes=PART)
+        return path, content(out)
+
+    return make
+
+
 @pytest.mark.parametrize("after", [1, 2, 5, 9, 14])
 @pytest.mark.parametrize("policy", ["stop", "repeat"])
-def test_goes_on_after_a_crash(recipe_file, tmp_path, after, policy):
-    path = recipe_file(lanes=2, on_exhausted=policy, holdout={"fraction": 0.1, "tokens": 500})
-    write(path, tmp_path / "whole", part_bytes=PART)
+def test_goes_on_after_a_crash(whole, tmp_path, after, policy):
+    path, expected = whole(policy)
     calls = 0
 
     def crash(_):
@@ -162,7 +176,7 @@ def test_goes_on_after_a_crash(recipe_file, tmp_path, after, policy):
         write(path, tmp_path / "out", part_bytes=PART, listener=crash)
     assert not (tmp_path / "out" / "data").exists()  # nothing half-written can be loaded
     write(path, tmp_path / "out", part_bytes=PART)
-    assert content(tmp_path / "out") == content(tmp_path / "whole")
+    assert content(tmp_path / "out") == expected
 
 
 def test_resumed_write_remembers_the_texts_of_every_part(recipe_file, tmp_path):
@@ -207,41 +221,46 @@ def test_an_unfinished_write_of_another_mix_is_refused(recipe_file, tmp_path):
             write(recipe_file(), tmp_path / "out", **other)
 
 
+@pytest.fixture(scope="module")
+def cut_off(whole, tmp_path_factory):
+    """Writes a mix up to its commit, once, and returns the folder."""
+    folder = tmp_path_factory.mktemp("cut") / "out"
+
+    @functools.cache
+    def make():
+        def crash(_):
+            raise Crash
+
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(layout, "publish", crash)
+            with pytest.raises(Crash):
+                write(whole("stop")[0], folder, part_bytes=PART)
+        return folder
+
+    return make
+
+
 @pytest.mark.parametrize("moved", [0, 1, 2, 3, 4])
-def test_a_commit_that_was_cut_off_is_finished(recipe_file, tmp_path, moved, monkeypatch):
-    from smollm3_mix.write import layout
-
-    path = recipe_file()
-    write(path, tmp_path / "whole", part_bytes=PART)
-
-    def cut_off(folder):
-        for name in layout.RESULT[:moved]:
-            (folder / layout.WORK / name).replace(folder / name)
-        raise Crash
-
-    with monkeypatch.context() as patched:
-        patched.setattr(layout, "publish", cut_off)
-        with pytest.raises(Crash):
-            write(path, tmp_path / "out", part_bytes=PART)
-    write(path, tmp_path / "out", part_bytes=PART)
-    assert content(tmp_path / "out") == content(tmp_path / "whole")
+def test_a_commit_that_was_cut_off_is_finished(whole, cut_off, tmp_path, moved):
+    out, (path, expected) = tmp_path / "out", whole("stop")
+    shutil.copytree(cut_off(), out)
+    for name in layout.RESULT[:moved]:
+        (out / layout.WORK / name).replace(out / name)
+    write(path, out, part_bytes=PART)
+    assert content(out) == expected
 
 
-def test_killed_at_random_moments_it_goes_on(recipe_file, tmp_path, monkeypatch):
-    monkeypatch.undo()  # the killed processes have the constants of the package
+def test_killed_at_random_moments_it_goes_on(recipe_file, tmp_path, monkeypatch, kills):
+    monkeypatch.undo()
+    monkeypatch.setattr(parts, "GROUP_ROWS", 40)
     path = recipe_file(lanes=3, on_exhausted="repeat")
-    write(path, tmp_path / "whole", part_bytes=20_000, max_tokens=60_000)
+    write(path, tmp_path / "whole", part_bytes=1, max_tokens=60_000)
     whole = content(tmp_path / "whole")
-    command = [sys.executable, "-m", "smollm3_mix", "write", str(path), "--output-dir", str(tmp_path / "out")]
-    command += ["--max-tokens", "60000", "--part-bytes", "20000"]
-    random.seed(5)
-    for _ in range(4):
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        time.sleep(random.uniform(0.5, 3.5))
-        process.kill()
-        process.communicate()
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    command = [sys.executable, "-c", CODE, "40", "write", str(path), "--output-dir", str(tmp_path / "out")]
+    command += ["--max-tokens", "60000", "--part-bytes", "1"]
+    written = sum(name.startswith("data") for name in whole)
+    assert written > 12
+    killed_at_work(command, tmp_path / "out" / layout.WORK, written, kills)
     assert content(tmp_path / "out") == whole
 
 
@@ -314,6 +333,19 @@ def test_verify_finds_nothing_where_all_is_well(recipe_file, tmp_path):
         assert found.worst_debt == pytest.approx(counts.worst_debt)
 
 
+@pytest.fixture(scope="module")
+def undamaged(shared_recipe_file, tmp_path_factory):
+    """Writes a mix of one lane once, and returns its folder."""
+    folder = tmp_path_factory.mktemp("undamaged") / "out"
+
+    @functools.cache
+    def make():
+        write(shared_recipe_file(lanes=1), folder, part_bytes=PART)
+        return folder
+
+    return make
+
+
 @pytest.mark.parametrize(
     "damage, fault",
     [
@@ -339,12 +371,10 @@ def test_verify_finds_nothing_where_all_is_well(recipe_file, tmp_path):
         (lambda d: d["recipe"].write_text(d["recipe"].read_text().replace("0.6", "0.2")), "the debt of 'a' reached"),
     ],
 )
-def test_verify_finds_every_damage(recipe_file, tmp_path, damage, fault):
+def test_verify_finds_every_damage(undamaged, tmp_path, damage, fault):
     folder = tmp_path / "out"
-    write(recipe_file(lanes=1), folder, part_bytes=PART)
+    shutil.copytree(undamaged(), folder)
     damage({"files": sorted((folder / "data").iterdir()), "recipe": folder / "recipe.yaml"})
-    import re
-
     assert any(re.search(fault, found) for found in verify(folder).faults), verify(folder).faults
 
 
