@@ -1,5 +1,6 @@
 """Lanes shared out anew: any number of nodes and workers reads the same records, and goes on from others' states."""
 
+import functools
 import itertools
 import json
 import logging
@@ -27,8 +28,16 @@ def mix(folder: Path, lanes: int) -> Mix:
     return open_mix(folder / f"{lanes}.yaml")
 
 
-def by_lane(opened: Mix) -> dict[int, list[tuple[str, str]]]:
-    return {lane: keys(opened.stream([lane])) for lane in range(opened.num_lanes)}
+@functools.cache
+def by_lane(folder: Path, lanes: int) -> dict[int, list[tuple[str, str]]]:
+    opened = mix(folder, lanes)
+    return {lane: keys(opened.stream([lane])) for lane in range(lanes)}
+
+
+@functools.cache
+def everything(folder: Path) -> list[tuple[str, str]]:
+    """What a dataset of 8 lanes gives, sorted."""
+    return sorted(keys(stream(folder / "8.yaml")))
 
 
 def keys(records: Any) -> list[tuple[str, str]]:
@@ -53,7 +62,7 @@ def test_every_number_of_nodes_and_workers_deals_each_lane_once(folder: Path) ->
 @pytest.mark.parametrize("nodes", NODES)
 @pytest.mark.parametrize("lanes", [8, 12])
 def test_each_node_gives_its_lanes_in_turn_and_all_nodes_give_everything(folder: Path, lanes: int, nodes: int) -> None:
-    whole = by_lane(mix(folder, lanes))
+    whole = by_lane(folder, lanes)
     for node in range(nodes):
         given = keys(split_dataset_by_node(stream(folder / f"{lanes}.yaml"), rank=node, world_size=nodes))
         mine = [whole[lane] for lane in range(node, lanes, nodes)]
@@ -61,12 +70,12 @@ def test_each_node_gives_its_lanes_in_turn_and_all_nodes_give_everything(folder:
         assert given == [record for each in rounds for record in each if record is not None]
 
 
-@pytest.mark.parametrize(("count", "index"), [(3, 0), (3, 1), (3, 2), (5, 4)])
-def test_contiguous_shards_hold_whole_lanes(folder: Path, count: int, index: int) -> None:
+@pytest.mark.parametrize("count", [3, 5])
+def test_contiguous_shards_hold_whole_lanes(folder: Path, count: int) -> None:
     dataset = stream(folder / "8.yaml")
     parts = [keys(dataset.shard(count, each)) for each in range(count)]
-    assert sorted(record for part in parts for record in part) == sorted(keys(dataset))
-    assert parts[index]
+    assert sorted(record for part in parts for record in part) == everything(folder)
+    assert all(parts)
 
 
 def test_nodes_that_do_not_divide_the_lanes_are_warned(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -128,7 +137,7 @@ def test_nothing_is_lost_or_repeated_at_another_number_of_readers(
     folder: Path, before: int, after: int, rest: int
 ) -> None:
     opened = mix(folder, 8)
-    whole = by_lane(opened)
+    whole = by_lane(folder, 8)
     states, given = saved(opened, dealt(8, before), [96 // before] * before, rest=rest)
     merged = merge_states(states)
     for lanes in dealt(8, after):
@@ -146,7 +155,7 @@ def test_a_merged_state_goes_on_as_if_there_had_been_one_reader(folder: Path) ->
 
 def test_states_at_different_places_go_on_with_the_lane_that_is_behind(folder: Path) -> None:
     opened = mix(folder, 8)
-    whole = by_lane(opened)
+    whole = by_lane(folder, 8)
     states, _ = saved(opened, dealt(8, 2), [20, 11])
     reader = resumed(opened, range(8), merge_states(states))
     assert keys(itertools.islice(reader, 3)) == [whole[7][2], whole[0][5], whole[1][3]]
@@ -175,7 +184,7 @@ def test_datasets_go_on_from_a_merged_state(folder: Path) -> None:
         dataset = split_dataset_by_node(stream(folder / "8.yaml"), rank=node, world_size=4)
         dataset.load_state_dict(merged)  # after the split, which makes a new dataset
         given += keys(dataset)
-    assert sorted(given) == sorted(keys(stream(folder / "8.yaml")))
+    assert sorted(given) == everything(folder)
 
 
 def test_a_dataset_that_had_not_begun_counts_as_at_its_start(folder: Path) -> None:
@@ -185,7 +194,7 @@ def test_a_dataset_that_had_not_begun_counts_as_at_its_start(folder: Path) -> No
     merged = merge_states([begun.state_dict(), waiting.state_dict()])
     dataset = stream(folder / "8.yaml")
     dataset.load_state_dict(merged)
-    assert sorted(given + keys(dataset)) == sorted(keys(stream(folder / "8.yaml")))
+    assert sorted(given + keys(dataset)) == everything(folder)
 
 
 # What cannot be merged

@@ -1,5 +1,6 @@
 """Another recipe that goes on where a state stopped: nothing twice, nothing lost, shares from there on."""
 
+import functools
 import itertools
 import json
 from collections import Counter, defaultdict
@@ -32,6 +33,14 @@ def stopped(mix, records):
     return given, json.loads(json.dumps(stream.state_dict()))
 
 
+@pytest.fixture(scope="module")
+def begun(shared_recipe_file):
+    """Gives the names of all documents of a mix, and after so many records what came and the state."""
+    mix = open_mix(shared_recipe_file("one", **ONCE))
+    everything = {name(record) for record in mix.stream()}
+    return functools.cache(lambda records: (everything, *stopped(mix, records)))
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -47,11 +56,9 @@ def stopped(mix, records):
     ids=lambda change: "-".join(change) or "same",
 )
 @pytest.mark.parametrize("records", [1, 150])
-def test_no_record_twice_and_none_lost(recipe_file, change, records):
-    before = open_mix(recipe_file("one", **ONCE))
-    everything = {name(r) for r in before.stream()}
-    given, state = stopped(before, records)
-    rest = list(open_mix(recipe_file("two", **ONCE, **change), continue_from=state).stream())
+def test_no_record_twice_and_none_lost(shared_recipe_file, begun, change, records):
+    everything, given, state = begun(records)
+    rest = list(open_mix(shared_recipe_file("two", **ONCE, **change), continue_from=state).stream())
     counts = Counter(map(key, given + rest))
     assert max(counts.values()) == 1
     assert set(map(name, given + rest)) == everything

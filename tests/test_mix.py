@@ -142,7 +142,7 @@ def test_tally_counts_what_was_given_out_and_no_more(recipe_file):
     ids=lambda top: "-".join(str(value) for value in top.values() if not isinstance(value, dict)),
 )
 def test_resumes_at_every_position(recipe_file, top):
-    mix = open_mix(recipe_file(sizes=(90, 45, 18), **top))
+    mix = open_mix(recipe_file(sizes=(60, 30, 12), **top))
     assert resumes_everywhere(mix, few=5) > 30
 
 
