@@ -31,13 +31,10 @@ FEWEST = {
 QUICK = [name for name in FEWEST if name not in ("python:stdlib", "python:docstrings")]
 
 
-@pytest.fixture(scope="module")
-def home(tmp_path_factory):
-    """A cache of this module's own, filled once."""
-    before = constants.HF_HOME
-    constants.HF_HOME = str(tmp_path_factory.mktemp("home"))
-    yield Path(constants.HF_HOME)
-    constants.HF_HOME = before
+@pytest.fixture
+def home():
+    """The cache of this process, which all tests fill together."""
+    return Path(constants.HF_HOME)
 
 
 @pytest.fixture

@@ -125,12 +125,12 @@ print(count)
 
 
 @pytest.mark.parametrize("loader", [False, True])
-def test_eight_workers_list_what_one_does(repositories: dict[str, Path], tmp_path: Path, loader: bool) -> None:
+def test_four_workers_list_what_one_does(repositories: dict[str, Path], tmp_path: Path, loader: bool) -> None:
     """Processes that prepare, and workers of a `DataLoader`, all at work on lanes of their own."""
     if loader:
         pytest.importorskip("torch", reason="a DataLoader is torch's; .ci/run --all has it")
-    recipe, listings, counts = written(tmp_path, ["org/r0", "org/r1", "org/r2"], lanes=8), [], []
-    for workers in (1, 8):
+    recipe, listings, counts = written(tmp_path, ["org/r0", "org/r1", "org/r2"], lanes=4), [], []
+    for workers in (1, 4):
         faults, home = Faults(), tmp_path / str(workers)
         home.mkdir()
         with served(repositories, faults) as endpoint:
@@ -138,12 +138,12 @@ def test_eight_workers_list_what_one_does(repositories: dict[str, Path], tmp_pat
         listings.append(
             sorted(each for each in faults.asked if "/datasets/" in each and not each.endswith((".parquet", ".gz")))
         )
-    one, eight = listings
+    one, four = listings
     assert counts[0] == counts[1] > 100
     assert len(one) > 30
     # threads that look up together may each ask for a repository's info, and `datasets` before 4 asks too
-    assert [each for each in eight if "/revision/" not in each] == [each for each in one if "/revision/" not in each]
-    looked_up = [sum("/revision/" in each for each in listing) for listing in (one, eight)]
+    assert [each for each in four if "/revision/" not in each] == [each for each in one if "/revision/" not in each]
+    looked_up = [sum("/revision/" in each for each in listing) for listing in (one, four)]
     assert looked_up[1] <= 2 * looked_up[0]
 
 

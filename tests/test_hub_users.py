@@ -18,7 +18,7 @@ from smollm3_mix.publish import publish_recipe
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=':DeprecationWarning")  # of huggingface_hub, to its client
 
-PREPARE = """
+LOADED = """
 import logging, time
 pause = time.sleep
 time.sleep = lambda seconds: pause(min(seconds, 0.02))  # the waits are tested elsewhere
@@ -32,13 +32,18 @@ class Kept(logging.Handler):
 
 
 logging.getLogger("smollm3_mix").addHandler(Kept())
-try:
-    mix = smollm3_mix.load(recipe, streaming=streaming)
-    found = [sorted(record["text"] for record in mix), "" if streaming else mix.cache_files[0]["filename"], said]
-except smollm3_mix.MixError as error:
-    found = str(error)
-print(json.dumps(found))
+
+
+def loaded(streaming):
+    try:
+        mix = smollm3_mix.load(recipe, streaming=streaming)
+        return [sorted(record["text"] for record in mix), "" if streaming else mix.cache_files[0]["filename"], said]
+    except smollm3_mix.MixError as error:
+        return str(error)
+
+
 """
+PREPARE = LOADED + "print(json.dumps(loaded(streaming)))"
 
 
 def data(name, start=0):
@@ -78,10 +83,10 @@ def test_what_was_prepared_of_another_commit_is_not_taken_for_todays(hub, recipe
     assert offline[2] == ["The Hub does not answer; taking what was prepared when it did: " + other.split("/")[-3]]
 
 
-@pytest.mark.parametrize("streaming", [True, False])
-def test_offline_mode_is_named_where_nothing_was_prepared(recipe, tmp_path, streaming):
-    said = run(PREPARE, tmp_path, recipe=recipe, streaming=streaming)
-    assert said.splitlines()[1:] == [
+def test_offline_mode_is_named_where_nothing_was_prepared(recipe, tmp_path):
+    streamed, prepared = run(LOADED + "print(json.dumps([loaded(True), loaded(False)]))", tmp_path, recipe=recipe)
+    assert streamed == prepared
+    assert streamed.splitlines()[1:] == [
         f"  'data/{name}' ({share} %): HF_HUB_OFFLINE is set, and its texts are on the Hub; unset it, or write the mix "
         "while you are online (`smollm3-mix write`) and load that"
         for name, share in (("one", 60), ("two", 40))
@@ -111,19 +116,30 @@ def test_a_tokenizer_that_cannot_be_had_is_told_in_whole_sentences(tmp_path):
     assert ".." not in said
 
 
-@pytest.mark.parametrize("token", ["", "hf_reader"])
-def test_a_gated_repository_is_named_with_its_page_and_share(hub, recipe, tmp_path, monkeypatch, token):
+TOKENS = """
+import os
+found = []
+for token in ("", "hf_reader", "hf_writer"):
+    os.environ["HF_TOKEN"] = token
+    found.append(loaded(True))
+print(json.dumps(found))
+"""
+
+
+def test_a_gated_repository_is_named_with_its_page_and_share(hub, recipe, tmp_path):
     hub.repos["data/two"].gated = True
-    monkeypatch.setenv("HF_TOKEN", token)
-    said = run(PREPARE, tmp_path, hub.endpoint, recipe=recipe, streaming=True)
-    assert said == (
-        f"{recipe}: 1 of 2 sources (40 % of the weight) cannot be read\n"
-        f"  'data/two' (40 %): it is gated: ask for access at {hub.endpoint}/datasets/data/two, then log in with "
-        "`hf auth login` or set HF_TOKEN\n"
-        "Mend these; or go on over the others, whose shares then grow, with --skip-unreadable (skip_unreadable=True)."
+    nobody, reader, writer = run(LOADED + TOKENS, tmp_path, hub.endpoint, recipe=recipe)
+    assert (
+        nobody
+        == reader
+        == (
+            f"{recipe}: 1 of 2 sources (40 % of the weight) cannot be read\n"
+            f"  'data/two' (40 %): it is gated: ask for access at {hub.endpoint}/datasets/data/two, then log in with "
+            "`hf auth login` or set HF_TOKEN\n"
+            "Mend these; or go on over the others, whose shares then grow, with --skip-unreadable (skip_unreadable=True)."
+        )
     )
-    monkeypatch.setenv("HF_TOKEN", "hf_writer")
-    assert len(run(PREPARE, tmp_path, hub.endpoint, recipe=recipe, streaming=True)[0]) > 20
+    assert len(writer[0]) > 20
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """The dedup index: what it drops, against a plain reading of the rule; its bytes; stops, damage, strangers."""
 
+import functools
 import hashlib
 import json
 import os
@@ -34,6 +35,7 @@ from smollm3_mix.write import write
 NEAR = {"bands": 14, "rows": 4}
 
 
+@functools.cache
 def text(name: str, words: int = 60) -> str:
     """Words drawn for a name, and for no other one alike."""
     rng = np.random.default_rng(list(hashlib.sha256(name.encode()).digest()[:8]))

@@ -152,7 +152,7 @@ def test_a_piece_killed_and_run_again_is_as_if_nothing_had_been(path, tmp_path):
     piece = command(path, out, "--part-of", 4, "--lanes", "0-2")
     process = subprocess.Popen([sys.executable, "-m", "smollm3_mix", *piece], stderr=subprocess.DEVNULL)
     while process.poll() is None and not (out / layout.WORK / "train-00000.json").exists():
-        time.sleep(0.001)
+        time.sleep(0.01)
     process.send_signal(signal.SIGKILL if hasattr(signal, "SIGKILL") else signal.SIGTERM)
     process.wait()
     write(path, out, part_bytes=4000, only=[3])

@@ -1,7 +1,9 @@
 """Mixes of more files than a folder of the Hub should have: where they lie, and that nobody minds."""
 
+import functools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -38,11 +40,22 @@ def many(recipe_file):
     return read(recipe_file("many", OPEN, holdout={"fraction": 0.25}, weigh_by="bytes"))
 
 
+@pytest.fixture(scope="module")
+def made(shared_recipe_file, tmp_path_factory):
+    """Writes the mix once, as soon as the constants are small; gives its recipe and its folder."""
+
+    @functools.cache
+    def make():
+        recipe, folder = many(shared_recipe_file), tmp_path_factory.mktemp("many") / "whole"
+        write(recipe, folder, part_bytes=1)
+        return recipe, folder
+
+    return make
+
+
 @pytest.fixture
-def whole(recipe_file, tmp_path):
-    recipe = many(recipe_file)
-    write(recipe, tmp_path / "whole", part_bytes=1)
-    return recipe, tmp_path / "whole"
+def whole(made):
+    return made()
 
 
 def tree(folder):
@@ -69,8 +82,9 @@ def test_folders_hold_few_files_and_the_first_ones_lie_where_they_always_did(who
     assert "00001/train-00001-00002.parquet" in names  # the sixth of two lanes, counted part by part
 
 
-def test_every_split_loads_and_all_is_recounted(whole):
-    _, folder = whole
+def test_every_split_loads_and_all_is_recounted(whole, tmp_path):
+    folder = tmp_path / "whole"
+    shutil.copytree(whole[1], folder)
     assert verify(folder).faults == []
     tally = json.loads((folder / "tally.json").read_bytes())
     for split, counts in tally["splits"].items():
@@ -126,7 +140,7 @@ write(sys.argv[1], sys.argv[2], part_bytes=1)
 """
 
 
-def test_killed_among_folders_it_goes_on(recipe_file, whole, tmp_path):
+def test_killed_among_folders_it_goes_on(whole, tmp_path):
     recipe, folder = whole
     asked = [sys.executable, "-c", CODE, str(recipe.file), str(tmp_path / "torn")]
     killed = subprocess.run(asked, env=os.environ | {"PYTHONPATH": str(ROOT)}, check=False)

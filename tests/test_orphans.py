@@ -22,7 +22,7 @@ def test_workers_of_a_killed_command_end(recipe_file, tmp_path, verb):
     command = [sys.executable, "-m", "smollm3_mix", verb, str(path), *flags, "--processes", "2"]
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     while process.poll() is None and not any(tmp_path.glob(sign)):
-        time.sleep(0.001)
+        time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=60)  # standard error stays open as long as any of them lives
     assert process.returncode == -signal.SIGKILL, "it was killed at work, and not done before"

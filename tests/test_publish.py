@@ -1,5 +1,6 @@
 """Mixes pushed to a Hub on this machine: what is there afterwards, who may read it, and what is refused."""
 
+import functools
 import json
 import shutil
 
@@ -22,15 +23,29 @@ OPEN = {
 }
 
 
+@pytest.fixture(scope="module")
+def written(shared_recipe_file, tmp_path_factory):
+    """Writes a mix of the toy sources, each but once, and returns its folder."""
+
+    @functools.cache
+    def make(name, rows, asked):
+        top = json.loads(asked)
+        folder = tmp_path_factory.mktemp("written") / f"mix-{name}"
+        write(shared_recipe_file(name, top.pop("sources", OPEN), **top), folder, part_bytes=1)
+        return folder
+
+    return make
+
+
 @pytest.fixture
-def mix(recipe_file, tmp_path, monkeypatch):
-    """Writes a mix of the toy sources, in parts of a few records, and returns its folder."""
+def mix(written, tmp_path, monkeypatch):
+    """Gives a mix of the toy sources, in parts of a few records, as a folder of the test's own."""
     monkeypatch.setattr(parts, "GROUP_ROWS", 60)
 
     def make(name="toy", **top):
-        sources = top.pop("sources", OPEN)
-        write(recipe_file(name, sources, **top), tmp_path / f"mix-{name}", part_bytes=1)
-        return tmp_path / f"mix-{name}"
+        folder = tmp_path / f"mix-{name}"
+        shutil.copytree(written(name, parts.GROUP_ROWS, json.dumps(top)), folder)
+        return folder
 
     return make
 

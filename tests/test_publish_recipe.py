@@ -45,12 +45,13 @@ LIVE = """
 import smollm3_mix
 from datasets import get_dataset_config_names, load_dataset
 more = {"revision": "script", "trust_remote_code": True} if legacy else {}
-where = {"recipe": recipe} if legacy else {}
-stream = load_dataset(repository, *([] if legacy else [name]), split="train", streaming=True, **where, **more)
-direct = smollm3_mix.load(recipe)
-names = [] if legacy else get_dataset_config_names(repository)
-records = list(stream)
-print(json.dumps([records == list(direct), len(records), names]))
+found = []
+for name, recipe in recipes.items():
+    where = {"recipe": recipe} if legacy else {}
+    stream = load_dataset(repository, *([] if legacy else [name]), split="train", streaming=True, **where, **more)
+    records = list(stream)
+    found.append([records == list(smollm3_mix.load(recipe)), len(records)])
+print(json.dumps([found, [] if legacy else get_dataset_config_names(repository)]))
 """
 
 
@@ -58,19 +59,22 @@ def test_published_recipes_stream_live(hub, api, recipe, tmp_path):
     # `dev` and `test` are names that datasets takes for splits where the card does not say otherwise
     paths = [recipe("dev"), recipe("test", seed=5), recipe("stage9", seed=9)]
     assert publish_recipe("org/recipes", paths, api=api) == f"{hub.endpoint}/datasets/org/recipes"
-    for name, path in (("test", paths[1]), ("stage9", paths[2])):
-        found = run(LIVE, tmp_path, hub.endpoint, repository="org/recipes", name=name, recipe=path, legacy=False)
-        assert found[0] is True
-        assert found[1] > 50
-        assert found[2] == ["dev", "test", "stage9"]
+    recipes = {"test": str(paths[1]), "stage9": str(paths[2])}
+    found, names = run(LIVE, tmp_path, hub.endpoint, repository="org/recipes", recipes=recipes, legacy=False)
+    for same, records in found:
+        assert same is True
+        assert records > 50
+    assert len(found) == 2
+    assert names == ["dev", "test", "stage9"]
 
 
 @pytest.mark.skipif(MAJOR >= 4, reason="datasets 4 and later run no scripts")
 def test_the_script_branch_streams_on_datasets_3(hub, api, recipe, tmp_path):
     path = recipe("mine")
     publish_recipe("org/smollm3_mix", [path], legacy_script=True, api=api)
-    found = run(LIVE, tmp_path, hub.endpoint, repository="org/smollm3_mix", name="mine", recipe=path, legacy=True)
-    assert found[0] is True
+    asked = {"repository": "org/smollm3_mix", "recipes": {"mine": str(path)}, "legacy": True}
+    ((same, _),), _ = run(LIVE, tmp_path, hub.endpoint, **asked)
+    assert same is True
 
 
 def test_the_script_is_on_its_own_branch_only_when_asked(hub, api, recipe):
