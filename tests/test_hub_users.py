@@ -136,7 +136,8 @@ def test_a_gated_repository_is_named_with_its_page_and_share(hub, recipe, tmp_pa
             f"{recipe}: 1 of 2 sources (40 % of the weight) cannot be read\n"
             f"  'data/two' (40 %): it is gated: ask for access at {hub.endpoint}/datasets/data/two, then log in with "
             "`hf auth login` or set HF_TOKEN\n"
-            "Mend these; or go on over the others, whose shares then grow, with --skip-unreadable (skip_unreadable=True)."
+            "Mend these; or go on over the others, whose shares then grow, with --skip-unreadable "
+            "(skip_unreadable=True)."
         )
     )
     assert len(writer[0]) > 20
