@@ -135,9 +135,20 @@ def jsonl(folder: Path, texts: list[str]) -> Path:
     return folder
 
 
+def use_hub(monkeypatch: pytest.MonkeyPatch, endpoint: str) -> None:
+    """Make `endpoint` the Hub of this process, as HF_ENDPOINT does for a new one."""
+    from huggingface_hub import constants, file_download
+
+    template = endpoint + "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr(constants, "ENDPOINT", endpoint)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    # Before version 1, this module has the template by a name of its own.
+    monkeypatch.setattr(file_download, "HUGGINGFACE_CO_URL_TEMPLATE", template, raising=False)
+
+
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A Hub on this machine that can be written."""
+    """A Hub on this machine that can be written, and the Hub of this process."""
     from huggingface_hub import constants
     from writable_hub import writable_hub
 
@@ -146,6 +157,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
     monkeypatch.setattr(patience, "PAUSE", 0.01)
     with writable_hub() as state:
+        use_hub(monkeypatch, state.endpoint)
         yield state
 
 

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from conftest import use_hub
 from hub import hub
 from hypothesis import given
 from hypothesis import strategies as st
@@ -226,12 +227,7 @@ def test_a_list_on_the_hub_beside_a_recipe_on_the_hub(tmp_path: Path, monkeypatc
     path.write_text(path.read_text().replace("rows.parquet", str(root / "rows.parquet")))
     with hub("org/recipes", root) as endpoint:
         monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-        monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", endpoint)
-        monkeypatch.setattr(
-            huggingface_hub.constants,
-            "HUGGINGFACE_CO_URL_TEMPLATE",
-            endpoint + "/{repo_id}/resolve/{revision}/{filename}",
-        )
+        use_hub(monkeypatch, endpoint)
         recipe = SmolLM3MixConfig(recipe="hf://datasets/org/recipes/mine.yaml").read()
         assert recipe.exclude.sha256 is None  # type: ignore[union-attr]
         mix = open_mix(recipe)

@@ -153,7 +153,8 @@ def proxy(hub, monkeypatch):
             asked.append(f"{self.command} {self.path}")
             there = self.path.replace("http://hub.example", hub.endpoint)
             kept = {k: v for k, v in self.headers.items() if k.lower() not in ("host", "accept-encoding", "connection")}
-            request = urllib.request.Request(there, headers=kept, method=self.command)
+            sent = self.rfile.read(int(self.headers.get("Content-Length", 0))) or None
+            request = urllib.request.Request(there, sent, kept, method=self.command)
             opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
             try:
                 answer = opener.open(request)
@@ -168,7 +169,7 @@ def proxy(hub, monkeypatch):
                 self.end_headers()
                 self.wfile.write(body)
 
-        do_HEAD = do_GET
+        do_HEAD = do_POST = do_GET
 
         def do_CONNECT(self):
             asked.append(f"{self.command} {self.path}")

@@ -12,7 +12,6 @@ import pytest
 import yaml
 from conftest import parquet
 from fsspec.implementations.memory import MemoryFileSystem
-from huggingface_hub import constants
 from test_index import text, tree
 
 from smollm3_mix import build_index, open_mix
@@ -146,11 +145,7 @@ def test_an_index_is_built_beside_and_copied_to_a_url(sources, tmp_path):
     assert build_index(course(), "memory://indexes/two", work="work").read == 0
 
 
-def test_an_index_on_the_hub_comes_in_one_commit(sources, hub, api, monkeypatch):
-    monkeypatch.setattr(constants, "ENDPOINT", hub.endpoint)
-    monkeypatch.setattr(
-        constants, "HUGGINGFACE_CO_URL_TEMPLATE", hub.endpoint + "/{repo_id}/resolve/{revision}/{filename}"
-    )
+def test_an_index_on_the_hub_comes_in_one_commit(sources, hub, api):
     url = "hf://datasets/writer/index/course"
     build_index(course(), url, work="work", token="hf_writer")
     repository = hub.repos["writer/index"]

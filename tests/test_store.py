@@ -9,7 +9,6 @@ import sys
 import fsspec
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
-from huggingface_hub import constants
 
 from smollm3_mix.cli import main
 from smollm3_mix.errors import MissingExtra, OutputError
@@ -254,10 +253,7 @@ def test_s3_holds_what_a_folder_would_and_decides_who_writes(path, bucket, tmp_p
 
 
 @pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # of huggingface_hub, to its client
-def test_the_hub_holds_what_a_folder_would_privately(path, hub, tmp_path, monkeypatch):
-    monkeypatch.setattr(constants, "ENDPOINT", hub.endpoint)
-    template = hub.endpoint + "/{repo_id}/resolve/{revision}/{filename}"
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+def test_the_hub_holds_what_a_folder_would_privately(path, hub, tmp_path):
     url, asked = "hf://datasets/writer/mix/two", {"part_bytes": 1, "token": "hf_writer"}
     tallies = write(path, tmp_path / "one", part_bytes=1)
 

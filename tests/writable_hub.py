@@ -146,6 +146,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._create(json.loads(self._body()))
         elif path[:2] == ["api", "datasets"] and len(path) >= 4:
             self._api(f"{path[2]}/{path[3]}", path[4:])
+        elif path[:2] == ["api", "datasets"]:  # HfFileSystem also looks for a repository without an owner
+            raise _Refused(404, "RepoNotFound", "Repository not found")
         elif path[0] == "datasets" and len(path) > 5 and path[3] == "resolve":
             self._file(f"{path[1]}/{path[2]}", path[4], "/".join(path[5:]))
         elif path[0] == "datasets" and path[-2:] == ["objects", "batch"]:
