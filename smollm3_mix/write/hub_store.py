@@ -144,6 +144,18 @@ class HubStore(Store):
 
         return self._on_hub("write", message, asked)
 
+    def _ask(self, what: str, name: str, request: Callable[[Any, str], Answer]) -> Answer:
+        """Raise FileNotFoundError also for files of missing folders. `huggingface_hub` had its own error for them."""
+        from huggingface_hub.errors import EntryNotFoundError
+
+        def asked(fs: Any, root: str) -> Answer:
+            try:
+                return request(fs, root)
+            except EntryNotFoundError as error:
+                raise FileNotFoundError(f"{root}/{name}") from error
+
+        return super()._ask(what, name, asked)
+
     def _on_hub(self, what: str, name: str, request: Callable[[Any], Answer]) -> Answer:
         """The answer of the Hub's API, asked again while a fault may pass, or another commit came between."""
         from huggingface_hub import HfApi
