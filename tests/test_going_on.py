@@ -110,11 +110,11 @@ def test_shares_hold_from_there_on(recipe_file):
 @pytest.mark.parametrize("change", [{}, {"seed": 8, "block": {"rows": 5, "bytes": 1500}, "clean": "code"}])
 def test_resumes_at_every_position_behind_the_change(recipe_file, change):
     _, state = stopped(open_mix(recipe_file("one", sizes=(60, 30, 12), on_exhausted="repeat")), 40)
-    mix = open_mix(recipe_file("two", on_exhausted="repeat", **change), continue_from=state, max_samples=60)
+    mix = open_mix(recipe_file("two", on_exhausted="repeat", **change), continue_from=state, max_samples=40)
     assert resumes_everywhere(mix, few=3) > 20
     stream = mix.stream()
     list(stream)
-    plain = open_mix(recipe_file("two", on_exhausted="repeat", **change), max_samples=60).stream()
+    plain = open_mix(recipe_file("two", on_exhausted="repeat", **change), max_samples=40).stream()
     plain.load_state_dict(stream.state_dict())  # a state behind the change is one of the new recipe
     assert list(plain) == []
 
