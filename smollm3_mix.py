@@ -7,6 +7,7 @@ It needs the package of the same name (`pip install smollm3_mix`, or a clone on 
 supported"); there, `import smollm3_mix` first and then load a recipe folder, or call `smollm3_mix.load("stage2")`.
 """
 
-from smollm3_mix.builder import SmolLM3Mix, SmolLM3MixConfig
+from smollm3_mix.builder.mix_builder import SmolLM3Mix
+from smollm3_mix.builder.mix_config import SmolLM3MixConfig
 
 __all__ = ["SmolLM3Mix", "SmolLM3MixConfig"]

@@ -22,7 +22,8 @@ from datatrove.data import Document
 from datatrove.pipeline import filters
 from datatrove.pipeline.filters import fineweb_quality_filter, gopher_quality_filter, gopher_repetition_filter
 
-from smollm3_mix.judge import Judge, judge
+from smollm3_mix.text.filters.filter_block import judge
+from smollm3_mix.text.filters.filter_options import Judge
 
 FILTERS: dict[str, tuple[Callable[[], Any], Judge]] = {
     "Gopher quality": (filters.GopherQualityFilter, Judge(gopher_quality=True, language="en")),

@@ -18,7 +18,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from smollm3_mix.clean import Cleaning, clean
+from smollm3_mix.text.clean.clean_block import clean
+from smollm3_mix.text.clean.cleaning_options import Cleaning
 
 KINDS = {"stack-edu": "code", "finemath": "math"}
 ROWS, BYTES = 1024, 2**20

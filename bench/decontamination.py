@@ -10,8 +10,8 @@ import time
 
 import pyarrow as pa
 
-from smollm3_mix.decontaminate import Collection
-from smollm3_mix.measure import words
+from smollm3_mix.text.decontamination import Collection
+from smollm3_mix.text.measure.words import words
 
 ROUNDS = 7
 

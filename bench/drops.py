@@ -32,10 +32,12 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from smollm3_mix.clean import clean
-from smollm3_mix.judge import REASONS, Judge, judge
-from smollm3_mix.recipe import Source, read
-from smollm3_mix.recipe.model import Kind
+from smollm3_mix.recipe.model import Kind, Source
+from smollm3_mix.recipe.read_recipe import read
+from smollm3_mix.text.clean.clean_block import clean
+from smollm3_mix.text.filters.filter_block import judge
+from smollm3_mix.text.filters.filter_options import Judge
+from smollm3_mix.text.filters.reasons import REASONS
 
 RIGHT = 0.9
 """Least share of right ones among a source's sampled drops."""

@@ -19,9 +19,9 @@ from typing import Any
 import yaml
 from scaling import entries
 
-from smollm3_mix.engine import Cluster
-from smollm3_mix.recipe.values import Place, read_value
-from smollm3_mix.write import write
+from smollm3_mix.executors.ray_executor import Cluster
+from smollm3_mix.output.write_mix import write
+from smollm3_mix.recipe.parsing import Place, read_value
 
 
 class Timed(Cluster):

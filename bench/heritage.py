@@ -54,8 +54,11 @@ def main() -> None:
 
 
 def compare(count: int, home: Path) -> None:
-    from smollm3_mix.recipe import Block, Source
-    from smollm3_mix.sources import File, Reader, Resolved, deal, swh
+    from smollm3_mix.recipe.model import Block, Source
+    from smollm3_mix.sources.block_reader import Reader
+    from smollm3_mix.sources.partition import deal
+    from smollm3_mix.sources.software_heritage.contents import _fetch
+    from smollm3_mix.sources.source_files import File, Resolved
 
     given = texts(count)
     ids = [hashlib.sha1(text).hexdigest() for text in given]
@@ -73,7 +76,7 @@ def compare(count: int, home: Path) -> None:
     started = time.perf_counter()
     alone = []
     for blob in ids:  # the same client, no cache, one after another
-        answer = swh._fetch(blob)
+        answer = _fetch(blob)
         alone.append(None if answer is None else answer[1].decode())
     slow = time.perf_counter() - started
     same = "equal, in the same order" if found == alone else "NOT EQUAL"

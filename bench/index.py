@@ -19,9 +19,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from smollm3_mix import build_index, open_mix
-from smollm3_mix.dedup import DropSet
-from smollm3_mix.recipe import Recipe
+from smollm3_mix import Recipe, build_index, open_mix
+from smollm3_mix.text.dedup.duplicate_rows import DropSet
 
 EDITS = (0.0, 0.02, 0.05, 0.1, 0.2)
 """Parts of the words that a planted copy has replaced; 0 is an exact copy."""

@@ -45,7 +45,7 @@ from loguru import logger
 from throughput import SOURCES, Count
 
 import smollm3_mix
-from smollm3_mix.judge import Judge
+from smollm3_mix.text.filters.filter_options import Judge
 
 GOPHER = Judge(gopher_quality=True, gopher_repetition=True)
 

@@ -34,9 +34,9 @@ import throughput
 from torch.utils.data import DataLoader
 
 import smollm3_mix
-from smollm3_mix.dedup import Near
-from smollm3_mix.judge import Judge
-from smollm3_mix.recipe import Recipe
+from smollm3_mix import Recipe
+from smollm3_mix.text.dedup.dedup_options import Near
+from smollm3_mix.text.filters.filter_options import Judge
 
 LANES, BATCH, WINDOWS = 8, 256, 8
 
@@ -123,7 +123,11 @@ def stock(of: Recipe) -> Callable[[int], tuple[Iterator[Any], Callable[[Any], in
 
     def make(processes: int) -> tuple[Iterator[Any], Callable[[Any], int]]:
         data = DataLoader(
-            smollm3_mix.load(of), batch_size=BATCH, num_workers=processes, collate_fn=list, prefetch_factor=AHEAD
+            smollm3_mix.load(of),
+            batch_size=BATCH,
+            num_workers=processes,
+            collate_fn=list,
+            prefetch_factor=AHEAD,
         )
         return iter(data), len
 

@@ -22,9 +22,12 @@ from datatrove.pipeline.dedup import MinhashDedupSignature
 from datatrove.pipeline.dedup.minhash import MinhashConfig
 from rensa import RMinHash
 
-from smollm3_mix.dedup import Dedup, Near, Seen, agreement, fingerprints, signatures
-from smollm3_mix.measure import Words, words
-from smollm3_mix.measure.scripts import SCALES, SHARE
+from smollm3_mix.text.dedup.dedup_options import Dedup, Near
+from smollm3_mix.text.dedup.dedup_store import Seen
+from smollm3_mix.text.dedup.minhash import agreement, signatures
+from smollm3_mix.text.dedup.text_hashes import fingerprints
+from smollm3_mix.text.measure.scripts import SCALES, SHARE
+from smollm3_mix.text.measure.words import Words, words
 
 HAN = re.compile("[\u3040-\u9fff]")
 HAN_TOKENS = re.compile("[\u3040-\u9fff]|[^\u3040-\u9fff\\s]+")

@@ -29,11 +29,13 @@ from throughput import SEED, SOURCES
 from tokenizers import Tokenizer
 
 import smollm3_mix
-import smollm3_mix.tokenizer
-from smollm3_mix import pack
-from smollm3_mix.clean import Cleaning
-from smollm3_mix.dedup import Dedup
+import smollm3_mix.tokenizer.encoder
+import smollm3_mix.tokenizer.recipe_tokenizer
+import smollm3_mix.tokenizer.tiktoken_backend
 from smollm3_mix.recipe.model import Kind, Recipe, Source
+from smollm3_mix.text import token_windows
+from smollm3_mix.text.clean.cleaning_options import Cleaning
+from smollm3_mix.text.dedup.dedup_options import Dedup
 
 LENGTH = 4096
 
@@ -76,7 +78,7 @@ def peer(corpus: Path, tokenizer: Path) -> Iterator[Any]:
         edges = np.cumsum([0, *map(len, batch["ids"])])
         starts = np.concatenate([starts, edges[:-1] + len(line)])
         line = np.concatenate([line, *(np.array(ids, np.int32) for ids in batch["ids"])])
-        cut, places = pack.windows(line, starts, LENGTH)
+        cut, places = token_windows.windows(line, starts, LENGTH)
         used = len(cut) * LENGTH
         line, starts = line[used:], starts[starts >= used] - used
         yield from zip(cut, places, strict=True)
@@ -93,7 +95,7 @@ def bare(corpus: Path, tokenizer: Path, size: int = 16 << 20) -> float:
                 if left > 0:
                     texts.append(text)
                     left -= len(text.encode())
-    encoder, array = smollm3_mix.tokenizer.Tokenizer(str(tokenizer)), pa.array(texts)
+    encoder, array = smollm3_mix.tokenizer.encoder.Tokenizer(str(tokenizer)), pa.array(texts)
     encoder.encode(array[:1])  # the start is not timed
     begun = time.process_time()
     encoded = encoder.encode(array)
@@ -102,14 +104,14 @@ def bare(corpus: Path, tokenizer: Path, size: int = 16 << 20) -> float:
 
 def without_twin(work: Callable[[], Any]) -> Any:
     """What `work` gives where no tokenizer has a twin, as without tiktoken."""
-    had = smollm3_mix.tokenizer.twin
-    smollm3_mix.tokenizer.twin = lambda _path, _encoder: None
-    smollm3_mix.tokenizer._loaded.cache_clear()
+    had = smollm3_mix.tokenizer.tiktoken_backend.twin
+    smollm3_mix.tokenizer.tiktoken_backend.twin = lambda _path, _encoder: None
+    smollm3_mix.tokenizer.recipe_tokenizer._loaded.cache_clear()
     try:
         return work()
     finally:
-        smollm3_mix.tokenizer.twin = had
-        smollm3_mix.tokenizer._loaded.cache_clear()
+        smollm3_mix.tokenizer.tiktoken_backend.twin = had
+        smollm3_mix.tokenizer.recipe_tokenizer._loaded.cache_clear()
 
 
 def timed(start: Callable[[], Iterator[Any]], windows: int, after: int) -> tuple[float, float]:

@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 import yaml
 
 import smollm3_mix
-from smollm3_mix.sources import files
+from smollm3_mix.sources.formats import byte_ranges
 
 FILES = 8
 
@@ -62,7 +62,7 @@ def make(folder: Path, rows: int) -> Path:
 def count_reads() -> dict[str, int]:
     """Bytes read from each file from now on, by path: the one function that opens local files is made to count."""
     counts: dict[str, int] = {}
-    original = files._local
+    original = byte_ranges._local
 
     def counted(path: Path, file: Any) -> Any:
         fetch = original(path, file)
@@ -74,7 +74,7 @@ def count_reads() -> dict[str, int]:
 
         return fetch_and_count
 
-    files._local = counted
+    byte_ranges._local = counted
     return counts
 
 

@@ -28,12 +28,12 @@ import yaml
 from throughput import SOURCES
 
 from smollm3_mix import build_index
-from smollm3_mix.dedup.options import BYTES as REMEMBERED
-from smollm3_mix.index.decide import BYTES
-from smollm3_mix.index.units import UNIT, segments
-from smollm3_mix.recipe import read
-from smollm3_mix.tally import Counts
-from smollm3_mix.write import write
+from smollm3_mix.dedup_index.duplicate_ranges import BYTES
+from smollm3_mix.dedup_index.index_units import UNIT, segments
+from smollm3_mix.mix.mix_stats import Counts
+from smollm3_mix.output.write_mix import write
+from smollm3_mix.recipe.read_recipe import read
+from smollm3_mix.text.dedup.dedup_options import BYTES as REMEMBERED
 
 TOKENS = 8_100_000_000_000
 KEY = 12

@@ -13,8 +13,8 @@ import time
 
 import numpy as np
 
-from smollm3_mix.dedup import Dedup, Near, Seen
-from smollm3_mix.dedup.options import BYTES
+from smollm3_mix.text.dedup.dedup_options import BYTES, Dedup, Near
+from smollm3_mix.text.dedup.dedup_store import Seen
 
 BLOCK = 1024
 

@@ -26,17 +26,18 @@ from typing import Any
 
 import numpy as np
 
-from smollm3_mix.mix import Mix, merge_states
+from smollm3_mix import Mix, Recipe
 from smollm3_mix.mix.limits import part
-from smollm3_mix.mix.packed import packed
-from smollm3_mix.mix.states import check_lanes
-from smollm3_mix.recipe import Recipe, read
-from smollm3_mix.sources import File, Plan, Resolved
-from smollm3_mix.tally import Counts, Tally
-from smollm3_mix.write.forms import Tables
-from smollm3_mix.write.layout import replace_json
-from smollm3_mix.write.parts import LaneJob
-from smollm3_mix.write.processes import run
+from smollm3_mix.mix.mix_stats import Counts, Tally
+from smollm3_mix.mix.state.merge_states import check_lanes, merge_states
+from smollm3_mix.mix.state.state_codec import packed
+from smollm3_mix.output.lane_pool import run
+from smollm3_mix.output.lane_writer import LaneJob
+from smollm3_mix.output.output_formats import Tables
+from smollm3_mix.recipe.read_recipe import read
+from smollm3_mix.sources.resolved_recipe import Plan
+from smollm3_mix.sources.source_files import File, Resolved
+from smollm3_mix.storage.atomic_files import replace_json
 
 TOKENS = 8_100_000_000_000
 """Of SmolLM3's first stage."""

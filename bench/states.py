@@ -18,7 +18,8 @@ import pyarrow.parquet as pq
 from index import documents
 
 from smollm3_mix import build_index, open_mix
-from smollm3_mix.recipe import Block, Recipe, read
+from smollm3_mix.recipe.model import Block, Recipe
+from smollm3_mix.recipe.read_recipe import read
 
 
 def made(corpus: Path, folder: Path, lanes: int, copied: float) -> list[str]:

@@ -31,10 +31,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 import smollm3_mix
-from smollm3_mix.clean import Cleaning
-from smollm3_mix.dedup import Dedup, Near
-from smollm3_mix.judge import Judge
 from smollm3_mix.recipe.model import Kind, Recipe, Source
+from smollm3_mix.text.clean.cleaning_options import Cleaning
+from smollm3_mix.text.dedup.dedup_options import Dedup, Near
+from smollm3_mix.text.filters.filter_options import Judge
 
 SEED = 42
 WARM = 8

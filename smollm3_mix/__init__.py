@@ -10,10 +10,14 @@ read recipe folders (see `register`).
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from smollm3_mix import register
+from smollm3_mix.compat import register
+from smollm3_mix.version import __version__
 
 if TYPE_CHECKING:
-    from smollm3_mix.builder import SmolLM3Mix, SmolLM3MixConfig, load
+    from smollm3_mix.builder.load import load
+    from smollm3_mix.builder.mix_builder import SmolLM3Mix
+    from smollm3_mix.builder.mix_config import SmolLM3MixConfig
+    from smollm3_mix.dedup_index.build_index import build_index
     from smollm3_mix.errors import (
         MissingExtra,
         MixError,
@@ -24,20 +28,26 @@ if TYPE_CHECKING:
         StateError,
         Unreadable,
     )
-    from smollm3_mix.index import build_index
-    from smollm3_mix.legacy import DatasetMerger
-    from smollm3_mix.loader import MixLoader, loader
-    from smollm3_mix.mix import Mix, Stream, merge_states, open_mix
-    from smollm3_mix.pack import cu_seqlens
-    from smollm3_mix.packing import Packed, Windows, packed
-    from smollm3_mix.publish import publish_recipe, push
-    from smollm3_mix.recipe import Recipe
+    from smollm3_mix.hub.push_mix import push
+    from smollm3_mix.hub.push_recipes import publish_recipe
+    from smollm3_mix.merge_datasets.dataset_merger import DatasetMerger
+    from smollm3_mix.mix.open_mix import open_mix
+    from smollm3_mix.mix.recipe_mix import Mix
+    from smollm3_mix.mix.state.merge_states import merge_states
+    from smollm3_mix.mix.stream import Stream
+    from smollm3_mix.packing.packed_mix import Packed, packed
+    from smollm3_mix.packing.window_stream import Windows
+    from smollm3_mix.recipe.model import Recipe
     from smollm3_mix.schema import RECORD
+    from smollm3_mix.text.token_windows import cu_seqlens
+    from smollm3_mix.torch_loader.mix_loader import MixLoader, loader
 
-__version__ = "0.1.0"
 
-_ROOMS = {
-    "builder": ("SmolLM3Mix", "SmolLM3MixConfig", "load"),
+_MODULES = {
+    "builder.load": ("load",),
+    "builder.mix_builder": ("SmolLM3Mix",),
+    "builder.mix_config": ("SmolLM3MixConfig",),
+    "dedup_index.build_index": ("build_index",),
     "errors": (
         "MissingExtra",
         "MixError",
@@ -48,15 +58,19 @@ _ROOMS = {
         "StateError",
         "Unreadable",
     ),
-    "index": ("build_index",),
-    "legacy": ("DatasetMerger",),
-    "loader": ("MixLoader", "loader"),
-    "mix": ("Mix", "Stream", "merge_states", "open_mix"),
-    "pack": ("cu_seqlens",),
-    "packing": ("Packed", "Windows", "packed"),
-    "publish": ("publish_recipe", "push"),
-    "recipe": ("Recipe",),
+    "hub.push_mix": ("push",),
+    "hub.push_recipes": ("publish_recipe",),
+    "torch_loader.mix_loader": ("MixLoader", "loader"),
+    "merge_datasets.dataset_merger": ("DatasetMerger",),
+    "mix.open_mix": ("open_mix",),
+    "mix.recipe_mix": ("Mix",),
+    "mix.state.merge_states": ("merge_states",),
+    "mix.stream": ("Stream",),
+    "packing.packed_mix": ("Packed", "packed"),
+    "packing.window_stream": ("Windows",),
+    "recipe.model": ("Recipe",),
     "schema": ("RECORD",),
+    "text.token_windows": ("cu_seqlens",),
 }
 
 __all__ = [
@@ -90,11 +104,11 @@ __all__ = [
     "push",
 ]
 
-_HOMES = {name: room for room, names in _ROOMS.items() for name in names}
+_HOMES = {name: module for module, names in _MODULES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
-    """A public name, from the room it lives in (PEP 562)."""
+    """A public name, from the module that defines it (PEP 562)."""
     if name not in _HOMES:
         raise AttributeError(f"module 'smollm3_mix' has no attribute {name!r}; it has {', '.join(__all__)}")
     value = getattr(import_module(f"smollm3_mix.{_HOMES[name]}"), name)

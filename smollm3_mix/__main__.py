@@ -2,7 +2,7 @@
 
 import sys
 
-from smollm3_mix.cli import main
+from smollm3_mix.cli.main import main
 
 if __name__ == "__main__":  # worker processes import this module again
     sys.exit(main())

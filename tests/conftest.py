@@ -152,10 +152,10 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     from huggingface_hub import constants
     from writable_hub import writable_hub
 
-    from smollm3_mix.sources import patience
+    from smollm3_mix.network import retry
 
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-    monkeypatch.setattr(patience, "PAUSE", 0.01)
+    monkeypatch.setattr(retry, "PAUSE", 0.01)
     with writable_hub() as state:
         use_hub(monkeypatch, state.endpoint)
         yield state

@@ -13,9 +13,8 @@ from unittest.mock import patch
 import numpy as np
 
 import smollm3_mix
-from smollm3_mix import cli
-from smollm3_mix import write as writing
-from smollm3_mix.write import parts
+from smollm3_mix.cli import main
+from smollm3_mix.output import lane_writer, write_mix
 
 FILTERS = "judge"
 RENORMALIZE = "renormalise"
@@ -40,17 +39,17 @@ def write(
     recipe: Path, folder: Path, *, num_proc: int = 1, max_shard_size: int = 8_000, form: str = "parquet", **more: Any
 ) -> None:
     """Write a mix to a folder."""
-    writing.write(recipe, folder, processes=num_proc, part_bytes=max_shard_size, format=form, **more)
+    write_mix.write(recipe, folder, processes=num_proc, part_bytes=max_shard_size, format=form, **more)
 
 
 def small_row_groups() -> AbstractContextManager[Any]:
     """Return a context in which a row group has 40 rows, so that a small mix has several shards per lane."""
-    return patch.object(parts, "GROUP_ROWS", 40)
+    return patch.object(lane_writer, "GROUP_ROWS", 40)
 
 
 def merge(*arguments: str) -> None:
     """Run the command `merge`."""
-    assert cli.main(["merge", *arguments]) == 0
+    assert main.main(["merge", *arguments]) == 0
 
 
 def index(recipe: Path, folder: Path, files: Mapping[str, Mapping[str, int]], **more: Any) -> list[list[Any]]:

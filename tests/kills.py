@@ -20,8 +20,8 @@ AT_ONCE = 5
 
 CODE = """
 import sys
-from smollm3_mix.cli import main
-from smollm3_mix.write import parts
+from smollm3_mix.cli.main import main
+from smollm3_mix.output import lane_writer as parts
 parts.GROUP_ROWS = int(sys.argv[1])
 sys.exit(main(sys.argv[2:]))
 """

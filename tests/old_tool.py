@@ -8,7 +8,8 @@ import pyarrow.parquet as pq
 import yaml
 from conftest import document, jsonl, parquet
 
-from smollm3_mix.clean import Cleaning, clean
+from smollm3_mix.text.clean.clean_block import clean
+from smollm3_mix.text.clean.cleaning_options import Cleaning
 
 WEIGHTS = {"a": 0.6, "b": 0.3, "c": 0.1}
 MIN_CHARS = 120

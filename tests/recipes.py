@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from smollm3_mix.errors import RecipeError
-from smollm3_mix.recipe import read
+from smollm3_mix.recipe.read_recipe import read
 
 SMALL = "datasets:\n  - {name: a/b, weight: 1}\n"
 

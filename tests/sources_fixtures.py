@@ -12,8 +12,10 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from smollm3_mix.recipe import Block, Source
-from smollm3_mix.sources import Cursor, File, RawBlock, Reader, Resolved, deal
+from smollm3_mix.recipe.model import Block, Source
+from smollm3_mix.sources.block_reader import RawBlock, Reader
+from smollm3_mix.sources.partition import deal
+from smollm3_mix.sources.source_files import Cursor, File, Resolved
 
 
 def source(**changes: Any) -> Source:

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import yaml
 from conftest import WORDS
 
-from smollm3_mix.recipe import Source
+from smollm3_mix.recipe.model import Source
 
 WEB = {"dump": "CC-MAIN-2024-10", "url": "https://example.org/", "file_path": "s3://commoncrawl/warc.gz"}
 DOLMINO = {"added": "2024-11-24", "created": "2024-01-01", "source": "dolmino", "version": "v1", "metadata": {"n": 1}}

@@ -18,9 +18,11 @@ from conftest import resumes_everywhere
 from faults import Faults
 from hub import COMMIT, hub
 
-from smollm3_mix import Mix, SourceError, open_mix
-from smollm3_mix.merge import Concatenation, Exact, Iid, stream_key
-from smollm3_mix.sources import File, ahead
+from smollm3_mix import Mix, open_mix
+from smollm3_mix.errors import SourceError
+from smollm3_mix.mix.interleave import Concatenation, Exact, Iid, stream_key
+from smollm3_mix.sources import prefetch
+from smollm3_mix.sources.source_files import File
 
 Remote = Callable[..., Mix]
 
@@ -87,7 +89,7 @@ def test_the_mix_is_that_of_local_files_whatever_is_read_ahead(
     records = list(expected)
     mix = remote(**top)
     for allowed in ("64MiB", "9kB", "0"):
-        monkeypatch.setenv(ahead.PREFETCH, allowed)
+        monkeypatch.setenv(prefetch.PREFETCH, allowed)
         stream = mix.stream()
         assert list(stream) == records
         assert stream.tally() == expected.tally()
@@ -116,9 +118,9 @@ def test_several_reads_are_under_way_at_once(remote: Remote, faults: Faults, mon
     stream = mix.stream()
     stream.read(1)  # every source has been opened, at once in any case
     faults.strike = watched  # type: ignore[method-assign]
-    for allowed, expected in (("0", {1}), ("64MiB", range(2, ahead.THREADS + 2))):
+    for allowed, expected in (("0", {1}), ("64MiB", range(2, prefetch.THREADS + 2))):
         most[0] = 0
-        monkeypatch.setenv(ahead.PREFETCH, allowed)
+        monkeypatch.setenv(prefetch.PREFETCH, allowed)
         stream = mix.stream()
         for _ in range(200):
             stream.read(1)
@@ -130,16 +132,16 @@ def test_several_reads_are_under_way_at_once(remote: Remote, faults: Faults, mon
 
 
 def test_what_is_held_stays_within_bounds(remote: Remote, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(ahead.PREFETCH, "9000")
+    monkeypatch.setenv(prefetch.PREFETCH, "9000")
     rooms, sizes = [], [0]
-    hold = ahead.Room.hold
+    hold = prefetch.Room.hold
 
-    def watched(self: ahead.Room, size: int) -> None:
+    def watched(self: prefetch.Room, size: int) -> None:
         hold(self, size)
         rooms.append(self)
         sizes.append(sum(room.held for room in set(rooms)))
 
-    monkeypatch.setattr(ahead.Room, "hold", watched)
+    monkeypatch.setattr(prefetch.Room, "hold", watched)
     mix = remote(block={"rows": 1000, "bytes": 3000}, sizes=(400, 200, 60))
     stream = mix.stream()
     while stream.read(64).num_rows:
@@ -152,14 +154,14 @@ def test_what_is_held_stays_within_bounds(remote: Remote, monkeypatch: pytest.Mo
 
 
 def test_the_first_lane_leaves_the_others_their_part(remote: Remote, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(ahead.PREFETCH, "9000")
-    sizes, take = set(), ahead.Room.take
+    monkeypatch.setenv(prefetch.PREFETCH, "9000")
+    sizes, take = set(), prefetch.Room.take
 
-    def watched(self: ahead.Room, size: int) -> bool:
+    def watched(self: prefetch.Room, size: int) -> bool:
         sizes.add(self.size)
         return take(self, size)
 
-    monkeypatch.setattr(ahead.Room, "take", watched)
+    monkeypatch.setattr(prefetch.Room, "take", watched)
     with contextlib.closing(remote(lanes=3, block={"rows": 5}).stream()) as stream:
         assert stream.read(30).num_rows
         while not sizes and stream.read(1).num_rows:  # on a busy machine blocks may be taken before a thread begins
@@ -174,8 +176,8 @@ def test_of_threads_at_work_at_once_not_each_finds_the_same_room(
     blocks = [line._blocks for line in lane.lines]
     assert not any(each.at_end() for each in blocks)
     lane._foresight.close()
-    monkeypatch.setenv(ahead.PREFETCH, str(min(each.bytes for each in blocks)))
-    room = ahead.Room()
+    monkeypatch.setenv(prefetch.PREFETCH, str(min(each.bytes for each in blocks)))
+    room = prefetch.Room()
     strike = faults.strike
 
     def slow(handler: Any) -> bool:
@@ -201,7 +203,7 @@ def test_an_error_comes_at_its_block_with_the_same_words(
     content = gone.read_bytes()
     outcomes = []
     for allowed in ("0", "64MiB"):
-        monkeypatch.setenv(ahead.PREFETCH, allowed)
+        monkeypatch.setenv(prefetch.PREFETCH, allowed)
         gone.unlink()
         stream = mix.stream()
         records: list[Any] = []
@@ -249,11 +251,11 @@ def test_threads_begin_with_reading_and_end_with_the_stream(remote: Remote, reci
 
 
 def test_nothing_is_read_ahead_where_it_is_turned_off(remote: Remote, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(ahead.PREFETCH, "0")
+    monkeypatch.setenv(prefetch.PREFETCH, "0")
     stream = remote().stream()
     while stream.read(1000).num_rows:
         assert not threads()
-    monkeypatch.setenv(ahead.PREFETCH, "lots")
+    monkeypatch.setenv(prefetch.PREFETCH, "lots")
     with pytest.raises(ValueError) as refused:
         list(remote().stream())
     assert str(refused.value) == (

@@ -13,12 +13,13 @@ from conftest import document, examples
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smollm3_mix.dedup import Seen
-from smollm3_mix.mix.prepare import admit, count_reasons, prepare
-from smollm3_mix.recipe import Recipe
-from smollm3_mix.sources import Cursor, RawBlock
-from smollm3_mix.verify import verify
-from smollm3_mix.write import write
+from smollm3_mix import Recipe
+from smollm3_mix.mix.block_pipeline import admit, count_reasons, prepare
+from smollm3_mix.output.write_mix import write
+from smollm3_mix.sources.block_reader import RawBlock
+from smollm3_mix.sources.source_files import Cursor
+from smollm3_mix.text.dedup.dedup_store import Seen
+from smollm3_mix.verification.verify_mix import verify
 
 QUESTION = "A train leaves the station at noon, and another one leaves (two hours later) at twice its speed. When?"
 

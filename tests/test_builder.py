@@ -15,10 +15,12 @@ from datasets.distributed import split_dataset_by_node
 from doors import LANES, stream, write_recipe, write_sources
 
 import smollm3_mix
-from smollm3_mix import RECORD, RecipeError, SmolLM3Mix, SmolLM3MixConfig, load, open_mix
-from smollm3_mix.builder import dataset as builder_module
-from smollm3_mix.builder.config import refuse_functions
-from smollm3_mix.recipe import read, shipped
+from smollm3_mix import RECORD, SmolLM3Mix, load, open_mix
+from smollm3_mix.builder import mix_builder
+from smollm3_mix.builder.mix_config import SmolLM3MixConfig, refuse_functions
+from smollm3_mix.errors import RecipeError
+from smollm3_mix.recipe.read_recipe import read
+from smollm3_mix.recipe.shipped import list_recipes
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +146,7 @@ def test_a_split_that_is_not_there_is_named(recipe: Path) -> None:
 
 
 def test_every_shipped_stage_is_a_config() -> None:
-    assert list(SmolLM3Mix.builder_configs) == shipped()
+    assert list(SmolLM3Mix.builder_configs) == list_recipes()
 
 
 def test_fields_change_the_recipe(recipe: Path, tmp_path: Path) -> None:
@@ -275,7 +277,7 @@ def test_a_missing_name_is_asked_for(tmp_path: Path) -> None:
 
 def test_the_builders_module_does_no_io_of_its_own() -> None:
     # `datasets` replaces these names in it by functions that open URLs
-    tree = ast.parse(Path(str(builder_module.__file__)).read_text(encoding="utf-8"))
+    tree = ast.parse(Path(str(mix_builder.__file__)).read_text(encoding="utf-8"))
     imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     named = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
     assert not imported & {"os", "pathlib", "glob", "gzip", "io", "shutil"}

@@ -11,9 +11,9 @@ import pytest
 from datasets.distributed import split_dataset_by_node
 from doors import stream, write_recipe, write_sources
 
-from smollm3_mix import StateError
-from smollm3_mix.builder import examples
-from smollm3_mix.mix import Stream
+from smollm3_mix import Stream
+from smollm3_mix.builder import examples_iterable
+from smollm3_mix.errors import StateError
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def table_ids(tables: Any) -> list[str]:
 @pytest.mark.parametrize("patience", [0, 10**9])
 def test_resumes_after_every_record(recipe: Path, patience: int, monkeypatch: pytest.MonkeyPatch) -> None:
     # 0: each state is asked of the stream; 10**9: it rests on the first one that was
-    monkeypatch.setattr(examples, "PATIENCE", patience)
+    monkeypatch.setattr(examples_iterable, "PATIENCE", patience)
     dataset = stream(recipe, max_samples=48)
     found, states = [], [dataset.state_dict()]
     for record in dataset:
@@ -51,9 +51,9 @@ def test_resumes_after_every_record(recipe: Path, patience: int, monkeypatch: py
 def test_resumes_after_every_arrow_batch(
     recipe: Path, batch_size: int, patience: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(examples, "PATIENCE", patience)
+    monkeypatch.setattr(examples_iterable, "PATIENCE", patience)
     # several tables, so that states lie in and between them
-    monkeypatch.setattr(examples.MixExamples.__init__, "__defaults__", (16,))
+    monkeypatch.setattr(examples_iterable.MixExamples.__init__, "__defaults__", (16,))
     dataset = stream(recipe, max_samples=45).with_format("arrow")
     found, states = [[]], [dataset.state_dict()]
     for table in dataset.iter(batch_size=batch_size):
@@ -179,7 +179,7 @@ def test_states_asked_for_at_every_turn_cost_a_fraction_of_the_time(
     for record in dataset:
         found.append(record["id"])
         state = dataset.state_dict()
-    assert len(asked) <= 2 + (time.monotonic() - start) / (examples.PATIENCE * 0.05)
+    assert len(asked) <= 2 + (time.monotonic() - start) / (examples_iterable.PATIENCE * 0.05)
     fresh = stream(recipe)
     fresh.load_state_dict(state)
     assert ids(fresh) == []

@@ -12,14 +12,15 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from smollm3_mix import SourceExhausted, open_mix
-from smollm3_mix.clean import Cleaning
-from smollm3_mix.cli import main
-from smollm3_mix.judge import Judge
-from smollm3_mix.recipe import read
-from smollm3_mix.schema import RECORD
-from smollm3_mix.verify import verify
-from smollm3_mix.write import forms, parts, write
+from smollm3_mix import RECORD, open_mix
+from smollm3_mix.cli.main import main
+from smollm3_mix.errors import SourceExhausted
+from smollm3_mix.output import lane_writer, output_formats
+from smollm3_mix.output.write_mix import write
+from smollm3_mix.recipe.read_recipe import read
+from smollm3_mix.text.clean.cleaning_options import Cleaning
+from smollm3_mix.text.filters.filter_options import Judge
+from smollm3_mix.verification.verify_mix import verify
 
 
 def records(recipe, **options):
@@ -126,7 +127,7 @@ def test_a_state_of_the_stored_mix_resumes(recipe_file, tmp_path):
 
 
 def test_it_goes_on_after_a_stop_to_the_same_bytes(recipe_file, tmp_path, monkeypatch):
-    monkeypatch.setattr(parts, "GROUP_ROWS", 20)
+    monkeypatch.setattr(lane_writer, "GROUP_ROWS", 20)
     recipe = recipe_file(lanes=1, block={"rows": 40, "bytes": 40_000})
     options = {"format": "by-source", "part_bytes": 6_000}
     write(recipe, tmp_path / "whole", **options)
@@ -284,8 +285,8 @@ def test_an_unknown_format_is_refused(recipe_file, tmp_path):
 
 
 def test_row_groups_of_a_source_end_at_their_bytes(tmp_path, monkeypatch):
-    monkeypatch.setattr(forms, "SOURCE_GROUP", 100)
-    part = forms.BySource(("a", "b")).open(tmp_path, "train-00000-00000")
+    monkeypatch.setattr(output_formats, "SOURCE_GROUP", 100)
+    part = output_formats.BySource(("a", "b")).open(tmp_path, "train-00000-00000")
     for number in range(5):
         row = {"id": str(number), "source": "a", "tokens": 15, "file": "f", "row": number, "meta": "{}"}
         part.add(pa.Table.from_pylist([{**row, "text": "x" * 50}], RECORD))

@@ -6,9 +6,9 @@ import pytest
 from conftest import document, parquet
 from small_tokenizer import save
 
-from smollm3_mix.cli import main
-from smollm3_mix.recipe import read
-from smollm3_mix.recipe.ratios import with_ratios
+from smollm3_mix.cli.main import main
+from smollm3_mix.recipe.read_recipe import read
+from smollm3_mix.report.recipe_edits import with_ratios
 
 RECIPE = """\
 # My own words.

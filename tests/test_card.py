@@ -6,14 +6,15 @@ import re
 import pytest
 from huggingface_hub import DatasetCard
 
-from smollm3_mix.recipe import read
-from smollm3_mix.write import parts, write
+from smollm3_mix.output import lane_writer
+from smollm3_mix.output.write_mix import write
+from smollm3_mix.recipe.read_recipe import read
 
 
 @pytest.fixture
 def mix(recipe_file, tmp_path, monkeypatch):
     """Sources with duplicates, short texts, holdout, several passes and one that is not to be had."""
-    monkeypatch.setattr(parts, "GROUP_ROWS", 60)
+    monkeypatch.setattr(lane_writer, "GROUP_ROWS", 60)
     sources = {"b": {"license": "ODC-By-1.0", "judge": {"min_chars": 90}}, "c": {"max_passes": 3}}
     file = recipe_file("toy", sources, holdout={"fraction": 0.1}, on_exhausted="stop")
     file.write_text(file.read_text() + "- {id: gone, weight: 0.25, unavailable: Nobody has it.}\n")

@@ -6,8 +6,9 @@ import unicodedata
 import pyarrow as pa
 import pytest
 
-from smollm3_mix.clean import PROFILES, Cleaning, clean
-from smollm3_mix.clean.rows import from_arrow
+from smollm3_mix.text.clean.byte_rows import from_arrow
+from smollm3_mix.text.clean.clean_block import clean
+from smollm3_mix.text.clean.cleaning_options import PROFILES, Cleaning
 
 CHANGING = [profile for profile in PROFILES if profile != "none"]
 

@@ -11,9 +11,11 @@ from conftest import examples
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smollm3_mix.clean import PROFILES, Cleaning, characters, clean
-from smollm3_mix.clean.alphabet import JOINT, MARK, NOT_NFC, ODD, alphabet
-from smollm3_mix.clean.rows import Rows
+from smollm3_mix.text.clean import plain_characters
+from smollm3_mix.text.clean.alphabet import JOINT, MARK, NOT_NFC, ODD, alphabet
+from smollm3_mix.text.clean.byte_rows import Rows
+from smollm3_mix.text.clean.clean_block import clean
+from smollm3_mix.text.clean.cleaning_options import PROFILES, Cleaning
 
 FRAGMENTS = (
     *(" ", "  ", "\t", "\n", "\n\n\n", "    ", "\r\n", "\r", "\x0b", "\x0c", "\x85", "\u2028"),
@@ -236,7 +238,7 @@ def test_every_character_that_has_a_kind_is_looked_at(profile):
     data = "".join(f"x{chr(point)}" for point in points).encode()
     kinds[points] = ODD
     with_tables = letters._replace(kinds=kinds, becomes=np.full(0x110000, 0x20, np.uint8))
-    odd = characters._odd(Rows(np.frombuffer(data, np.uint8), np.array([0, len(data)])), with_tables)
+    odd = plain_characters._odd(Rows(np.frombuffer(data, np.uint8), np.array([0, len(data)])), with_tables)
     assert odd.points.tolist() == points.tolist()
     assert len(odd.start) == len(points)
 

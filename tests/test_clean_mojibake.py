@@ -8,8 +8,9 @@ from conftest import examples
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smollm3_mix.clean import Cleaning, clean
 from smollm3_mix.errors import MissingExtra
+from smollm3_mix.text.clean.clean_block import clean
+from smollm3_mix.text.clean.cleaning_options import Cleaning
 
 REPAIR = Cleaning(mojibake=True)
 WORDS = (

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from smollm3_mix.cli import main
+from smollm3_mix.cli.main import main
 
 COMMAND = [sys.executable, "-m", "smollm3_mix"]
 
@@ -44,13 +44,13 @@ def test_an_interrupt_says_whether_the_same_command_goes_on(tmp_path, monkeypatc
         raise KeyboardInterrupt
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("smollm3_mix.cli.verbs.read", interrupted)
+    monkeypatch.setattr("smollm3_mix.cli.commands_mix.read", interrupted)
     assert main(command) == 130
     assert capsys.readouterr().err == said
 
 
 SAID = """
-from smollm3_mix.cli import main
+from smollm3_mix.cli.main import main
 main(["plan", "demo", "--offline"])
 from huggingface_hub.utils.logging import get_logger
 get_logger("huggingface_hub.file_download").warning("said by the client of the Hub")

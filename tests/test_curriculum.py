@@ -13,13 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import smollm3_mix
-from smollm3_mix.cli import main
+from smollm3_mix import Recipe, open_mix
+from smollm3_mix.cli.main import main
 from smollm3_mix.errors import RecipeError
-from smollm3_mix.merge import debt_bound
-from smollm3_mix.mix import open_mix
-from smollm3_mix.recipe import Curriculum, Recipe, read, shipped
-from smollm3_mix.verify import verify
-from smollm3_mix.write import write
+from smollm3_mix.mix.interleave import debt_bound
+from smollm3_mix.output.write_mix import write
+from smollm3_mix.recipe.curriculum import Curriculum
+from smollm3_mix.recipe.read_recipe import read
+from smollm3_mix.recipe.shipped import list_recipes
+from smollm3_mix.verification.verify_mix import verify
 
 WEIGHTS = (
     {"c": {"weight": 0}},
@@ -214,7 +216,7 @@ stages:
   - {recipe: 3, tokens: ten}
 """
     path.with_name("more.yaml").write_text("stages: [{recipe: s1.yaml, tokens: 5}]", encoding="utf-8")
-    names = ", ".join(shipped())
+    names = ", ".join(list_recipes())
     assert rewritten(text) == [
         "unknown key 'lane' (did you mean 'lanes'?)",
         "judge: stands in the recipe of each stage, not beside `stages`",

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from conftest import parquet
 
-from smollm3_mix import open_mix
-from smollm3_mix.mix import going_on
-from smollm3_mix.mix.course import lane_ends
-from smollm3_mix.recipe import Curriculum, Recipe
+from smollm3_mix import Recipe, open_mix
+from smollm3_mix.mix.curriculum_mix import lane_ends
+from smollm3_mix.mix.state import continuation
+from smollm3_mix.recipe.curriculum import Curriculum
 
 TEXTS = {
     "x": [f"The first source's document with number {n}." for n in range(24)],
@@ -139,5 +139,5 @@ def test_a_state_is_whole_where_it_rests_on_no_older_one(tmp_path: Path, count: 
     old = stream.state_dict()
     for _ in itertools.islice(records, count):
         pass
-    assert going_on.whole(json.loads(json.dumps(stream.state_dict())))
-    assert not going_on.whole(stream.state_dict(since=old))
+    assert continuation.whole(json.loads(json.dumps(stream.state_dict())))
+    assert not continuation.whole(stream.state_dict(since=old))

@@ -15,9 +15,10 @@ import pytest
 import yaml
 from conftest import document
 
-from smollm3_mix import Unreadable, open_mix
-from smollm3_mix.cli import main
-from smollm3_mix.recipe import read
+from smollm3_mix import open_mix
+from smollm3_mix.cli.main import main
+from smollm3_mix.errors import Unreadable
+from smollm3_mix.recipe.read_recipe import read
 
 FIXTURE = Path(__file__).parent / "fixtures" / "custom_recipe.yaml"
 

@@ -18,13 +18,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from recipes import faults_of
 
-from smollm3_mix.decontaminate import NONE, Collection, Contaminants, ngrams, tokens
+from smollm3_mix import open_mix
 from smollm3_mix.errors import RecipeError, Unreadable
-from smollm3_mix.mix import open_mix
-from smollm3_mix.recipe import read
-from smollm3_mix.recipe.filters import Decontaminate, Texts
-from smollm3_mix.verify import verify
-from smollm3_mix.write import write
+from smollm3_mix.output.write_mix import write
+from smollm3_mix.recipe.read_recipe import read
+from smollm3_mix.recipe.sections import Decontaminate, Texts
+from smollm3_mix.text.decontamination import NONE, Collection, Contaminants, ngrams, tokens
+from smollm3_mix.verification.verify_mix import verify
 
 Make = Callable[..., Path]
 

@@ -9,8 +9,11 @@ import xxhash
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smollm3_mix.cli import main
-from smollm3_mix.dedup import Dedup, DropSet, Near, Seen, fingerprints
+from smollm3_mix.cli.main import main
+from smollm3_mix.text.dedup.dedup_options import Dedup, Near
+from smollm3_mix.text.dedup.dedup_store import Seen
+from smollm3_mix.text.dedup.duplicate_rows import DropSet
+from smollm3_mix.text.dedup.text_hashes import fingerprints
 
 
 @given(st.lists(st.one_of(st.none(), st.text(max_size=40))), st.integers(0, 5), st.booleans())

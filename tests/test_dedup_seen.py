@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smollm3_mix.dedup import EXACT, FIRST, NEAR, Dedup, Near, Seen
-from smollm3_mix.dedup.options import BYTES
 from smollm3_mix.errors import MixError, StateError
+from smollm3_mix.text.dedup.dedup_options import BYTES, Dedup, Near
+from smollm3_mix.text.dedup.dedup_store import EXACT, FIRST, NEAR, Seen
 
 ROWS = st.lists(
     st.tuples(

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smollm3_mix.dedup import Near, agreement, signatures
-from smollm3_mix.dedup.signature import _donors
-from smollm3_mix.measure.words import scrambled, words
+from smollm3_mix.text.dedup.dedup_options import Near
+from smollm3_mix.text.dedup.minhash import _donors, agreement, signatures
+from smollm3_mix.text.measure.words import scrambled, words
 
 NEAR = Near()
 VOCABULARY = [f"word{n}" for n in range(5000)]

@@ -14,10 +14,11 @@ import pyarrow.parquet as pq
 import pytest
 from huggingface_hub import constants
 
-from smollm3_mix.clean import Cleaning, clean
 from smollm3_mix.errors import SourceError
-from smollm3_mix.recipe import read
-from smollm3_mix.sources import demo
+from smollm3_mix.recipe.read_recipe import read
+from smollm3_mix.sources import demo_sources
+from smollm3_mix.text.clean.clean_block import clean
+from smollm3_mix.text.clean.cleaning_options import Cleaning
 
 FEWEST = {
     "python:stdlib": 200,
@@ -44,7 +45,7 @@ def empty_home(tmp_path, monkeypatch):
 
 
 def table(name):
-    (file,) = demo.materialise(name).iterdir()
+    (file,) = demo_sources.materialise(name).iterdir()
     return pq.read_table(file)
 
 
@@ -57,13 +58,13 @@ def digests(home):
 
 
 def test_the_names_are_those_tested():
-    assert demo.names() == list(FEWEST)
+    assert demo_sources.names() == list(FEWEST)
 
 
 @pytest.mark.parametrize("name", FEWEST)
 def test_a_source_holds_documents_with_an_id_a_path_and_a_licence_each(home, name):
     found = table(name)
-    assert found.schema.equals(demo.SCHEMA)
+    assert found.schema.equals(demo_sources.SCHEMA)
     assert found.num_rows >= FEWEST[name]
     rows = found.to_pylist()
     assert all(row["text"].strip() and row["license"] for row in rows)
@@ -80,10 +81,10 @@ def test_no_id_or_path_names_a_folder_of_this_machine(home, name):
 def test_datasets_loads_a_source_as_a_folder_of_parquet(home, tmp_path):
     from datasets import load_dataset
 
-    folder = str(demo.materialise("python:reference"))
+    folder = str(demo_sources.materialise("python:reference"))
     whole = load_dataset(folder, split="train", cache_dir=str(tmp_path))
     streamed = load_dataset(folder, split="train", streaming=True)
-    assert whole.column_names == demo.SCHEMA.names
+    assert whole.column_names == demo_sources.SCHEMA.names
     assert next(iter(streamed)) == whole[0]
 
 
@@ -108,27 +109,27 @@ def test_docstrings_of_a_class_stand_together_under_their_names(home):
 
 
 def test_docstrings_are_found_without_importing(home):
-    demo.materialise("python:docstrings")
+    demo_sources.materialise("python:docstrings")
     assert "antigravity" not in sys.modules
     assert "antigravity.py#geohash" in column("python:docstrings", "id")
 
 
 def test_a_lone_surrogate_in_a_docstring_becomes_an_escape():
-    ((_, text),) = demo._parts(ast.parse('"a \\ud800 b"'))
+    ((_, text),) = demo_sources._parts(ast.parse('"a \\ud800 b"'))
     assert text == "a \\ud800 b"
 
 
 def test_definitions_of_one_name_get_ids_of_their_own(tmp_path):
     code = 'try:\n    def f():\n        "one"\nexcept E:\n    def f():\n        "two"\n'
     (tmp_path / "m.py").write_text(code)
-    documents = list(demo._documented(tmp_path, ["m.py"]))
+    documents = list(demo_sources._documented(tmp_path, ["m.py"]))
     assert [(d.id, d.text) for d in documents] == [("m.py#f", "f\n\none"), ("m.py#f'", "f\n\ntwo")]
 
 
 @pytest.mark.parametrize("raw, said", [(b"# \xff\n", "not in the encoding"), (b"def f(:\n", "not Python")])
 def test_a_file_that_is_no_python_is_left_out_with_a_warning(tmp_path, caplog, raw, said):
     (tmp_path / "bad.py").write_bytes(raw)
-    assert list(demo._documented(tmp_path, ["bad.py"])) == []
+    assert list(demo_sources._documented(tmp_path, ["bad.py"])) == []
     assert said in caplog.text
     assert "bad.py" in caplog.text
 
@@ -159,7 +160,7 @@ def test_readmes_leave_this_package_out(home):
 def test_a_licence_is_read_as_it_is_declared(declared, expected):
     import email
 
-    assert demo._licence(email.message_from_string(declared + "\n\n")) == expected
+    assert demo_sources._licence(email.message_from_string(declared + "\n\n")) == expected
 
 
 LETTERS = {
@@ -193,31 +194,31 @@ def test_written_texts_hold_dirt_that_cleaning_takes_out(home, name):
 def test_the_same_bytes_again_in_another_process(home, tmp_path):
     # Not the docstrings: they take longer than all others, and are written by the same lines.
     names = ", ".join(repr(name) for name in FEWEST if name != "python:docstrings")
-    code = f"from smollm3_mix.sources import demo\nfor name in ({names}): demo.materialise(name)"
+    code = f"from smollm3_mix.sources import demo_sources\nfor name in ({names}): demo_sources.materialise(name)"
     root = str(Path(__file__).parent.parent)
     path = os.pathsep.join([root, *(entry for entry in sys.path if entry)])
     other = {**os.environ, "HF_HOME": str(tmp_path), "PYTHONHASHSEED": "7", "PYTHONPATH": path}
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, env=other, cwd=tmp_path)
-    made = {demo.materialise(name).name for name in FEWEST if name != "python:docstrings"}
+    made = {demo_sources.materialise(name).name for name in FEWEST if name != "python:docstrings"}
     assert digests(tmp_path) == {path: digest for path, digest in digests(home).items() if path.parent.name in made}
 
 
 def test_a_source_is_made_once(empty_home, monkeypatch):
-    first = demo.materialise("demo:french")
-    monkeypatch.setattr(demo, "_write", None)
-    assert demo.materialise("demo:french") == first
+    first = demo_sources.materialise("demo:french")
+    monkeypatch.setattr(demo_sources, "_write", None)
+    assert demo_sources.materialise("demo:french") == first
 
 
 def test_another_input_makes_another_folder(tmp_path):
     (tmp_path / "a.py").write_text("1")
-    before = demo._stamps(tmp_path, ["a.py"])
+    before = demo_sources._stamps(tmp_path, ["a.py"])
     (tmp_path / "a.py").write_text("12")
-    assert demo._stamps(tmp_path, ["a.py"]) != before
+    assert demo_sources._stamps(tmp_path, ["a.py"]) != before
 
 
 def test_callers_at_the_same_time_get_one_whole_file_and_leave_nothing_else(empty_home):
     with ThreadPoolExecutor(8) as pool:
-        folders = list(pool.map(demo.materialise, QUICK * 4))
+        folders = list(pool.map(demo_sources.materialise, QUICK * 4))
     assert len(set(folders)) == len(QUICK)
     files = [path for path in empty_home.rglob("*") if path.is_file()]
     assert sorted(files) == sorted(file for folder in set(folders) for file in folder.iterdir())
@@ -226,21 +227,21 @@ def test_callers_at_the_same_time_get_one_whole_file_and_leave_nothing_else(empt
 
 def test_a_file_in_use_that_cannot_be_replaced_is_another_callers(tmp_path, monkeypatch):
     file = tmp_path / "key" / "x.parquet"
-    demo._write(file, [demo.Document("t", "i", "p", "l")])
+    demo_sources._write(file, [demo_sources.Document("t", "i", "p", "l")])
 
     def held(self, target):
         raise PermissionError(13, "in use")
 
     monkeypatch.setattr(Path, "replace", held)
-    demo._write(file, [demo.Document("t", "i", "p", "l")])
+    demo_sources._write(file, [demo_sources.Document("t", "i", "p", "l")])
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [file]
     with pytest.raises(PermissionError):
-        demo._write(tmp_path / "other" / "x.parquet", [demo.Document("t", "i", "p", "l")])
+        demo_sources._write(tmp_path / "other" / "x.parquet", [demo_sources.Document("t", "i", "p", "l")])
 
 
 def test_an_unknown_name_lists_the_names():
     with pytest.raises(SourceError) as error:
-        demo.materialise("python:stdlbi")
+        demo_sources.materialise("python:stdlbi")
     assert str(error.value) == f"there is no demo source 'python:stdlbi'; there are {', '.join(FEWEST)}"
 
 
@@ -248,7 +249,7 @@ def test_an_installation_without_sources_says_so(empty_home, tmp_path, monkeypat
     monkeypatch.setattr(sysconfig, "get_path", lambda _: str(tmp_path / "none.zip"))
     for name in ("python:stdlib", "python:docstrings"):
         with pytest.raises(SourceError) as error:
-            demo.materialise(name)
+            demo_sources.materialise(name)
         assert str(error.value) == (
             f"{name}: no source files of the standard library are in {tmp_path / 'none.zip'}, as in an embedded or "
             "frozen Python; use a full installation, or remove the source from the recipe"
@@ -258,7 +259,7 @@ def test_an_installation_without_sources_says_so(empty_home, tmp_path, monkeypat
 def test_an_installation_without_the_reference_says_so(empty_home, monkeypatch):
     monkeypatch.setitem(sys.modules, "pydoc_data.topics", None)
     with pytest.raises(SourceError) as error:
-        demo.materialise("python:reference")
+        demo_sources.materialise("python:reference")
     assert str(error.value) == (
         "python:reference: this installation lacks pydoc_data.topics; use a full installation of Python, "
         "or remove the source from the recipe"
@@ -268,7 +269,7 @@ def test_an_installation_without_the_reference_says_so(empty_home, monkeypatch):
 def test_no_distributions_at_all_say_so(empty_home, monkeypatch):
     monkeypatch.setattr("importlib.metadata.distributions", list)
     with pytest.raises(SourceError) as error:
-        demo.materialise("python:readmes")
+        demo_sources.materialise("python:readmes")
     assert (
         str(error.value)
         == "python:readmes: this installation of Python holds none of it; remove the source from the recipe"
@@ -279,7 +280,7 @@ def test_a_cache_that_cannot_be_written_says_what_to_set(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setattr(constants, "HF_HOME", str(tmp_path / "file"))
     with pytest.raises(SourceError) as error:
-        demo.materialise("demo:french")
+        demo_sources.materialise("demo:french")
     message = str(error.value)
     assert message.startswith(f"demo:french: cannot be written to {tmp_path / 'file'}")
     assert message.endswith("; set HF_HOME to a folder that can be written")
@@ -291,5 +292,5 @@ def test_the_demo_recipe_names_every_source_once(home):
     assert recipe.raw_sum == pytest.approx(1)
     assert recipe.unavailable_share == 0
     assert {key for source in recipe.sources for key in (source.text_field, source.id_field, *source.keep)} == set(
-        demo.SCHEMA.names
+        demo_sources.SCHEMA.names
     )

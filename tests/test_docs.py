@@ -17,21 +17,25 @@ import yaml
 from conftest import document, parquet
 
 import smollm3_mix
-from smollm3_mix import open_mix, report
-from smollm3_mix.clean import Cleaning
-from smollm3_mix.cli import main
-from smollm3_mix.cli.arguments import parser
-from smollm3_mix.dedup import Dedup, Near, Seen
+import smollm3_mix.errors
+from smollm3_mix import open_mix
+from smollm3_mix.cli.main import main
+from smollm3_mix.cli.parser import parser
 from smollm3_mix.errors import MissingExtra
-from smollm3_mix.judge import Judge, thresholds
-from smollm3_mix.recipe import Block, Holdout, Kind, Recipe, Source, read
-from smollm3_mix.recipe.filters import Decontaminate, Exclude
-from smollm3_mix.recipe.reading import DESCRIPTIVE, TOP_KEYS
-from smollm3_mix.recipe.values import BAD, Place, default_of, read_value
-from smollm3_mix.report import shares_table
+from smollm3_mix.mix.mix_stats import Tally
+from smollm3_mix.output.write_mix import write
+from smollm3_mix.recipe.model import Block, Holdout, Kind, Recipe, Source
+from smollm3_mix.recipe.parsing import BAD, Place, default_of, read_value
+from smollm3_mix.recipe.read_recipe import DESCRIPTIVE, TOP_KEYS, read
+from smollm3_mix.recipe.sections import Decontaminate, Exclude
+from smollm3_mix.report import source_rows
+from smollm3_mix.report.tables import shares_table
 from smollm3_mix.schema import ON_EXHAUSTED
-from smollm3_mix.tally import Tally
-from smollm3_mix.write import write
+from smollm3_mix.text.clean.cleaning_options import Cleaning
+from smollm3_mix.text.dedup.dedup_options import Dedup, Near
+from smollm3_mix.text.dedup.dedup_store import Seen
+from smollm3_mix.text.filters import thresholds
+from smollm3_mix.text.filters.filter_options import Judge
 
 ROOT = Path(__file__).parent.parent
 README, SAMPLING, DESIGN = ROOT / "README.md", ROOT / "docs/weighted-sampling.md", ROOT / "docs/design.md"
@@ -148,7 +152,7 @@ def test_the_readme_shows_the_demo_s_columns_sources_and_shares() -> None:
     assert shlex.split(command)[:3] == ["smollm3-mix", "write", "demo"]
     demo = read("demo")
     # Other numbers change with the version of Python, whose texts the demo mixes.
-    empty = shares_table(report.rows(demo, Tally.empty(demo.shares)), demo.weigh_by)
+    empty = shares_table(source_rows.rows(demo, Tally.empty(demo.shares)), demo.weigh_by)
     head, _, *body = (re.split(r"  +", line) for line in shown.strip().splitlines())
     assert head == empty[0]
     assert [row[:2] for row in body[: len(demo.shares)]] == [row[:2] for row in empty[1:-1]]

@@ -12,9 +12,9 @@ import pytest
 from datasets.distributed import split_dataset_by_node
 from doors import stream, write_lanes
 
-from smollm3_mix import Mix, StateError, merge_states, open_mix
-from smollm3_mix.mix.states import place_of_turn
-from smollm3_mix.mix.stream import Stream
+from smollm3_mix import Mix, Stream, open_mix
+from smollm3_mix.errors import StateError
+from smollm3_mix.mix.state.merge_states import merge_states, place_of_turn
 
 NODES, WORKERS = (1, 2, 3, 4, 8), (0, 1, 2, 4)
 

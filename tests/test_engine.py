@@ -17,8 +17,9 @@ from conftest import WORDS, parquet
 from doors import ROOT
 
 from smollm3_mix.errors import OutputError
-from smollm3_mix.write import layout
-from smollm3_mix.write.store import Store
+from smollm3_mix.output import output_layout
+from smollm3_mix.storage import atomic_files
+from smollm3_mix.storage.url_store import Store
 
 pytest.importorskip("ray")
 cluster_utils = pytest.importorskip("ray.cluster_utils")
@@ -131,7 +132,7 @@ def begun(work, seen=()):
         saved = json.loads(state.read_bytes())
         names = [f"{state.stem}-{part:05d}.parquet" for part in range(saved["parts"])]
         if not saved["done"]:
-            found |= {name: (work / layout.DATA / name).stat().st_ino for name in names if name not in seen}
+            found |= {name: (work / output_layout.DATA / name).stat().st_ino for name in names if name not in seen}
     return found
 
 
@@ -150,8 +151,8 @@ def test_nodes_that_are_killed_change_nothing_and_no_number_of_nodes_does(place,
     assert content(place / "on1") == whole
     nodes.append(node(cluster))
     process = start(place, "write", "mine.yaml", "--output-dir", "on2", *PARTS, *on(cluster))
-    work, seen = place / "on2" / layout.WORK, {}
-    wait_for((work / layout.REQUEST).exists, process)
+    work, seen = place / "on2" / atomic_files.WORK, {}
+    wait_for((work / output_layout.REQUEST).exists, process)
     again = ran(place, "write", "mine.yaml", "--output-dir", "on2", *PARTS, code=1)
     assert "on2 is being written by another process" in again
     for _ in range(2):
@@ -162,7 +163,9 @@ def test_nodes_that_are_killed_change_nothing_and_no_number_of_nodes_does(place,
     assert process.returncode == 0, said
     assert said.count("was lost") >= 2
     assert content(place / "on2") == whole
-    assert seen == {name: (place / "on2" / layout.DATA / name).stat().st_ino for name in seen}  # none was made again
+    assert seen == {
+        name: (place / "on2" / output_layout.DATA / name).stat().st_ino for name in seen
+    }  # none was made again
     nodes += [node(cluster), node(cluster)]
     ran(place, "write", "mine.yaml", "--output-dir", "on4", *PARTS, *on(cluster))
     assert content(place / "on4") == whole
@@ -178,7 +181,7 @@ def test_nodes_that_share_no_disk_write_to_a_bucket(place, cluster, bucket):
     process = start(place, "write", "mine.yaml", "--output-dir", bucket, *PARTS, *on(cluster))
 
     def part():
-        states = Store(bucket).read_all(f"{layout.WORK}/train-{lane:05d}.json" for lane in range(LANES))
+        states = Store(bucket).read_all(f"{atomic_files.WORK}/train-{lane:05d}.json" for lane in range(LANES))
         return any(json.loads(state)["parts"] and not json.loads(state)["done"] for state in states if state)
 
     wait_for(part, process)
@@ -235,7 +238,8 @@ def test_nodes_with_other_versions_are_refused_before_anything_is_written(place,
 
 
 def test_a_job_that_ends_every_worker_and_a_node_that_does_not_answer(cluster, monkeypatch):
-    from smollm3_mix.engine import cluster as engine
+    from smollm3_mix.executors import ray_executor
+    from smollm3_mix.executors import ray_executor as engine
 
     def dies(job, report):
         import os
@@ -243,7 +247,7 @@ def test_a_job_that_ends_every_worker_and_a_node_that_does_not_answer(cluster, m
         os._exit(1)
 
     one = node(cluster)
-    with engine.Cluster(cluster.address) as connected:
+    with ray_executor.Cluster(cluster.address) as connected:
         assert connected.each(lambda job, report: job + 1, [1, 2], print, None) == [2, 3]
         with pytest.raises(
             OutputError, match=r"^job 0 was lost 5 times without having reported anything \(.*\)\. What is"
@@ -273,10 +277,10 @@ def test_a_cluster_that_does_not_answer(place):
 
 
 def test_a_folder_that_a_node_does_not_see():
-    from smollm3_mix.engine import node as there
+    from smollm3_mix.executors import ray_node
 
-    assert there.look("/nowhere", "/nowhere/x.seen") == (there.versions(), False)
-    assert there.unshared("node far", "/mix/.writing/x.seen") == (
+    assert ray_node.look("/nowhere", "/nowhere/x.seen") == (ray_node.versions(), False)
+    assert ray_node.unshared("node far", "/mix/.writing/x.seen") == (
         "node far does not see /mix/.writing. Name a folder on a file system that all nodes share, or a URL such as "
         "s3://bucket/mix."
     )

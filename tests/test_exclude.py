@@ -17,13 +17,13 @@ from hypothesis import strategies as st
 from recipes import faults_of
 from sources_fixtures import write as write_source
 
+from smollm3_mix import open_mix
 from smollm3_mix.errors import RecipeError
-from smollm3_mix.exclude import digest, entries, excluded, is_key, is_place, normal_forms
-from smollm3_mix.mix import open_mix
-from smollm3_mix.recipe import read
-from smollm3_mix.sources.exclusion import local_copy
-from smollm3_mix.verify import verify
-from smollm3_mix.write import write
+from smollm3_mix.output.write_mix import write
+from smollm3_mix.recipe.read_recipe import read
+from smollm3_mix.sources.url_files import local_copy
+from smollm3_mix.text.exclusion import digest, entries, excluded, is_key, is_place, normal_forms
+from smollm3_mix.verification.verify_mix import verify
 
 ROWS = [
     {
@@ -219,7 +219,7 @@ def test_workers_get_the_list_with_the_plan(tmp_path: Path) -> None:
 def test_a_list_on_the_hub_beside_a_recipe_on_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import huggingface_hub.constants
 
-    from smollm3_mix.builder import SmolLM3MixConfig
+    from smollm3_mix.builder.mix_config import SmolLM3MixConfig
 
     root = tmp_path / "repository"
     root.mkdir()

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from conftest import resumes_everywhere
 
+from smollm3_mix import open_mix
 from smollm3_mix.errors import StateError
-from smollm3_mix.merge import debt_bound
-from smollm3_mix.mix import open_mix
-from smollm3_mix.recipe import read
+from smollm3_mix.mix.interleave import debt_bound
+from smollm3_mix.recipe.read_recipe import read
 
 ONCE = {"on_exhausted": "renormalise"}
 

@@ -18,7 +18,7 @@ from doors import run
 from faults import Faults
 from hub import COMMIT, hub
 
-from smollm3_mix.sources import patience
+from smollm3_mix.network import rate_limit, retry
 
 SOURCES = 12
 
@@ -174,7 +174,7 @@ def test_a_file_is_compared_with_the_listed_digest(tmp_path: Path) -> None:
 
 SPEND = """
 import sys, time
-from smollm3_mix.sources.patience import Budget
+from smollm3_mix.network.rate_limit import Budget
 budget = Budget("test", rate=100, burst=10)
 for _ in range(20):
     budget.wait("https://host/" + sys.argv[1])
@@ -183,7 +183,7 @@ for _ in range(20):
 
 
 def test_processes_share_one_budget(tmp_path: Path) -> None:
-    environment = os.environ | {"TMPDIR": str(tmp_path), "PYTHONPATH": str(Path(patience.__file__).parents[2])}
+    environment = os.environ | {"TMPDIR": str(tmp_path), "PYTHONPATH": str(Path(retry.__file__).parents[2])}
     started = [
         subprocess.Popen([sys.executable, "-c", SPEND, str(number)], env=environment, stdout=subprocess.PIPE, text=True)
         for number in range(3)
@@ -198,8 +198,8 @@ def test_a_budget_without_a_folder_to_write_in_is_kept_for_oneself(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "file").touch()
-    monkeypatch.setattr(patience.tempfile, "gettempdir", lambda: str(tmp_path / "file"))
-    budget = patience.Budget("alone", rate=50, burst=1)
+    monkeypatch.setattr(rate_limit.tempfile, "gettempdir", lambda: str(tmp_path / "file"))
+    budget = rate_limit.Budget("alone", rate=50, burst=1)
     before = time.monotonic()
     budget.wait("https://host", 6)
     assert time.monotonic() - before >= 0.05
@@ -214,7 +214,7 @@ def test_what_cannot_pass_is_not_asked_again() -> None:
         raise ValueError("no")
 
     with pytest.raises(ValueError, match="no"):
-        patience.patiently(ask)
+        retry.patiently(ask)
     assert len(asked) == 1
 
 
@@ -222,8 +222,8 @@ def test_retry_after_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     import huggingface_hub.errors
 
     waits: list[float] = []
-    monkeypatch.setattr(patience.time, "sleep", waits.append)
-    monkeypatch.setattr(patience.random, "uniform", lambda low, high: 0.0)
+    monkeypatch.setattr(retry.time, "sleep", waits.append)
+    monkeypatch.setattr(retry.random, "uniform", lambda low, high: 0.0)
 
     class Answer:
         status_code = 429
@@ -236,6 +236,6 @@ def test_retry_after_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
             raise error
         return "given"
 
-    assert patience.patiently(ask) == "given"
+    assert retry.patiently(ask) == "given"
     assert waits == [7.0, 7.0]
-    assert not patience.passing(huggingface_hub.errors.OfflineModeIsEnabled("offline"))
+    assert not retry.passing(huggingface_hub.errors.OfflineModeIsEnabled("offline"))

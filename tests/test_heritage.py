@@ -20,11 +20,14 @@ from faults import Faults
 from heritage import Heritage, heritage, packed
 from sources_fixtures import blocks, resolved, source
 
-from smollm3_mix import Unreadable, open_mix
-from smollm3_mix.cli import main
-from smollm3_mix.errors import SourceError, StateError
-from smollm3_mix.recipe import Block
-from smollm3_mix.sources import Reader, deal, patience, swh
+from smollm3_mix import open_mix
+from smollm3_mix.cli.main import main
+from smollm3_mix.errors import SourceError, StateError, Unreadable
+from smollm3_mix.network import retry
+from smollm3_mix.recipe.model import Block
+from smollm3_mix.sources.block_reader import Reader
+from smollm3_mix.sources.partition import deal
+from smollm3_mix.sources.software_heritage.contents import ENDPOINT, folder
 
 TEXTS = [f"{document('code', number)}\nprint({number})\n".encode() for number in range(300)]
 IDS = [hashlib.sha1(text).hexdigest() for text in TEXTS]
@@ -60,7 +63,7 @@ def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(patience, "PAUSE", 0.01)
+    monkeypatch.setattr(retry, "PAUSE", 0.01)
 
 
 @pytest.fixture
@@ -70,7 +73,7 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Heritage]]:
     def start(contents: dict[str, bytes], **more: Any) -> Heritage:
         running.append(heritage(contents, **more))
         server = running[-1].__enter__()
-        monkeypatch.setenv(swh.ENDPOINT, server.endpoint)
+        monkeypatch.setenv(ENDPOINT, server.endpoint)
         return server
 
     yield start
@@ -291,7 +294,7 @@ def test_a_stream_resumes_and_says_when_a_blob_has_gone(recipe: Path, serve: Cal
         record = next(iter(stream))
     state = stream.state_dict()
     stream.close()
-    for file in (swh.folder()).rglob("*"):
+    for file in (folder()).rglob("*"):
         if file.is_file():
             file.unlink()
     serve({blob: body for blob, body in packed(TEXTS).items() if blob != record["id"]})
@@ -300,4 +303,4 @@ def test_a_stream_resumes_and_says_when_a_blob_has_gone(recipe: Path, serve: Cal
     assert str(error.value).endswith(
         "1 rows that had a text when the state was saved have none now (blob_missing). Start afresh."
     )
-    assert os.environ[swh.ENDPOINT].startswith("http://127.0.0.1")
+    assert os.environ[ENDPOINT].startswith("http://127.0.0.1")

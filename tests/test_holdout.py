@@ -8,10 +8,9 @@ import pytest
 import xxhash
 from conftest import document, parquet
 
-from smollm3_mix.dedup import fingerprints
-from smollm3_mix.mix import open_mix
-from smollm3_mix.mix.prepare import other_split
-from smollm3_mix.recipe import Recipe
+from smollm3_mix import Recipe, open_mix
+from smollm3_mix.mix.block_pipeline import other_split
+from smollm3_mix.text.dedup.text_hashes import fingerprints
 
 FRACTION = 0.2
 TEXTS = [document("x", number) for number in range(120)]

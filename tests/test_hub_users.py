@@ -13,8 +13,8 @@ import yaml
 from conftest import document
 from doors import run
 
-from smollm3_mix.builder.config import leave_link
-from smollm3_mix.publish import publish_recipe
+from smollm3_mix import publish_recipe
+from smollm3_mix.builder.prepared_cache import leave_link
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=':DeprecationWarning")  # of huggingface_hub, to its client
 

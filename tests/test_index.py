@@ -23,14 +23,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smollm3_mix import build_index, open_mix
-from smollm3_mix.cli import main
-from smollm3_mix.dedup import DropSet, Near, agreement, fingerprints, signatures
+from smollm3_mix.cli.main import main
+from smollm3_mix.dedup_index import build_index as index_builder
+from smollm3_mix.dedup_index import index_units
 from smollm3_mix.errors import OutputError, RecipeError, SourceError, StateError
-from smollm3_mix.index import build, units
-from smollm3_mix.recipe import read
-from smollm3_mix.sources import dropped
-from smollm3_mix.verify import verify
-from smollm3_mix.write import write
+from smollm3_mix.output.write_mix import write
+from smollm3_mix.recipe.read_recipe import read
+from smollm3_mix.sources import dedup_lookup
+from smollm3_mix.text.dedup import duplicate_rows
+from smollm3_mix.text.dedup.dedup_options import Near
+from smollm3_mix.text.dedup.duplicate_rows import DropSet
+from smollm3_mix.text.dedup.minhash import agreement, signatures
+from smollm3_mix.text.dedup.text_hashes import fingerprints
+from smollm3_mix.verification.verify_mix import verify
 
 NEAR = {"bands": 14, "rows": 4}
 
@@ -285,7 +290,7 @@ def test_a_cut_off_or_damaged_index_is_found(corpus):
     with pytest.raises(RecipeError, match=rf"idx/drops/000/{drops[0].name} is gone, where index\.json lists "):
         open_mix(indexed())
     drops[0].write_bytes(b"\xff" + whole[1:])
-    dropped._held.clear()  # an earlier test has read the whole one
+    dedup_lookup._held.clear()  # an earlier test has read the whole one
     with pytest.raises(SourceError) as damaged:
         texts_of(open_mix(indexed()))
     assert str(damaged.value) == (
@@ -322,9 +327,9 @@ def test_a_new_source_does_not_have_the_others_read_again(corpus):
 
 def test_long_files_are_cut_into_units_and_long_units_into_segments(corpus, monkeypatch):
     build_index(recipe(), "idx")
-    monkeypatch.setattr(units, "UNIT", 2000)
-    monkeypatch.setattr(units, "HELD", 1500)
-    monkeypatch.setattr(build, "WINDOW", 3)
+    monkeypatch.setattr(index_units, "UNIT", 2000)
+    monkeypatch.setattr(index_units, "HELD", 1500)
+    monkeypatch.setattr(index_builder, "WINDOW", 3)
     cut = build_index(recipe(), "cut")
     assert cut.units > 20
     assert tree("cut") == tree("idx")
@@ -338,9 +343,9 @@ def test_index_reads_a_file_again_after_it_was_written_anew(corpus):
 
 
 def test_index_numbers_rows_up_to_the_last_that_fits(corpus, monkeypatch):
-    monkeypatch.setattr(units.dedup.dropset, "MOST", 79)
+    monkeypatch.setattr(duplicate_rows, "MOST", 79)
     assert build_index(recipe(ids="b"), "idx").index.counts["b"]["rows"] == 80
-    monkeypatch.setattr(units.dedup.dropset, "MOST", 78)
+    monkeypatch.setattr(duplicate_rows, "MOST", 78)
     with pytest.raises(SourceError, match=r"b/all\.jsonl has more than 78 rows, which an index cannot number"):
         build_index(recipe(ids="b"), "other")
 

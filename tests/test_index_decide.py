@@ -7,9 +7,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from smollm3_mix.dedup import Dedup, Near, agreement, places
-from smollm3_mix.index import units
-from smollm3_mix.index.decide import RangeJob, decide_range, later_documents
+from smollm3_mix.dedup_index import index_units
+from smollm3_mix.dedup_index.duplicate_ranges import RangeJob, decide_range, later_documents
+from smollm3_mix.text.dedup.dedup_options import Dedup, Near
+from smollm3_mix.text.dedup.key_table import places
+from smollm3_mix.text.dedup.minhash import agreement
 
 WHOLE = (0, 2**64 - 1)
 
@@ -17,8 +19,8 @@ WHOLE = (0, 2**64 - 1)
 def keys_file(path: Path, keys: list[list[int]], compared: bool = False) -> str:
     """A file of keys as pass one writes it, with one list of keys for each document."""
     held = [(np.array(keys, np.uint64), np.arange(len(keys)))]
-    with path.open("wb") as sink, pa.ipc.new_file(sink, units.KEYS) as file:
-        units._write(file, held, len(keys), len(keys[0]), compared)
+    with path.open("wb") as sink, pa.ipc.new_file(sink, index_units.KEYS) as file:
+        index_units._write(file, held, len(keys), len(keys[0]), compared)
     return str(path)
 
 

@@ -15,12 +15,13 @@ from fsspec.implementations.memory import MemoryFileSystem
 from test_index import text, tree
 
 from smollm3_mix import build_index, open_mix
-from smollm3_mix.cli import main
+from smollm3_mix.cli.main import main
+from smollm3_mix.dedup_index import build_index as index_builder
+from smollm3_mix.dedup_index import index_units
 from smollm3_mix.errors import OutputError, RecipeError, SourceError
-from smollm3_mix.index import build
-from smollm3_mix.recipe import read
-from smollm3_mix.recipe.scope import disagreements
-from smollm3_mix.write import layout
+from smollm3_mix.recipe.index_scope import disagreements
+from smollm3_mix.recipe.read_recipe import read
+from smollm3_mix.storage import folder_lock
 
 DEDUP = {"exact": True, "near": {"bands": 14, "rows": 4}}
 TOP = {"lanes": 2, "block": {"rows": 16, "bytes": 8000}, "on_exhausted": "renormalise", "judge": {"min_chars": 10}}
@@ -194,7 +195,7 @@ def test_a_store_that_lists_late_has_the_index_all_the_same(sources, monkeypatch
 def test_a_full_disk_says_so_and_the_build_goes_on_after_it(sources, monkeypatch):
     whole = build_index(course(), "whole")
     full = OSError(28, "No space left on device")
-    original, done = build.read_unit, []
+    original, done = index_units.read_unit, []
 
     def until_full(job):
         if len(done) == 4:
@@ -202,20 +203,20 @@ def test_a_full_disk_says_so_and_the_build_goes_on_after_it(sources, monkeypatch
         original(job)
         done.append(job)
 
-    monkeypatch.setattr(build, "read_unit", until_full)
+    monkeypatch.setattr(index_builder, "read_unit", until_full)
     with pytest.raises(OutputError) as error:
         build_index(course(), "idx")
     assert str(error.value) == (
         "cannot write in idx: [Errno 28] No space left on device. Mend this and give the same command again: it "
         "goes on from there."
     )
-    monkeypatch.setattr(build, "read_unit", original)
+    monkeypatch.setattr(index_builder, "read_unit", original)
     assert build_index(course(), "idx").read == whole.units - 4
     assert tree("idx") == tree("whole")
 
 
 def test_two_builders_of_one_index_are_kept_apart(sources):
-    with layout.locked(Path("idx")), pytest.raises(OutputError) as error:
+    with folder_lock.locked(Path("idx")), pytest.raises(OutputError) as error:
         build_index(course(), "idx")
     assert str(error.value) == (
         "idx is being written by another process (database is locked). Wait for it, or choose another --out."

@@ -12,10 +12,12 @@ import pytest
 from conftest import parquet
 from hub import hub
 
-from smollm3_mix.cli import main
+from smollm3_mix.cli.main import main
 from smollm3_mix.errors import OutputError
-from smollm3_mix.write import layout, parts, write
-from smollm3_mix.write.finish import finish
+from smollm3_mix.output import lane_writer, output_layout
+from smollm3_mix.output.finish import finish
+from smollm3_mix.output.write_mix import write
+from smollm3_mix.storage import atomic_files, folder_lock
 
 
 def content(folder):
@@ -42,7 +44,7 @@ def test_finish_names_the_lanes_that_lack(path, tmp_path):
 
 
 def test_finish_names_a_lane_that_was_not_written_to_its_end(path, tmp_path, monkeypatch):
-    monkeypatch.setattr(parts, "GROUP_BYTES", 1_000)
+    monkeypatch.setattr(lane_writer, "GROUP_BYTES", 1_000)
     write(path, tmp_path / "some", part_bytes=1_000, only=[0, 1, 3])
     stop = iter([None] * 3)
     with pytest.raises(StopIteration):
@@ -65,7 +67,7 @@ def test_finish_opens_nothing_but_the_folder(recipe_file, tmp_path, form):
     shutil.rmtree(tmp_path / "sources")
     (tmp_path / "list.txt").unlink()
     finish(tmp_path / "some")
-    assert "c" in json.loads((tmp_path / "some" / layout.TALLY).read_bytes())["skipped"]
+    assert "c" in json.loads((tmp_path / "some" / output_layout.TALLY).read_bytes())["skipped"]
     assert content(tmp_path / "some") == content(tmp_path / "one")
 
 
@@ -85,7 +87,7 @@ def test_a_mix_of_the_hub_is_finished_where_there_is_none(tmp_path):
 
 def test_what_another_version_began_is_not_finished(path, tmp_path):
     write(path, tmp_path / "some", only=[0, 1, 2, 3])
-    note = tmp_path / "some" / layout.WORK / layout.REQUEST
+    note = tmp_path / "some" / atomic_files.WORK / output_layout.REQUEST
     saved = json.loads(note.read_bytes())
     note.write_text(json.dumps({**saved, "request": {**saved["request"], "version": "0.0.1"}}))
     with pytest.raises(OutputError, match=r"was written by smollm3_mix 0\.0\.1, and this is .*\. Finish it with the"):
@@ -95,7 +97,7 @@ def test_what_another_version_began_is_not_finished(path, tmp_path):
 def test_a_lane_has_one_writer_and_no_commit_beside_it(path, tmp_path):
     out = tmp_path / "some"
     write(path, out, only=[1])
-    with layout.locked(out, shared=True), layout.locked(out, name="locks/train-00002"):
+    with folder_lock.locked(out, shared=True), folder_lock.locked(out, name="locks/train-00002"):
         with pytest.raises(OutputError, match=r"train-00002 of .* is being written by another process"):
             write(path, out, only=[2])
         write(path, out, only=[0, 3])
@@ -151,7 +153,7 @@ def test_a_piece_killed_and_run_again_is_as_if_nothing_had_been(path, tmp_path):
     out = tmp_path / "some"
     piece = command(path, out, "--part-of", 4, "--lanes", "0-2")
     process = subprocess.Popen([sys.executable, "-m", "smollm3_mix", *piece], stderr=subprocess.DEVNULL)
-    while process.poll() is None and not (out / layout.WORK / "train-00000.json").exists():
+    while process.poll() is None and not (out / atomic_files.WORK / "train-00000.json").exists():
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL if hasattr(signal, "SIGKILL") else signal.SIGTERM)
     process.wait()

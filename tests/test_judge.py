@@ -9,8 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_measure import BLOCKS
 
-from smollm3_mix.judge import C4, REASONS, Code, FineWeb, GopherQuality, GopherRepetition, Judge, judge
-from smollm3_mix.measure import words
+from smollm3_mix.text.filters.filter_block import judge
+from smollm3_mix.text.filters.filter_options import Judge
+from smollm3_mix.text.filters.reasons import REASONS
+from smollm3_mix.text.filters.thresholds import C4, Code, FineWeb, GopherQuality, GopherRepetition
+from smollm3_mix.text.measure.words import words
 
 GROUPS = {
     "gopher_quality": GopherQuality,

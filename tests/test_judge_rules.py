@@ -7,10 +7,13 @@ import pyarrow as pa
 import pytest
 
 from smollm3_mix.errors import RecipeError
-from smollm3_mix.judge import C4, PRESETS, REASONS, Code, FineWeb, GopherQuality, GopherRepetition, Judge, judge
-from smollm3_mix.judge.languages import LANGUAGES, stop_words
-from smollm3_mix.judge.presets import MARKUP
-from smollm3_mix.recipe.values import Place, plain, read_value
+from smollm3_mix.recipe.parsing import Place, plain, read_value
+from smollm3_mix.text.filters.filter_block import judge
+from smollm3_mix.text.filters.filter_options import Judge
+from smollm3_mix.text.filters.languages import LANGUAGES, stop_words
+from smollm3_mix.text.filters.presets import MARKUP, PRESETS
+from smollm3_mix.text.filters.reasons import REASONS
+from smollm3_mix.text.filters.thresholds import C4, Code, FineWeb, GopherQuality, GopherRepetition
 
 PROSE = "The first line says what it is about.\nThe second says a little more of it, with 3 numbers: 1, 2 and 3.\n"
 

@@ -5,9 +5,9 @@ import re
 import numpy as np
 import pytest
 
-from smollm3_mix import kernels
-from smollm3_mix.kernels import compile as compiled
-from smollm3_mix.kernels.header import INT64_MAX, declarations
+from smollm3_mix.text.kernels import compile as compiled
+from smollm3_mix.text.kernels import native
+from smollm3_mix.text.kernels.header import INT64_MAX, declarations
 
 DECLARED = declarations(compiled.HERE.joinpath("kernels.h").read_text(encoding="utf-8"))
 OUTSIDE = "(): the contents of the arrays lead outside the arrays"
@@ -58,7 +58,7 @@ def valid(declared, **fixed):
 
 def refused(declared, arguments, error, message):
     with pytest.raises(error) as caught:
-        kernels.KERNELS[declared.name](*arguments.values())
+        native.KERNELS[declared.name](*arguments.values())
     assert type(caught.value) is error
     assert str(caught.value) == f"{declared.name}(): {message}"
 
@@ -84,7 +84,7 @@ def is_constant(expression):
 @every_function
 def test_kernel_runs_with_valid_arguments(declared):
     try:
-        result = kernels.KERNELS[declared.name](*valid(declared).values())
+        result = native.KERNELS[declared.name](*valid(declared).values())
     except ValueError as error:
         assert str(error) == declared.name + OUTSIDE  # noqa: PT017 - zeros are no valid table of donors
         assert declared.name == "signatures"
@@ -96,10 +96,10 @@ def test_kernel_runs_with_valid_arguments(declared):
 def test_kernel_refuses_another_number_of_arguments(declared):
     arguments = list(valid(declared).values())
     with pytest.raises(TypeError, match=rf"{declared.name}\(\) takes \d+ positional arguments? but"):
-        kernels.KERNELS[declared.name](*arguments, 1)
+        native.KERNELS[declared.name](*arguments, 1)
     if arguments:
         with pytest.raises(TypeError, match=rf"{declared.name}\(\) missing 1 required positional argument: '\w+'"):
-            kernels.KERNELS[declared.name](*arguments[:-1])
+            native.KERNELS[declared.name](*arguments[:-1])
 
 
 @every_function
@@ -194,9 +194,9 @@ def test_kernel_refuses_elements_out_of_bounds(declared):
 
 def test_ascending_notices_differences_that_overflow():
     values = np.array([0, 2**63 - 1, -2, 3], np.int64)
-    assert kernels.ascending(values, 4, 0, 5) == 0
-    assert kernels.ascending(np.array([1, 1, 5], np.int64), 3, 1, 5) == 1
-    assert kernels.ascending(np.zeros(0, np.int64), 0, 1, 5) == 1
+    assert native.ascending(values, 4, 0, 5) == 0
+    assert native.ascending(np.array([1, 1, 5], np.int64), 3, 1, 5) == 1
+    assert native.ascending(np.zeros(0, np.int64), 0, 1, 5) == 1
 
 
 # What is accepted stays within the arrays, also under the sanitizers; see .ci/sanitize
@@ -272,7 +272,7 @@ def test_kernel_stays_within_its_arrays_for_any_contents(declared):
         call = Arbitrary(declared, rng)
         constant = {own.name: call.arguments[own.name].copy() for own in arrays_of(declared) if not own.writable}
         try:
-            kernels.KERNELS[declared.name](*call.arguments.values())
+            native.KERNELS[declared.name](*call.arguments.values())
             ran += 1
         except ValueError as error:
             assert str(error) == declared.name + OUTSIDE  # noqa: PT017
@@ -289,7 +289,7 @@ def test_spans_that_overlap_or_do_not_fit_are_refused():
     def replaced(starts, ends, room, offsets=(0, 10)):
         out, moved = np.zeros(room, np.uint8), np.zeros(2, np.int64)
         parts = (data, np.array(offsets), 1, np.array(starts), np.array(ends), 2, fresh, first, last)
-        return out[: kernels.with_spans(*parts, out, room, moved)].tobytes()
+        return out[: native.with_spans(*parts, out, room, moved)].tobytes()
 
     assert replaced([2, 5], [4, 5], 11) == b"01a4bc56789"
     for starts, ends, room, offsets in (
@@ -308,7 +308,7 @@ def test_tables_of_bins_that_do_not_exist_are_refused():
     donors, offers = np.zeros((16, 16), np.int64), np.zeros((16, 16), np.uint32)
 
     def signed(count, donors, offers):
-        return kernels.signatures(
+        return native.signatures(
             np.arange(count, dtype=np.uint64),
             np.array([0, count]),
             wanted,
@@ -338,7 +338,7 @@ def test_tables_of_bins_that_do_not_exist_are_refused():
 def test_slots_of_documents_that_do_not_exist_are_free():
     keys, flags, codes = np.array([[5], [5], [6]], np.uint64), np.ones(3, np.bool_), np.zeros(3, np.uint8)
     held, table = np.zeros((3, 1), np.uint64), np.full(5, 2**32 - 1, np.uint32)
-    assert kernels.seen(keys, flags, 3, 1, 1, 0, 1, 1, 0.0, held, 0, 3, table, 5, codes) == 2
+    assert native.seen(keys, flags, 3, 1, 1, 0, 1, 1, 0.0, held, 0, 3, table, 5, codes) == 2
     assert codes.tolist() == [0, 1, 0]
     assert held.tolist() == [[5], [6], [0]]
 
@@ -347,5 +347,5 @@ def test_slots_of_documents_that_do_not_exist_are_free():
 def test_character_that_the_end_cuts_off_is_that_behind_the_table(text):
     found = np.zeros(1, np.int64)
     table = np.concatenate([np.zeros(255, np.bool_), [True]])
-    kernels.marked(np.frombuffer(text, np.uint8), np.array([0, len(text)]), 1, table, 256, found)
+    native.marked(np.frombuffer(text, np.uint8), np.array([0, len(text)]), 1, table, 256, found)
     assert found.tolist() == [1]

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from smollm3_mix import kernels
-from smollm3_mix.kernels import compile as compiled
-from smollm3_mix.kernels.header import HeaderError, declarations
+from smollm3_mix.text.kernels import compile as compiled
+from smollm3_mix.text.kernels import native
+from smollm3_mix.text.kernels.header import HeaderError, declarations
 
-PACKAGE = Path(kernels.__file__).parent.parent
+PACKAGE = Path(native.__file__).parents[2]
 DECLARED = declarations(compiled.HERE.joinpath("kernels.h").read_text(encoding="utf-8"))
 
 
@@ -24,12 +24,12 @@ def elsewhere(tmp_path):
 
 
 def imported(folder):
-    code = "import smollm3_mix.kernels as kernels; print(kernels.__file__)"
+    code = "import smollm3_mix.text.kernels.native as kernels; print(kernels.__file__)"
     return subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False)
 
 
 def test_library_of_other_sources_is_refused_with_the_command_that_compiles_it(elsewhere):
-    folder = elsewhere / "smollm3_mix" / "kernels"
+    folder = elsewhere / "smollm3_mix" / "text" / "kernels"
     with (folder / "words.c").open("a") as file:
         file.write("/* changed */\n")
     done = imported(elsewhere)
@@ -40,7 +40,7 @@ def test_library_of_other_sources_is_refused_with_the_command_that_compiles_it(e
 
 
 def test_missing_library_is_named_and_the_command_makes_it(elsewhere):
-    folder = elsewhere / "smollm3_mix" / "kernels"
+    folder = elsewhere / "smollm3_mix" / "text" / "kernels"
     (folder / compiled.LIBRARY.name).unlink()
     done = imported(elsewhere)
     assert "the compiled kernels of smollm3_mix cannot be loaded" in done.stderr
@@ -55,7 +55,7 @@ def test_library_exports_what_the_header_declares():
     symbols = {each.symbol for each in DECLARED}
     exported = re.findall(rb"\0_?(sm_\w+)(?=\0)", compiled.LIBRARY.read_bytes())
     assert {symbol.decode() for symbol in exported} == symbols
-    assert set(kernels.KERNELS) == {symbol.removeprefix("sm_") for symbol in symbols}
+    assert set(native.KERNELS) == {symbol.removeprefix("sm_") for symbol in symbols}
 
 
 def test_definitions_have_the_parameters_that_the_header_names():
@@ -69,7 +69,7 @@ def test_definitions_have_the_parameters_that_the_header_names():
 def test_compiler_refuses_a_function_that_the_header_does_not_declare(elsewhere):
     if compiled.compiler() is None:
         pytest.skip("no C compiler is left on this machine: the one that built the package came with the build")
-    folder = elsewhere / "smollm3_mix" / "kernels"
+    folder = elsewhere / "smollm3_mix" / "text" / "kernels"
     folder.joinpath("more.c").write_text("int sm_more(void)\n{\n    return 0;\n}\n")
     command = [sys.executable, folder / "compile.py", "-fsyntax-only"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -12,6 +12,7 @@ from conftest import document, parquet
 from old_tool import MIN_CHARS, RULES, lists_without_weights, messages, old_pipeline
 
 import smollm3_mix
+import smollm3_mix.recipe.shipped
 from smollm3_mix import DatasetMerger
 from smollm3_mix.errors import RecipeError
 
@@ -124,7 +125,7 @@ def test_weights_of_a_recipe_without_weights_are_an_error(lists):
     ):
         with pytest.raises(RecipeError) as error:
             merge()
-        assert str(error.value) == expected + ", ".join(smollm3_mix.recipe.shipped())
+        assert str(error.value) == expected + ", ".join(smollm3_mix.recipe.shipped.list_recipes())
 
 
 def test_old_names_mean_shipped_recipes(monkeypatch, tmp_path, caplog):

@@ -14,9 +14,9 @@ from doors import ROOT
 from old_tool import RULES, WEIGHTS, lists_without_weights, messages, old_pipeline
 
 from smollm3_mix import DatasetMerger
-from smollm3_mix.cli import main
+from smollm3_mix.cli.main import main
 from smollm3_mix.errors import OutputError
-from smollm3_mix.legacy import saved
+from smollm3_mix.merge_datasets import merge_output
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def test_the_weighted_command_logs_what_the_old_tool_logged_and_saves_what_it_sa
     assert isinstance(dataset, datasets.DatasetDict)
     assert dataset["train"].column_names == ["text"]
     assert (dataset["train"]["text"][:], dataset["test"]["text"][:]) == (kept[:train], kept[train:])
-    assert sorted(path.name for path in out.iterdir()) == sorted(saved.RESULT)
+    assert sorted(path.name for path in out.iterdir()) == sorted(merge_output.RESULT)
     table = printed.splitlines()
     assert table[0].split()[:3] == ["source", "processed", "kept"]
     assert table[-2].split()[:3] == ["total", "300", str(len(kept))]
@@ -175,8 +175,11 @@ def test_a_merge_that_was_killed_while_saving_is_made_again(weighted, tmp_path):
 
 
 def test_two_merges_into_one_folder_are_kept_apart(tmp_path):
-    with saved.workplace(tmp_path / "out"):
-        with pytest.raises(OutputError, match="is being written by another process"), saved.workplace(tmp_path / "out"):
+    with merge_output.workplace(tmp_path / "out"):
+        with (
+            pytest.raises(OutputError, match="is being written by another process"),
+            merge_output.workplace(tmp_path / "out"),
+        ):
             pass
         assert (tmp_path / "out" / ".writing").exists()
     assert not (tmp_path / "out").exists()
@@ -234,7 +237,7 @@ def test_an_interrupt_leaves_nothing(weighted, tmp_path, monkeypatch, capsys):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("smollm3_mix.legacy.saved.split", interrupted)
+    monkeypatch.setattr("smollm3_mix.merge_datasets.merge_output.split", interrupted)
     out = tmp_path / "out"
     assert main(["merge", "--config", str(weighted), "--max-samples", "5", "--output-dir", str(out)]) == 130
     assert capsys.readouterr().err == (

@@ -8,11 +8,9 @@ from pathlib import Path
 import pytest
 from conftest import parquet
 
-from smollm3_mix import open_mix
+from smollm3_mix import Recipe, Stream, open_mix
 from smollm3_mix.errors import SourceExhausted
-from smollm3_mix.mix import line
-from smollm3_mix.mix.stream import Stream
-from smollm3_mix.recipe import Recipe
+from smollm3_mix.mix import source_stream
 
 SHORT, LONG = "short {}", "a text of more than twenty characters {}"
 
@@ -48,7 +46,7 @@ def test_reading_goes_on_behind_the_current_block_when_files_are_closed_after_re
 def test_reading_ends_at_as_many_blocks_without_a_document_as_are_allowed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fruitless: int, raises: bool
 ) -> None:
-    monkeypatch.setattr(line, "FRUITLESS_BLOCKS", 3)
+    monkeypatch.setattr(source_stream, "FRUITLESS_BLOCKS", 3)
     texts = [SHORT.format(n) for n in range(4 * fruitless)] + [LONG.format(n) for n in range(4)]
     stream = open_mix(recipe(tmp_path, texts, judge={"min_chars": 20})).stream()
     if raises:
@@ -83,7 +81,7 @@ def test_later_passes_drop_what_the_first_dropped_and_count_it(tmp_path: Path) -
     stream = open_mix(recipe(tmp_path, texts, {"max_passes": 3})).stream()
     assert read(stream) == [*range(7)] * 3
     counts = stream.tally().sources["x"]
-    assert counts.dropped == {"duplicate": 4, line.DROPPED_BEFORE: 8}
+    assert counts.dropped == {"duplicate": 4, source_stream.DROPPED_BEFORE: 8}
     assert (counts.read, counts.passes) == (33, 3)
 
 

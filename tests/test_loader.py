@@ -13,7 +13,9 @@ import pytest
 from doors import write_lanes, write_recipe, write_sources
 
 import smollm3_mix
-from smollm3_mix import Mix, StateError, merge_states, open_mix
+import smollm3_mix.errors
+from smollm3_mix import Mix, merge_states, open_mix
+from smollm3_mix.errors import StateError
 
 pytest.importorskip("torch", reason="the torch door needs the extra torch")
 
@@ -147,9 +149,9 @@ def test_resumes_after_every_batch(folder: Path, size: int, workers: int) -> Non
 
 
 def test_a_state_rests_on_an_older_one_where_asking_takes_long(eight: Mix, monkeypatch: pytest.MonkeyPatch) -> None:
-    from smollm3_mix.loader import workers
+    from smollm3_mix.torch_loader import worker_blocks
 
-    monkeypatch.setattr(workers, "PATIENCE", 10**9)
+    monkeypatch.setattr(worker_blocks, "PATIENCE", 10**9)
     whole, first = keys(eight.stream()), loader(eight, 50)
     list(itertools.islice(first, 20))
     again = loader(eight, 50)

@@ -19,8 +19,8 @@ pytest.importorskip("torch", reason="the torch door needs the extra torch")
 
 import torch
 
-from smollm3_mix.loader import batches, workers
-from smollm3_mix.loader.ring import Ring
+from smollm3_mix.torch_loader import mix_loader, worker_blocks
+from smollm3_mix.torch_loader.shared_ring import Ring
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning"),  # on a machine of few cores
@@ -97,7 +97,7 @@ def test_another_process_writes_into_it(context: str) -> None:
 def test_what_finds_no_room_in_the_ring_comes_all_the_same(
     eight: Mix, monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:
-    monkeypatch.setattr(batches, "Ring", lambda: Ring(size))
+    monkeypatch.setattr(mix_loader, "Ring", lambda: Ring(size))
     for form, wanted in (("records", 24), ("arrow", 1500)):
         given = smollm3_mix.loader(eight, wanted, num_workers=2, format=form)
         assert flat(each if form == "records" else each.to_pylist() for each in given) == keys(eight.stream())
@@ -109,8 +109,8 @@ def test_batches_stay_as_they_were_given(eight: Mix) -> None:
 
 
 def test_a_block_is_cut_where_its_records_are_large(eight: Mix, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers, "BYTES", 2_000)
-    blocks = list(workers.Blocks(eight, range(8), (1, 3), None, None))
+    monkeypatch.setattr(worker_blocks, "BYTES", 2_000)
+    blocks = list(worker_blocks.Blocks(eight, range(8), (1, 3), None, None))
     assert len(blocks) > 20
     assert max(block.records.nbytes for block in blocks) < 3 * 2_000
     assert keys(row for block in blocks for row in block.records.to_pylist()) == keys(eight.stream([1, 4, 7]))
@@ -142,12 +142,12 @@ class Counted:
 def test_a_worker_with_fewer_lanes_runs_no_further_ahead(
     eight: Mix, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(workers, "ROWS", 16)
+    monkeypatch.setattr(worker_blocks, "ROWS", 16)
     made = smollm3_mix.loader(Counted(eight, tmp_path), 40, num_workers=3)  # 3, 3 and 2 lanes
     list(itertools.islice(made, 50))
     for first, lanes in ((0, 3), (1, 3), (2, 2)):
         read = (tmp_path / str(first)).stat().st_size
-        assert 250 * lanes <= read <= 250 * lanes + 16 * (batches.AHEAD + 3)
+        assert 250 * lanes <= read <= 250 * lanes + 16 * (mix_loader.AHEAD + 3)
 
 
 def test_an_iterator_whose_persistent_workers_were_taken_says_so(eight: Mix) -> None:

@@ -10,8 +10,8 @@ from smollm3_mix import Mix, open_mix
 
 pytest.importorskip("torch", reason="the torch door needs the extra torch")
 
-from smollm3_mix.loader import workers
-from smollm3_mix.loader.turns import Reader, Turns
+from smollm3_mix.torch_loader import worker_blocks
+from smollm3_mix.torch_loader.lane_turns import Reader, Turns
 
 READERS = (1, 2, 4)
 
@@ -26,7 +26,7 @@ def mix(tmp_path_factory: pytest.TempPathFactory) -> Mix:
 
 @pytest.fixture(params=[0, 10**9], ids=["states with every block", "one state"], autouse=True)
 def _patience(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers, "PATIENCE", request.param)
+    monkeypatch.setattr(worker_blocks, "PATIENCE", request.param)
 
 
 def keys(records: Any) -> list[tuple[str, str]]:
@@ -37,7 +37,7 @@ def turns(mix: Mix, readers: int, state: dict[str, Any] | None = None) -> Turns:
     """All lanes, shared by so many readers, from a state on."""
     made = Turns(mix.stream([0]).state_dict(), range(mix.num_lanes), state)
     shares = min(readers, len(made.lanes))
-    blocks = [workers.Blocks(mix, made.lanes, (share, shares), state, None) for share in range(shares)]
+    blocks = [worker_blocks.Blocks(mix, made.lanes, (share, shares), state, None) for share in range(shares)]
     made.begin([Reader(iter(each), each) for each in blocks])
     return made
 

@@ -17,11 +17,12 @@ from hypothesis import strategies as st
 from small_tokenizer import save
 from test_publish import LOAD, OPEN, environment
 
-from smollm3_mix.packing import packed
-from smollm3_mix.publish import Outlet, push
-from smollm3_mix.recipe import read
-from smollm3_mix.verify import verify
-from smollm3_mix.write import layout, parts, write
+from smollm3_mix import packed, push
+from smollm3_mix.hub.hub_target import Outlet
+from smollm3_mix.output import lane_writer, output_layout
+from smollm3_mix.output.write_mix import write
+from smollm3_mix.recipe.read_recipe import read
+from smollm3_mix.verification.verify_mix import verify
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # of huggingface_hub, to its client
 
@@ -31,8 +32,8 @@ FEW = 5
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch):
-    monkeypatch.setattr(parts, "GROUP_ROWS", 12)
-    monkeypatch.setattr(layout, "FOLDER_FILES", FEW)
+    monkeypatch.setattr(lane_writer, "GROUP_ROWS", 12)
+    monkeypatch.setattr(output_layout, "FOLDER_FILES", FEW)
 
 
 def many(recipe_file):
@@ -64,16 +65,16 @@ def tree(folder):
 
 @given(lanes=st.integers(1, 40), deep=st.integers(1, 40))
 def test_no_folder_has_more_files_than_are_meant(lanes, deep):
-    counts = Counter(layout.folder_of(lane, part, lanes) for part in range(deep) for lane in range(lanes))
-    assert max(counts.values()) <= layout.FOLDER_FILES
-    assert len(counts) == -(-lanes * deep // layout.FOLDER_FILES)  # and none is opened before the last is full
+    counts = Counter(output_layout.folder_of(lane, part, lanes) for part in range(deep) for lane in range(lanes))
+    assert max(counts.values()) <= output_layout.FOLDER_FILES
+    assert len(counts) == -(-lanes * deep // output_layout.FOLDER_FILES)  # and none is opened before the last is full
 
 
 def test_folders_hold_few_files_and_the_first_ones_lie_where_they_always_did(whole):
     _, folder = whole
-    names = layout.data_files(folder / "data")
+    names = output_layout.data_files(folder / "data")
     for split in ("train", "validation"):
-        mine = [name for name in names if layout.base(name).startswith(split)]
+        mine = [name for name in names if output_layout.base(name).startswith(split)]
         counts = Counter(name.rpartition("/")[0] for name in mine)
         assert len(counts) > 1
         assert max(counts.values()) <= FEW
@@ -122,13 +123,15 @@ def test_pushed_while_it_is_written_it_is_the_same(hub, api, whole, tmp_path):
         b"# pushed", b"# sent"
     )
     assert sent == pushed
-    assert layout.data_files(tmp_path / "sent" / "data") == []
+    assert output_layout.data_files(tmp_path / "sent" / "data") == []
     assert write(recipe, tmp_path / "sent", part_bytes=1, outlet=Outlet(recipe, "org/sent", api=api)) == tallies
 
 
 CODE = """
 import os, signal, sys
-from smollm3_mix.write import layout, parts, write
+from smollm3_mix.output import lane_writer as parts
+from smollm3_mix.output import output_layout as layout
+from smollm3_mix.output.write_mix import write
 parts.GROUP_ROWS, layout.FOLDER_FILES = 12, 5
 saved = parts._save
 def save(job, lane, groups, part, **rest):

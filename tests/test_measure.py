@@ -10,8 +10,10 @@ from conftest import examples
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smollm3_mix.measure import Measures, kept_lines, words
-from smollm3_mix.measure.chars import are_letters, are_terminal
+from smollm3_mix.text.measure.code_points import are_letters, are_terminal
+from smollm3_mix.text.measure.measures import Measures
+from smollm3_mix.text.measure.sentences import kept_lines
+from smollm3_mix.text.measure.words import words
 
 HAN = re.compile("[\u3040-\u9fff]")
 THAI = re.compile("[\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff]")

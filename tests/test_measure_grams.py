@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_measure import script, tokens
 
-from smollm3_mix.measure import Limits, Measures
+from smollm3_mix.text.measure.measures import Measures
+from smollm3_mix.text.measure.ngram_limits import Limits
 
 SOME = st.lists(st.sampled_from(["a", "b", "is", "café", "longer-word"]), max_size=80).map(" ".join)
 PATTERN = st.tuples(st.lists(st.sampled_from("abcdefghij"), min_size=1, max_size=12), st.integers(1, 8), SOME).map(

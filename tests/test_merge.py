@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smollm3_mix.merge import Concatenation, Exact, Iid, debt_bound, permutation, places, stream_key, uniforms
+from smollm3_mix.mix.interleave import Concatenation, Exact, Iid, debt_bound, permutation, places, stream_key, uniforms
 
 
 def test_uniforms_are_a_row_that_can_be_entered_anywhere():

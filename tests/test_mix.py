@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from conftest import resumes_everywhere
 
+from smollm3_mix import RECORD, open_mix
 from smollm3_mix.errors import SourceExhausted, StateError
-from smollm3_mix.merge import debt_bound
-from smollm3_mix.mix import open_mix, stream
-from smollm3_mix.schema import RECORD
-from smollm3_mix.tally import Tally
+from smollm3_mix.mix import stream
+from smollm3_mix.mix.interleave import debt_bound
+from smollm3_mix.mix.mix_stats import Tally
 
 
 def ids(stream):

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from conftest import document, parquet
 
-from smollm3_mix.merge import permutation, stream_key, uniforms
-from smollm3_mix.mix import open_mix
-from smollm3_mix.recipe import Recipe
-from smollm3_mix.sources import Reader, deal
+from smollm3_mix import Recipe, open_mix
+from smollm3_mix.mix.interleave import permutation, stream_key, uniforms
+from smollm3_mix.sources.block_reader import Reader
+from smollm3_mix.sources.partition import deal
 
 SIZES = {"x": 40, "y": 24, "z": 14}
 WEIGHTS = {"x": 0.5, "y": 0.3, "z": 0.2}

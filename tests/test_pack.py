@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smollm3_mix.pack import cu_seqlens, windows
+from smollm3_mix.text.token_windows import cu_seqlens, windows
 
 
 def packed(documents, length):

@@ -12,10 +12,10 @@ from conftest import document
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smollm3_mix import StateError, build_index, merge_states, open_mix
-from smollm3_mix.mix.packed import packed, unpacked
-from smollm3_mix.recipe import Recipe
-from smollm3_mix.tally import Counts, Tally
+from smollm3_mix import Recipe, build_index, merge_states, open_mix
+from smollm3_mix.errors import StateError
+from smollm3_mix.mix.mix_stats import Counts, Tally
+from smollm3_mix.mix.state.state_codec import packed, unpacked
 
 LANES, SOURCES = 64, 56
 MEGABYTE = 1_000_000

@@ -15,10 +15,12 @@ import pytest
 from small_tokenizer import save
 
 import smollm3_mix
-from smollm3_mix import OutputError, RecipeError, StateError, merge_states, open_mix, packed
-from smollm3_mix.packing import stream
-from smollm3_mix.tokenizer import Tokenizer
-from smollm3_mix.write import write
+import smollm3_mix.errors
+from smollm3_mix import merge_states, open_mix, packed
+from smollm3_mix.errors import OutputError, RecipeError, StateError
+from smollm3_mix.output.write_mix import write
+from smollm3_mix.packing import window_stream
+from smollm3_mix.tokenizer.encoder import Tokenizer
 
 pytest.importorskip("tokenizers", reason="packs with a tokenizer of its own: pip install tokenizers")
 
@@ -122,7 +124,7 @@ def test_windows_do_not_depend_on_how_many_documents_are_taken_at_once(recipe_fi
     mix = packed(recipe_file(lanes=1), tokenizer=tokenizer_file, sequence_length=150, max_samples=24)
     expected = list(mix)
     for documents in (1, 2, 5):
-        monkeypatch.setattr(stream, "DOCUMENTS", documents)
+        monkeypatch.setattr(window_stream, "DOCUMENTS", documents)
         windows = mix.stream()
         for number in range(len(expected) + 1):
             again = mix.stream()

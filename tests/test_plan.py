@@ -9,8 +9,8 @@ import yaml
 from conftest import document, parquet
 from test_heritage import ids
 
-from smollm3_mix.cli import main
-from smollm3_mix.report.plan import size
+from smollm3_mix.cli.main import main
+from smollm3_mix.report.plan_table import size
 
 
 @pytest.fixture

@@ -10,11 +10,13 @@ from doors import ROOT, run
 from huggingface_hub import DatasetCard, HfApi
 from kills import bulky, command, killed
 
-from smollm3_mix import OutputError
-from smollm3_mix.publish import push, repository, target
-from smollm3_mix.recipe import read
-from smollm3_mix.write import parts, write
-from smollm3_mix.write.licences import licence
+from smollm3_mix import push
+from smollm3_mix.errors import OutputError
+from smollm3_mix.hub import config_folder, repo_card, repository
+from smollm3_mix.output import lane_writer
+from smollm3_mix.output.card.licenses import licence
+from smollm3_mix.output.write_mix import write
+from smollm3_mix.recipe.read_recipe import read
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # of huggingface_hub, to its client
 
@@ -40,11 +42,11 @@ def written(shared_recipe_file, tmp_path_factory):
 @pytest.fixture
 def mix(written, tmp_path, monkeypatch):
     """Gives a mix of the toy sources, in parts of a few records, as a folder of the test's own."""
-    monkeypatch.setattr(parts, "GROUP_ROWS", 60)
+    monkeypatch.setattr(lane_writer, "GROUP_ROWS", 60)
 
     def make(name="toy", **top):
         folder = tmp_path / f"mix-{name}"
-        shutil.copytree(written(name, parts.GROUP_ROWS, json.dumps(top)), folder)
+        shutil.copytree(written(name, lane_writer.GROUP_ROWS, json.dumps(top)), folder)
         return folder
 
     return make
@@ -94,7 +96,7 @@ def test_the_repository_holds_each_mix_as_it_was_written(hub, api, mix):
 
 
 def test_more_than_a_hundred_files_are_committed_a_hundred_at_a_time(hub, api, mix, monkeypatch):
-    monkeypatch.setattr(parts, "GROUP_ROWS", 3)
+    monkeypatch.setattr(lane_writer, "GROUP_ROWS", 3)
     folder = mix()
     files = len(list((folder / "data").iterdir()))
     hub.commits.clear()
@@ -145,7 +147,7 @@ def test_a_push_that_is_done_sends_nothing_again(hub, api, mix):
 
 
 def test_killed_pushes_end_as_an_undisturbed_one(hub, api, tmp_path, monkeypatch, kills):
-    monkeypatch.setattr(parts, "GROUP_ROWS", 4)
+    monkeypatch.setattr(lane_writer, "GROUP_ROWS", 4)
     folder = tmp_path / "mix"
     write(bulky(tmp_path), folder, part_bytes=1)
     push(folder, "org/whole", api=api)
@@ -201,7 +203,7 @@ def test_file_that_is_lost_while_a_mix_is_pushed_is_named(hub, api, mix):
     tree = hub.repos["org/mix"].tree()
     name = max(name for name in tree if name.startswith("toy/data/"))
     hub.repos["org/mix"].add("main", {each: body for each, body in tree.items() if each != name})
-    filled = target.Target(repository.Repository("org/mix", api=api), "toy")
+    filled = config_folder.Target(repository.Repository("org/mix", api=api), "toy")
     with pytest.raises(OutputError, match=f"org/mix lost {name} while the mix was pushed"):
         filled.finish(read(folder / "recipe.yaml"), json.loads((folder / "tally.json").read_bytes()), {})
 
@@ -285,7 +287,7 @@ def test_a_commit_of_somebody_else_in_between_is_merged(hub, api, mix, monkeypat
     """Two pushes to one repository: the other's card comes after this one looked and before it commits."""
     folder = mix()
     push(mix("other"), "org/mix", api=api)
-    look = target.merged
+    look = repo_card.merged
     seen = []
 
     def merged(*arguments):
@@ -295,7 +297,7 @@ def test_a_commit_of_somebody_else_in_between_is_merged(hub, api, mix, monkeypat
             hub.repos["org/mix"].add("main", {**hub.repos["org/mix"].tree(), "between.txt": b"here"})
         return card
 
-    monkeypatch.setattr(target, "merged", merged)
+    monkeypatch.setattr(config_folder, "merged", merged)
     push(folder, "org/mix", api=api)
     tree = hub.repos["org/mix"].tree()
     assert tree["between.txt"] == b"here"

@@ -9,12 +9,14 @@ import pytest
 import yaml
 from conftest import document, jsonl, parquet
 
-from smollm3_mix.publish import Outlet, push
-from smollm3_mix.recipe import read, shipped
-from smollm3_mix.recipe.places import published, without_paths
-from smollm3_mix.recipe.shown import shown
-from smollm3_mix.verify import verify
-from smollm3_mix.write import write
+from smollm3_mix import push
+from smollm3_mix.hub.hub_target import Outlet
+from smollm3_mix.output.write_mix import write
+from smollm3_mix.recipe.display_names import shown
+from smollm3_mix.recipe.public_paths import published, without_paths
+from smollm3_mix.recipe.read_recipe import read
+from smollm3_mix.recipe.shipped import list_recipes
+from smollm3_mix.verification.verify_mix import verify
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # of huggingface_hub, to its client
 
@@ -189,7 +191,7 @@ def test_the_card_says_why_the_fingerprints_differ(hub, api, mix, tmp_path):
 
 
 def test_what_names_no_path_is_published_as_it_is():
-    for name in shipped():
+    for name in list_recipes():
         recipe = read(name)
         assert published(recipe) is recipe
 

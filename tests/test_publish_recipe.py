@@ -9,10 +9,10 @@ from conftest import document
 from doors import run
 from huggingface_hub import DatasetCard
 
-from smollm3_mix import OutputError, RecipeError
-from smollm3_mix.publish import publish_recipe, push
-from smollm3_mix.recipe import shipped
-from smollm3_mix.write import write
+from smollm3_mix import publish_recipe, push
+from smollm3_mix.errors import OutputError, RecipeError
+from smollm3_mix.output.write_mix import write
+from smollm3_mix.recipe.shipped import list_recipes
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # of huggingface_hub, to its client
 MAJOR = int(datasets.__version__.split(".")[0])
@@ -103,10 +103,10 @@ def test_all_shipped_recipes_by_default_and_no_others(hub, api, recipe, caplog):
     ]
     tree = hub.repos["org/recipes"].tree()
     assert [name for name in tree if name.startswith("configs/")] == [
-        f"configs/{n}.smollm3_mix.yaml" for n in shipped()
+        f"configs/{n}.smollm3_mix.yaml" for n in list_recipes()
     ]
     card = DatasetCard(tree["README.md"].decode())
-    assert [config["config_name"] for config in card.data.to_dict()["configs"]] == shipped()
+    assert [config["config_name"] for config in card.data.to_dict()["configs"]] == list_recipes()
     assert card.text.split("\n\n")[1].startswith("Recipes of data mixtures, no data: `pip install smollm3_mix`")
 
 

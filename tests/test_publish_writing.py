@@ -9,10 +9,13 @@ from doors import ROOT
 from huggingface_hub import HfApi
 from kills import bulky, command, killed
 
-from smollm3_mix import OutputError
-from smollm3_mix.publish import Outlet, push, repository
-from smollm3_mix.recipe import read
-from smollm3_mix.write import parts, shipping, write
+from smollm3_mix import push
+from smollm3_mix.errors import OutputError
+from smollm3_mix.hub import repository
+from smollm3_mix.hub.hub_target import Outlet
+from smollm3_mix.output import lane_writer, uploads
+from smollm3_mix.output.write_mix import write
+from smollm3_mix.recipe.read_recipe import read
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # of huggingface_hub, to its client
 OPEN = {key: {"name": f"sources/{key}", "license": "CC0-1.0"} for key in "abc"}
@@ -20,24 +23,24 @@ OPEN = {key: {"name": f"sources/{key}", "license": "CC0-1.0"} for key in "abc"}
 
 @pytest.fixture(autouse=True)
 def _small_groups(monkeypatch):
-    monkeypatch.setattr(parts, "GROUP_ROWS", 25)
+    monkeypatch.setattr(lane_writer, "GROUP_ROWS", 25)
 
 
 def test_the_repository_equals_that_of_a_push_and_the_disk_is_bounded(hub, api, recipe_file, tmp_path, monkeypatch):
     recipe = read(recipe_file(sources=OPEN))
     hub.slow = 100_000
     seen = []
-    whole_parts = shipping.wait_for_room
+    whole_parts = uploads.wait_for_room
 
     def counted(work, most, check):
         seen.append(len(list((work / "data").glob("*.parquet"))))
         whole_parts(work, most, check)
 
-    monkeypatch.setattr(sys.modules["smollm3_mix.write.processes"], "wait_for_room", counted)
+    monkeypatch.setattr(sys.modules["smollm3_mix.output.lane_pool"], "wait_for_room", counted)
     tallies = write(recipe, tmp_path / "a", part_bytes=1, outlet=Outlet(recipe, "org/shipped", api=api))
     assert list((tmp_path / "a/data").iterdir()) == []
-    assert len(seen) > 3 * shipping.WAITING
-    assert max(seen) <= shipping.WAITING + 1
+    assert len(seen) > 3 * uploads.WAITING
+    assert max(seen) <= uploads.WAITING + 1
     hub.slow = None
     assert write(recipe, tmp_path / "b", part_bytes=1) == tallies
     push(tmp_path / "b", "org/pushed", api=api)
@@ -51,7 +54,7 @@ def test_the_repository_equals_that_of_a_push_and_the_disk_is_bounded(hub, api, 
 
 
 def test_killed_writes_end_as_an_undisturbed_one(hub, api, tmp_path, monkeypatch, kills):
-    monkeypatch.setattr(parts, "GROUP_ROWS", 4)
+    monkeypatch.setattr(lane_writer, "GROUP_ROWS", 4)
     file = bulky(tmp_path)
     write(file, tmp_path / "b", part_bytes=1)
     push(tmp_path / "b", "org/whole", api=api)

@@ -8,11 +8,12 @@ import pytest
 import yaml
 from recipes import LISTS, SMALL, WHOLE, faults_of
 
-from smollm3_mix.clean import Cleaning
-from smollm3_mix.dedup import Dedup, Near
 from smollm3_mix.errors import RecipeError
-from smollm3_mix.judge import Judge
-from smollm3_mix.recipe import Block, Holdout, Kind, Recipe, Source, read
+from smollm3_mix.recipe.model import Block, Holdout, Kind, Recipe, Source
+from smollm3_mix.recipe.read_recipe import read
+from smollm3_mix.text.clean.cleaning_options import Cleaning
+from smollm3_mix.text.dedup.dedup_options import Dedup, Near
+from smollm3_mix.text.filters.filter_options import Judge
 
 FIXTURES = Path(__file__).parent / "fixtures"
 

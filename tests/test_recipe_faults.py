@@ -4,7 +4,7 @@ import pytest
 from recipes import SMALL, faults_of
 
 from smollm3_mix.errors import RecipeError
-from smollm3_mix.recipe import read
+from smollm3_mix.recipe.read_recipe import read
 
 ANYTHING = "a string, a finite number, true, false, nothing or a list of them"
 

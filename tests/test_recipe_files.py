@@ -6,17 +6,19 @@ from pathlib import Path
 import pytest
 from recipes import LISTS, SMALL, faults_of
 
-from smollm3_mix.dedup import Dedup, Near
+from smollm3_mix import Recipe
 from smollm3_mix.errors import RecipeError
-from smollm3_mix.judge import Judge
-from smollm3_mix.recipe import Recipe, files, find, read, shipped
-from smollm3_mix.recipe.files import OLD_NAMES
+from smollm3_mix.recipe import shipped
+from smollm3_mix.recipe.read_recipe import read
+from smollm3_mix.recipe.shipped import OLD_NAMES, find, list_recipes
+from smollm3_mix.text.dedup.dedup_options import Dedup, Near
+from smollm3_mix.text.filters.filter_options import Judge
 
 
 def test_shipped_recipes_are_found_by_name_and_by_file_name():
-    assert "stage1" in shipped()
-    assert shipped() == sorted(shipped())
-    for name in shipped():
+    assert "stage1" in list_recipes()
+    assert list_recipes() == sorted(list_recipes())
+    for name in list_recipes():
         assert find(name) == find(f"{name}.smollm3_mix.yaml")
         recipe = read(name)
         assert (recipe.name, recipe.file) == (name, f"{name}.smollm3_mix.yaml")
@@ -40,13 +42,13 @@ def test_the_old_default_name_means_stage_1_without_weights(tmp_path, monkeypatc
         read("datasets_config.yaml", use_weights=True)
     assert str(error.value) == (
         "datasets_config.yaml: has no weights, so they cannot be used; list its sources under `datasets:` with a "
-        f"`weight` each, leave --use-weights out, or take a shipped recipe: {', '.join(shipped())}"
+        f"`weight` each, leave --use-weights out, or take a shipped recipe: {', '.join(list_recipes())}"
     )
 
 
 def test_a_name_that_is_nowhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    names = ", ".join(shipped())
+    names = ", ".join(list_recipes())
     for name, hint in {
         "stagee1.yaml": " (did you mean 'stage1'?)",
         "configs/stage1": " (did you mean 'stage1'?)",
@@ -135,7 +137,7 @@ def test_the_split_list_form_is_read(recipe_text):
 def test_weights_cannot_be_used_where_there_are_none():
     need = "has no weights, so they cannot be used; list its sources under `datasets:` with a `weight` each"
     assert faults_of(LISTS, use_weights=True) == [
-        f"{need}, leave --use-weights out, or take a shipped recipe: {', '.join(shipped())}"
+        f"{need}, leave --use-weights out, or take a shipped recipe: {', '.join(list_recipes())}"
     ]
 
 
@@ -195,15 +197,15 @@ def test_a_recipe_without_weights_survives_json(recipe_text):
 
 def test_recipes_are_found_in_a_wheel_and_in_a_checkout(tmp_path, monkeypatch):
     package = tmp_path / "smollm3_mix"
-    monkeypatch.setattr(files, "__file__", str(package / "recipe" / "files.py"))
+    monkeypatch.setattr(shipped, "__file__", str(package / "recipe" / "files.py"))
     with pytest.raises(RecipeError) as error:
-        shipped()
+        list_recipes()
     place = package.resolve() / "configs"
     assert str(error.value) == f"{place}: no shipped recipes are here; install the package again"
     for folder, name in ((tmp_path / "configs", "checkout"), (package / "configs", "wheel")):
         folder.mkdir(parents=True)
         (folder / f"{name}.smollm3_mix.yaml").write_text(SMALL)
-        assert shipped() == [name]
+        assert list_recipes() == [name]
         assert read(name).shares == {"a/b": 1.0}
 
 

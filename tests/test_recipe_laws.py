@@ -11,14 +11,15 @@ from conftest import examples
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smollm3_mix.clean import Cleaning
-from smollm3_mix.dedup import Dedup, Near
 from smollm3_mix.errors import RecipeError
-from smollm3_mix.judge import Judge
-from smollm3_mix.recipe import Block, Counting, Holdout, Kind, Recipe, Source, read
-from smollm3_mix.recipe.filters import Decontaminate, Exclude, Texts
-from smollm3_mix.recipe.scope import of_rows, scope
-from smollm3_mix.recipe.syntax import dump, load
+from smollm3_mix.recipe.index_scope import of_rows, scope
+from smollm3_mix.recipe.model import Block, Holdout, Kind, Recipe, Source
+from smollm3_mix.recipe.read_recipe import read
+from smollm3_mix.recipe.sections import Counting, Decontaminate, Exclude, Texts
+from smollm3_mix.recipe.yaml_text import dump, load
+from smollm3_mix.text.clean.cleaning_options import Cleaning
+from smollm3_mix.text.dedup.dedup_options import Dedup, Near
+from smollm3_mix.text.filters.filter_options import Judge
 
 WORDS = st.one_of(
     st.sampled_from(

@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 
 from smollm3_mix.errors import RecipeError
-from smollm3_mix.judge import Judge
-from smollm3_mix.recipe import Curriculum, Recipe, Source
-from smollm3_mix.recipe.curriculum import Stage
-from smollm3_mix.recipe.scope import disagreements
+from smollm3_mix.recipe.curriculum import Curriculum, Stage
+from smollm3_mix.recipe.index_scope import disagreements
+from smollm3_mix.recipe.model import Recipe, Source
+from smollm3_mix.text.filters.filter_options import Judge
 
 ONE = Recipe(sources=(Source("a", 2, name="org/a"), Source("b", 1, name="org/b")))
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import pytest
 
-from smollm3_mix.recipe.values import BAD, Faults, Place, at_least, plain, read_dataclass, read_value
+from smollm3_mix.recipe.parsing import BAD, Faults, Place, at_least, plain, read_dataclass, read_value
 
 
 @dataclass(frozen=True)

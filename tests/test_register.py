@@ -11,7 +11,9 @@ from datasets import get_dataset_config_names, load_dataset
 from doors import run, write_recipe, write_sources
 from hub import hub
 
-from smollm3_mix import RecipeError, load, register
+from smollm3_mix import load
+from smollm3_mix.compat import register
+from smollm3_mix.errors import RecipeError
 
 
 @pytest.fixture(scope="module")

@@ -14,15 +14,15 @@ from conftest import document, parquet
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smollm3_mix import OutputError
-from smollm3_mix.cli import main
-from smollm3_mix.recipe import Recipe, Source
-from smollm3_mix.report import rows
+from smollm3_mix import RECORD
+from smollm3_mix.cli.main import main
+from smollm3_mix.errors import OutputError
+from smollm3_mix.mix.mix_stats import Debts
+from smollm3_mix.output.write_mix import write
+from smollm3_mix.recipe.model import Recipe, Source
 from smollm3_mix.report.evidence import HALVES, POINTS, Evidence, dropped_examples
-from smollm3_mix.schema import RECORD
-from smollm3_mix.tally import Debts
-from smollm3_mix.verify import verify, write_report
-from smollm3_mix.write import write
+from smollm3_mix.report.source_rows import rows
+from smollm3_mix.verification.verify_mix import verify, write_report
 
 HOSTILE = "<script>alert(1)</script> & \"quoted\" 'text' \u202e right to left </pre><img src=x onerror=alert(2)>"
 

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from doors import stream, write_recipe, write_sources
 
-from smollm3_mix import Mix, StateError, merge_states, open_mix
+from smollm3_mix import Mix, merge_states, open_mix
+from smollm3_mix.errors import StateError
 
 
 @pytest.fixture(scope="module")

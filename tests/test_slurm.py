@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 from slurm import Hurry, cluster, missing, said, wait
 
-from smollm3_mix.write import layout, write
+from smollm3_mix.output import output_layout
+from smollm3_mix.output.write_mix import write
+from smollm3_mix.storage import atomic_files
 
 pytestmark = [
     pytest.mark.skipif(bool(missing()), reason=f"Slurm is not installed here: no {', '.join(missing())}"),
@@ -47,7 +49,7 @@ def test_an_array_of_which_jobs_are_killed_gives_the_files_of_one_command(recipe
     (programs / "smollm3-mix").chmod(0o755)
     array, submit = scripts()
     (tmp_path / "array.sbatch").write_text(array)
-    work, mix = tmp_path / "mix" / layout.WORK, tmp_path / "mix"
+    work, mix = tmp_path / "mix" / atomic_files.WORK, tmp_path / "mix"
     with cluster() as env:
         run = {"cwd": tmp_path, "env": env, "check": True, "capture_output": True, "text": True}
         submitted = subprocess.run(["bash", "-euc", f"{submit}\necho $array"], **run)  # noqa: PLW1510 - in `run`
@@ -60,7 +62,7 @@ def test_an_array_of_which_jobs_are_killed_gives_the_files_of_one_command(recipe
 
         def finished():
             hurry(f"{job}_0", f"{job}_1")
-            return (mix / layout.CARD).exists() and not work.exists()
+            return (mix / output_layout.CARD).exists() and not work.exists()
 
         wait(finished, "the mix was not finished")
     assert content(mix) == content(tmp_path / "one")

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from sources_fixtures import blocks, packed, reader, resolved, rows, source, write
 
 from smollm3_mix.errors import SourceError
-from smollm3_mix.recipe import Block
-from smollm3_mix.sources import Cursor, lines
-from smollm3_mix.sources.plan import Fault
+from smollm3_mix.recipe.model import Block
+from smollm3_mix.sources.formats import json_lines
+from smollm3_mix.sources.source_files import Cursor, Fault
 
 
 def message(path: Path, form: str = "json", **changes: Any) -> str:
@@ -257,8 +257,8 @@ def test_arrow_and_json_parse_lines_to_the_same_rows(
 
     def parsed(slowly: bool) -> Any:
         try:
-            columns, schema = lines._known(of, first)
-            batch = lines._parse(chunk, numbers, columns, None if slowly else schema)
+            columns, schema = json_lines._known(of, first)
+            batch = json_lines._parse(chunk, numbers, columns, None if slowly else schema)
             return batch and batch.to_pylist()
         except Fault as fault:
             return str(fault)

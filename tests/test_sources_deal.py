@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smollm3_mix.sources import File, Part, Resolved, deal
-from smollm3_mix.sources.deal import stored, stored_lanes, stripe
-from smollm3_mix.sources.parquet import cut
+from smollm3_mix.sources.formats.parquet import cut
+from smollm3_mix.sources.partition import deal, stored, stored_lanes, stripe
+from smollm3_mix.sources.source_files import File, Part, Resolved
 
 
 def made(sizes: list[int]) -> Resolved:

@@ -15,9 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sources_fixtures import blocks, expected_sizes, reader, resolved, rows, source, write
 
-from smollm3_mix.dedup import DropSet
-from smollm3_mix.recipe import Block
-from smollm3_mix.sources import Cursor, Reader, deal, parquet, read
+from smollm3_mix.recipe.model import Block
+from smollm3_mix.sources import block_reader
+from smollm3_mix.sources.block_reader import Reader
+from smollm3_mix.sources.formats import parquet
+from smollm3_mix.sources.partition import deal
+from smollm3_mix.sources.source_files import Cursor
+from smollm3_mix.text.dedup.duplicate_rows import DropSet
 
 ENDINGS = (
     ".parquet",
@@ -132,7 +136,7 @@ def test_blocks_never_cross_files(tmp_path: Path) -> None:
 def test_idle_readers_rest_and_come_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path / "a.parquet", [{"text": f"{i}"} for i in range(300)], [100])
     found = resolved(path)
-    monkeypatch.setattr(read, "HELD", 2 * parquet.held(source(), found.files[0]))
+    monkeypatch.setattr(block_reader, "HELD", 2 * parquet.held(source(), found.files[0]))
     readers = [reader(found, lane, 8, Block(rows=5, bytes=10**6)) for lane in range(8)]
     given: list[Any] = [[] for _ in readers]
     for _ in range(10):
@@ -144,7 +148,7 @@ def test_idle_readers_rest_and_come_back(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_readers_that_work_at_once_rest_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(read, "HELD", 0)
+    monkeypatch.setattr(block_reader, "HELD", 0)
     found = resolved(write(tmp_path / "a.parquet", [{"text": f"{i}"} for i in range(3000)], [1000]))
     readers = [reader(found, lane, 64, Block(rows=5, bytes=10**6)) for lane in range(64)]
     with ThreadPoolExecutor(16) as pool:
@@ -341,9 +345,9 @@ def test_bytes_under_a_null_count_for_no_block(tmp_path: Path) -> None:
 def test_a_duplicate_of_an_index_keeps_the_reason_that_the_reader_found() -> None:
     drops = DropSet(np.array([3, 5], np.uint32), np.array([6], np.uint32))
     texts, reasons = pa.array([None, "b", "c", "d"]), pa.array(["where", None, None, None])
-    found = read._without(drops, texts, reasons, np.array([3, 4, 5, 6]))
+    found = block_reader._without(drops, texts, reasons, np.array([3, 4, 5, 6]))
     assert [each.to_pylist() for each in found] == [
         [None, "b", None, None],
         ["where", None, "duplicate", "near_duplicate"],
     ]
-    assert read._without(None, texts, reasons, np.array([3, 4, 5, 6])) == (texts, reasons)
+    assert block_reader._without(None, texts, reasons, np.array([3, 4, 5, 6])) == (texts, reasons)

@@ -14,9 +14,13 @@ import pytest
 from sources_fixtures import blocks, packed, rows, source
 
 from smollm3_mix.errors import SourceError
-from smollm3_mix.recipe import Block
-from smollm3_mix.sources import File, Reader, Resolved, deal, files, patience
-from smollm3_mix.sources.listing import unreachable
+from smollm3_mix.network import retry
+from smollm3_mix.network.urls import unreachable
+from smollm3_mix.recipe.model import Block
+from smollm3_mix.sources.block_reader import Reader
+from smollm3_mix.sources.formats import byte_ranges
+from smollm3_mix.sources.partition import deal
+from smollm3_mix.sources.source_files import File, Resolved
 
 DATA = "".join(f'{{"text": "document {n}"}}\n' for n in range(200_000)).encode()
 
@@ -68,7 +72,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Server, Server]]:
     storage = Server()
     front = Server(storage.url)
     monkeypatch.setattr(huggingface_hub, "hf_hub_url", lambda *args, **kwargs: f"{front.url}/file")
-    monkeypatch.setattr(patience, "PAUSE", 0.01)
+    monkeypatch.setattr(retry, "PAUSE", 0.01)
     monkeypatch.setattr(time, "sleep", lambda seconds: None)
     threads = [threading.Thread(target=one.serve_forever, args=(0.01,), daemon=True) for one in (front, storage)]
     for thread in threads:
@@ -169,7 +173,7 @@ def test_other_urls_go_through_fsspec() -> None:
     file = File("memory://web/a.jsonl", "memory://web/a.jsonl", len(DATA))
     (block,) = blocks(opened(file))
     assert len(block.rows) == 200_000
-    assert files.Ranged(file).read(9) == DATA[:9]
+    assert byte_ranges.Ranged(file).read(9) == DATA[:9]
 
 
 def test_a_reader_that_lies_idle_between_two_steps_holds_little_more_than_it_has_yet_to_give(tmp_path: Path) -> None:
@@ -177,7 +181,7 @@ def test_a_reader_that_lies_idle_between_two_steps_holds_little_more_than_it_has
     path.write_bytes(DATA[:size])
     tracemalloc.start()
     try:
-        ahead = files.Ahead(files.Ranged(File("a.jsonl", str(path), size)), size, size)
+        ahead = byte_ranges.Ahead(byte_ranges.Ranged(File("a.jsonl", str(path), size)), size, size)
         given = [zlib.crc32(ahead.read(1 << 16)) for _ in range(12)]
         assert tracemalloc.get_traced_memory()[0] < size // 2
     finally:

@@ -10,9 +10,13 @@ import pytest
 from sources_fixtures import blocks, rows, source, write
 
 from smollm3_mix.errors import SourceError, Unreadable
-from smollm3_mix.recipe import Block, Recipe
-from smollm3_mix.sources import Plan, Reader, deal, listing, resolve
-from smollm3_mix.sources.terms import TERMS, UNACCEPTED
+from smollm3_mix.recipe.model import Block, Recipe
+from smollm3_mix.sources.block_reader import Reader
+from smollm3_mix.sources.hub_files import listing
+from smollm3_mix.sources.partition import deal
+from smollm3_mix.sources.resolve import resolve
+from smollm3_mix.sources.resolved_recipe import Plan
+from smollm3_mix.sources.software_heritage.terms import TERMS, UNACCEPTED
 
 
 def recipe(*sources: Any, **changes: Any) -> Recipe:

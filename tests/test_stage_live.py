@@ -14,9 +14,9 @@ from doors import ROOT, run
 from heritage import heritage
 from stage_repositories import repositories, texts
 
-from smollm3_mix.publish import publish_recipe
-from smollm3_mix.recipe import read
-from smollm3_mix.sources import swh
+from smollm3_mix import publish_recipe
+from smollm3_mix.recipe.read_recipe import read
+from smollm3_mix.sources.software_heritage import contents
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # of huggingface_hub, to its client
 SCRIPTS = int(datasets.__version__.split(".")[0]) < 4
@@ -54,7 +54,7 @@ def live(hub: Any, api: Any, recipe: Path | str, home: Path, monkeypatch: pytest
         hub.create(name).add("main", files)
     publish_recipe("org/smollm3_mix", [recipe], legacy_script=SCRIPTS, api=api)
     with heritage(blobs) as server:
-        monkeypatch.setenv(swh.ENDPOINT, server.endpoint)
+        monkeypatch.setenv(contents.ENDPOINT, server.endpoint)
         asked = {"name": described.name, "own": isinstance(recipe, Path), "count": count}
         return run(LIVE, home, hub.endpoint, repository="org/smollm3_mix", scripts=SCRIPTS, **asked)
 

@@ -10,11 +10,13 @@ import fsspec
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from smollm3_mix.cli import main
+from smollm3_mix.cli.main import main
 from smollm3_mix.errors import MissingExtra, OutputError
-from smollm3_mix.write import layout, parts, write
-from smollm3_mix.write.places import store_at
-from smollm3_mix.write.store import CLAIM, Store
+from smollm3_mix.output import lane_writer, output_layout
+from smollm3_mix.output.write_mix import write
+from smollm3_mix.storage import atomic_files
+from smollm3_mix.storage.locations import store_at
+from smollm3_mix.storage.url_store import CLAIM, Store
 
 URL = "memory://bucket/mix"
 
@@ -31,7 +33,7 @@ def stored(url=URL):
 
 @pytest.fixture
 def path(recipe_file, monkeypatch):
-    monkeypatch.setattr(parts, "GROUP_ROWS", 20)
+    monkeypatch.setattr(lane_writer, "GROUP_ROWS", 20)
     dedup = {"exact": True, "near": True, "memory": "8MiB"}
     return recipe_file(
         lanes=2, sizes=(120, 60, 20), holdout={"fraction": 0.1}, dedup=dedup, sources={"c": {"max_passes": 2}}
@@ -99,7 +101,10 @@ def test_cut_off_anywhere_it_is_no_mix_and_goes_on(path, tmp_path, monkeypatch):
         fsspec.filesystem("memory").rm("/bucket", recursive=True)
         cut_off(monkeypatch, path, at)
         cut = stored()
-        assert layout.CARD not in cut or {k: v for k, v in cut.items() if not k.startswith(layout.WORK)} == whole
+        assert (
+            output_layout.CARD not in cut
+            or {k: v for k, v in cut.items() if not k.startswith(atomic_files.WORK)} == whole
+        )
         kept = counted(cut)
         with monkeypatch.context() as patch:
             again = put_off(patch, 10**9)
@@ -111,9 +116,9 @@ def test_cut_off_anywhere_it_is_no_mix_and_goes_on(path, tmp_path, monkeypatch):
 
 def counted(there):
     """Parts that states count."""
-    ours = (f"{layout.WORK}/train", f"{layout.WORK}/validation")
+    ours = (f"{atomic_files.WORK}/train", f"{atomic_files.WORK}/validation")
     states = [json.loads(data) for name, data in there.items() if name.startswith(ours) and name.endswith(".json")]
-    names = [f"{layout.WORK}/{name}" for state in states for name in state["sent"] if name.startswith("data/")]
+    names = [f"{atomic_files.WORK}/{name}" for state in states for name in state["sent"] if name.startswith("data/")]
     return [name for name in names if name in there]
 
 
@@ -161,7 +166,7 @@ def test_a_claim_of_a_process_that_has_ended_is_no_claim(path):
     claim = {"id": "x", "host": socket.gethostname(), "process": int(ended.stdout), "since": "then"}
     fsspec.filesystem("memory").pipe_file(f"/bucket/mix/{CLAIM}", json.dumps(claim).encode())
     write(path, URL)
-    assert layout.CARD in stored()
+    assert output_layout.CARD in stored()
 
 
 def test_another_mix_is_refused(path, recipe_file):
@@ -209,7 +214,7 @@ def test_urls_that_cannot_be_written(path):
 
 
 def test_an_engine_that_is_not_installed_says_what_to_install(path, tmp_path, monkeypatch, capsys):
-    for name in [name for name in sys.modules if name.startswith("smollm3_mix.engine")]:
+    for name in [name for name in sys.modules if name.startswith("smollm3_mix.executors.ray")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "ray", None)
     assert main(["write", str(path), "--output-dir", str(tmp_path / "out"), "--engine", "ray"]) == 1

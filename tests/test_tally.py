@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smollm3_mix.tally import Counts, Debts, Tally
+from smollm3_mix.mix.mix_stats import Counts, Debts, Tally
 
 COUNTS = st.builds(
     Counts,

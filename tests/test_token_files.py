@@ -10,13 +10,16 @@ import pyarrow.parquet as pq
 import pytest
 from small_tokenizer import save
 
-from smollm3_mix import OutputError, packed
-from smollm3_mix.cli import main
-from smollm3_mix.recipe import read
-from smollm3_mix.tokenizer import Tokenizer
-from smollm3_mix.verify import token_files, verify
-from smollm3_mix.write import parts, write
-from smollm3_mix.write.forms import Tokens, megatron_index
+from smollm3_mix import packed
+from smollm3_mix.cli.main import main
+from smollm3_mix.errors import OutputError
+from smollm3_mix.output import lane_writer
+from smollm3_mix.output.output_formats import Tokens, megatron_index
+from smollm3_mix.output.write_mix import write
+from smollm3_mix.recipe.read_recipe import read
+from smollm3_mix.tokenizer.encoder import Tokenizer
+from smollm3_mix.verification import recount_tokens
+from smollm3_mix.verification.verify_mix import verify
 
 EOS = "<|endoftext|>"
 
@@ -151,7 +154,7 @@ def test_the_tokens_are_those_of_the_written_texts(made, recipe_file, tokenizer_
 
 @pytest.mark.parametrize("form", ["nanotron", "megatron"])
 def test_it_goes_on_after_a_stop_to_the_same_bytes(recipe_file, tokenizer_file, tmp_path, monkeypatch, form):
-    monkeypatch.setattr(parts, "GROUP_ROWS", 20)
+    monkeypatch.setattr(lane_writer, "GROUP_ROWS", 20)
     options = {"format": form, "tokenizer": tokenizer_file, "part_bytes": 6_000}
     recipe = recipe_file(lanes=1)
     write(recipe, tmp_path / "whole", **options)
@@ -255,7 +258,7 @@ DAMAGE = {
 
 @pytest.mark.parametrize("form", DAMAGE)
 def test_verify_finds_every_damage_of_token_files(made, tokenizer_file, form, capsys, monkeypatch):
-    monkeypatch.setattr(token_files, "PIECE", 3)
+    monkeypatch.setattr(recount_tokens, "PIECE", 3)
     vocab = Tokenizer(str(tokenizer_file)).vocab
     ending = ".bin" if form == "megatron" else ".ds"
     unknown = (ending, lambda path: changed(path, 5, vocab), rf"token 5 is {vocab}; the tokenizer has {vocab} ids$")

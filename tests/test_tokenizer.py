@@ -10,8 +10,10 @@ import yaml
 from conftest import document, parquet
 from small_tokenizer import save
 
-from smollm3_mix import MissingExtra, SourceError, StateError, Unreadable, open_mix
-from smollm3_mix.recipe import Counting, Recipe, read
+from smollm3_mix import Recipe, open_mix
+from smollm3_mix.errors import MissingExtra, SourceError, StateError, Unreadable
+from smollm3_mix.recipe.read_recipe import read
+from smollm3_mix.recipe.sections import Counting
 
 TEXTS = [document("a", number) for number in range(20)]
 
@@ -90,7 +92,7 @@ def test_the_shares_are_exact_on_counted_tokens(tokenizer_file, recipe_file):
 
 
 def test_special_tokens_in_a_text_are_text(tokenizer_file):
-    from smollm3_mix.tokenizer import Tokenizer
+    from smollm3_mix.tokenizer.encoder import Tokenizer
 
     tokenizer = Tokenizer(str(tokenizer_file), eos="<|endoftext|>")
     ids = tokenizer.encode(pa.array(["one <|endoftext|> two", ""]))

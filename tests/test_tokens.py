@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from smollm3_mix.tokens import byte_lengths, tokens_per_byte, units
+from smollm3_mix.text.lengths import byte_lengths, document_units, tokens_per_byte
 
 
 def hidden(kind: pa.DataType) -> pa.Array:
@@ -31,6 +31,6 @@ def test_estimated_tokens_are_rounded_to_the_nearest_and_at_least_one() -> None:
 
 def test_units_are_tokens_bytes_or_documents_and_at_least_one() -> None:
     lengths, tokens = np.array([0, 7, 30]), np.array([0, 2, 9])
-    assert units("tokens", lengths, tokens).tolist() == [1, 2, 9]
-    assert units("bytes", lengths, tokens).tolist() == [1, 7, 30]
-    assert units("documents", lengths, tokens).tolist() == [1, 1, 1]
+    assert document_units("tokens", lengths, tokens).tolist() == [1, 2, 9]
+    assert document_units("bytes", lengths, tokens).tolist() == [1, 7, 30]
+    assert document_units("documents", lengths, tokens).tolist() == [1, 1, 1]

@@ -11,8 +11,8 @@ from conftest import document, examples
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smollm3_mix.tokenizer import Tokenizer
-from smollm3_mix.twin import ALPHABET, CHARACTERS, CLASSES, HEADS, SPACES, TAIL, Twin, twin
+from smollm3_mix.tokenizer.encoder import Tokenizer
+from smollm3_mix.tokenizer.tiktoken_backend import ALPHABET, CHARACTERS, CLASSES, HEADS, SPACES, TAIL, Twin, twin
 
 tokenizers = pytest.importorskip("tokenizers", reason="its ids are what is asked for: pip install tokenizers")
 pytest.importorskip("tiktoken", reason="the twin is tiktoken's: pip install tiktoken")

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smollm3_mix.mix.verdicts import Verdicts
+from smollm3_mix.mix.state.row_decisions import Verdicts
 
 STRETCHES = st.lists(st.tuples(st.integers(0, 9), st.lists(st.booleans(), min_size=1, max_size=20)), max_size=6)
 

@@ -9,13 +9,14 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import document, jsonl
 
-from smollm3_mix import build_index, open_mix
-from smollm3_mix.merge import debt_bound
-from smollm3_mix.recipe import read
-from smollm3_mix.schema import RECORD
-from smollm3_mix.tally import Debts, Tally
-from smollm3_mix.verify import Verdict, by_source, verify
-from smollm3_mix.write import write
+from smollm3_mix import RECORD, build_index, open_mix
+from smollm3_mix.mix.interleave import debt_bound
+from smollm3_mix.mix.mix_stats import Debts, Tally
+from smollm3_mix.output.write_mix import write
+from smollm3_mix.recipe.read_recipe import read
+from smollm3_mix.verification import recount_sources
+from smollm3_mix.verification.verification_report import Verdict
+from smollm3_mix.verification.verify_mix import verify
 
 
 @pytest.fixture
@@ -108,7 +109,7 @@ def test_verify_by_source_finds_a_debt_above_its_bound(recipe_file):
 
     for mix, found in ((exact, False), (Claimed, True)):
         verdict = Verdict(exact.recipe, {"train": Tally.empty(exact.recipe.shares)}, Tally({}))
-        by_source._mixed(mix, verdict)
+        recount_sources._mixed(mix, verdict)
         assert any(fault.startswith("train-00000: the debt of '") for fault in verdict.faults) is found
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smollm3_mix.measure import Words, words
+from smollm3_mix.text.measure.words import Words, words
 
 SPACES = [c for c in map(chr, range(sys.maxunicode + 1)) if c.isspace()]
 LOOKALIKES = [

@@ -14,21 +14,21 @@ import yaml
 from conftest import document, parquet
 from kills import CODE, killed_at_work
 
+from smollm3_mix import RECORD, Recipe, open_mix
 from smollm3_mix.errors import OutputError
-from smollm3_mix.mix import open_mix
-from smollm3_mix.recipe import Recipe
-from smollm3_mix.report import sparse
-from smollm3_mix.schema import RECORD
-from smollm3_mix.tally import Counts, Tally
-from smollm3_mix.verify import verify
-from smollm3_mix.write import layout, parts, write
+from smollm3_mix.mix.mix_stats import Counts, Tally
+from smollm3_mix.output import lane_writer, output_layout
+from smollm3_mix.output.write_mix import write
+from smollm3_mix.report.source_rows import sparse
+from smollm3_mix.storage import atomic_files
+from smollm3_mix.verification.verify_mix import verify
 
 PART = 4_000
 
 
 @pytest.fixture(autouse=True)
 def _small_groups(monkeypatch):
-    monkeypatch.setattr(parts, "GROUP_BYTES", 1_500)
+    monkeypatch.setattr(lane_writer, "GROUP_BYTES", 1_500)
 
 
 def content(folder):
@@ -72,7 +72,7 @@ def groups_by_loop(sizes, part_bytes):
     found, rows, size, of_part = [[]], 0, 0, 0
     for each in sizes:
         rows, size = rows + 1, size + each
-        if rows == parts.GROUP_ROWS or size >= parts.GROUP_BYTES:
+        if rows == lane_writer.GROUP_ROWS or size >= lane_writer.GROUP_BYTES:
             found[-1].append(rows)
             rows, size, of_part = 0, 0, of_part + size
         if of_part >= part_bytes:
@@ -84,9 +84,9 @@ def groups_by_loop(sizes, part_bytes):
 def test_row_groups_and_parts_end_at_the_record_that_reaches_their_size(recipe_file, tmp_path, monkeypatch):
     path = recipe_file(lanes=1)
     sizes = [len(record["text"].encode()) for record in open_mix(path, max_samples=90).stream()]
-    monkeypatch.setattr(parts, "PULL", 3)
-    monkeypatch.setattr(parts, "GROUP_ROWS", 8)
-    monkeypatch.setattr(parts, "GROUP_BYTES", sum(sizes[:7]))
+    monkeypatch.setattr(lane_writer, "PULL", 3)
+    monkeypatch.setattr(lane_writer, "GROUP_ROWS", 8)
+    monkeypatch.setattr(lane_writer, "GROUP_BYTES", sum(sizes[:7]))
     first = groups_by_loop(sizes, sum(sizes))[0]
     part_bytes = sum(sizes[: sum(first[:3])])
     expected = groups_by_loop(sizes, part_bytes)
@@ -232,7 +232,7 @@ def cut_off(whole, tmp_path_factory):
             raise Crash
 
         with pytest.MonkeyPatch.context() as patched:
-            patched.setattr(layout, "publish", crash)
+            patched.setattr(output_layout, "publish", crash)
             with pytest.raises(Crash):
                 write(whole("stop")[0], folder, part_bytes=PART)
         return folder
@@ -244,15 +244,15 @@ def cut_off(whole, tmp_path_factory):
 def test_a_commit_that_was_cut_off_is_finished(whole, cut_off, tmp_path, moved):
     out, (path, expected) = tmp_path / "out", whole("stop")
     shutil.copytree(cut_off(), out)
-    for name in layout.RESULT[:moved]:
-        (out / layout.WORK / name).replace(out / name)
+    for name in output_layout.RESULT[:moved]:
+        (out / atomic_files.WORK / name).replace(out / name)
     write(path, out, part_bytes=PART)
     assert content(out) == expected
 
 
 def test_killed_at_random_moments_it_goes_on(recipe_file, tmp_path, monkeypatch, kills):
     monkeypatch.undo()
-    monkeypatch.setattr(parts, "GROUP_ROWS", 40)
+    monkeypatch.setattr(lane_writer, "GROUP_ROWS", 40)
     path = recipe_file(lanes=3, on_exhausted="repeat")
     write(path, tmp_path / "whole", part_bytes=1, max_tokens=60_000)
     whole = content(tmp_path / "whole")
@@ -260,7 +260,7 @@ def test_killed_at_random_moments_it_goes_on(recipe_file, tmp_path, monkeypatch,
     command += ["--max-tokens", "60000", "--part-bytes", "1"]
     written = sum(name.startswith("data") for name in whole)
     assert written > 12
-    killed_at_work(command, tmp_path / "out" / layout.WORK, written, kills)
+    killed_at_work(command, tmp_path / "out" / atomic_files.WORK, written, kills)
     assert content(tmp_path / "out") == whole
 
 
@@ -286,7 +286,7 @@ def test_a_full_disk_is_said_and_survived(recipe_file, tmp_path):
         "import resource, signal, sys\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (9000, 9000))\n"
-        "from smollm3_mix.cli import main\n"
+        "from smollm3_mix.cli.main import main\n"
         "sys.exit(main(sys.argv[1:]))\n"
     )
     arguments = ["write", str(path), "--output-dir", str(tmp_path / "out"), "--max-tokens", "200000"]

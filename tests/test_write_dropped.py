@@ -13,12 +13,14 @@ from conftest import document
 from kills import killed_at_work
 
 from smollm3_mix.errors import OutputError
-from smollm3_mix.mix.line import DROPPED_BEFORE
+from smollm3_mix.mix.mix_stats import Tally
+from smollm3_mix.mix.source_stream import DROPPED_BEFORE
+from smollm3_mix.output import dropped_documents, lane_writer
+from smollm3_mix.output.write_mix import write
+from smollm3_mix.output.write_request import differing
 from smollm3_mix.schema import DROPPED
-from smollm3_mix.tally import Tally
-from smollm3_mix.verify import verify
-from smollm3_mix.write import dropped, layout, parts, write
-from smollm3_mix.write.request import differing
+from smollm3_mix.storage import atomic_files
+from smollm3_mix.verification.verify_mix import verify
 
 Make = Callable[..., Path]
 PART = 4_000
@@ -26,8 +28,8 @@ PART = 4_000
 
 @pytest.fixture(autouse=True)
 def _small_groups(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parts, "GROUP_BYTES", 1_500)
-    monkeypatch.setattr(dropped, "GROUP_BYTES", 1_500)
+    monkeypatch.setattr(lane_writer, "GROUP_BYTES", 1_500)
+    monkeypatch.setattr(dropped_documents, "GROUP_BYTES", 1_500)
 
 
 def make(recipe_file: Make, **top: object) -> Path:
@@ -135,7 +137,7 @@ def test_killed_at_random_moments_it_goes_on(
     command += [*limits, "--keep-dropped", str(tmp_path / "drops"), "--processes", "2"]
     written = len(list((tmp_path / "whole" / "data").iterdir()))
     assert written > 12
-    said = killed_at_work(command, tmp_path / "out" / layout.WORK, written, kills)
+    said = killed_at_work(command, tmp_path / "out" / atomic_files.WORK, written, kills)
     assert f"The dropped documents are in {tmp_path / 'drops'}, with their reasons." in said
     assert content(tmp_path / "drops") == content(tmp_path / "all")
     assert content(tmp_path / "out") == content(tmp_path / "whole")
@@ -148,12 +150,12 @@ def test_a_move_that_was_cut_off_is_finished(
 
     def cut_off(work: Path, folder: Path) -> None:
         folder.mkdir()
-        first = min((work / dropped.FOLDER).iterdir())
+        first = min((work / dropped_documents.FOLDER).iterdir())
         first.replace(folder / first.name)
         raise Crash
 
     with monkeypatch.context() as patched:
-        patched.setattr(dropped, "publish", cut_off)
+        patched.setattr(dropped_documents, "publish", cut_off)
         with pytest.raises(Crash):
             write(path, tmp_path / "out", part_bytes=PART, keep_dropped=tmp_path / "drops")
     write(path, tmp_path / "out", part_bytes=PART, keep_dropped=tmp_path / "drops")
@@ -189,10 +191,10 @@ def test_over_a_finished_mix(recipe_file: Make, tmp_path: Path) -> None:
 def test_row_groups_of_dropped_documents_end_at_their_rows_or_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dropped, "GROUP_ROWS", 4)
-    monkeypatch.setattr(dropped, "GROUP_BYTES", 100)
+    monkeypatch.setattr(dropped_documents, "GROUP_ROWS", 4)
+    monkeypatch.setattr(dropped_documents, "GROUP_BYTES", 100)
     row = {"reason": "too_short", "source": "a", "id": "i", "file": "f", "row": 0}
-    part = dropped.Parts()
+    part = dropped_documents.Parts()
     part.begin(tmp_path / "train-00000-00000.parquet")
     for rows, length in ((3, 1), (1, 1), (2, 1), (1, 98), (1, 1)):
         part.add(pa.RecordBatch.from_pylist([{**row, "text": "x" * length}] * rows, DROPPED))

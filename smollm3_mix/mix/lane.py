@@ -9,15 +9,16 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from smollm3_mix import dedup, merge
-from smollm3_mix.mix.chunk import Chunk
-from smollm3_mix.mix.exhausted import exhausted, no_rows, nothing_kept
-from smollm3_mix.mix.foresight import Foresight
+from smollm3_mix.mix import interleave
+from smollm3_mix.mix.block_pipeline import Accepted
+from smollm3_mix.mix.exhaustion import exhausted, no_rows, nothing_kept
 from smollm3_mix.mix.limits import Limits
-from smollm3_mix.mix.line import Line
-from smollm3_mix.mix.prepare import Accepted
-from smollm3_mix.recipe import Recipe
-from smollm3_mix.tally import Counts, Debts, Tally
+from smollm3_mix.mix.mix_stats import Counts, Debts, Tally
+from smollm3_mix.mix.prefetch_schedule import Foresight
+from smollm3_mix.mix.record_chunk import Chunk
+from smollm3_mix.mix.source_stream import Line
+from smollm3_mix.recipe.model import Recipe
+from smollm3_mix.text.dedup import dedup_store
 
 Ints = npt.NDArray[np.int64]
 
@@ -62,8 +63,8 @@ class Lane:
         lines: list[Line],
         number: int,
         limits: Limits,
-        seen: dedup.Seen | None,
-        order: merge.Order,
+        seen: dedup_store.Seen | None,
+        order: interleave.Order,
     ) -> None:
         self.number, self.ended = number, False
         self._recipe, self.lines, self.limits, self.seen = recipe, lines, limits, seen
@@ -228,7 +229,7 @@ class Lane:
         if self._opened:
             return
         keep_heap()
-        if not isinstance(self._order, merge.Concatenation):
+        if not isinstance(self._order, interleave.Concatenation):
             self._at_once([line.at_end for line in self.lines])
         self._opened = True
 
@@ -347,6 +348,6 @@ class Lane:
 
     def _last(self, line: Line) -> bool:
         """Whether the order must know that a pass ends with the current block; only draws need to."""
-        if not isinstance(self._order, merge.Iid):
+        if not isinstance(self._order, interleave.Iid):
             return False
         return line.passes + 1 == line.source.max_passes and line.at_end()

@@ -8,11 +8,12 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from smollm3_mix.errors import StateError
-from smollm3_mix.mix.chunk import Chunk, empty_batch, in_turn
-from smollm3_mix.mix.packed import FORM
-from smollm3_mix.mix.saved import Readable, check_state, restored, saved, seen_file
-from smollm3_mix.mix.states import check_lanes, place_of_turn
-from smollm3_mix.tally import Tally
+from smollm3_mix.mix.mix_stats import Tally
+from smollm3_mix.mix.protocols import Readable
+from smollm3_mix.mix.record_chunk import Chunk, empty_batch, in_turn
+from smollm3_mix.mix.state.checkpoint import check_state, restored, saved, seen_file
+from smollm3_mix.mix.state.merge_states import check_lanes, place_of_turn
+from smollm3_mix.mix.state.state_codec import FORM
 
 Ints = npt.NDArray[np.int64]
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from smollm3_mix.errors import RecipeError
 from smollm3_mix.recipe.model import Recipe, Source
-from smollm3_mix.recipe.values import plain, show
+from smollm3_mix.recipe.parsing import plain, show
 
 READ_ALIKE = (
     *("name", "config", "data_dir", "data_files", "revision", "split", "text_field", "separator", "where", "content"),
@@ -158,7 +158,7 @@ class Curriculum(Recipe):
 
     def to_yaml(self) -> str:
         """The curriculum as one file, every stage's recipe written out in it."""
-        from smollm3_mix.recipe.write import curriculum_yaml
+        from smollm3_mix.recipe.serialize import curriculum_yaml
 
         return curriculum_yaml(self)
 

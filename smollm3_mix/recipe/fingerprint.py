@@ -21,7 +21,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from smollm3_mix.recipe.values import plain, show
+from smollm3_mix.recipe.parsing import plain, show
 
 if TYPE_CHECKING:
     from smollm3_mix.recipe.model import Recipe
@@ -62,7 +62,7 @@ def digest(recipe: "Recipe") -> str:
     return hashlib.sha256(canonical([_FORM, deciding(recipe)]).encode()).hexdigest()
 
 
-def differences(old: "Recipe", new: "Recipe") -> list[str]:
+def recipe_differences(old: "Recipe", new: "Recipe") -> list[str]:
     """A line for each deciding value that differs, old before new; empty if and only if the fingerprints are equal."""
     return compared(deciding(old), deciding(new))
 

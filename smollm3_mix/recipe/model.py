@@ -8,15 +8,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from smollm3_mix.clean import Cleaning
-from smollm3_mix.dedup import Dedup
 from smollm3_mix.errors import RecipeError
-from smollm3_mix.judge import Judge
-from smollm3_mix.recipe import fingerprint as _fingerprint
-from smollm3_mix.recipe.counting import Counting
-from smollm3_mix.recipe.filters import Decontaminate, Exclude
-from smollm3_mix.recipe.values import Faults, at_least, choice, show
+from smollm3_mix.recipe.fingerprint import digest, recipe_differences
+from smollm3_mix.recipe.parsing import Faults, at_least, choice, show
+from smollm3_mix.recipe.sections import Counting, Decontaminate, Exclude
 from smollm3_mix.schema import ON_EXHAUSTED, ORDERS, SHUFFLES, WEIGH_BY
+from smollm3_mix.text.clean.cleaning_options import Cleaning
+from smollm3_mix.text.dedup.dedup_options import Dedup
+from smollm3_mix.text.filters.filter_options import Judge
 
 TOKENS = ("per_byte", "column")
 CONTENTS = ("inline", "swh", "records")
@@ -265,11 +264,11 @@ class Recipe:
     @functools.cached_property
     def fingerprint(self) -> str:
         """64 hex digits over everything that decides the output; see `recipe.fingerprint`."""
-        return _fingerprint.digest(self)
+        return digest(self)
 
     def differences(self, other: "Recipe") -> list[str]:
         """What decides the output and differs, such as `sources.dclm.weight: 0.37 → 0.36`; self before other."""
-        return _fingerprint.differences(self, other)
+        return recipe_differences(self, other)
 
     def path(self, source: Source) -> Path | None:
         """The local file or folder a source names, in the recipe's folder or else here; None for a Hub repository."""
@@ -289,7 +288,7 @@ class Recipe:
 
     def to_dict(self) -> dict[str, Any]:
         """The whole recipe in JSON's types, every default written out; `from_dict` gives an equal one."""
-        from smollm3_mix.recipe.write import to_dict
+        from smollm3_mix.recipe.serialize import to_dict
 
         return to_dict(self)
 
@@ -298,7 +297,7 @@ class Recipe:
 
         Defaults of sources and thresholds are left out. Not kept: `file`, `folder`, `ignored`, comments.
         """
-        from smollm3_mix.recipe.write import to_yaml
+        from smollm3_mix.recipe.serialize import to_yaml
 
         return to_yaml(self)
 
@@ -309,7 +308,7 @@ class Recipe:
         Raises:
             RecipeError: for anything `to_dict` does not write.
         """
-        from smollm3_mix.recipe.reading import from_dict
+        from smollm3_mix.recipe.read_recipe import from_dict
 
         return from_dict(given)
 
@@ -321,7 +320,7 @@ class Recipe:
         Raises:
             RecipeError: for a key or value that a file could not have either.
         """
-        from smollm3_mix.recipe.reading import changed
+        from smollm3_mix.recipe.read_recipe import changed
 
         return changed(self, changes)
 

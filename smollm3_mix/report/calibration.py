@@ -8,12 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from smollm3_mix.errors import SourceExhausted
-from smollm3_mix.mix.prepare import prepare
-from smollm3_mix.recipe import Recipe, Source
-from smollm3_mix.report.text import Table
-from smollm3_mix.sources import Plan, Reader, Resolved, deal
-from smollm3_mix.tokenizer import Tokenizer
-from smollm3_mix.tokens import byte_lengths
+from smollm3_mix.mix.block_pipeline import prepare
+from smollm3_mix.recipe.model import Recipe, Source
+from smollm3_mix.sources.block_reader import Reader
+from smollm3_mix.sources.partition import deal
+from smollm3_mix.sources.resolved_recipe import Plan
+from smollm3_mix.sources.source_files import Resolved
+from smollm3_mix.table_format import Table
+from smollm3_mix.text.lengths import byte_lengths
+from smollm3_mix.tokenizer.encoder import Tokenizer
 
 PLACES = 16
 """Places of a source from which documents are taken, evenly spread over its files."""

@@ -13,9 +13,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from smollm3_mix.dedup import fingerprints
 from smollm3_mix.errors import OutputError
-from smollm3_mix.recipe import Recipe
+from smollm3_mix.recipe.model import Recipe
+from smollm3_mix.text.dedup.text_hashes import fingerprints
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]

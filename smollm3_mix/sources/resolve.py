@@ -11,19 +11,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from smollm3_mix.errors import Unreadable
-from smollm3_mix.sources import local
-from smollm3_mix.sources.check import check
-from smollm3_mix.sources.deal import stored_lanes
-from smollm3_mix.sources.dropped import pin_index
-from smollm3_mix.sources.evaluations import pin_texts
-from smollm3_mix.sources.exclusion import pin
-from smollm3_mix.sources.files import broken, why
-from smollm3_mix.sources.listing import FORMATS, Listing, Misnamed, NoAnswer, gated, hub_files, unreachable
-from smollm3_mix.sources.plan import Fault, File, Plan, Resolved, Token
-from smollm3_mix.sources.terms import SOFTWARE_HERITAGE, TERMS, UNACCEPTED, accepted
+from smollm3_mix.network.urls import Token, unreachable
+from smollm3_mix.sources import local_sources
+from smollm3_mix.sources.dedup_lookup import pin_index
+from smollm3_mix.sources.evaluation_texts import pin_texts
+from smollm3_mix.sources.exclusion_list import pin
+from smollm3_mix.sources.formats.byte_ranges import broken, why
+from smollm3_mix.sources.hub_files.listing import FORMATS, Listing, Misnamed, NoAnswer, gated, hub_files
+from smollm3_mix.sources.partition import stored_lanes
+from smollm3_mix.sources.preflight import check
+from smollm3_mix.sources.resolved_recipe import Plan
+from smollm3_mix.sources.software_heritage.terms import SOFTWARE_HERITAGE, TERMS, UNACCEPTED, accepted
+from smollm3_mix.sources.source_files import Fault, File, Resolved
 
 if TYPE_CHECKING:
-    from smollm3_mix.recipe import Recipe, Source
+    from smollm3_mix.recipe.model import Recipe, Source
 
 THREADS = 16
 """Sources looked up at once: hides a network's latency and stays far below the Hub's rate limits."""
@@ -111,7 +113,7 @@ def _find(recipe: Recipe, group: Sequence[Source], token: Token, agreed: bool) -
         try:
             if source.content == "swh" and not agreed:
                 raise Fault(UNACCEPTED)
-            place = local.place(recipe, source)
+            place = local_sources.place(recipe, source)
             if place is not None and place.files is not None:
                 found[source.id] = _single(source, place)
                 continue
@@ -132,7 +134,7 @@ def _find(recipe: Recipe, group: Sequence[Source], token: Token, agreed: bool) -
     return found
 
 
-def _further(source: Source, near: str, listing: Listing, folder: local.Place | None, token: Token) -> str:
+def _further(source: Source, near: str, listing: Listing, folder: local_sources.Place | None, token: Token) -> str:
     """What else is wrong once the config is mended, so that one error says all; empty if nothing is."""
     mended = dataclasses.replace(source, config=near)
     try:
@@ -142,7 +144,7 @@ def _further(source: Source, near: str, listing: Listing, folder: local.Place | 
     return f"; and with `config: {near}`: {fault}" if fault else ""
 
 
-def _listed(source: Source, listing: Listing, folder: local.Place | None, token: Token) -> Resolved:
+def _listed(source: Source, listing: Listing, folder: local_sources.Place | None, token: Token) -> Resolved:
     """What `datasets` finds: in a folder, a repository, or by `data_files` alone."""
     form, paths, delimiter = listing.files(source)
     shown = folder.shown if folder else ""
@@ -154,11 +156,11 @@ def _listed(source: Source, listing: Listing, folder: local.Place | None, token:
         files = tuple(_elsewhere(path) for path in paths)
     else:
         root = folder.root if folder else Path().resolve()
-        files = local.files(shown, [Path(path) for path in paths], root, source)
+        files = local_sources.files(shown, [Path(path) for path in paths], root, source)
     return Resolved(source.id, form, listing.commit or _pin(source, files, shown), files, delimiter)
 
 
-def _single(source: Source, place: local.Place) -> Resolved:
+def _single(source: Source, place: local_sources.Place) -> Resolved:
     """One local file, or those of a glob."""
     given = {"config": source.config, "data_dir": source.data_dir, "data_files": source.data_files}
     if senseless := [key for key, value in given.items() if value]:
@@ -166,8 +168,8 @@ def _single(source: Source, place: local.Place) -> Resolved:
     if source.split != "train":
         raise Fault(f"no split {source.split!r}; single files are split 'train'")
     paths = place.files or []
-    form, delimiter = local.form(paths)
-    files = local.files(place.shown, paths, place.root, source)
+    form, delimiter = local_sources.form(paths)
+    files = local_sources.files(place.shown, paths, place.root, source)
     return Resolved(source.id, form, _pin(source, files, place.shown), files, delimiter)
 
 
@@ -184,7 +186,7 @@ def _elsewhere(url: str) -> File:
 
 def _pin(source: Source, files: Sequence[File], shown: str) -> str:
     """The revision of local files, which must be the one the recipe names, if it names one."""
-    found = local.revision(files, shown)
+    found = local_sources.revision(files, shown)
     if source.revision not in {None, found}:
         raise Fault(
             f"its files are not those of revision {source.revision}, but of {found}: they have changed since it was "

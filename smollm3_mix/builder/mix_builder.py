@@ -1,0 +1,149 @@
+"""`SmolLM3Mix`, the builder, and `load`.
+
+`datasets` replaces `open`, `os.path` and `Path` in this module by its own, so nothing here touches files.
+"""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import datasets
+from datasets.utils.py_utils import classproperty
+
+from smollm3_mix.builder.examples_iterable import FEATURES, MixExamples
+from smollm3_mix.builder.mix_config import SmolLM3MixConfig
+from smollm3_mix.builder.prepared_cache import leave_link, newest, plain_id
+from smollm3_mix.mix.open_mix import open_mix
+from smollm3_mix.mix.recipe_mix import Mix
+from smollm3_mix.recipe.index_scope import digest
+from smollm3_mix.recipe.model import Recipe
+from smollm3_mix.recipe.shipped import list_recipes
+from smollm3_mix.sources.evaluation_texts import sources_of
+from smollm3_mix.sources.hub_files.commits import commits
+from smollm3_mix.version import __version__
+
+log = logging.getLogger("smollm3_mix")
+
+NAME = "smollm3_mix"
+
+PREPARED_ROWS = 1000
+"""Records in a batch of the Arrow files in the cache: what `datasets` itself writes."""
+
+
+class SmolLM3Mix(datasets.GeneratorBasedBuilder):  # type: ignore[misc]  # datasets carries no types
+    """SmolLM3's pretraining mixture: one config for each shipped stage, and any recipe.
+
+        SmolLM3Mix(config_name="stage2", seed=1).as_streaming_dataset("train")
+        SmolLM3Mix(recipe="mine.yaml", max_tokens=10**9).download_and_prepare(num_proc=4)
+
+    Splits: `train`, and `validation` where the recipe holds out a fraction. Lanes are the shards: `num_proc`,
+    `split_dataset_by_node` and workers of a `DataLoader` get whole ones. Building reads the recipe only; the sources
+    are listed, and their commits pinned, once, when a dataset is asked for.
+
+    Attributes:
+        recipe: what is mixed, with the config's seed and lanes.
+    """
+
+    VERSION = datasets.Version(__version__)
+    BUILDER_CONFIG_CLASS = SmolLM3MixConfig
+    BUILDER_CONFIGS: ClassVar[list[SmolLM3MixConfig]] = [SmolLM3MixConfig(name=name) for name in list_recipes()]
+
+    recipe: Recipe
+
+    def __init__(self, cache_dir: str | None = None, dataset_name: str | None = None, **kwargs: Any) -> None:
+        super().__init__(cache_dir=cache_dir, dataset_name=dataset_name or NAME, **kwargs)
+
+    @classproperty  # type: ignore[untyped-decorator]
+    @classmethod
+    def builder_configs(cls) -> dict[str, SmolLM3MixConfig]:
+        """The configs by name; every recipe of a folder that `load_dataset` was given is one."""
+        return {each.name: each for config in cls.BUILDER_CONFIGS for each in config.one_for_each_recipe()}
+
+    def _create_builder_config(
+        self, config_name: str | None = None, custom_features: Any = None, **kwargs: Any
+    ) -> tuple[SmolLM3MixConfig, str]:
+        self.BUILDER_CONFIGS = list(self.builder_configs.values())  # type: ignore[misc]  # this instance's only
+        if config_name is None and not kwargs.keys() & {"recipe", "data_files"}:
+            # without other arguments, `datasets` takes the default config, or asks for a name and lists them all
+            config_name = super()._create_builder_config()[0].name
+        config, _ = super()._create_builder_config(config_name, custom_features, **kwargs)
+        self.recipe = config.read(self.token)
+        identity = kwargs.get("config_id") or config.identity(self.recipe, custom_features)
+        self._asked = self.recipe, identity
+        self._plain_id = plain_id(config.name, kwargs, custom_features)
+        return config, identity
+
+    def _info(self) -> datasets.DatasetInfo:
+        return datasets.DatasetInfo(description=self.recipe.description, features=FEATURES)
+
+    def download_and_prepare(self, output_dir: str | None = None, **kwargs: Any) -> None:
+        """Nothing; the mix is prepared in the cache, of the commits that its sources are at now.
+
+        As `datasets` does with a repository of data: what was prepared of other commits stays, and is used only where
+        the Hub does not answer, which the log says.
+        """
+        if output_dir is None:
+            self._settle()
+        super().download_and_prepare(output_dir, **kwargs)
+        if output_dir is None and self.repo_id is not None:
+            leave_link(self._cache_dir, self._plain_id)
+
+    def _settle(self) -> None:
+        """Nothing; recipe and cache folder are those of the commits that the sources on the Hub are at."""
+        recipe, identity = self._asked
+        found = commits(recipe, recipe.active, self.token)
+        texts = commits(recipe, sources_of(recipe), self.token)
+        if found is None or texts is None:
+            before = newest(self.cache_dir, identity)
+            if before is not None:
+                log.warning("The Hub does not answer; taking what was prepared when it did: %s", before)
+                self.config_id = before
+        elif found or texts:
+            self.recipe, self.config_id = recipe.pinned(found), f"{identity}-{digest([found, texts])[:8]}"
+        self._cache_dir = self._output_dir = self._build_cache_dir()
+
+    def _split_generators(self, dl_manager: Any) -> list[datasets.SplitGenerator]:  # noqa: ARG002
+        asked = self.config
+        train = open_mix(
+            self.recipe,
+            max_samples=asked.max_samples,
+            max_tokens=asked.max_tokens,
+            continue_from=asked.continue_from,
+            seen_dir=asked.seen_dir,
+            skip_unreadable=asked.skip_unreadable,
+            accept_terms=asked.accept_terms,
+            token=self.token,
+        )
+        mixes = [train]
+        if self.recipe.holdout.fraction > 0:
+            mixes.append(
+                replace(train, split="validation", start=None)
+            )  # of the same plan: the sources are listed once
+        return [
+            datasets.SplitGenerator(name=mix.split, gen_kwargs={"mix": mix, "lanes": list(range(mix.num_lanes))})
+            for mix in mixes
+        ]
+
+    def _get_examples_iterable_for_split(self, split_generator: datasets.SplitGenerator) -> MixExamples:
+        return MixExamples(**split_generator.gen_kwargs)
+
+    def _generate_examples(self, mix: Mix, lanes: list[int]) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Key and record, lane by lane, so that the order is the same for any number of processes."""
+        for lane in lanes:
+            for number, (_, record) in enumerate(MixExamples(mix, [lane])):
+                yield f"{lane}-{number}", record
+
+    def _generate_tables(self, mix: Mix, lanes: list[int]) -> Iterator[tuple[str, Any]]:
+        """Key and Arrow table, lane by lane."""
+        for lane in lanes:
+            for number, table in MixExamples(mix, [lane], table_rows=PREPARED_ROWS).iter_arrow():
+                yield f"{lane}-{number}", table
+
+    def _prepare_split_single(
+        self, gen_kwargs: dict[str, Any], fpath: str, file_format: str, max_shard_size: int, job_id: int, **_: Any
+    ) -> Iterator[tuple[int, bool, Any]]:
+        """Tables go to the writer as they are; `GeneratorBasedBuilder` would take each record apart."""
+        yield from datasets.ArrowBasedBuilder._prepare_split_single(
+            self, gen_kwargs, fpath, file_format, max_shard_size, job_id
+        )

@@ -1,0 +1,42 @@
+"""`smollm3-mix plan`: what a mix would read, before anything is."""
+
+import argparse
+import sys
+from typing import Any
+
+from smollm3_mix.recipe.read_recipe import read
+from smollm3_mix.report.plan_table import memory_line, needs, plan_table, summary
+from smollm3_mix.sources.resolve import look
+from smollm3_mix.table_format import plain
+
+SUMMARY = "Show shares, files, bytes, passes and time of a mix, and what cannot be read, before anything is."
+
+RATE = 50_000_000
+"""Bytes read in a second where none are named: half of what 1 Gbit/s gives."""
+
+
+def add_arguments(verb: argparse.ArgumentParser, count: Any) -> None:
+    """The verb's flags beside those of every recipe; `count` reads a number above 0."""
+    verb.add_argument("--tokens", type=count, metavar="N", help="tokens of the mix that is planned")
+    verb.add_argument("--rate", type=count, default=RATE, metavar="N", help="bytes read in a second (default 50MB)")
+    verb.add_argument("--offline", action="store_true", help="show the recipe alone; look at no source")
+
+
+def plan(options: argparse.Namespace) -> int:
+    """Print shares, files, bytes and passes of each source, and what cannot be read; 1 where something cannot."""
+    recipe = read(options.recipe, seed=options.seed, lanes=options.lanes)
+    resolved, faults = ({}, {}) if options.offline else look(recipe)
+    found = needs(recipe, {id_: files for id_, files in resolved.items() if id_ not in faults}, options.tokens)
+    head = (
+        f"{recipe.name}: {len(recipe.sources)} sources, {len(recipe.active)} of them to be read. {recipe.description}"
+    )
+    sys.stdout.write(
+        f"{head.rstrip()}\n"
+        f"Weights add up to {recipe.raw_sum:.10g} as written; shares are taken of {len(recipe.active)} sources.\n"
+        f"{plain(plan_table(recipe, found))}\n"
+    )
+    if line := memory_line(recipe):
+        sys.stdout.write(f"{line}\n")
+    for sentence in summary(recipe, found, faults, options.rate):
+        sys.stdout.write(f"{sentence}\n")
+    return 1 if faults and not options.skip_unreadable else 0

@@ -1,0 +1,1 @@
+"""Private and moved names of other libraries, each imported in one place."""

@@ -1,0 +1,1 @@
+"""Find duplicates across all sources and lanes once."""

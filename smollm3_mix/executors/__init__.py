@@ -1,0 +1,1 @@
+"""Run jobs in processes or on a cluster."""

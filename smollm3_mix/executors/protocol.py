@@ -1,0 +1,29 @@
+"""What `write` and `build_index` ask of an executor."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, TypeVar
+
+Job = TypeVar("Job")
+
+
+Result = TypeVar("Result")
+
+
+class Runner(Protocol):
+    """Does jobs elsewhere than in this process, such as an `engine.Cluster`."""
+
+    def each(
+        self,
+        function: Callable[[Job, Callable[[Any], None]], Result],
+        jobs: Sequence[Job],
+        heard: Callable[[int, Any], None],
+        folder: str | None,
+    ) -> list[Result]:
+        """What the function gives for each job, in order; one that is lost with its machine is done again.
+
+        Args:
+            function: of a module; takes a job and what it may report to.
+            jobs: picklable.
+            heard: called in this process with the number of a job and what it reported last.
+            folder: seen by all who do jobs; None: they share none.
+        """

@@ -1,0 +1,1 @@
+"""Push written mixes and recipes to the Hub."""

@@ -1,0 +1,1 @@
+"""The documented interface of `merge_datasets.py`."""

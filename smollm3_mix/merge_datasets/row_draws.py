@@ -1,0 +1,201 @@
+"""Rows in the order in which they are drawn, dropped ones included: what the old tool calls processed samples.
+
+The mix lays only accepted documents on its line, so that shares hold for what is given out. Here every raw row is laid,
+and rows are deduplicated as they are drawn. So the draws are those of `interleave_datasets` over the raw sources, and a
+limit counts rows.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from smollm3_mix.mix import interleave
+from smollm3_mix.mix.block_pipeline import Accepted, accept, cleaned, prepare
+from smollm3_mix.mix.lane import Lane
+from smollm3_mix.mix.recipe_mix import Mix
+from smollm3_mix.mix.source_stream import DROPPED_BEFORE, Line
+from smollm3_mix.recipe.model import Recipe, Source
+from smollm3_mix.sources.block_reader import DUPLICATES, RawBlock, Reader
+from smollm3_mix.sources.partition import deal
+from smollm3_mix.text.decontamination import Contaminants
+from smollm3_mix.text.dedup import dedup_options, dedup_store, minhash, text_hashes
+
+PULL = 1024
+"""Rows taken at once. What comes out does not depend on it."""
+
+KEPT = ""
+"""In place of a reason: there is none."""
+
+REPEAT = "repeat"
+"""In place of a reason: kept in the first pass, so kept in every pass."""
+
+
+@dataclass
+class Outcome:
+    """What became of the rows drawn from one source, or from several.
+
+    Attributes:
+        processed: rows drawn, over all passes.
+        dropped: of these, rows dropped, by reason.
+    """
+
+    processed: int = 0
+    dropped: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def kept(self) -> int:
+        """Rows that were not dropped."""
+        return self.processed - sum(self.dropped.values())
+
+    def __add__(self, other: "Outcome") -> "Outcome":
+        dropped = dict(self.dropped)
+        for reason, rows in other.dropped.items():
+            dropped[reason] = dropped.get(reason, 0) + rows
+        return Outcome(self.processed + other.processed, dropped)
+
+    def __str__(self) -> str:
+        return f"Processed {self.processed}, Kept {self.kept} ({self.kept / max(1, self.processed):.2%})"
+
+
+class Drawn(Line):
+    """A line of every raw row of its source, in the source's order.
+
+    A record's `meta` holds why it is dropped, `KEPT` if it is not, `REPEAT` if it was kept in an earlier pass; a
+    dropped row's text is empty.
+    """
+
+    def __init__(
+        self, recipe: Recipe, number: int, source: Source, reader: Reader, contaminants: Contaminants | None
+    ) -> None:
+        super().__init__(recipe, number, source, reader, 0, "train", contaminants=contaminants)
+        self._kept = bytearray()  # one byte for each row drawn in the first pass
+        self._drawn = 0  # rows of this pass before the next block
+        self._read_again = source.max_passes > 1 or recipe.on_exhausted == "repeat"
+
+    def settle(self, kept: npt.NDArray[np.bool_]) -> None:
+        """Note which of the rows drawn just now are kept, for later passes."""
+        if self._read_again and self.passes == 0:
+            self._kept += kept.tobytes()
+
+    def _take(self, raw: RawBlock, seen: dedup_store.Seen | None) -> Accepted:  # noqa: ARG002 - duplicates are seen when drawn
+        rows = len(raw.rows)
+        if self.passes == 0:
+            prepared = prepare(raw, self._recipe, self.source, self._split, self._contaminants)
+            reasons = prepared.reasons
+        else:
+            prepared = cleaned(raw, self.source)
+            kept = np.frombuffer(bytes(self._kept[self._drawn : self._drawn + rows]), bool)
+            reasons = pc.if_else(pa.array(kept), REPEAT, DROPPED_BEFORE)
+        self._drawn += rows
+        dropped = pc.and_not(reasons.is_valid(), pc.equal(reasons, REPEAT).fill_null(False))
+        said = replace(raw, meta=reasons.fill_null(KEPT))
+        every = replace(prepared, raw=said, texts=pc.if_else(dropped, "", prepared.texts))
+        self.accepted = accept(every, np.arange(rows), self._recipe, self.source)
+        self._accepted_in_pass += rows
+        return self.accepted
+
+    def restart(self) -> None:
+        """Begin the next pass."""
+        super().restart()
+        self._drawn = 0
+
+
+class Draws:
+    """The kept texts of a mix of one lane, and what became of every row drawn for them.
+
+    Args:
+        mix: of one lane and of a recipe with `shuffle: none`; its `max_samples` counts rows drawn.
+
+    Attributes:
+        recipe: pinned.
+        skipped: why sources of the recipe are not read, by id.
+        outcomes: what became of the rows drawn so far, by source id.
+    """
+
+    def __init__(self, mix: Mix) -> None:
+        self.recipe, self.skipped = mix.recipe, mix.plan.skipped
+        self.outcomes = {source.id: Outcome() for source in self.recipe.active}
+        self._mix = mix
+        self._seen = (
+            dedup_store.Seen(self.recipe.dedup, self.recipe.dedup.memory) if self.recipe.dedup.remembers else None
+        )
+        self._undeduped = self.recipe.with_(dedup=dedup_options.Dedup(exact=False))  # for the lines
+
+    @property
+    def outcome(self) -> Outcome:
+        """Of all sources together."""
+        return sum(self.outcomes.values(), Outcome())
+
+    def weighted(self) -> Iterator[pa.StringArray]:
+        """Kept texts, some at a time, by draws of all sources: those of `interleave_datasets`.
+
+        A source that ends starts again; the draws end when the last source has been read through once, or at the limit.
+        A repeated row is kept if it was kept the first time.
+
+        Raises:
+            SourceExhausted: a source has no row.
+            SourceError: a source cannot be read.
+        """
+        shares = np.array(list(self.recipe.shares.values()))
+        yield from self._kept(self.recipe.active, interleave.Iid(shares, self.recipe.seed, repeat=True))
+
+    def one(self, source: Source) -> Iterator[pa.StringArray]:
+        """Kept texts of one source, some at a time, in its order: one pass, or rows up to the limit.
+
+        Raises:
+            SourceError: the source cannot be read.
+        """
+        yield from self._kept([replace(source, max_passes=1)], interleave.Concatenation(1))
+
+    def _kept(self, sources: Sequence[Source], order: interleave.Order) -> Iterator[pa.StringArray]:
+        lines = [self._line(place, source) for place, source in enumerate(sources)]
+        lane = Lane(self._undeduped, [*lines], 0, self._mix.limits(0), None, order)
+        try:
+            while lane.fill():
+                yield self._settled(lines, lane.pull(PULL).batch())
+        finally:
+            lane.close()
+
+    def _line(self, place: int, source: Source) -> Drawn:
+        resolved = self._mix.plan.resolved[source.id]
+        parts = deal(resolved, 1, self.recipe.seed, shuffle=False)[0]
+        reader = Reader(
+            source,
+            resolved,
+            parts,
+            self.recipe.block,
+            self._mix.plan.token,
+            self._mix.plan.excluded,
+            self._mix.plan.dropped,
+        )
+        return Drawn(self._undeduped, place, source, reader, self._mix.plan.contaminants)
+
+    def _settled(self, lines: Sequence[Drawn], drawn: pa.RecordBatch) -> pa.StringArray:
+        """The texts to keep of a stretch of drawn rows, which are deduplicated and counted."""
+        texts, reasons = drawn["text"], pc.if_else(pc.equal(drawn["meta"], KEPT), None, drawn["meta"])
+        candidates = reasons.is_null().to_numpy(zero_copy_only=False)
+        if self._seen is not None:
+            near = self.recipe.dedup.near
+            signatures = None if near is None else minhash.signatures(texts, near)
+            codes = self._seen.first(text_hashes.fingerprints(texts), signatures, candidates)
+            names = pa.array(DUPLICATES, pa.string()).take(pa.array(codes, pa.int64()))
+            reasons = pc.coalesce(reasons, names)
+        reasons = pc.if_else(pc.equal(reasons, REPEAT), None, reasons)
+        kept = reasons.is_null()
+        self._count(drawn["source"], reasons)
+        for line in lines:
+            mine = pc.filter(kept, pc.equal(drawn["source"], line.source.id))
+            line.settle(mine.to_numpy(zero_copy_only=False))
+        return texts.filter(kept)
+
+    def _count(self, sources: pa.StringArray, reasons: pa.StringArray) -> None:
+        for (source, reason), rows in Counter(zip(sources.to_pylist(), reasons.to_pylist(), strict=True)).items():
+            outcome = self.outcomes[source]
+            outcome.processed += rows
+            if reason is not None:
+                outcome.dropped[reason] = outcome.dropped.get(reason, 0) + rows

@@ -1,0 +1,1 @@
+"""Saved states: take, merge, continue and restore them."""

@@ -1,0 +1,1 @@
+"""Requests to servers: retries, rate limits and URLs."""

@@ -1,0 +1,51 @@
+"""URLs, file systems and tokens: where a request goes, and what to say when it fails."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    pass
+import re
+from typing import TYPE_CHECKING
+
+from smollm3_mix.network.retry import offline, statuses
+
+if TYPE_CHECKING:
+    pass
+if TYPE_CHECKING:
+    pass
+
+
+def file_system(url: str, token: Token) -> tuple[Any, str]:
+    """What fsspec reads and writes a URL with, and the path there."""
+    import fsspec
+
+    return fsspec.core.url_to_fs(url, **({"token": token} if url.startswith("hf://") else {}))
+
+
+ON_THE_HUB = re.compile(r"hf://datasets/(?P<repository>[^/@]+/[^/@]+)(@(?P<revision>[^/]+))?/(?P<file>.+)")
+
+
+def endpoint() -> str:
+    """URL of the Hub."""
+    from huggingface_hub import constants
+
+    return constants.ENDPOINT
+
+
+def unreachable(error: BaseException) -> str:
+    """What to do about a Hub that does not answer, or refuses."""
+    first = (str(error).strip() or type(error).__name__).splitlines()[0].partition(" (Request ID")[0]
+    if offline(error):
+        return (
+            "HF_HUB_OFFLINE is set, and its texts are on the Hub; unset it, or write the mix while you are online "
+            "(`smollm3-mix write`) and load that"
+        )
+    if 401 in statuses(error):
+        return "the Hub refuses the token (401 Unauthorized); log in again with `hf auth login`, or unset HF_TOKEN"
+    return f"the Hub cannot be reached ({first}); check the network, HF_ENDPOINT and HF_HUB_OFFLINE"
+
+
+Token = str | bool | None
+"""Of the Hub: a token, None for the saved login or `HF_TOKEN`, False for none at all."""

@@ -1,0 +1,1 @@
+"""A mix as files: write, resume, commit and upload."""

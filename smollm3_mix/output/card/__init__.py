@@ -1,0 +1,1 @@
+"""The dataset card and README of a written mix."""

@@ -1,0 +1,110 @@
+"""What is there already where a mix is to go, and the mixes that are written there, pinned at the first time."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from smollm3_mix.errors import OutputError
+from smollm3_mix.mix.mix_stats import Tally
+from smollm3_mix.mix.open_mix import open_mix
+from smollm3_mix.mix.recipe_mix import Mix
+from smollm3_mix.output import output_layout
+from smollm3_mix.output.commit import keep_list
+from smollm3_mix.output.output_formats import TOKEN_FORMATS
+from smollm3_mix.output.write_request import Writing, differing
+from smollm3_mix.recipe.model import Recipe
+from smollm3_mix.report.plan_table import expected_bytes
+from smollm3_mix.storage import atomic_files
+
+
+def finished(writing: Writing) -> dict[str, Tally] | None:
+    """The tallies of a whole mix of the same request, None where there is still something to write."""
+    folder, request, drops = writing.folder, writing.request, writing.drops
+    stranger = output_layout.occupant(folder)
+    if stranger is not None:
+        raise OutputError(
+            f"{writing.place} holds {stranger!r}, which is no part of a written mix. "
+            "Choose an empty or new folder with --output-dir."
+        )
+    if not output_layout.complete(folder):
+        return None
+    saved = json.loads((folder / output_layout.TALLY).read_bytes())
+    if saved["request"] != request.to_dict():
+        differs = differing(saved["request"], request.to_dict())
+        raise OutputError(
+            f"{writing.place} holds another mix: it was asked for with {differs}. "
+            "Choose another --output-dir, or remove that one."
+        )
+    if drops is not None and not drops.is_dir():
+        raise OutputError(
+            f"{writing.place} is finished, and its dropped documents are not in {drops}. "
+            "Name the folder they went to with --keep-dropped, or write both again with another --output-dir."
+        )
+    if (folder / atomic_files.WORK).exists():
+        output_layout.clear(folder)
+    return tallies_of(folder)
+
+
+def tallies_of(folder: Path) -> dict[str, Tally]:
+    """Counts by split of a finished mix."""
+    saved = json.loads((folder / output_layout.TALLY).read_bytes())
+    return {split: Tally.from_dict(counts["sources"]) for split, counts in saved["splits"].items()}
+
+
+def opened(writing: Writing, work: Path) -> list[Mix]:
+    """The mixes of all splits, train first; where nothing could be begun, nothing is left behind."""
+    try:
+        return opened_in(writing, work)
+    except BaseException:
+        if not (work / output_layout.REQUEST).exists():
+            output_layout.clear(work.parent)
+        raise
+
+
+def opened_in(writing: Writing, work: Path) -> list[Mix]:
+    """The mixes of all splits, train first; on a second run pinned to what the first one found."""
+    request, note, recipe = writing.request, work / output_layout.REQUEST, writing.asked
+    if note.exists():
+        saved = json.loads(note.read_bytes())
+        if saved["request"] != request.to_dict():
+            raise OutputError(
+                f"{writing.place} holds the unfinished write of another mix: it was asked for with "
+                f"{differing(saved['request'], request.to_dict())}. "
+                f"Run that command again to finish it, or remove {writing.begun}."
+            )
+        recipe = Recipe.from_dict(saved["recipe"])
+    limits = {name: getattr(request, name) for name in ("max_samples", "max_tokens", "max_bytes")}
+    train = open_mix(recipe, skip_unreadable=request.skip_unreadable, **writing.access, **limits)
+    train = replace(train, ids=request.format in TOKEN_FORMATS)
+    if writing.outlet is None and writing.store is None:
+        _check_room(train, work)
+    if not (work.parent / output_layout.DATA).exists():  # there if a commit was interrupted
+        (work / output_layout.DATA).mkdir(exist_ok=True)
+    if recipe.exclude is not None:
+        keep_list(train.plan.recipe, work, writing.access["token"])
+    atomic_files.replace_json(note, {"request": request.to_dict(), "recipe": train.plan.recipe.to_dict()})
+    holdout = recipe.holdout
+    if not holdout.fraction:
+        return [train]
+    held: dict[str, Any] = {
+        key: max(1, round(limit * holdout.fraction)) if limit else None for key, limit in limits.items()
+    }
+    return [train, replace(train, split="validation", **held)]
+
+
+def _check_room(mix: Mix, work: Path) -> None:
+    """Nothing, where the disk has room for the mix and what is written already counts.
+
+    Raises:
+        OutputError: it has not.
+    """
+    there = sum(path.stat().st_size for path in work.rglob("*") if path.is_file())
+    room = shutil.disk_usage(work).free + there
+    needed = expected_bytes(mix.recipe, mix.plan.resolved, mix.max_tokens, mix.max_bytes)
+    if mix.max_samples is None and needed > room:
+        raise OutputError(
+            f"{work.parent} has room for {room:,} bytes, and the mix would take about {needed:,.0f}. "
+            "Give --max-tokens, --max-samples or --max-bytes, or another --output-dir."
+        )

@@ -1,0 +1,74 @@
+"""The recipe over a mix that was stored by source: the same mix, or one with other weights, without the sources."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from smollm3_mix.output.output_formats import shelf
+from smollm3_mix.output.output_layout import DATA
+from smollm3_mix.recipe.model import Holdout, Recipe, Source
+from smollm3_mix.text.clean.cleaning_options import Cleaning
+from smollm3_mix.text.dedup.dedup_options import Dedup
+from smollm3_mix.text.filters.filter_options import Judge
+
+
+def recipe_over(recipe: Recipe, data: Path) -> Recipe:
+    """The recipe that mixes what is stored below `data` as `recipe` mixes the sources.
+
+    Nothing is cleaned, judged, deduplicated, shuffled or held out again: the documents stand in the order in which they
+    were laid, and their tokens are those that were counted.
+
+    Args:
+        recipe: pinned; of the mix that was stored.
+        data: folder of the sources' folders.
+    """
+    numbers = {source.id: number for number, source in enumerate(recipe.active)}
+    return replace(
+        recipe,
+        sources=tuple(_over(source, data, numbers.get(source.id)) for source in recipe.sources),
+        shuffle="none",
+        tokens="column",
+        dedup=Dedup(exact=False),
+        holdout=Holdout(),
+        exclude=None,
+    )
+
+
+def _over(source: Source, data: Path, number: int | None) -> Source:
+    if number is None:
+        return source
+    folder = shelf(number, source.id)
+    if not (data / folder).exists():
+        return replace(source, unavailable="it gave no document when the mix was stored")
+    return Source(
+        id=source.id,
+        weight=source.weight,
+        name=".",
+        data_files=(f"{DATA}/{folder}/train-*.parquet",),
+        id_field="id",
+        kind=source.kind,
+        license=source.license,
+        tokens_per_byte=source.tokens_per_byte,
+        tokens_field="tokens",
+        clean=Cleaning("none"),
+        judge=Judge(),
+        content="records",
+        deviation=source.deviation,
+    )
+
+
+def counted(recipe: Recipe, data: Path) -> dict[str, dict[str, int]]:
+    """Documents and tokens that are stored of each source, whether they were given or waited to be."""
+    found = {}
+    for number, source in enumerate(recipe.active):
+        columns = [
+            pq.read_table(path, columns=["tokens"])["tokens"]
+            for path in sorted((data / shelf(number, source.id)).glob("train-*.parquet"))
+        ]
+        found[source.id] = {
+            "documents": sum(len(column) for column in columns),
+            "tokens": sum(int(pc.sum(column).as_py() or 0) for column in columns),
+        }
+    return found

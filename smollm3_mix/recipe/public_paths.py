@@ -1,0 +1,96 @@
+"""What paths of this machine are called where others read them: in records, cards and on the Hub.
+
+A recipe may name a source by an absolute path. Whoever reads the mix elsewhere has no use for the folders above it, and
+need not know them; and the same files give the same records wherever they lie.
+"""
+
+import dataclasses
+import re
+
+from smollm3_mix.recipe.curriculum import Curriculum
+from smollm3_mix.recipe.display_names import EMBEDDED, default_id, of_source, shown
+from smollm3_mix.recipe.model import Recipe, Source
+from smollm3_mix.recipe.sections import Counting, Decontaminate, Texts
+from smollm3_mix.text.dedup.dedup_options import Dedup
+
+FILES = "files-"
+"""How the revision begins that a source of plain files is pinned to."""
+
+_PATH = re.compile(r"""(?<=')[~/][^']+(?=')|(?<![\w:/.'])(?:~|/)[^\s'",;]*/[^\s'",;]*[^\s'",;:.]""")
+"""An absolute path in a sentence: in quotes, or up to the next space."""
+
+
+def is_local(source: Source) -> bool:
+    """Whether a source, pinned, was read from files that only the machine has that read them."""
+    if not (source.revision or "").startswith(FILES) or (source.name or "").startswith(EMBEDDED):
+        return False
+    return not any("://" in pattern for pattern in source.data_files or ())
+
+
+def public_name(source: Source) -> str:
+    """The source's name as records, cards and published recipes have it; empty where it has none."""
+    name = source.name or ""
+    return of_source(name, source.id, default_id(name, source.config))
+
+
+def public_patterns(source: Source) -> tuple[str, ...] | None:
+    """Its `data_files`, likewise: below the last folder that a pattern names before anything is left open."""
+    default = default_id(source.name or "", source.config)
+    return source.data_files and tuple(of_source(each, source.id, default, 1) for each in source.data_files)
+
+
+def published(recipe: Recipe) -> Recipe:
+    """The recipe with no folder of this machine above its paths: the same object where it names none.
+
+    Pinned as it is, it mixes the same where those files are beside it. Its fingerprint is another one, since a path
+    counts as it is written.
+    """
+    if isinstance(recipe, Curriculum):
+        stages = [dataclasses.replace(stage, recipe=published(stage.recipe)) for stage in recipe.stages]
+        made: Recipe = Curriculum.of(stages, file=recipe.file, description=recipe.description)
+    else:
+        made = dataclasses.replace(
+            recipe,
+            sources=tuple(_source(source) for source in recipe.sources),
+            tokens=_counting(recipe.tokens),
+            decontaminate=_decontaminate(recipe.decontaminate),
+            dedup=_dedup(recipe.dedup),
+        )
+    return recipe if made == recipe else made
+
+
+def without_paths(text: str) -> str:
+    """A sentence in which absolute paths begin with their last folder.
+
+    >>> without_paths("/home/me/web/a.parquet cannot be read: see https://example.org/a/b")
+    'a.parquet cannot be read: see https://example.org/a/b'
+    """
+    return _PATH.sub(lambda found: shown(found[0]), text)
+
+
+def _source(source: Source) -> Source:
+    return dataclasses.replace(
+        source,
+        name=source.name and public_name(source),
+        data_files=public_patterns(source),
+        data_dir=source.data_dir and shown(source.data_dir),
+        unavailable=source.unavailable and without_paths(source.unavailable),
+    )
+
+
+def _counting(tokens: str | Counting) -> str | Counting:
+    return dataclasses.replace(tokens, tokenizer=shown(tokens.tokenizer)) if isinstance(tokens, Counting) else tokens
+
+
+def _decontaminate(given: Decontaminate | None) -> Decontaminate | None:
+    return given and dataclasses.replace(given, texts=tuple(_texts(texts) for texts in given.sets))
+
+
+def _texts(texts: Texts) -> Texts:
+    patterns = texts.data_files and tuple(shown(pattern, folders=1) for pattern in texts.data_files)
+    return dataclasses.replace(texts, name=shown(texts.name), data_files=patterns)
+
+
+def _dedup(dedup: Dedup) -> Dedup:
+    at = dedup.index and dataclasses.replace(dedup.index, at=shown(dedup.index.at))
+    return dataclasses.replace(dedup, index=at)

@@ -1,0 +1,88 @@
+"""A recipe written out: as a dict in JSON's types, and as a file to read."""
+
+import dataclasses
+from collections import Counter
+from typing import Any
+
+from smollm3_mix.recipe.curriculum import Curriculum
+from smollm3_mix.recipe.display_names import default_id
+from smollm3_mix.recipe.model import Recipe, Source
+from smollm3_mix.recipe.parsing import plain
+from smollm3_mix.recipe.yaml_text import Block, dump
+from smollm3_mix.text.clean.cleaning_options import Cleaning
+from smollm3_mix.text.filters.filter_options import Judge
+
+_TOP = ("description", "seed", "lanes", "weigh_by", "order", "block", "shuffle", "tokens")
+_TOP_AFTER_DEFAULTS = ("dedup", "holdout", "on_exhausted")
+_TOP_WHERE_USED = ("exclude", "decontaminate")
+
+
+def to_dict(recipe: Recipe) -> dict[str, Any]:
+    """See `Recipe.to_dict`."""
+    whole: dict[str, Any] = plain(recipe)
+    sources = whole.pop("sources")
+    if not recipe.weighted:
+        for source in sources:
+            del source["weight"]
+    return whole | {"datasets": sources}
+
+
+def to_yaml(recipe: Recipe) -> str:
+    """See `Recipe.to_yaml`."""
+    return f"# smollm3_mix recipe; fingerprint {recipe.fingerprint}\n{dump(_top(recipe))}"
+
+
+def curriculum_yaml(curriculum: Curriculum) -> str:
+    """See `Curriculum.to_yaml`."""
+    stages = [
+        Block({"name": stage.name, "tokens": stage.tokens, "recipe": _top(stage.recipe)}) for stage in curriculum.stages
+    ]
+    top = Block({"description": curriculum.description, "stages": stages})
+    return f"# smollm3_mix curriculum; fingerprint {curriculum.fingerprint}\n{dump(top)}"
+
+
+def _top(recipe: Recipe) -> Block:
+    """The recipe as it is written, without `file`, `folder`, `ignored` and most defaults."""
+    # The judge that most sources share, but for a language taken from their kind.
+    judge = Counter(_without_language(source) for source in recipe.sources).most_common(1)[0][0]
+    top = Block({key: plain(getattr(recipe, key)) for key in _TOP})
+    top["judge"] = _judge(judge)
+    top |= {key: plain(getattr(recipe, key)) for key in _TOP_AFTER_DEFAULTS}
+    if recipe.dedup.index is None:
+        del top["dedup"]["index"]
+    top |= {key: plain(value) for key in _TOP_WHERE_USED if (value := getattr(recipe, key)) is not None}
+    if not recipe.weighted:
+        top["weighted"] = False
+    top["datasets"] = [_source(source, recipe.weighted, judge) for source in recipe.sources]
+    return top
+
+
+def _source(source: Source, weighted: bool, judge: Judge) -> Block:
+    short = plain(source, defaults=False)
+    first = {"name": source.name} if source.name is not None else {}
+    if source.name is None or source.id != default_id(source.name, source.config):
+        first["id"] = source.id
+    written = Block(first)
+    if weighted:
+        written["weight"] = source.weight
+    written |= {k: v for k, v in short.items() if k not in ("name", "id", "weight", "clean", "judge")}
+    if source.clean != source.kind.cleaning:
+        written["clean"] = _clean(source.clean)
+    if source.judge != dataclasses.replace(source, judge=judge).judge:
+        written["judge"] = _judge(source.judge)
+    return written
+
+
+def _without_language(source: Source) -> Judge:
+    own = source.judge.language != source.kind.language
+    return source.judge if own else dataclasses.replace(source.judge, language=None)
+
+
+def _clean(clean: Cleaning) -> Any:
+    short = plain(clean, defaults=False)
+    return clean.profile if short is True or set(short) == {"profile"} else short
+
+
+def _judge(judge: Judge) -> Any:
+    short = plain(judge, defaults=False)
+    return {} if short is True else short

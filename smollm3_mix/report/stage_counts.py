@@ -1,0 +1,121 @@
+"""What each stage of a written curriculum gave, and whether the files say the same."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from smollm3_mix.mix.interleave import debt_bound
+from smollm3_mix.mix.mix_stats import Debts, Tally
+from smollm3_mix.recipe.curriculum import Curriculum
+from smollm3_mix.recipe.model import Recipe
+
+Ints = npt.NDArray[np.int64]
+
+
+def counted(recipe: Recipe, work: Path, tallies: Mapping[str, Tally]) -> dict[str, Any]:
+    """Counts by split under `splits`, and under `stages` what each stage of a curriculum gave; for tally.json.
+
+    Of a stage: name, tokens, counts by split, and the records each lane gave in it.
+    """
+    splits = {split: {"total": tally.total.__dict__, "sources": tally.to_dict()} for split, tally in tallies.items()}
+    if isinstance(recipe, Curriculum):
+        return {"splits": splits, "stages": _stages(recipe, work, sorted(tallies))}
+    return {"splits": splits}
+
+
+def _stages(curriculum: Curriculum, work: Path, splits: Sequence[str]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = [
+        {"name": stage.name, "tokens": stage.tokens, "splits": {}, "records": {}} for stage in curriculum.stages
+    ]
+    sums: list[dict[str, Tally]] = [{} for _ in found]
+    for split in splits:
+        for path in sorted(work.glob(f"{split}-*.json")):
+            for number, plain in enumerate(json.loads(path.read_bytes())["stages"]):
+                tally = Tally.from_dict(plain)
+                sums[number][split] = sums[number].get(split, Tally({})) + tally
+                found[number]["records"][path.stem] = tally.total.given
+    for stage, by_split in zip(found, sums, strict=True):
+        stage["splits"] = {split: tally.to_dict() for split, tally in by_split.items()}
+    return found
+
+
+class StageCount:
+    """One lane of a written curriculum, counted stage by stage as its records come.
+
+    Args:
+        curriculum: pinned.
+        label: of the lane, as `train-00003`.
+        saved: `stages` of what `counted` gave.
+        ends: tokens of this lane at which each stage ends.
+        ids: sources by number, as `add` has them.
+    """
+
+    def __init__(
+        self,
+        curriculum: Curriculum,
+        label: str,
+        saved: Sequence[dict[str, Any]],
+        ends: Sequence[int],
+        ids: Sequence[str],
+    ) -> None:
+        self._label, self._saved, self._ends, self._ids = label, saved, ends, list(ids)
+        self._curriculum = curriculum
+        self._stops = np.cumsum([stage["records"].get(label, 0) for stage in saved]).tolist()
+        self._shares = [np.array([s.recipe.shares.get(source, 0.0) for source in ids]) for s in curriculum.stages]
+        self._debts = [Debts(shares) for shares in self._shares]
+        self._records = self._tokens = 0
+        self.faults: list[str] = []
+
+    def add(self, sources: Ints, counted: Ints, units: Ints) -> None:
+        """Count records in order: number of source, tokens and units of each."""
+        totals = self._tokens + np.cumsum(counted)
+        begin = 0
+        for number, stop in enumerate(self._stops):
+            end = min(stop - self._records, len(sources))
+            if end <= begin:
+                continue
+            mine = slice(begin, end)
+            self._debts[number].add(sources[mine], units[mine])
+            self._check_switch(number, end, totals, counted, ended=end == stop - self._records)
+            begin = end
+        self._records += len(sources)
+        self._tokens = int(totals[-1]) if len(totals) else self._tokens
+
+    def _check_switch(self, number: int, end: int, totals: Ints, counted: Ints, *, ended: bool) -> None:
+        """The last record of a stage that another one follows is the one that reaches its end, and no other."""
+        name, wanted = self._curriculum.stages[number].name, self._ends[number]
+        before = int(totals[end - 1] - counted[end - 1])
+        last = number + 1 == len(self._stops) or self._stops[number + 1] == self._stops[number]
+        if before >= wanted:
+            self.faults.append(f"{self._label}: stage {name!r} goes on after the {wanted:,} tokens at which it ends")
+        elif ended and not last and totals[end - 1] < wanted and self._bounded(number):
+            self.faults.append(
+                f"{self._label}: stage {name!r} ends at {int(totals[end - 1]):,} tokens instead of {wanted:,}"
+            )
+
+    def _bounded(self, number: int) -> bool:
+        """Whether a stage gives its tokens in its shares: validation goes on without sources that end."""
+        return self._curriculum.stages[number].recipe.bounded and not self._label.startswith("validation")
+
+    def close(self) -> None:
+        """Hold what was counted against the bound of each stage."""
+        if self._records != self._stops[-1]:
+            self.faults.append(
+                f"{self._label}: its files hold {self._records:,} records; its stages gave {self._stops[-1]:,}"
+            )
+        for number, stage in enumerate(self._curriculum.stages):
+            if not self._bounded(number):
+                continue
+            tally = Tally.from_dict(self._saved[number]["splits"].get("train", {}))
+            longest = np.array([float(tally.sources[i].longest) if i in tally.sources else 0.0 for i in self._ids])
+            bound = debt_bound(self._shares[number], longest)
+            self.faults += [
+                f"{self._label}: in stage {stage.name!r} the debt of '{source}' reached {worst:,.0f} "
+                f"{stage.recipe.weigh_by}; its bound is {most:,.0f}"
+                for source, worst, most in zip(self._ids, self._debts[number].worst, bound, strict=True)
+                if worst > most * (1 + 1e-9)
+            ]

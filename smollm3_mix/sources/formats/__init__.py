@@ -1,0 +1,1 @@
+"""Readers of Parquet, JSON lines, CSV and Arrow files."""

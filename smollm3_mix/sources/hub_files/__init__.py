@@ -1,0 +1,1 @@
+"""Files in Hub repositories: listing, commits and range requests."""

@@ -1,0 +1,1 @@
+"""Texts that are fetched from Software Heritage by blob id."""

@@ -1,0 +1,1 @@
+"""Durable files: atomic writes, locks, and outputs at URLs and on the Hub."""

@@ -1,0 +1,1 @@
+"""Cleaning: change a text without changing its meaning."""

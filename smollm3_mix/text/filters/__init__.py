@@ -1,0 +1,1 @@
+"""Filters: keep or drop a document, with a reason."""

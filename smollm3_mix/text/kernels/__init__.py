@@ -1,0 +1,1 @@
+"""C kernels over whole blocks, compiled at installation and called through ctypes."""

@@ -1,0 +1,39 @@
+"""Compiled kernels: plain C over whole blocks, built when the package is installed and called through ctypes.
+
+Each function that `kernels.h` declares is a function of this module, without the prefix `sm_`. It takes contiguous
+numpy arrays and numbers in the order of the header. It raises TypeError or ValueError for arguments that the header
+rules out.
+"""
+
+import ctypes
+from typing import TYPE_CHECKING
+
+from smollm3_mix.text.kernels import compile as compiled
+from smollm3_mix.text.kernels.boundary import Kernel, kernels
+
+
+def _loaded() -> ctypes.CDLL:
+    """Load the library that was compiled from the C files beside it.
+
+    Raises:
+        ImportError: If the library is missing, or was compiled from other sources.
+    """
+    again = f"compile it: python {compiled.HERE / 'compile.py'}"
+    try:
+        found = ctypes.CDLL(str(compiled.LIBRARY))
+    except OSError as error:
+        raise ImportError(f"the compiled kernels of smollm3_mix cannot be loaded ({error}); {again}") from None
+    found.sm_digest.restype = ctypes.c_char_p
+    has, needs = found.sm_digest().decode(), compiled.digest()
+    if has != needs:
+        raise ImportError(f"{compiled.LIBRARY} was compiled from other sources ({has}, not {needs}); {again}")
+    return found
+
+
+KERNELS = kernels(_loaded(), compiled.HERE.joinpath("kernels.h").read_text(encoding="utf-8"))
+"""All functions by name."""
+globals().update(KERNELS)
+
+if TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Kernel: ...

@@ -1,0 +1,1 @@
+"""Texts to token ids, and the tokenizer of a recipe."""

@@ -1,0 +1,1 @@
+"""Recount a written mix from its files."""

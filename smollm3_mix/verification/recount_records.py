@@ -1,0 +1,172 @@
+"""A mix of records in Parquet, recounted."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from smollm3_mix.mix.curriculum_mix import lane_ends
+from smollm3_mix.mix.interleave import debt_bound
+from smollm3_mix.mix.mix_stats import Counts, Debts, Tally
+from smollm3_mix.output import output_layout
+from smollm3_mix.recipe.curriculum import Curriculum
+from smollm3_mix.recipe.model import Recipe
+from smollm3_mix.report.evidence import Evidence
+from smollm3_mix.report.stage_counts import StageCount
+from smollm3_mix.text.dedup.text_hashes import fingerprints
+from smollm3_mix.text.lengths import byte_lengths, document_units
+from smollm3_mix.tokenizer import recipe_tokenizer
+from smollm3_mix.verification.verification_report import Prints, Verdict, against, batches, disjoint
+
+Ints = npt.NDArray[np.int64]
+
+
+def recount(place: Path, saved: dict[str, Any], verdict: Verdict, evidence: Evidence | None) -> None:
+    """Add counts and faults to the verdict; see `verify`.
+
+    Args:
+        place: folder of the mix.
+        saved: what its tally.json holds.
+        verdict: takes them.
+        evidence: takes in every record.
+    """
+    recipe = verdict.recipe
+    prints: dict[str, list[Prints]] = {}
+    for split, counts in saved["splits"].items():
+        expected = Tally.from_dict(counts["sources"])
+        lanes: dict[str, list[str]] = {}
+        for name in sorted(saved["files"], key=output_layout.base):
+            if output_layout.base(name).startswith(f"{split}-") and (place / output_layout.DATA / name).exists():
+                lanes.setdefault(output_layout.base(name).rsplit("-", 1)[0], []).append(name)
+        total = Tally.empty(source.id for source in recipe.active)
+        for lane, names in lanes.items():
+            counter = _Lane(recipe, lane, expected, evidence, saved.get("stages"))
+            for name in names:
+                counter.add_file(place / output_layout.DATA / name)
+            verdict.faults += counter.faults()
+            prints.setdefault(split, []).append(counter.prints)
+            total += counter.tally
+        verdict.tallies[split] = total
+        verdict.faults += against(split, total, expected)
+        verdict.faults += _over_lanes(recipe, split, prints.get(split, []))
+    verdict.faults += disjoint(prints)
+
+
+class _Lane:
+    """Counts of one lane's files, read in order."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        label: str,
+        expected: Tally,
+        evidence: Evidence | None,
+        stages: list[dict[str, Any]] | None,
+    ) -> None:
+        self._recipe, self._label, self._evidence = recipe, label, evidence
+        self._ids = [source.id for source in recipe.active]
+        self._numbers = {source: number for number, source in enumerate(self._ids)}
+        self._ratios = np.array([source.tokens_per_byte for source in recipe.active])
+        self._encoder = recipe_tokenizer.load(recipe)
+        self._expected = expected
+        shares = np.array([recipe.shares[source] for source in self._ids])
+        self._shares, self._debts = shares, Debts(shares)
+        self._faults: list[str] = []
+        self._prints: list[Prints] = []
+        self.tally = Tally.empty(self._ids)
+        self._stages: StageCount | None = None
+        if isinstance(recipe, Curriculum) and stages is not None:
+            split, number = label.split("-")
+            ends = lane_ends(recipe, split, int(number))
+            self._stages = StageCount(recipe, label, stages, ends, self._ids)
+
+    @property
+    def prints(self) -> Prints:
+        """Fingerprints of all texts, uint64[records, 2]."""
+        return np.concatenate(self._prints) if self._prints else np.empty((0, 2), np.uint64)
+
+    def add_file(self, path: Path) -> None:
+        """Count one file's records."""
+        for batch in batches(path, self._faults):
+            names = batch["source"].to_pylist()
+            strangers = sorted(set(names) - set(self._ids))
+            if strangers:
+                self._faults.append(f"{path.name}: source {strangers[0]!r} is not in the recipe")
+                return
+            sources = np.array([self._numbers[name] for name in names], dtype=np.int64)
+            lengths = byte_lengths(batch["text"])
+            written = batch["tokens"].to_numpy()
+            counted = self._counted(batch["text"], lengths, sources)
+            if counted is None:
+                counted = written
+            wrong = np.flatnonzero(counted != written)
+            if len(wrong):
+                at = int(wrong[0])
+                self._faults.append(
+                    f"{path.name}: record {batch['id'][at].as_py()!r} says {written[at]} tokens; "
+                    f"its text gives {counted[at]}"
+                )
+            self._prints.append(fingerprints(batch["text"]))
+            units = document_units(self._recipe.weigh_by, lengths, written.astype(np.int64))
+            self._debts.add(sources, units)
+            if self._stages is not None:
+                self._stages.add(sources, written.astype(np.int64), units)
+            self._count(sources, lengths, written, units)
+            if self._evidence is not None:
+                self._evidence.add(self._label, batch, sources, units)
+
+    def _counted(self, texts: pa.StringArray, lengths: Ints, sources: Ints) -> Ints | None:
+        """Tokens of each text, as the recipe counts them; None where a column of the source says how many."""
+        if self._recipe.tokens == "column":
+            return None
+        if self._encoder is not None:
+            return self._encoder.count(texts)
+        return np.maximum(1, np.rint(lengths * self._ratios[sources])).astype(np.int64)
+
+    def _count(self, sources: Ints, lengths: Ints, counted: Ints, units: Ints) -> None:
+        for number in np.unique(sources).tolist():
+            mine, counts = sources == number, self.tally.sources[self._ids[number]]
+            counts.given += int(mine.sum())
+            counts.given_bytes += int(lengths[mine].sum())
+            counts.given_tokens += int(counted[mine].sum())
+            counts.given_units += int(units[mine].sum())
+            counts.longest = max(counts.longest, int(units[mine].max()))
+            counts.worst_debt = float(self._debts.worst[number])
+        for number, source in enumerate(self._ids):
+            self.tally.sources[source].worst_debt = float(self._debts.worst[number])
+
+    def faults(self) -> list[str]:
+        """What is wrong with this lane."""
+        expected = [self._expected.sources.get(source, Counts()) for source in self._ids]
+        longest = np.array([float(counts.longest) for counts in expected])
+        bound = debt_bound(self._shares, longest)
+        faults = list(self._faults)
+        if self._stages is not None:
+            self._stages.close()
+            faults += self._stages.faults
+        recipe, unit = self._recipe, self._recipe.weigh_by
+        if recipe.bounded and not self._label.startswith("validation"):
+            faults += [
+                f"{self._label}: the debt of '{source}' reached {worst:,.0f} {unit}; its bound is {most:,.0f}"
+                for source, worst, most in zip(self._ids, self._debts.worst, bound, strict=True)
+                if worst > most * (1 + 1e-9)
+            ]
+        once = all(counts.passes <= 1 for counts in expected)
+        if self._recipe.dedup.exact and once:
+            prints = self.prints
+            twice = len(prints) - len(np.unique(prints, axis=0))
+            if twice:
+                faults.append(f"{self._label}: {twice:,} records repeat an earlier text of the lane")
+        return faults
+
+
+def _over_lanes(recipe: Recipe, split: str, prints: list[Prints]) -> list[str]:
+    """A fault where lanes of a mix whose index drops duplicates over all of them have a text in common."""
+    if not prints or recipe.dedup.index is None or not recipe.dedup.exact:
+        return []
+    each = [np.unique(lane, axis=0) for lane in prints]  # a lane may repeat texts of its own in later passes
+    whole = np.concatenate(each)
+    twice = len(whole) - len(np.unique(whole, axis=0))
+    return [f"{split}: {twice:,} records repeat a text of another lane, which the dedup index drops"] if twice else []

@@ -1,0 +1,104 @@
+"""What recounting finds, and the checks that mixes of all formats share."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from smollm3_mix.mix.mix_stats import Counts, Tally
+from smollm3_mix.output import output_layout
+from smollm3_mix.recipe.model import Recipe
+from smollm3_mix.report.source_rows import Row, rows
+from smollm3_mix.schema import RECORD
+
+Prints = npt.NDArray[np.uint64]
+
+BATCH = 4096
+"""Records read at once."""
+
+
+@dataclass
+class Verdict:
+    """What recounting found.
+
+    Attributes:
+        recipe: the pinned recipe that lies beside the files.
+        tallies: records, bytes, tokens and debts by split, counted from the files; nothing about what was dropped.
+        written: the tally of the train split as it was written.
+        faults: one sentence for each thing that is not as it should be; empty: all is well.
+        files: files that were recounted.
+        note: what could not be counted from the files, one sentence; empty: nothing.
+        table: a row for each source of the train split.
+    """
+
+    recipe: Recipe
+    tallies: dict[str, Tally]
+    written: Tally
+    faults: list[str] = field(default_factory=list)
+    files: int = 0
+    note: str = ""
+
+    @property
+    def table(self) -> list[Row]:
+        """Asked, given and debt of each source in train, as counted.
+
+        What no file shows is as it was when they were written: what was read and dropped, and the longest document on
+        the line, from which the bound follows, which may be one that waited to be given.
+        """
+        seen = {
+            source: replace(mine, longest=there.longest, read=there.read, dropped=there.dropped, passes=there.passes)
+            for source, mine in self.tallies["train"].sources.items()
+            if (there := self.written.sources.get(source)) is not None
+        }
+        return rows(self.recipe, Tally({**self.tallies["train"].sources, **seen}))
+
+
+def check_files(data: Path, files: dict[str, int], verdict: Verdict) -> None:
+    """A fault for each file that is missing, of another size, or not one of `files`, which has their sizes by name."""
+    here = {name: (data / name).stat().st_size for name in output_layout.data_files(data)}
+    verdict.files = len(here)
+    for name, size in files.items():
+        if here.get(name) != size:
+            found = f"has {here[name]:,} bytes" if name in here else "is missing"
+            verdict.faults.append(f"data/{name} {found}; {output_layout.TALLY} says {size:,} bytes")
+    verdict.faults += [f"data/{name} is not in {output_layout.TALLY}" for name in sorted(set(here) - set(files))]
+
+
+def batches(path: Path, faults: list[str]) -> Iterator[pa.RecordBatch]:
+    """The records of a Parquet file; a fault where it cannot be read."""
+    try:
+        with pq.ParquetFile(path) as file:
+            if not file.schema_arrow.equals(RECORD):
+                faults.append(
+                    f"{path.name}: columns are {', '.join(file.schema_arrow.names)}; expected {', '.join(RECORD.names)}"
+                )
+                return
+            yield from file.iter_batches(BATCH)
+    except (pa.ArrowException, OSError) as error:
+        faults.append(f"{path.name} cannot be read: {error}")
+
+
+def against(split: str, found: Tally, expected: Tally, where: str = "in the files") -> list[str]:
+    """A fault for each count of a source that is not the one of the tally."""
+    faults = []
+    for source, wanted in expected.sources.items():
+        for name in ("given", "given_bytes", "given_tokens", "given_units"):
+            counted, saved = getattr(found.sources.get(source, Counts()), name), getattr(wanted, name)
+            if counted != saved:
+                there = f"{saved:,} in {output_layout.TALLY}"
+                faults.append(f"{split}: '{source}': {name} is {counted:,} {where} and {there}")
+    return faults
+
+
+def disjoint(prints: dict[str, list[Prints]]) -> list[str]:
+    """A fault where texts of validation are in train; fingerprints by split, uint64[records, 2] each."""
+    if "validation" not in prints:
+        return []
+    held = np.unique(np.concatenate(prints["validation"])[:, 0])
+    train = np.concatenate(prints.get("train", [np.empty((0, 2), np.uint64)]))[:, 0]
+    shared = int(np.isin(train, held).sum())
+    return [f"{shared:,} records of train have a text that is in validation"] if shared else []

@@ -1,0 +1,183 @@
+"""Imports go down the layers, without cycles, and each package imports the outside packages that it may."""
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "smollm3_mix"
+
+LAYERS: list[list[set[str]]] = [
+    [{"errors", "messages", "sizes", "table_format", "version"}, {"schema"}],
+    [{"text"}, {"compat"}, {"network"}, {"storage"}, {"executors"}],
+    [{"recipe"}],
+    [{"tokenizer"}, {"sources"}],
+    [{"mix"}],
+    [{"report"}, {"output"}],
+    [
+        {"builder", "dedup_index", "merge_datasets", "packing", "verification"},
+        {"hub", "torch_loader"},
+        {"integrations"},
+    ],
+    [{"cli"}, {"__init__", "__main__"}],
+]
+"""Layers from the bottom up. Inside a layer, a group may import those before it. Members of one group do not import
+each other."""
+
+RANK = {
+    name: (layer, group) for layer, groups in enumerate(LAYERS) for group, names in enumerate(groups) for name in names
+}
+
+ARROW = {"numpy", "pyarrow"}
+HUB = {"huggingface_hub", "fsspec"}
+OUTSIDE: dict[str, set[str]] = {
+    "schema": {"pyarrow"},
+    "text": ARROW | {"xxhash", "ftfy", "hatchling", "packaging"},  # the last two build the wheel
+    "compat": {"datasets", "huggingface_hub", "torchdata"},
+    "network": HUB,
+    "storage": HUB,
+    "executors": {"ray"},
+    "recipe": {"yaml"},
+    "tokenizer": ARROW | {"tokenizers", "tiktoken", "huggingface_hub"},
+    "sources": ARROW | HUB | {"datasets"},
+    "mix": ARROW,
+    "report": ARROW | {"yaml"},
+    "output": ARROW | {"yaml", "huggingface_hub", "datasets"},
+    "builder": ARROW | {"datasets", "huggingface_hub"},
+    "hub": {"huggingface_hub"},
+    "verification": ARROW,
+    "dedup_index": ARROW | {"huggingface_hub"},
+    "merge_datasets": ARROW | {"datasets", "huggingface_hub"},
+    "packing": ARROW,
+    "torch_loader": ARROW | {"torch", "fsspec"},
+    "integrations": ARROW | {"torch"},
+    "cli": {"tqdm"},
+}
+"""Packages that may be imported, besides the standard library and this package. Others import none."""
+
+
+def modules() -> dict[str, Path]:
+    """Return every module of the package by its dotted name below `smollm3_mix`."""
+    found = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)] = path
+    return found
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Yield the dotted names that a file imports, also inside functions and under TYPE_CHECKING."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def package_of(module: str) -> str:
+    """Return the top-level package or module that a module belongs to."""
+    return module.partition(".")[0]
+
+
+def target_of(name: str, known: dict[str, Path]) -> str | None:
+    """Return the module that an imported name of this package is in, None for a name of the root."""
+    parts = name.split(".")[1:]
+    while parts and ".".join(parts) not in known:
+        parts.pop()
+    return ".".join(parts) or None
+
+
+def breaches(module: str, path: Path) -> Iterator[str]:
+    """Yield a sentence for every import of a module that its layer does not allow."""
+    known, package = modules(), package_of(module)
+    for name in imports(path):
+        outside = name.partition(".")[0]
+        if outside != "smollm3_mix":
+            if outside not in sys.stdlib_module_names and outside not in OUTSIDE.get(package, set()):
+                yield f"{module} imports {name}"
+            continue
+        target = target_of(name, known)
+        other = package_of(target) if target else "__init__"
+        if other != package and not RANK[other] < RANK[package]:
+            yield f"{module} imports {name}"
+
+
+def cycles(graph: dict[str, set[str]]) -> list[list[str]]:
+    """Return the cycles of an import graph, each as its modules, by depth-first search."""
+    found: list[list[str]] = []
+    done: set[str] = set()
+
+    def visit(module: str, way: list[str]) -> None:
+        if module in way:
+            found.append([*way[way.index(module) :], module])
+            return
+        if module not in done:
+            for other in sorted(graph[module]):
+                visit(other, [*way, module])
+            done.add(module)
+
+    for module in sorted(graph):
+        visit(module, [])
+    return found
+
+
+def test_every_package_has_a_layer() -> None:
+    assert {package_of(module) for module in modules()} == RANK.keys() & {package_of(m) for m in modules()}
+
+
+def test_imports_go_down_the_layers() -> None:
+    assert [breach for module, path in modules().items() for breach in breaches(module, path)] == []
+
+
+@pytest.mark.parametrize(
+    "planted",
+    [
+        "from smollm3_mix.mix.recipe_mix import Mix",
+        "import torch",
+        "import smollm3_mix.cli.main",
+        "from smollm3_mix import load",
+        "def f():\n    from smollm3_mix.output.write_mix import write",
+        "if TYPE_CHECKING:\n    from smollm3_mix.sources.resolve import resolve",
+    ],
+)
+def test_a_planted_import_that_goes_up_is_reported(tmp_path: Path, planted: str) -> None:
+    file = tmp_path / "planted.py"
+    file.write_text(planted + "\n")
+    assert list(breaches("recipe.planted", file))
+
+
+KNOWN_CIRCLE = {"model", "fingerprint", "read_recipe", "read_curriculum", "curriculum", "serialize"}
+"""Modules of `recipe` that import each other inside functions. The list may shrink and must not grow."""
+
+
+def test_no_other_modules_import_each_other_in_circles() -> None:
+    known = modules()
+    graph = {module: {t for n in imports(path) if (t := target_of(n, known))} for module, path in known.items()}
+    inside = {module for circle in cycles(graph) for module in circle}
+    assert inside == {f"recipe.{name}" for name in KNOWN_CIRCLE}
+
+
+def test_a_planted_circle_is_reported() -> None:
+    assert cycles({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == [["b", "c", "b"]]
+
+
+def test_inner_packages_are_docstrings_only() -> None:
+    inner = [path for path in PACKAGE.rglob("__init__.py") if path.parent not in (PACKAGE, PACKAGE / "torch_loader")]
+    assert [path for path in inner if len(ast.parse(path.read_text(encoding="utf-8")).body) != 1] == []
+
+
+def test_files_and_functions_are_short() -> None:
+    long_files = [m for m, p in modules().items() if len(p.read_text(encoding="utf-8").splitlines()) > 400]
+    long_functions = [
+        f"{module}:{node.name}"
+        for module, path in modules().items()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and node.end_lineno is not None
+        and node.end_lineno - node.lineno >= 60
+    ]
+    assert (long_files, long_functions) == ([], [])
