@@ -22,14 +22,14 @@ from datatrove.data import Document
 from datatrove.pipeline import filters
 from datatrove.pipeline.filters import fineweb_quality_filter, gopher_quality_filter, gopher_repetition_filter
 
-from smollm3_mix.text.filters.filter_block import judge
-from smollm3_mix.text.filters.filter_options import Judge
+from smollm3_mix.text.filters.filter_block import drop_reasons
+from smollm3_mix.text.filters.filter_options import FilterOptions
 
-FILTERS: dict[str, tuple[Callable[[], Any], Judge]] = {
-    "Gopher quality": (filters.GopherQualityFilter, Judge(gopher_quality=True, language="en")),
-    "Gopher repetition": (filters.GopherRepetitionFilter, Judge(gopher_repetition=True)),
-    "C4": (filters.C4QualityFilter, Judge(c4=True)),
-    "FineWeb": (lambda: filters.FineWebQualityFilter(char_duplicates_ratio=0.1), Judge(fineweb=True)),
+FILTERS: dict[str, tuple[Callable[[], Any], FilterOptions]] = {
+    "Gopher quality": (filters.GopherQualityFilter, FilterOptions(gopher_quality=True, language="en")),
+    "Gopher repetition": (filters.GopherRepetitionFilter, FilterOptions(gopher_repetition=True)),
+    "C4": (filters.C4QualityFilter, FilterOptions(c4=True)),
+    "FineWeb": (lambda: filters.FineWebQualityFilter(char_duplicates_ratio=0.1), FilterOptions(fineweb=True)),
 }
 
 WORDS = (
@@ -72,7 +72,7 @@ def main() -> None:
     for name, (make, rules) in FILTERS.items():
         judging = make()
         theirs = [their_reason(judging, text) for text in texts]
-        ours = judge(pa.array(texts, pa.string()), rules).to_pylist()
+        ours = drop_reasons(pa.array(texts, pa.string()), rules).to_pylist()
         same = np.array([(their is None) == (our is None) for their, our in zip(theirs, ours, strict=True)])
         apart = Counter(pair for pair, alike in zip(zip(theirs, ours, strict=True), same, strict=True) if not alike)
         shares = " | ".join(f"{same[chosen].mean():.2%}" for chosen in folders.values())

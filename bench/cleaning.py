@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from smollm3_mix.text.clean.clean_block import clean
+from smollm3_mix.text.clean.clean_block import clean_texts
 from smollm3_mix.text.clean.cleaning_options import Cleaning
 
 KINDS = {"stack-edu": "code", "finemath": "math"}
@@ -55,7 +55,7 @@ def measured(some: list[pa.StringArray], cleaning: Cleaning) -> float:
     """Seconds of processor time that it takes to clean these blocks once."""
     begun = time.process_time()
     for block in some:
-        clean(block, cleaning)
+        clean_texts(block, cleaning)
     return time.process_time() - begun
 
 
@@ -64,7 +64,7 @@ def changed(some: list[pa.StringArray], cleaning: Cleaning) -> float:
     different = sum(
         old != new
         for block in some
-        for old, new in zip(block.to_pylist(), clean(block, cleaning).to_pylist(), strict=True)
+        for old, new in zip(block.to_pylist(), clean_texts(block, cleaning).to_pylist(), strict=True)
     )
     return different / sum(map(len, some))
 
@@ -75,7 +75,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5, help="times each source is cleaned (default %(default)s)")
     parser.add_argument("--mojibake", action="store_true", help="repair mojibake too")
     given = parser.parse_args()
-    clean(pa.array(["warm"]), Cleaning("prose", mojibake=given.mojibake))
+    clean_texts(pa.array(["warm"]), Cleaning("prose", mojibake=given.mojibake))
     seconds_of_all, bytes_of_all = 0.0, 0
     print(f"{'':42} {'ns/byte':>8} {'MB':>7} {'changed':>8}")
     for name, files in sources(given.corpus).items():

@@ -10,7 +10,7 @@ import time
 
 import pyarrow as pa
 
-from smollm3_mix.text.decontamination import Collection
+from smollm3_mix.text.decontamination import NgramCollector
 from smollm3_mix.text.measure.words import words
 
 ROUNDS = 7
@@ -35,14 +35,14 @@ def main() -> None:
         "Vietnamese": [text.replace("a", "ắ").replace("e", "ệ") for text in english],
         "Chinese": ["".join(chr(0x4E00 + draw.randrange(3000)) for _ in range(350)) + "。" for _ in range(1000)],
     }
-    collection = Collection(13)
+    collection = NgramCollector(13)
     collection.begin("evaluation")
     collection.add(pa.array([" ".join(draw.choices(vocabulary, k=40)) for _ in range(5000)]))
-    contaminants = collection.contaminants()
+    evaluation_ngrams = collection.evaluation_ngrams()
     print("text        bytes      ns/byte  splitting at spaces alone")
     for name, rows in texts.items():
         array, size = pa.array(rows), sum(len(row.encode()) for row in rows)
-        looked_up = best(lambda array=array: contaminants.search(array)) / size * 1e9
+        looked_up = best(lambda array=array: evaluation_ngrams.search(array)) / size * 1e9
         split = best(lambda array=array: words(array)) / size * 1e9
         print(f"{name:10}  {size:9,}  {looked_up:7.1f}  {split:7.1f}")
 

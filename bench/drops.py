@@ -33,10 +33,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from smollm3_mix.recipe.model import Kind, Source
-from smollm3_mix.recipe.read_recipe import read
-from smollm3_mix.text.clean.clean_block import clean
-from smollm3_mix.text.filters.filter_block import judge
-from smollm3_mix.text.filters.filter_options import Judge
+from smollm3_mix.recipe.read_recipe import load_recipe
+from smollm3_mix.text.clean.clean_block import clean_texts
+from smollm3_mix.text.filters.filter_block import drop_reasons
+from smollm3_mix.text.filters.filter_options import FilterOptions
 from smollm3_mix.text.filters.reasons import REASONS
 
 RIGHT = 0.9
@@ -48,9 +48,9 @@ OTHER = {"pol": "pl", "tur": "tr", "ukr": "uk"}
 """Languages that the recipe has not."""
 
 PUBLISHED = {
-    "prose": Judge("fineweb2"),
-    "math": Judge(gopher_repetition=True),
-    "code": Judge(code=True),
+    "prose": FilterOptions("fineweb2"),
+    "math": FilterOptions(gopher_repetition=True),
+    "code": FilterOptions(code=True),
 }
 
 
@@ -64,7 +64,7 @@ class Drop(NamedTuple):
 
 def origins() -> Iterator[tuple[str, str, Source]]:
     """Name, folder below CORPUS and rules of every source."""
-    sources = {source.id: source for source in read("stage3").sources}
+    sources = {source.id: source for source in load_recipe("stage3").sources}
     for name in CODE:
         yield name, f"stack-edu/{name}", sources[f"stack-edu-real-shuffled-{name}"]
     yield "finemath", "finemath/finemath-3plus", sources["finemath"]
@@ -73,7 +73,7 @@ def origins() -> Iterator[tuple[str, str, Source]]:
     like = sources["fw2-fra"]
     for name, tag in OTHER.items():
         kind = Kind("prose", tag)
-        yield name, f"fineweb-2/data/{name}_*", replace(like, kind=kind, judge=replace(like.judge, language=tag))
+        yield name, f"fineweb-2/data/{name}_*", replace(like, kind=kind, filters=replace(like.filters, language=tag))
     for name in ("fineweb-edu", "dclm", "stackexchange"):
         yield name, name, sources[name]
     yield "issues", "issues", sources["github-issues"]
@@ -94,8 +94,8 @@ def dropped(corpus: Path, folder: str, source: Source) -> tuple[int, list[Drop]]
     seen: set[str] = set()
     drops = []
     for texts in documents(corpus, folder):
-        cleaned = clean(texts, source.clean)
-        columns = (texts, cleaned, judge(cleaned, source.judge))
+        cleaned = clean_texts(texts, source.clean)
+        columns = (texts, cleaned, drop_reasons(cleaned, source.filters))
         for raw, text, reason in zip(*(column.to_pylist() for column in columns), strict=True):
             name = hashlib.sha256(raw.encode()).hexdigest()[:16]
             if name not in seen and reason is not None:
@@ -137,12 +137,12 @@ def main() -> int:
     parser.add_argument("--check", action="store_true")
     given = parser.parse_args()
     labels = read_labels(given.labels, "published" if given.published else "shipped")
-    faults = []
+    problems = []
     print("| source | kind | documents | dropped | share | labelled | right | why |\n|---|---|--:|--:|--:|--:|--:|---|")
     for name, folder, source in origins():
         if not fnmatch.fnmatchcase(name, given.sources):
             continue
-        judged = replace(source, judge=PUBLISHED[source.kind.type]) if given.published else source
+        judged = replace(source, filters=PUBLISHED[source.kind.type]) if given.published else source
         total, drops = dropped(given.corpus, folder, judged)
         chosen = sample(drops, given.seed, given.per_source)
         found = Counter(labels.get((name, drop.id)) for drop in chosen)
@@ -152,13 +152,15 @@ def main() -> int:
         numbers = f"{total:,} | {len(drops):,} | {len(drops) / total:.2%} | {read_by_hand} | {right}"
         print(f"| {name} | {source.kind.type} | {numbers} | {why or '–'} |", flush=True)
         if found[None] or found["right"] < RIGHT * len(chosen):
-            faults.append(f"{name}: of {len(chosen)} drops, {found[None]} have no label and {found['wrong']} are wrong")
+            problems.append(
+                f"{name}: of {len(chosen)} drops, {found[None]} have no label and {found['wrong']} are wrong"
+            )
         for drop in chosen if given.show else ():
             print(f"\n=== {name} {drop.id} {drop.reason} ({REASONS[drop.reason]}), {len(drop.text)} characters")
             print(excerpt(drop.text, given.show))
     if given.check:
-        print("\n".join(faults) or f"Every sampled drop has a label; of each source at least {RIGHT:.0%} are right.")
-    return int(given.check and bool(faults))
+        print("\n".join(problems) or f"Every sampled drop has a label; of each source at least {RIGHT:.0%} are right.")
+    return int(given.check and bool(problems))
 
 
 if __name__ == "__main__":

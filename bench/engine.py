@@ -19,12 +19,12 @@ from typing import Any
 import yaml
 from scaling import entries
 
-from smollm3_mix.executors.ray_executor import Cluster
+from smollm3_mix.executors.ray_executor import RayExecutor
 from smollm3_mix.output.write_mix import write
-from smollm3_mix.recipe.parsing import Place, read_value
+from smollm3_mix.recipe.parsing import FieldPath, read_value
 
 
-class Timed(Cluster):
+class Timed(RayExecutor):
     """A cluster that notes the seconds of its last call."""
 
     seconds = 0.0
@@ -45,7 +45,7 @@ class Timed(Cluster):
 def recipe(corpus: Path, lanes: int, place: Path) -> Path:
     """A recipe over the corpus: judged, without duplicates."""
     datasets = [{**entry, "max_passes": 100} for entry in entries(corpus)]
-    top = {"lanes": lanes, "judge": {"preset": "kind", "min_chars": 20}, "dedup": {"exact": True}}
+    top = {"lanes": lanes, "filters": {"preset": "kind", "min_chars": 20}, "dedup": {"exact": True}}
     path = place / "corpus.yaml"
     path.write_text(yaml.safe_dump({**top, "datasets": datasets}))
     return path
@@ -60,7 +60,7 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=2, help="the best of so many (default %(default)s)")
     asked = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"  # of the workers, which Ray starts from here; Arrow's threads follow it
-    tokens = int(read_value(int, asked.tokens, Place(), []))
+    tokens = int(read_value(int, asked.tokens, FieldPath(), []))
     best: dict[int, float] = {}
     with tempfile.TemporaryDirectory() as place, Timed(at_once=max(asked.workers)):
         work = Path(place)
@@ -69,11 +69,11 @@ def main() -> None:
         for number in range(asked.repeat):
             for workers in asked.workers:
                 timed = Timed(at_once=workers)
-                tally = write(path, work / f"{number}-{workers}", max_tokens=tokens, runner=timed)["train"].total
+                stats = write(path, work / f"{number}-{workers}", max_tokens=tokens, runner=timed)["train"].total
                 best[workers] = min(timed.seconds, best.get(workers, timed.seconds))
     print("| workers | seconds | MB of text given a second | of one |\n|--:|--:|--:|--:|")
     for workers, seconds in best.items():
-        rate = tally.given_bytes / seconds / 1e6
+        rate = stats.emitted_bytes / seconds / 1e6
         print(f"| {workers} | {seconds:.1f} | {rate:.1f} | {best[asked.workers[0]] / seconds:.2f} × |")
 
 

@@ -26,13 +26,13 @@ def texts(count: int) -> list[bytes]:
 
 
 def serve(count: int, latency: float, pipe) -> None:
-    from faults import Faults
     from heritage import heritage, packed
+    from problems import Faults
 
     contents = packed(texts(count))
     ids = list(contents)
     kept = {blob: body for number, (blob, body) in enumerate(contents.items()) if number % MISSING}
-    with heritage(kept, faults=Faults(latency=latency), slow=set(ids[::SLOW]), lag=LAG) as server:
+    with heritage(kept, problems=Faults(latency=latency), slow=set(ids[::SLOW]), lag=LAG) as server:
         pipe.send(server.endpoint)
         pipe.recv()
 
@@ -56,18 +56,21 @@ def main() -> None:
 def compare(count: int, home: Path) -> None:
     from smollm3_mix.recipe.model import Block, Source
     from smollm3_mix.sources.block_reader import Reader
-    from smollm3_mix.sources.partition import deal
+    from smollm3_mix.sources.partition import partition_source
     from smollm3_mix.sources.software_heritage.contents import _fetch
-    from smollm3_mix.sources.source_files import File, Resolved
+    from smollm3_mix.sources.source_files import ResolvedSource, SourceFile
 
     given = texts(count)
     ids = [hashlib.sha1(text).hexdigest() for text in given]
     table = pa.table({"blob_id": ids, "src_encoding": ["UTF-8"] * count, "length_bytes": [len(text) for text in given]})
     path = home / "ids.parquet"
     pq.write_table(table, path)
-    resolved = Resolved("s", "parquet", "", (File("ids.parquet", str(path), path.stat().st_size),))
+    resolved = ResolvedSource("s", "parquet", "", (SourceFile("ids.parquet", str(path), path.stat().st_size),))
     reader = Reader(
-        Source(id="s", weight=1.0, name="s", content="swh"), resolved, deal(resolved, 1, 0, False)[0], Block()
+        Source(id="s", weight=1.0, name="s", content="swh"),
+        resolved,
+        partition_source(resolved, 1, 0, False)[0],
+        Block(),
     )
     started = time.perf_counter()
     found = [text for block in iter(reader.read, None) for text in block.texts.to_pylist()]

@@ -19,8 +19,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from smollm3_mix import Recipe, build_index, open_mix
-from smollm3_mix.text.dedup.duplicate_rows import DropSet
+from smollm3_mix.dedup_index.build_index import build_index
+from smollm3_mix.mix.open_mix import open_mix
+from smollm3_mix.recipe.model import Recipe
+from smollm3_mix.text.dedup.duplicate_rows import DuplicateRows
 
 EDITS = (0.0, 0.02, 0.05, 0.1, 0.2)
 """Parts of the words that a planted copy has replaced; 0 is an exact copy."""
@@ -72,10 +74,10 @@ def planted(texts: list[str], folder: Path) -> dict[float, list[tuple[str, str]]
     return pairs
 
 
-def recipe(folder: Path, lanes: int, dedup: dict[str, Any], judge: dict[str, Any]) -> Recipe:
-    datasets = [{"name": str(folder / f"s{n}"), "id": f"s{n}", "weight": 1, "judge": judge} for n in range(SOURCES)]
+def recipe(folder: Path, lanes: int, dedup: dict[str, Any], filters: dict[str, Any]) -> Recipe:
+    datasets = [{"name": str(folder / f"s{n}"), "id": f"s{n}", "weight": 1, "filters": filters} for n in range(SOURCES)]
     return Recipe.from_dict(
-        {"file": "bench", "lanes": lanes, "on_exhausted": "renormalise", "dedup": dedup, "datasets": datasets}
+        {"file": "bench", "lanes": lanes, "on_exhausted": "renormalize", "dedup": dedup, "datasets": datasets}
     )
 
 
@@ -130,7 +132,7 @@ def look_ups() -> None:
     """Nanoseconds for each document of blocks of 1,024 rows, a tenth of them dropped."""
     rng = np.random.default_rng(0)
     listed = np.sort(rng.choice(1_000_000, 100_000, replace=False)).astype(np.uint32)
-    dropset = DropSet(listed[::2].copy(), listed[1::2].copy())
+    dropset = DuplicateRows(listed[::2].copy(), listed[1::2].copy())
     blocks = np.arange(1_000_000).reshape(-1, 1000)
     started = time.process_time()
     for block in blocks:
@@ -148,10 +150,10 @@ def slow_down(texts: list[str], repeats: int) -> None:
             (plain / f"s{number}").mkdir()
             mine = texts[number::SOURCES]
             pq.write_table(pa.table({"text": mine + mine[: len(mine) // 50]}), plain / f"s{number}" / "0.parquet")
-        for name, judge in (("no rules", {}), ("Gopher and FineWeb", {"preset": "kind"})):
+        for name, filters in (("no rules", {}), ("Gopher and FineWeb", {"preset": "kind"})):
             kinds = {"exact": True, "near": None}
-            build_index(recipe(plain, 1, kinds, judge), plain / "idx")
-            asked = [recipe(plain, 1, bare, judge), recipe(plain, 1, {**kinds, "index": str(plain / "idx")}, judge)]
+            build_index(recipe(plain, 1, kinds, filters), plain / "idx")
+            asked = [recipe(plain, 1, bare, filters), recipe(plain, 1, {**kinds, "index": str(plain / "idx")}, filters)]
             times = [[cost(each) for each in asked] for _ in range(repeats)]
             one, two = (min(each) for each in zip(*times, strict=True))
             print(f"stream with look-up, {name}: {two / one - 1:+.1%} of {one:.2f} s without dedup, 2 % dropped")

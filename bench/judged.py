@@ -45,9 +45,10 @@ from loguru import logger
 from throughput import SOURCES, Count
 
 import smollm3_mix
-from smollm3_mix.text.filters.filter_options import Judge
+import smollm3_mix.mix.open_mix
+from smollm3_mix.text.filters.filter_options import FilterOptions
 
-GOPHER = Judge(gopher_quality=True, gopher_repetition=True)
+GOPHER = FilterOptions(gopher_quality=True, gopher_repetition=True)
 
 
 @dataclass
@@ -68,14 +69,14 @@ class Way:
     start: Callable[[], Iterator[Any]]
     count: Callable[[list[Any]], Count]
     seconds: list[float] = field(default_factory=list)
-    given: Count = field(default_factory=lambda: Count(0, 0))
+    emitted: Count = field(default_factory=lambda: Count(0, 0))
 
     def turn(self, clock: Callable[[], float]) -> None:
         gc.collect()
         begun = clock()
         out = list(self.start())
         self.seconds.append(clock() - begun)
-        self.given = self.count(out)
+        self.emitted = self.count(out)
 
     @property
     def speed(self) -> float:
@@ -118,8 +119,12 @@ def datatrove(folder: Path, work: Path) -> Iterator[None]:
 def ways(whole: Path, part: Path, work: Path, read: tuple[Count, Count]) -> list[Way]:
     """What is compared; the naive pipeline is the first."""
     found = throughput.files(whole)
-    ours = smollm3_mix.open_mix(throughput.recipe(whole, GOPHER, near_dedup.NEAR, on_exhausted="renormalise"))
-    plain = smollm3_mix.open_mix(throughput.recipe(whole, Judge(), None, on_exhausted="renormalise"))
+    ours = smollm3_mix.mix.open_mix.open_mix(
+        throughput.recipe(whole, GOPHER, near_dedup.NEAR, on_exhausted="renormalize")
+    )
+    plain = smollm3_mix.mix.open_mix.open_mix(
+        throughput.recipe(whole, FilterOptions(), None, on_exhausted="renormalize")
+    )
     once = "all_exhausted_without_replacement"
     records, counts = throughput.of_records, throughput.of_counts
     return [
@@ -141,7 +146,7 @@ def show(compared: list[Way]) -> None:
         print(
             f"| {way.name} | {way.speed:.2f} | {way.read.documents / statistics.median(way.seconds):,.0f} "
             f"| {way.speed / first:.2f} | {way.speed / last:.1f} | {way.read.bytes / 1e6:.1f} "
-            f"| {f'{way.given.bytes / way.read.bytes:.0%}' if way.given.bytes else ''} |"
+            f"| {f'{way.emitted.bytes / way.read.bytes:.0%}' if way.given.bytes else ''} |"
         )
 
 

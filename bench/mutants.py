@@ -117,7 +117,7 @@ def compile_kernels(folder: Path) -> None:
     subprocess.run(command, check=True, capture_output=True)
 
 
-def judge(mutant: Mutant, folder: Path) -> tuple[str, str]:
+def filters(mutant: Mutant, folder: Path) -> tuple[str, str]:
     """Apply a mutant to a copy, run its tests and undo it. Return the verdict and the output."""
     path = folder / mutant.file
     text = path.read_text(encoding="utf-8")
@@ -140,7 +140,7 @@ def judge(mutant: Mutant, folder: Path) -> tuple[str, str]:
 
 def run_all(chosen: Sequence[Mutant], jobs: int) -> dict[str, str]:
     """Run mutants in `jobs` copies at a time, print each verdict, and return them by name."""
-    verdicts: dict[str, str] = {}
+    decisions: dict[str, str] = {}
     with tempfile.TemporaryDirectory() as temporary, ThreadPoolExecutor(jobs) as pool:
         copies = [copy_checkout(Path(temporary, str(number))) for number in range(jobs)]
         free = list(copies)
@@ -148,16 +148,16 @@ def run_all(chosen: Sequence[Mutant], jobs: int) -> dict[str, str]:
         def one(mutant: Mutant) -> tuple[str, str, float]:
             folder, begun = free.pop(), time.monotonic()
             try:
-                return *judge(mutant, folder), time.monotonic() - begun
+                return *filters(mutant, folder), time.monotonic() - begun
             finally:
                 free.append(folder)
 
         for mutant, (verdict, output, seconds) in zip(chosen, pool.map(one, chosen), strict=True):
-            verdicts[mutant.name] = verdict
+            decisions[mutant.name] = verdict
             print(f"{verdict:<9} {mutant.name} ({mutant.file}, {seconds:.0f} s)", flush=True)
             if verdict == "INVALID":
                 print(output)
-    return verdicts
+    return decisions
 
 
 def main() -> int:
@@ -194,8 +194,8 @@ def main() -> int:
             if code != 0:
                 print(f"{file} does not pass without a mutant:\n{output}")
                 return 1
-    verdicts = run_all(run, arguments.jobs)
-    killed = sum(verdict == "killed" for verdict in verdicts.values())
+    decisions = run_all(run, arguments.jobs)
+    killed = sum(verdict == "killed" for verdict in decisions.values())
     for mutant in chosen:
         if mutant.equivalent:
             print(f"equivalent {mutant.name}: {mutant.equivalent}")

@@ -23,9 +23,9 @@ from datatrove.pipeline.dedup.minhash import MinhashConfig
 from rensa import RMinHash
 
 from smollm3_mix.text.dedup.dedup_options import Dedup, Near
-from smollm3_mix.text.dedup.dedup_store import Seen
-from smollm3_mix.text.dedup.minhash import agreement, signatures
-from smollm3_mix.text.dedup.text_hashes import fingerprints
+from smollm3_mix.text.dedup.dedup_store import DedupStore
+from smollm3_mix.text.dedup.minhash import minhash_signatures, signature_agreement
+from smollm3_mix.text.dedup.text_hashes import hash_texts
 from smollm3_mix.text.measure.scripts import SCALES, SHARE
 from smollm3_mix.text.measure.words import Words, words
 
@@ -83,14 +83,14 @@ def edited(text: str, share: float, vocabulary: list[str], rng: np.random.Genera
 
 def our_pairs(known: np.ndarray, planted: list[str], near: Near) -> tuple[set[tuple[int, int]], np.ndarray]:
     """(planted, text) that share a band, and the Jaccard estimated of each planted pair."""
-    asked = signatures(pa.array(planted, pa.string()), near)
+    asked = minhash_signatures(pa.array(planted, pa.string()), near)
     pairs = set()
     for band in range(near.bands):
         holders = defaultdict(list)
         for number, key in enumerate(known[:, band].tolist()):
             holders[key].append(number)
         pairs |= {(row, number) for row, key in enumerate(asked[:, band].tolist()) for number in holders.get(key, ())}
-    return pairs, agreement(asked, known, near)
+    return pairs, signature_agreement(asked, known, near)
 
 
 def sketch(text: str, near: Near = NEAR) -> MinHash:
@@ -125,7 +125,7 @@ def accuracy(texts: list[str], near: Near, rounds: int) -> None:
     found: dict[float, list[Round]] = {share: [] for share in EDITS}
     for number in range(rounds):
         worded = [reworded(text, number) for text in texts]
-        ours, theirs = signatures(pa.array(worded, pa.string()), near), [sketch(text, near) for text in worded]
+        ours, theirs = minhash_signatures(pa.array(worded, pa.string()), near), [sketch(text, near) for text in worded]
         lsh = MinHashLSH(num_perm=near.bands * near.rows, params=(near.bands, near.rows))
         for row, each in enumerate(theirs):
             lsh.insert(row, each)
@@ -224,16 +224,16 @@ def speeds(texts: list[str], seconds: float) -> None:
     warm = np.empty(31 << 20, dtype=np.uint8)  # glibc then keeps what is freed, and later blocks have no page faults
     del warm
     everyone = np.ones(len(texts), dtype=np.bool_)
-    seen = Seen(Dedup(near=NEAR), 2**30)
+    seen = DedupStore(Dedup(near=NEAR), 2**30)
     trove = datatrove_signatures()
     works: dict[str, Callable[[pa.StringArray, Words], object]] = {
-        "signatures of text": lambda block, _: signatures(block, NEAR),
-        "signatures of words hashed before": lambda block, found: signatures(block, NEAR, found),
+        "signatures of text": lambda block, _: minhash_signatures(block, NEAR),
+        "signatures of words hashed before": lambda block, found: minhash_signatures(block, NEAR, found),
         "rensa RMinHash": lambda block, _: rensa_sketches(block),
         "datasketch MinHash": lambda block, _: [sketch(text) for text in block.to_pylist()],
         "datatrove MinhashDedupSignature": lambda block, _: trove(block),
         "words and their hashes": lambda block, _: words(block).hashes,
-        "fingerprints": lambda block, _: fingerprints(block),
+        "hash_texts": lambda block, _: hash_texts(block),
     }
     times, total = dict.fromkeys([*works, "Seen.first, exact and near"], 0.0), 0
     for block in blocks_of(texts):
@@ -244,7 +244,7 @@ def speeds(texts: list[str], seconds: float) -> None:
             start = time.thread_time()
             work(block, found)
             times[name] += time.thread_time() - start
-        keys = fingerprints(block), signatures(block, NEAR, found), everyone[: len(block)]
+        keys = hash_texts(block), minhash_signatures(block, NEAR, found), everyone[: len(block)]
         start = time.thread_time()
         seen.first(*keys)
         times["Seen.first, exact and near"] += time.thread_time() - start

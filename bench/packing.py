@@ -29,6 +29,7 @@ from throughput import SEED, SOURCES
 from tokenizers import Tokenizer
 
 import smollm3_mix
+import smollm3_mix.packing.packed_mix
 import smollm3_mix.tokenizer.encoder
 import smollm3_mix.tokenizer.recipe_tokenizer
 import smollm3_mix.tokenizer.tiktoken_backend
@@ -54,7 +55,7 @@ def ours(corpus: Path, tokenizer: Path, *, plain: bool) -> Iterator[Any]:
         for origin in SOURCES
     )
     recipe = Recipe(sources=sources, seed=SEED, lanes=1, dedup=Dedup(exact=not plain), on_exhausted="repeat")
-    return iter(smollm3_mix.packed(recipe, tokenizer=tokenizer, sequence_length=LENGTH))
+    return iter(smollm3_mix.packing.packed_mix.open_packed(recipe, tokenizer=tokenizer, sequence_length=LENGTH))
 
 
 def peer(corpus: Path, tokenizer: Path) -> Iterator[Any]:
@@ -104,13 +105,13 @@ def bare(corpus: Path, tokenizer: Path, size: int = 16 << 20) -> float:
 
 def without_twin(work: Callable[[], Any]) -> Any:
     """What `work` gives where no tokenizer has a twin, as without tiktoken."""
-    had = smollm3_mix.tokenizer.tiktoken_backend.twin
-    smollm3_mix.tokenizer.tiktoken_backend.twin = lambda _path, _encoder: None
+    had = smollm3_mix.tokenizer.tiktoken_backend.load_backend
+    smollm3_mix.tokenizer.tiktoken_backend.load_backend = lambda _path, _encoder: None
     smollm3_mix.tokenizer.recipe_tokenizer._loaded.cache_clear()
     try:
         return work()
     finally:
-        smollm3_mix.tokenizer.tiktoken_backend.twin = had
+        smollm3_mix.tokenizer.tiktoken_backend.load_backend = had
         smollm3_mix.tokenizer.recipe_tokenizer._loaded.cache_clear()
 
 

@@ -3,7 +3,7 @@
     python bench/recount.py DIR
 
 Reads DIR/recipe.yaml as plain YAML and the train files below DIR/data in order; prints one line a source; exits 1
-where a debt exceeds longest + share × sum of all longest. The longest documents are taken from DIR/tally.json, since
+where a debt exceeds longest + share × sum of all longest. The longest documents are taken from DIR/stats.json, since
 one that waits at the end of a lane is in no file and yet lies on its source's line.
 """
 
@@ -22,8 +22,8 @@ def main(folder: Path) -> int:
     total_weight = sum(d["weight"] for d in read)
     shares = {d["id"]: d["weight"] / total_weight for d in read}
     ratios = {d["id"]: d.get("tokens_per_byte", 0.25) for d in read}
-    tally = json.loads((folder / "tally.json").read_text(encoding="utf-8"))["splits"]["train"]["sources"]
-    longest = {source: tally[source]["longest"] for source in shares}
+    stats = json.loads((folder / "stats.json").read_text(encoding="utf-8"))["splits"]["train"]["sources"]
+    longest = {source: stats[source]["longest"] for source in shares}
     lanes = defaultdict(list)
     for path in sorted((folder / "data").rglob("train-*.parquet"), key=lambda path: path.name):
         lanes[path.name.split("-")[1]].append(path)
@@ -31,7 +31,7 @@ def main(folder: Path) -> int:
     ratio_to_bound, over = dict.fromkeys(shares, 0.0), []
     for lane, paths in lanes.items():
         total, mine = 0, dict.fromkeys(shares, 0)
-        worst = dict.fromkeys(shares, 0.0)
+        largest = dict.fromkeys(shares, 0.0)
         for path in paths:
             for batch in pq.ParquetFile(path).iter_batches(columns=["text", "source"]):
                 for text, source in zip(batch["text"].to_pylist(), batch["source"].to_pylist(), strict=True):
@@ -40,19 +40,21 @@ def main(folder: Path) -> int:
                     mine[source] += tokens
                     records[source] += 1
                     if tokens > longest[source]:
-                        over.append(f"{path.name}: {source} has {tokens:,} tokens; tally.json: {longest[source]:,}")
+                        over.append(f"{path.name}: {source} has {tokens:,} tokens; stats.json: {longest[source]:,}")
                     for each, share in shares.items():
-                        debt = abs(share * total - mine[each])
-                        if debt > worst[each]:
-                            worst[each] = debt
+                        discrepancy = abs(share * total - mine[each])
+                        if discrepancy > largest[each]:
+                            largest[each] = discrepancy
         for each, share in shares.items():
             bound = longest[each] + share * sum(longest.values())
-            ratio_to_bound[each] = max(ratio_to_bound[each], worst[each] / bound)
-            if worst[each] > bound:
-                over.append(f"lane {lane}: {each}: debt {worst[each]:,.0f} over its bound {bound:,.0f}")
+            ratio_to_bound[each] = max(ratio_to_bound[each], largest[each] / bound)
+            if largest[each] > bound:
+                over.append(f"lane {lane}: {each}: debt {largest[each]:,.0f} over its bound {bound:,.0f}")
             given[each] += mine[each]
     everything = sum(given.values())
-    print(f"{'source':40} {'asked':>10} {'given':>10} {'off by (pp)':>12} {'records':>9} {'worst debt / bound':>19}")
+    print(
+        f"{'source':40} {'asked':>10} {'given':>10} {'off by (pp)':>12} {'records':>9} {'worst discrepancy / bound':>19}"
+    )
     for each, share in shares.items():
         got = given[each] / everything
         shown = f"{share:10.4%} {got:10.4%} {100 * (got - share):+12.4f} {records[each]:9,}"

@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 import yaml
 
 import smollm3_mix
+import smollm3_mix.mix.open_mix
 from smollm3_mix.sources.formats import byte_ranges
 
 FILES = 8
@@ -52,7 +53,7 @@ def make(folder: Path, rows: int) -> Path:
         "weigh_by": "documents",
         "on_exhausted": "stop",
         "dedup": {"exact": True},
-        "judge": {"min_chars": 1},
+        "filters": {"min_chars": 1},
         "datasets": [{"id": name, "name": str(folder / name), "weight": 1} for name in ("parquet", "zstd", "gzip")],
     }
     (folder / "long.yaml").write_text(yaml.safe_dump(recipe))
@@ -81,7 +82,7 @@ def count_reads() -> dict[str, int]:
 def resume(recipe: Path, state: Path, seen: Path) -> None:
     """Go on from a state in this fresh process, and print what that took as JSON."""
     counts = count_reads()
-    mix = smollm3_mix.open_mix(recipe, seen_dir=seen)
+    mix = smollm3_mix.mix.open_mix.open_mix(recipe, dedup_state_dir=seen)
     listed = dict(counts)
     saved = json.loads(state.read_bytes())
     start = time.perf_counter()
@@ -104,7 +105,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as work:
         folder = Path(work)
         recipe = make(folder / "sources", asked.records * 2 // 5)
-        stream = smollm3_mix.open_mix(recipe, seen_dir=folder / "seen").stream()
+        stream = smollm3_mix.mix.open_mix.open_mix(recipe, dedup_state_dir=folder / "seen").stream()
         start, given = time.perf_counter(), 0
         while given < asked.records:
             given += stream.read(min(1024, asked.records - given)).num_rows

@@ -27,12 +27,12 @@ import pyarrow.parquet as pq
 import yaml
 from throughput import SOURCES
 
-from smollm3_mix import build_index
+from smollm3_mix.dedup_index.build_index import build_index
 from smollm3_mix.dedup_index.duplicate_ranges import BYTES
 from smollm3_mix.dedup_index.index_units import UNIT, segments
-from smollm3_mix.mix.mix_stats import Counts
+from smollm3_mix.mix.mix_stats import SourceStats
 from smollm3_mix.output.write_mix import write
-from smollm3_mix.recipe.read_recipe import read
+from smollm3_mix.recipe.read_recipe import load_recipe
 from smollm3_mix.text.dedup.dedup_options import BYTES as REMEMBERED
 
 TOKENS = 8_100_000_000_000
@@ -104,7 +104,7 @@ def measure(corpus: Path) -> Measured:
     """Index and write the corpus by stage 1's rules."""
     with tempfile.TemporaryDirectory() as place:
         work = Path(place)
-        top = {"lanes": 1, "judge": {"preset": "kind", "min_chars": 20}, "on_exhausted": "renormalise"}
+        top = {"lanes": 1, "filters": {"preset": "kind", "min_chars": 20}, "on_exhausted": "renormalize"}
         datasets = entries(corpus)
         times = {"warm": 0.0}  # the first build also has modules and memory to find
         for name, near in (("warm", True), ("exact", False), ("near", True)):
@@ -122,24 +122,24 @@ def measure(corpus: Path) -> Measured:
         looked = {**top, "dedup": {"exact": True, "near": False, "index": str(work / "exact")}, "datasets": datasets}
         (work / "looked.yaml").write_text(yaml.safe_dump(looked))
         started = time.process_time()
-        tally = write(work / "looked.yaml", work / "mix")["train"]
-        total = tally.total
+        stats = write(work / "looked.yaml", work / "mix")["train"]
+        total = stats.total
         mixing = time.process_time() - started
         size = sum(path.stat().st_size for path in (work / "mix").rglob("*.parquet"))
         files = [path for origin in SOURCES for path in (corpus / origin.folder).rglob("*.parquet")]
         stored = sum(map(_stored, files))
     each = total.read_bytes
-    code = sum((counts for id_, counts in tally.sources.items() if id_.startswith("stack-edu")), Counts())
+    code = sum((counts for id_, counts in stats.sources.items() if id_.startswith("stack-edu")), SourceStats())
     return Measured(
         times["exact"] / each,
         times["near"] / each,
         opening,
         mixing / each,
-        total.given_bytes / each,
+        total.emitted_bytes / each,
         each / total.read,
         code.read_bytes / code.read,
         stored / each,
-        size / total.given_bytes,
+        size / total.emitted_bytes,
     )
 
 
@@ -164,7 +164,7 @@ class Stage:
         least: documents that the source with the least share gives.
     """
 
-    given: float
+    emitted: float
     text: float
     once: float
     documents: float
@@ -176,7 +176,7 @@ class Stage:
 
 def stage(of: Measured, file_bytes: float) -> Stage:
     """What the recipe's shares and tokens per byte say, with what of a byte read comes out here."""
-    recipe = read("stage1")
+    recipe = load_recipe("stage1")
     each = {s.id: recipe.shares[s.id] * TOKENS / s.tokens_per_byte for s in recipe.active}
     given = sum(each.values())
     text = given / of.kept
@@ -228,8 +228,8 @@ def rows(asked: argparse.Namespace, of: Measured, on: Stage, machines: int) -> d
         "listings, opened once / by every process": f"{listings:,} / {listings * processes:,}",
         "hours: listings by every process, own pace": f"{listings * asked.cores / LISTINGS[0] / 3600:,.1f}",
         "hours: the same, a free account": f"{listings * processes / LISTED[0] / 3600:,.1f}",
-        "written, each machine": units(on.given * of.written / machines)
-        + (" (**more than its disk**)" if on.given * of.written / machines > asked.disk * 1e12 else ""),
+        "written, each machine": units(on.emitted * of.written / machines)
+        + (" (**more than its disk**)" if on.emitted * of.written / machines > asked.disk * 1e12 else ""),
         "memory, each machine": units(asked.cores * MEMORY[0]),
         "states of all lanes": units(lanes * STATE[0]),
         "documents of the least source, each lane": f"{on.least / lanes:,.0f}",
@@ -248,7 +248,7 @@ def paper(asked: argparse.Namespace, of: Measured) -> None:
     print(f"| a document; of code | {of.document:,.0f}; {of.blob:,.0f} bytes |")
     print(f"| text on disk, in the sources | {of.stored:.0%} |\n| written, of text given | {of.written:.0%} |")
     print(f"\nstage 1, {TOKENS:,} tokens:\n")
-    print(f"| text given | {units(on.given)} |\n|---|--:|\n| text read | {units(on.text)} |")
+    print(f"| text given | {units(on.emitted)} |\n|---|--:|\n| text read | {units(on.text)} |")
     print(f"| text that there is, each read once | {units(on.once)} |")
     print(f"| documents in it | {on.documents / 1e9:,.1f} billion |")
     print(f"| of them fetched one by one | {on.blobs / 1e9:,.2f} billion |")

@@ -14,7 +14,7 @@ import time
 import numpy as np
 
 from smollm3_mix.text.dedup.dedup_options import BYTES, Dedup, Near
-from smollm3_mix.text.dedup.dedup_store import Seen
+from smollm3_mix.text.dedup.dedup_store import DedupStore
 
 BLOCK = 1024
 
@@ -30,7 +30,7 @@ def main() -> None:
     count = parser.parse_args().documents
     dedup = Dedup(near=Near())
     stated = BYTES * dedup.keys * count
-    seen, rng, everyone = Seen(dedup, stated), np.random.default_rng(0), np.ones(BLOCK, dtype=np.bool_)
+    seen, rng, everyone = DedupStore(dedup, stated), np.random.default_rng(0), np.ones(BLOCK, dtype=np.bool_)
     wrong, before, begun = 0, peak(), time.process_time()
     for first in range(0, count, BLOCK):
         rows = min(BLOCK, count - first)

@@ -26,17 +26,18 @@ from typing import Any
 
 import numpy as np
 
-from smollm3_mix import Mix, Recipe
-from smollm3_mix.mix.limits import part
-from smollm3_mix.mix.mix_stats import Counts, Tally
+from smollm3_mix.mix.limits import lane_limit
+from smollm3_mix.mix.mix_stats import MixStats, SourceStats
+from smollm3_mix.mix.recipe_mix import Mix
 from smollm3_mix.mix.state.merge_states import check_lanes, merge_states
-from smollm3_mix.mix.state.state_codec import packed
-from smollm3_mix.output.lane_pool import run
+from smollm3_mix.mix.state.state_codec import encode_state
+from smollm3_mix.output.lane_pool import run_jobs
 from smollm3_mix.output.lane_writer import LaneJob
 from smollm3_mix.output.output_formats import Tables
-from smollm3_mix.recipe.read_recipe import read
-from smollm3_mix.sources.resolved_recipe import Plan
-from smollm3_mix.sources.source_files import File, Resolved
+from smollm3_mix.recipe.model import Recipe
+from smollm3_mix.recipe.read_recipe import load_recipe
+from smollm3_mix.sources.resolved_recipe import ResolvedRecipe
+from smollm3_mix.sources.source_files import ResolvedSource, SourceFile
 from smollm3_mix.storage.atomic_files import replace_json
 
 TOKENS = 8_100_000_000_000
@@ -72,21 +73,21 @@ class Watch:
 
 def planned(lanes: int, files: int) -> Mix:
     """A mix of stage 3 whose sources have so many files together."""
-    recipe = Recipe.from_dict({**read("stage3").to_dict(), "lanes": lanes, "dedup": {"exact": False}})
+    recipe = Recipe.from_dict({**load_recipe("stage3").to_dict(), "lanes": lanes, "dedup": {"exact": False}})
     rng = np.random.default_rng(0)
     resolved = {}
     for source in recipe.active:
         sizes = rng.integers(1 << 27, 1 << 29, max(1, round(files * recipe.shares[source.id]))).tolist()
         names = [f"{source.id}@{'0' * 40}/data/train-{n:05d}-of-{len(sizes):05d}.parquet" for n in range(len(sizes))]
         each = tuple(
-            File(name, f"hf://datasets/{name}", size, "0" * 64) for name, size in zip(names, sizes, strict=True)
+            SourceFile(name, f"hf://datasets/{name}", size, "0" * 64) for name, size in zip(names, sizes, strict=True)
         )
-        resolved[source.id] = Resolved(source.id, "parquet", "0" * 40, each)
+        resolved[source.id] = ResolvedSource(source.id, "parquet", "0" * 40, each)
     pinned = recipe.pinned(dict.fromkeys(resolved, "0" * 40))
-    return Mix(Plan(pinned, resolved), max_tokens=TOKENS)
+    return Mix(ResolvedRecipe(pinned, resolved), max_tokens=TOKENS)
 
 
-def tallies(recipe: Recipe, tokens: int) -> Iterator[Tally]:
+def all_stats(recipe: Recipe, tokens: int) -> Iterator[MixStats]:
     """Tallies of lanes that have given so many tokens each."""
     rng = np.random.default_rng(1)
     while True:
@@ -97,10 +98,10 @@ def tallies(recipe: Recipe, tokens: int) -> Iterator[Tally]:
             dropped = dict.fromkeys(REASONS, documents // 50 + 1)
             read_rows = documents + sum(dropped.values())
             figures = (documents, given * 4, given, given)
-            counts[source.id] = Counts(
+            counts[source.id] = SourceStats(
                 read_rows, given * 5, dropped, 0, *figures, 90_000, float(rng.uniform(0, 9e4)), 1
             )
-        yield Tally(counts)
+        yield MixStats(counts)
 
 
 def state(mix: Mix, lane: int, place: str, kept: str, records: int) -> dict[str, Any]:
@@ -131,10 +132,10 @@ def states(mix: Mix, watch: Watch) -> None:
     rng = np.random.default_rng(2)
     for line in place["lines"]:
         line |= {"rows": 350, "block": int(rng.integers(10**5)), "row": int(rng.integers(10**8))}
-        line |= {"units": int(rng.integers(10**10)), "documents": int(rng.integers(10**7)), "given": 100}
+        line |= {"units": int(rng.integers(10**10)), "documents": int(rng.integers(10**7)), "emitted": 100}
         line["keep"] = base64.b85encode(np.packbits(rng.random(350) < 0.8).tobytes()).decode()
-    counts = next(tallies(mix.recipe, TOKENS // mix.num_lanes))
-    written = packed({**place, "counts": counts.to_dict()})
+    counts = next(all_stats(mix.recipe, TOKENS // mix.num_lanes))
+    written = encode_state({**place, "counts": counts.to_dict()})
     before = _memory()
     each = [state(mix, lane, written["place"], written["kept"], lane % 7) for lane in range(mix.num_lanes)]
     merged = watch.of("merge states", lambda: merge_states(each))
@@ -147,19 +148,19 @@ def states(mix: Mix, watch: Watch) -> None:
 def finish(mix: Mix, watch: Watch) -> None:
     """Read what the writers of all lanes leave, and sum it as the end of a write does."""
     with tempfile.TemporaryDirectory() as place:
-        made = tallies(mix.recipe, TOKENS // mix.num_lanes)
+        made = all_stats(mix.recipe, TOKENS // mix.num_lanes)
         some = [next(made).to_dict() for _ in range(20)]
         jobs = [LaneJob(mix, lane, place, 512 << 20, Tables()) for lane in range(mix.num_lanes)]
         for number, counts in enumerate(some):
-            left = {"parts": 1, "done": True, "tally": counts, "seen": [], "state": None, "stages": [counts]}
+            left = {"parts": 1, "done": True, "stats": counts, "seen": [], "state": None, "stages": [counts]}
             replace_json(Path(place) / f"left-{number}", left)
         for number, job in enumerate(jobs):  # names for a few files: many gigabytes of copies would show nothing more
             (Path(place) / f"{job.label}.json").hardlink_to(Path(place) / f"left-{number % len(some)}")
         watch.size["what a writer leaves, done"] = (Path(place) / f"{jobs[0].label}.json").stat().st_size
-        found = watch.of("read what writers left", lambda: run(jobs, 1, lambda _: None, None))
-    total = watch.of("sum tallies", lambda: sum(found, Tally({})))
-    given = sum(some[n % len(some)][mix.recipe.active[0].id]["given"] for n in range(mix.num_lanes))
-    if total.sources[mix.recipe.active[0].id].given != given:
+        found = watch.of("read what writers left", lambda: run_jobs(jobs, 1, lambda _: None, None))
+    total = watch.of("sum tallies", lambda: sum(found, MixStats({})))
+    given = sum(some[n % len(some)][mix.recipe.active[0].id]["emitted"] for n in range(mix.num_lanes))
+    if total.sources[mix.recipe.active[0].id].emitted != given:
         raise SystemExit("the tallies do not add up")
 
 
@@ -177,7 +178,7 @@ def measured(lanes: int, files: int) -> Watch:
     spread = range(0, lanes, max(1, lanes // OPENED))
     mix.blank(0)  # which lays the files of all sources on their lines, once a process
     watch.of("open a lane", lambda: [mix.blank(lane) for lane in spread], len(spread))
-    limits = watch.of("limits", lambda: sum(part(TOKENS, lane, lanes) or 0 for lane in range(lanes)))
+    limits = watch.of("limits", lambda: sum(lane_limit(TOKENS, lane, lanes) or 0 for lane in range(lanes)))
     if limits != TOKENS:
         raise SystemExit(f"the lanes' limits add up to {limits:,}, not {TOKENS:,}")
     states(mix, watch)

@@ -17,16 +17,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from index import documents
 
-from smollm3_mix import build_index, open_mix
+from smollm3_mix.dedup_index.build_index import build_index
+from smollm3_mix.mix.open_mix import open_mix
 from smollm3_mix.recipe.model import Block, Recipe
-from smollm3_mix.recipe.read_recipe import read
+from smollm3_mix.recipe.read_recipe import load_recipe
 
 
 def made(corpus: Path, folder: Path, lanes: int, copied: float) -> list[str]:
     """One Parquet file with a block for each lane, for each source; ids of the sources."""
     whole = "\n".join(documents(corpus, 3000))
     lines = [line[:120] for line in whole.split("\n") if len(line) > 40]
-    names = [source.id for source in read("stage3").sources]
+    names = [source.id for source in load_recipe("stage3").sources]
     rows = lanes * Block().rows
     rng = np.random.default_rng(0)
     for number, name in enumerate(names, 1):
@@ -52,9 +53,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         names = made(asked.corpus, folder, asked.lanes, asked.copied)
-        weights = {source.id: source.weight for source in read("stage3").sources}
+        weights = {source.id: source.weight for source in load_recipe("stage3").sources}
         datasets = [{"id": name, "name": str(folder / f"{name}.parquet"), "weight": weights[name]} for name in names]
-        top = {"file": "states", "lanes": asked.lanes, "on_exhausted": "renormalise", "datasets": datasets}
+        top = {"file": "states", "lanes": asked.lanes, "on_exhausted": "renormalize", "datasets": datasets}
         build_index(Recipe.from_dict({**top, "dedup": {"exact": True}}), folder / "idx", processes=2)
         looked = Recipe.from_dict({**top, "dedup": {"exact": True, "index": str(folder / "idx")}})
         mix = open_mix(looked)
@@ -66,7 +67,7 @@ def main() -> None:
         state = stream.state_dict()
         taken = time.process_time() - started
         written = json.dumps(state)
-        total = stream.tally().total
+        total = stream.stats().total
         print(
             f"{asked.lanes} lanes × {len(names)} sources after {given:,} records: {len(written):,} bytes of JSON, ",
             end="",

@@ -31,10 +31,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 import smollm3_mix
+import smollm3_mix.mix.open_mix
+import smollm3_mix.mix.stream
 from smollm3_mix.recipe.model import Kind, Recipe, Source
 from smollm3_mix.text.clean.cleaning_options import Cleaning
 from smollm3_mix.text.dedup.dedup_options import Dedup, Near
-from smollm3_mix.text.filters.filter_options import Judge
+from smollm3_mix.text.filters.filter_options import FilterOptions
 
 SEED = 42
 WARM = 8
@@ -63,9 +65,9 @@ SOURCES = (
 )
 
 RULES = {
-    "prose": Judge(gopher_quality=True, gopher_repetition=True, fineweb=True),
-    "math": Judge(gopher_repetition=True),
-    "code": Judge(code=True),
+    "prose": FilterOptions(gopher_quality=True, gopher_repetition=True, fineweb=True),
+    "math": FilterOptions(gopher_repetition=True),
+    "code": FilterOptions(code=True),
 }
 """What (e) judges by: the published rules of Gopher, FineWeb and The Stack."""
 
@@ -101,7 +103,7 @@ class Way:
     first: list[float] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
     busy: list[float] = field(default_factory=list)
-    given: Count = field(default_factory=lambda: Count(0, 0))
+    emitted: Count = field(default_factory=lambda: Count(0, 0))
 
     def turn(self, warm: int, *, processor_time: bool) -> None:
         """Run once; the first `warm` bytes before the clock."""
@@ -119,12 +121,12 @@ class Way:
         processor, wall = time.process_time() - processor, time.perf_counter() - wall
         self.seconds.append(processor if processor_time else wall)
         self.busy.append(processor / wall)
-        self.given = self.count(out)
+        self.emitted = self.count(out)
 
     @property
     def speeds(self) -> list[float]:
         """MB/s of each turn."""
-        return [self.given.bytes / seconds / 1e6 for seconds in self.seconds]
+        return [self.emitted.bytes / seconds / 1e6 for seconds in self.seconds]
 
 
 def one_core() -> str:
@@ -202,7 +204,9 @@ def enough(texts: Iterator[str], size: int) -> int:
     raise SystemExit("the corpus is too small for so many --megabytes")
 
 
-def recipe(corpus: Path, rules: Judge | dict[str, Judge], near: Near | None, on_exhausted: str = "stop") -> Recipe:
+def recipe(
+    corpus: Path, rules: FilterOptions | dict[str, FilterOptions], near: Near | None, on_exhausted: str = "stop"
+) -> Recipe:
     """The same sources and weights for us, in one lane, judged by `rules`, or those of the source's kind."""
     sources = tuple(
         Source(
@@ -211,7 +215,9 @@ def recipe(corpus: Path, rules: Judge | dict[str, Judge], near: Near | None, on_
             weight=origin.weight,
             kind=Kind(origin.kind, origin.language),
             clean=Cleaning(origin.kind),
-            judge=(rules if isinstance(rules, Judge) else rules[origin.kind]).for_kind(origin.kind, origin.language),
+            filters=(rules if isinstance(rules, FilterOptions) else rules[origin.kind]).for_kind(
+                origin.kind, origin.language
+            ),
             tokens_per_byte=origin.ratio,
         )
         for origin in SOURCES
@@ -226,7 +232,7 @@ def recipe(corpus: Path, rules: Judge | dict[str, Judge], near: Near | None, on_
     )
 
 
-def batches(stream: smollm3_mix.Stream) -> Iterator[Count]:
+def batches(stream: smollm3_mix.mix.stream.Stream) -> Iterator[Count]:
     """Everything of a stream, in Arrow; each batch is counted and dropped, as a writer drops what it has written."""
     while len(batch := stream.read(1000)):
         yield Count(len(batch), pc.sum(pc.binary_length(batch["text"])).as_py())
@@ -249,8 +255,8 @@ def ways(corpus: Path, size: int) -> list[Way]:
     found = files(corpus)
     datasets.config.SLEEP_TIME_ON_THREADS_SHUTDOWN = 0  # else the naive pipeline waits 5 s at its end
     unchanged, cleaned = enough(plain(interleaved(found)), size), enough(naive(interleaved(found)), size)
-    ours = smollm3_mix.open_mix(recipe(corpus, Judge(), None), max_bytes=size)
-    judged = smollm3_mix.open_mix(recipe(corpus, RULES, Near()), max_bytes=size)
+    ours = smollm3_mix.mix.open_mix.open_mix(recipe(corpus, FilterOptions(), None), max_bytes=size)
+    judged = smollm3_mix.mix.open_mix.open_mix(recipe(corpus, RULES, Near()), max_bytes=size)
     stock = {"b": lambda: plain(interleaved(found)), "c": lambda: naive(interleaved(found))}
     return [
         Way("(a) Parquet decode of the text column, Arrow", lambda: decoded(found), of_counts),
@@ -271,8 +277,8 @@ def show(compared: list[Way]) -> None:
     for way in compared:
         ratio = middle(mine / its for mine, its in zip(way.speeds, measure.speeds, strict=True))
         print(
-            f"{way.name:46} {middle(way.speeds):7.1f} {way.given.documents / middle(way.seconds):9,.0f} {ratio:7.2f} "
-            f"{middle(way.first):5.2f} s {way.given.bytes / 1e6:6.1f} {way.given.documents:8,} {middle(way.busy):5.0%}"
+            f"{way.name:46} {middle(way.speeds):7.1f} {way.emitted.documents / middle(way.seconds):9,.0f} {ratio:7.2f} "
+            f"{middle(way.first):5.2f} s {way.emitted.bytes / 1e6:6.1f} {way.emitted.documents:8,} {middle(way.busy):5.0%}"
         )
 
 

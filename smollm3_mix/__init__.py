@@ -1,7 +1,7 @@
 """SmolLM3's pretraining mixture as a Hugging Face dataset: exact token shares after filters and dedup, at every prefix.
 
     import smollm3_mix
-    for record in smollm3_mix.load("stage2", seed=1): ...
+    for record in smollm3_mix.builder.load.load("stage2", seed=1): ...
 
 Importing it imports neither `datasets` nor numpy; names are looked up when they are used. It also lets `load_dataset`
 read recipe folders (see `register`).
@@ -19,26 +19,26 @@ if TYPE_CHECKING:
     from smollm3_mix.builder.mix_config import SmolLM3MixConfig
     from smollm3_mix.dedup_index.build_index import build_index
     from smollm3_mix.errors import (
-        MissingExtra,
+        MissingExtraError,
         MixError,
         OutputError,
         RecipeError,
         SourceError,
-        SourceExhausted,
+        SourceExhaustedError,
         StateError,
-        Unreadable,
+        UnreadableSourcesError,
     )
-    from smollm3_mix.hub.push_mix import push
-    from smollm3_mix.hub.push_recipes import publish_recipe
+    from smollm3_mix.hub.push_mix import push_to_hub
+    from smollm3_mix.hub.push_recipes import push_recipes_to_hub
     from smollm3_mix.merge_datasets.dataset_merger import DatasetMerger
     from smollm3_mix.mix.open_mix import open_mix
     from smollm3_mix.mix.recipe_mix import Mix
     from smollm3_mix.mix.state.merge_states import merge_states
     from smollm3_mix.mix.stream import Stream
-    from smollm3_mix.packing.packed_mix import Packed, packed
-    from smollm3_mix.packing.window_stream import Windows
+    from smollm3_mix.packing.packed_mix import PackedMix, open_packed
+    from smollm3_mix.packing.window_stream import WindowStream
     from smollm3_mix.recipe.model import Recipe
-    from smollm3_mix.schema import RECORD
+    from smollm3_mix.schema import RECORD_SCHEMA
     from smollm3_mix.text.token_windows import cu_seqlens
     from smollm3_mix.torch_loader.mix_loader import MixLoader, loader
 
@@ -49,49 +49,49 @@ _MODULES = {
     "builder.mix_config": ("SmolLM3MixConfig",),
     "dedup_index.build_index": ("build_index",),
     "errors": (
-        "MissingExtra",
+        "MissingExtraError",
         "MixError",
         "OutputError",
         "RecipeError",
         "SourceError",
-        "SourceExhausted",
+        "SourceExhaustedError",
         "StateError",
-        "Unreadable",
+        "UnreadableSourcesError",
     ),
-    "hub.push_mix": ("push",),
-    "hub.push_recipes": ("publish_recipe",),
+    "hub.push_mix": ("push_to_hub",),
+    "hub.push_recipes": ("push_recipes_to_hub",),
     "torch_loader.mix_loader": ("MixLoader", "loader"),
     "merge_datasets.dataset_merger": ("DatasetMerger",),
     "mix.open_mix": ("open_mix",),
     "mix.recipe_mix": ("Mix",),
     "mix.state.merge_states": ("merge_states",),
     "mix.stream": ("Stream",),
-    "packing.packed_mix": ("Packed", "packed"),
-    "packing.window_stream": ("Windows",),
+    "packing.packed_mix": ("PackedMix", "open_packed"),
+    "packing.window_stream": ("WindowStream",),
     "recipe.model": ("Recipe",),
-    "schema": ("RECORD",),
+    "schema": ("RECORD_SCHEMA",),
     "text.token_windows": ("cu_seqlens",),
 }
 
 __all__ = [
-    "RECORD",
+    "RECORD_SCHEMA",
     "DatasetMerger",
-    "MissingExtra",
+    "MissingExtraError",
     "Mix",
     "MixError",
     "MixLoader",
     "OutputError",
-    "Packed",
+    "PackedMix",
     "Recipe",
     "RecipeError",
     "SmolLM3Mix",
     "SmolLM3MixConfig",
     "SourceError",
-    "SourceExhausted",
+    "SourceExhaustedError",
     "StateError",
     "Stream",
-    "Unreadable",
-    "Windows",
+    "UnreadableSourcesError",
+    "WindowStream",
     "__version__",
     "build_index",
     "cu_seqlens",
@@ -99,9 +99,9 @@ __all__ = [
     "loader",
     "merge_states",
     "open_mix",
-    "packed",
-    "publish_recipe",
-    "push",
+    "open_packed",
+    "push_recipes_to_hub",
+    "push_to_hub",
 ]
 
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}

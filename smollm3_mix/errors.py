@@ -3,11 +3,11 @@
     MixError
     ├── RecipeError      (ValueError)    a recipe file says something it cannot mean
     ├── SourceError      (OSError)       a source cannot be resolved, opened or read
-    │   └── Unreadable                   several sources cannot be read; lists them all
-    ├── SourceExhausted  (RuntimeError)  a source ended before the mix did
+    │   └── UnreadableSourcesError                   several sources cannot be read; lists them all
+    ├── SourceExhaustedError  (RuntimeError)  a source ended before the mix did
     ├── StateError       (ValueError)    a saved state does not belong to this mix
     ├── OutputError      (OSError)       a folder cannot be written, or holds something else
-    └── MissingExtra     (ImportError)   an optional package is needed
+    └── MissingExtraError     (ImportError)   an optional package is needed
 
 A message says where, what came, what was expected, and the next thing to type. Each class also inherits the built-in
 that fits, so `except ValueError` keeps working.
@@ -26,24 +26,24 @@ class RecipeError(MixError, ValueError):
         faults: one sentence for each fault.
     """
 
-    def __init__(self, file: str, faults: list[str]) -> None:
-        self.file, self.faults = file, list(faults)
-        lines = [f"{file}: {fault}" for fault in self.faults]
+    def __init__(self, file: str, problems: list[str]) -> None:
+        self.file, self.problems = file, list(problems)
+        lines = [f"{file}: {fault}" for fault in self.problems]
         super().__init__(lines[0] if len(lines) == 1 else f"{len(lines)} faults\n  " + "\n  ".join(lines))
 
     def __reduce__(self) -> tuple[type["RecipeError"], tuple[str, list[str]]]:
-        return type(self), (self.file, self.faults)
+        return type(self), (self.file, self.problems)
 
 
 class SourceError(MixError, OSError):
     """A source cannot be resolved, opened or read; the message names the source and, where known, file and row."""
 
 
-class Unreadable(SourceError):  # noqa: N818 - says what happened
+class UnreadableSourcesError(SourceError):  # noqa: N818 - says what happened
     """Some sources of a recipe cannot be read. The message lists each with its share and what to do."""
 
 
-class SourceExhausted(MixError, RuntimeError):  # noqa: N818 - says what happened
+class SourceExhaustedError(MixError, RuntimeError):  # noqa: N818 - says what happened
     """A source ended before the mix did; the message computes the remedies."""
 
 
@@ -55,5 +55,5 @@ class OutputError(MixError, OSError):
     """An output folder that cannot be written, holds something else, or is in use by another writer."""
 
 
-class MissingExtra(MixError, ImportError):  # noqa: N818 - says what happened
+class MissingExtraError(MixError, ImportError):  # noqa: N818 - says what happened
     """An optional package is needed; the message says what to install and for which step."""

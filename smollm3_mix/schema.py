@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-RECORD = pa.schema(
+RECORD_SCHEMA = pa.schema(
     [
         pa.field("text", pa.string(), nullable=False),
         pa.field("id", pa.string(), nullable=False),
@@ -21,7 +21,7 @@ and path, or a local path as the recipe has it. row: number of the raw row in th
 one JSON object, `{}` where none are kept: never null, which torch could not collate.
 """
 
-DROPPED = pa.schema(
+DROPPED_SCHEMA = pa.schema(
     [
         pa.field("text", pa.string()),
         pa.field("reason", pa.string(), nullable=False),
@@ -38,5 +38,5 @@ DROPPED = pa.schema(
 WEIGH_BY = ("tokens", "bytes", "documents")
 ORDERS = ("exact", "iid")
 SHUFFLES = ("block", "none")
-ON_EXHAUSTED = ("error", "stop", "renormalise", "repeat")
+ON_EXHAUSTED = ("error", "stop", "renormalize", "repeat")
 SPLITS = ("train", "validation")

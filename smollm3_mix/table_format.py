@@ -5,7 +5,7 @@ from collections.abc import Sequence
 Table = list[list[str]]
 
 
-def plain(table: Table) -> str:
+def plain_table(table: Table) -> str:
     """The table for a terminal: columns aligned, names to the left, numbers to the right."""
     widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
     lines = []
@@ -16,7 +16,7 @@ def plain(table: Table) -> str:
     return "\n".join(lines)
 
 
-def markdown(table: Table, words: Sequence[int] = (0,)) -> str:
+def markdown_table(table: Table, words: Sequence[int] = (0,)) -> str:
     """The table in Markdown; the columns in `words` to the left, numbers to the right."""
     head, *body = [[cell.replace("|", "\\|") for cell in row] for row in table]
     rule = ["---" if column in words else "--:" for column in range(len(head))]

@@ -210,7 +210,7 @@ def resumes_everywhere(mix: Any, few: int) -> int:
     for position in range(len(whole) + 1):
         resumed = mix.stream()
         resumed.load_state_dict(json.loads(json.dumps(stream.state_dict())))
-        assert resumed.tally() == stream.tally()
+        assert resumed.stats() == stream.stats()
         rest = len(whole) - position if position % 20 == 0 else few
         assert list(itertools.islice(resumed, rest)) == whole[position : position + rest], f"position {position}"
         resumed.close()

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import yaml
 
 import smollm3_mix
+import smollm3_mix.builder.load
 
 LANES = 4
 ROOT = Path(__file__).resolve().parents[1]
@@ -36,7 +37,7 @@ def write_recipe(path: Path, sources: Path, **changes: Any) -> Path:
         "seed": 7,
         "lanes": LANES,
         "block": {"rows": 16},
-        "judge": {"min_chars": 1},
+        "filters": {"min_chars": 1},
         "on_exhausted": "stop",
         "datasets": [
             {"id": name, "name": str(sources / name), "weight": weight}
@@ -68,7 +69,7 @@ def stream(recipe: Path, **fields: Any) -> Any:
 
 @functools.cache
 def _opened(recipe: Path, fields: tuple[tuple[str, Any], ...]) -> bytes:
-    return pickle.dumps(smollm3_mix.load(recipe, cache_dir=str(recipe.parent / "cache"), **dict(fields)))
+    return pickle.dumps(smollm3_mix.builder.load.load(recipe, cache_dir=str(recipe.parent / "cache"), **dict(fields)))
 
 
 def run(code: str, home: Path, endpoint: str | None = None, **arguments: Any) -> Any:

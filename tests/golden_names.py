@@ -13,33 +13,38 @@ from unittest.mock import patch
 import numpy as np
 
 import smollm3_mix
+import smollm3_mix.builder.load
+import smollm3_mix.dedup_index.build_index
+import smollm3_mix.mix.open_mix
+import smollm3_mix.mix.state.merge_states
+import smollm3_mix.packing.packed_mix
 from smollm3_mix.cli import main
 from smollm3_mix.output import lane_writer, write_mix
 
-FILTERS = "judge"
-RENORMALIZE = "renormalise"
+FILTERS = "filters"
+RENORMALIZE = "renormalize"
 COLUMNS = ("text", "id", "source", "tokens", "file", "row", "meta")
 DROPPED_COLUMNS = ("text", "reason", "source", "id", "file", "row")
 WINDOW_COLUMNS = ("input_ids", "position_ids")
 WRITTEN_RECIPE = "recipe.yaml"
 WRITTEN_DATA = "data"
 
-open_mix = smollm3_mix.open_mix
-open_packed = smollm3_mix.packed
-load = smollm3_mix.load
-merge_states = smollm3_mix.merge_states
+open_mix = smollm3_mix.mix.open_mix.open_mix
+open_packed = smollm3_mix.packing.packed_mix.open_packed
+load = smollm3_mix.builder.load.load
+merge_states = smollm3_mix.mix.state.merge_states.merge_states
 
 
 def with_state_folder(folder: Path) -> dict[str, Any]:
     """Return the option of `open_mix` that keeps what dedup remembers in a folder."""
-    return {"seen_dir": folder}
+    return {"dedup_state_dir": folder}
 
 
 def write(
     recipe: Path, folder: Path, *, num_proc: int = 1, max_shard_size: int = 8_000, form: str = "parquet", **more: Any
 ) -> None:
     """Write a mix to a folder."""
-    write_mix.write(recipe, folder, processes=num_proc, part_bytes=max_shard_size, format=form, **more)
+    write_mix.write(recipe, folder, processes=num_proc, max_shard_size=max_shard_size, format=form, **more)
 
 
 def small_row_groups() -> AbstractContextManager[Any]:
@@ -64,7 +69,7 @@ def index(recipe: Path, folder: Path, files: Mapping[str, Mapping[str, int]], **
     Returns:
         Source, file, row and kind (1 is an exact duplicate, 2 a near duplicate) of each dropped row.
     """
-    built = smollm3_mix.build_index(recipe, folder, **more)
+    built = smollm3_mix.dedup_index.build_index.build_index(recipe, folder, **more)
     found = []
     for source, sizes in files.items():
         for file, rows in sizes.items():

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from faults import Faults
+from network_faults import Faults
 
 
 class Heritage(ThreadingHTTPServer):
@@ -26,10 +26,10 @@ class Heritage(ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(
-        self, contents: Mapping[str, bytes], faults: Faults, slow: Collection[str] = (), lag: float = 0.0
+        self, contents: Mapping[str, bytes], problems: Faults, slow: Collection[str] = (), lag: float = 0.0
     ) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
-        self.contents, self.faults, self.slow, self.lag = contents, faults, slow, lag
+        self.contents, self.problems, self.slow, self.lag = contents, problems, slow, lag
 
     @property
     def endpoint(self) -> str:
@@ -42,7 +42,7 @@ class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
 
     def do_GET(self) -> None:
-        if self.server.faults.strike(self):
+        if self.server.problems.strike(self):
             return
         blob = self.path.removeprefix("/content/")
         if blob in self.server.slow:

@@ -10,21 +10,21 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from faults import Faults
+from network_faults import Faults
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 @contextmanager
 def hub(
-    repository: str, root: Path, *, others: Mapping[str, Path] | None = None, faults: Faults | None = None
+    repository: str, root: Path, *, others: Mapping[str, Path] | None = None, problems: Faults | None = None
 ) -> Iterator[str]:
     """Its endpoint, for HF_ENDPOINT; the repository's main branch is the folder `root`, and so on for `others`."""
 
     class Handler(_Handler):
         pass
 
-    Handler.repositories, Handler.faults = {repository: root, **(others or {})}, faults or Faults()
+    Handler.repositories, Handler.problems = {repository: root, **(others or {})}, problems or Faults()
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
@@ -36,7 +36,7 @@ def hub(
 
 class _Handler(BaseHTTPRequestHandler):
     repositories: Mapping[str, Path]
-    faults: Faults
+    problems: Faults
     repository: str = ""
     root: Path = Path()
 
@@ -44,7 +44,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.do_GET()
 
     def do_GET(self) -> None:
-        if self.faults.strike(self):
+        if self.problems.strike(self):
             return
         url = urlsplit(self.path)
         path = unquote(url.path)
@@ -64,7 +64,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
-        if self.faults.strike(self):
+        if self.problems.strike(self):
             return
         self._choose(unquote(self.path))
         paths = json.loads(body)["paths"] if body.startswith("{") else parse_qs(body)["paths"]
@@ -119,4 +119,4 @@ class _Handler(BaseHTTPRequestHandler):
                 self.send_header(name, value)
         self.end_headers()
         if self.command != "HEAD":
-            self.faults.body(self, body)
+            self.problems.body(self, body)

@@ -8,12 +8,12 @@ import pyarrow.parquet as pq
 import yaml
 from conftest import document, jsonl, parquet
 
-from smollm3_mix.text.clean.clean_block import clean
+from smollm3_mix.text.clean.clean_block import clean_texts
 from smollm3_mix.text.clean.cleaning_options import Cleaning
 
 WEIGHTS = {"a": 0.6, "b": 0.3, "c": 0.1}
 MIN_CHARS = 120
-RULES = {"judge": {"min_chars": MIN_CHARS}, "lanes": 3}
+RULES = {"filters": {"min_chars": MIN_CHARS}, "lanes": 3}
 
 
 def lists_without_weights(folder):
@@ -53,16 +53,16 @@ def old_pipeline(folder, seed, max_samples=None):
     drawn = datasets.interleave_datasets(
         streams, probabilities=list(WEIGHTS.values()), seed=seed, stopping_strategy="all_exhausted"
     )
-    kept, verdicts, seen, processed = [], {}, set(), 0
+    kept, decisions, seen, processed = [], {}, set(), 0
     for row in drawn:
         if processed == max_samples:
             break
         processed += 1
-        (text,) = clean(pa.array([row["text"]]), Cleaning()).to_pylist()
-        if row["row"] not in verdicts:
-            verdicts[row["row"]] = len(text) >= MIN_CHARS and text not in seen
+        (text,) = clean_texts(pa.array([row["text"]]), Cleaning()).to_pylist()
+        if row["row"] not in decisions:
+            decisions[row["row"]] = len(text) >= MIN_CHARS and text not in seen
             seen.add(text)
-        if verdicts[row["row"]]:
+        if decisions[row["row"]]:
             kept.append(text)
     return kept, processed
 

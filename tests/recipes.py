@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from smollm3_mix.errors import RecipeError
-from smollm3_mix.recipe.read_recipe import read
+from smollm3_mix.recipe.read_recipe import load_recipe
 
 SMALL = "datasets:\n  - {name: a/b, weight: 1}\n"
 
@@ -20,7 +20,7 @@ block: {rows: 512, bytes: 1MiB}
 shuffle: none
 tokens: per_byte
 clean: prose
-judge: {min_chars: 50}
+filters: {min_chars: 50}
 dedup: {exact: true, near: {bands: 4, rows: 2, ngram: 5}, memory: 1GiB}
 holdout: {fraction: 0.001, tokens: 2.5B}
 on_exhausted: stop
@@ -45,7 +45,7 @@ datasets:
     data_files: data/*.parquet
     kind: code
     clean: {profile: code}
-    judge: {max_chars: 10M}
+    filters: {max_chars: 10M}
     weight: 1e-5
   - id: pull-requests
     weight: 0.006
@@ -83,6 +83,6 @@ def faults_of(text, **options):
         file = Path(folder) / "mine.yaml"
         file.write_text(text, encoding="utf-8")
         with pytest.raises(RecipeError) as error:
-            read(file, **options)
+            load_recipe(file, **options)
         assert error.value.file == str(file)
-        return error.value.faults
+        return error.value.problems

@@ -14,21 +14,21 @@ import pyarrow.parquet as pq
 
 from smollm3_mix.recipe.model import Block, Source
 from smollm3_mix.sources.block_reader import RawBlock, Reader
-from smollm3_mix.sources.partition import deal
-from smollm3_mix.sources.source_files import Cursor, File, Resolved
+from smollm3_mix.sources.partition import partition_source
+from smollm3_mix.sources.source_files import Cursor, ResolvedSource, SourceFile
 
 
 def source(**changes: Any) -> Source:
     return Source(**{"id": "s", "weight": 1.0, "name": "data", **changes})
 
 
-def resolved(*paths: Path, form: str = "parquet", delimiter: str = ",") -> Resolved:
-    files = tuple(File(f"data/{path.name}", str(path), path.stat().st_size) for path in paths)
-    return Resolved("s", form, "files-000000000000", files, delimiter)
+def resolved(*paths: Path, form: str = "parquet", delimiter: str = ",") -> ResolvedSource:
+    files = tuple(SourceFile(f"data/{path.name}", str(path), path.stat().st_size) for path in paths)
+    return ResolvedSource("s", form, "files-000000000000", files, delimiter)
 
 
-def reader(found: Resolved, lane: int = 0, lanes: int = 1, block: Block | None = None, **changes: Any) -> Reader:
-    return Reader(source(**changes), found, deal(found, lanes, 0, True)[lane], block or Block())
+def reader(found: ResolvedSource, lane: int = 0, lanes: int = 1, block: Block | None = None, **changes: Any) -> Reader:
+    return Reader(source(**changes), found, partition_source(found, lanes, 0, True)[lane], block or Block())
 
 
 def blocks(opened: Reader) -> list[RawBlock]:

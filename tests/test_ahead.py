@@ -15,14 +15,15 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import resumes_everywhere
-from faults import Faults
 from hub import COMMIT, hub
+from network_faults import Faults
 
-from smollm3_mix import Mix, open_mix
 from smollm3_mix.errors import SourceError
 from smollm3_mix.mix.interleave import Concatenation, Exact, Iid, stream_key
+from smollm3_mix.mix.open_mix import open_mix
+from smollm3_mix.mix.recipe_mix import Mix
 from smollm3_mix.sources import prefetch
-from smollm3_mix.sources.source_files import File
+from smollm3_mix.sources.source_files import SourceFile
 
 Remote = Callable[..., Mix]
 
@@ -49,24 +50,24 @@ def _no_threads_of_others() -> None:
 
 
 @pytest.fixture
-def faults() -> Faults:
+def problems() -> Faults:
     return Faults()
 
 
 @pytest.fixture
-def remote(recipe_file: Any, tmp_path: Path, faults: Faults, monkeypatch: pytest.MonkeyPatch) -> Iterator[Remote]:
+def remote(recipe_file: Any, tmp_path: Path, problems: Faults, monkeypatch: pytest.MonkeyPatch) -> Iterator[Remote]:
     """Opens a recipe over local files as if they lay on a Hub, which serves them."""
     import huggingface_hub
 
     with contextlib.ExitStack() as stack:
         name = f"org/{tmp_path.name}"  # footers are kept by address
 
-        def there(file: File) -> File:
+        def there(file: SourceFile) -> SourceFile:
             return file._replace(url=f"hf://datasets/{name}@{COMMIT}/{Path(file.url).relative_to(tmp_path)}")
 
         def make(**top: Any) -> Mix:
             mix = open_mix(recipe_file(**SMALL | top))
-            endpoint = stack.enter_context(hub(name, tmp_path, faults=faults))
+            endpoint = stack.enter_context(hub(name, tmp_path, problems=problems))
             monkeypatch.setattr(
                 huggingface_hub, "hf_hub_url", lambda repo, path, **_: f"{endpoint}/datasets/{repo}/resolve/main/{path}"
             )
@@ -92,7 +93,7 @@ def test_the_mix_is_that_of_local_files_whatever_is_read_ahead(
         monkeypatch.setenv(prefetch.PREFETCH, allowed)
         stream = mix.stream()
         assert list(stream) == records
-        assert stream.tally() == expected.tally()
+        assert stream.stats() == expected.stats()
 
 
 def test_what_is_read_ahead_is_in_no_state(remote: Remote) -> None:
@@ -100,10 +101,10 @@ def test_what_is_read_ahead_is_in_no_state(remote: Remote) -> None:
     assert resumes_everywhere(remote(sources=sources, sizes=(54, 27, 8), lanes=1), few=3) > 50
 
 
-def test_several_reads_are_under_way_at_once(remote: Remote, faults: Faults, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_several_reads_are_under_way_at_once(remote: Remote, problems: Faults, monkeypatch: pytest.MonkeyPatch) -> None:
     mix = remote(lanes=1)
     at_once, most, counting = [0], [0], threading.Lock()
-    strike = faults.strike
+    strike = problems.strike
 
     def watched(handler: Any) -> bool:
         with counting:
@@ -117,14 +118,14 @@ def test_several_reads_are_under_way_at_once(remote: Remote, faults: Faults, mon
 
     stream = mix.stream()
     stream.read(1)  # every source has been opened, at once in any case
-    faults.strike = watched  # type: ignore[method-assign]
+    problems.strike = watched  # type: ignore[method-assign]
     for allowed, expected in (("0", {1}), ("64MiB", range(2, prefetch.THREADS + 2))):
         most[0] = 0
         monkeypatch.setenv(prefetch.PREFETCH, allowed)
         stream = mix.stream()
         for _ in range(200):
             stream.read(1)
-            if stream.tally().total.given == 1:
+            if stream.stats().total.emitted == 1:
                 most[0] = 0  # of the opening
         stream.close()
         assert no_threads()
@@ -134,14 +135,14 @@ def test_several_reads_are_under_way_at_once(remote: Remote, faults: Faults, mon
 def test_what_is_held_stays_within_bounds(remote: Remote, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(prefetch.PREFETCH, "9000")
     rooms, sizes = [], [0]
-    hold = prefetch.Room.hold
+    hold = prefetch.PrefetchBudget.hold
 
-    def watched(self: prefetch.Room, size: int) -> None:
+    def watched(self: prefetch.PrefetchBudget, size: int) -> None:
         hold(self, size)
         rooms.append(self)
         sizes.append(sum(room.held for room in set(rooms)))
 
-    monkeypatch.setattr(prefetch.Room, "hold", watched)
+    monkeypatch.setattr(prefetch.PrefetchBudget, "hold", watched)
     mix = remote(block={"rows": 1000, "bytes": 3000}, sizes=(400, 200, 60))
     stream = mix.stream()
     while stream.read(64).num_rows:
@@ -155,13 +156,13 @@ def test_what_is_held_stays_within_bounds(remote: Remote, monkeypatch: pytest.Mo
 
 def test_the_first_lane_leaves_the_others_their_part(remote: Remote, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(prefetch.PREFETCH, "9000")
-    sizes, take = set(), prefetch.Room.take
+    sizes, take = set(), prefetch.PrefetchBudget.take
 
-    def watched(self: prefetch.Room, size: int) -> bool:
+    def watched(self: prefetch.PrefetchBudget, size: int) -> bool:
         sizes.add(self.size)
         return take(self, size)
 
-    monkeypatch.setattr(prefetch.Room, "take", watched)
+    monkeypatch.setattr(prefetch.PrefetchBudget, "take", watched)
     with contextlib.closing(remote(lanes=3, block={"rows": 5}).stream()) as stream:
         assert stream.read(30).num_rows
         while not sizes and stream.read(1).num_rows:  # on a busy machine blocks may be taken before a thread begins
@@ -170,21 +171,21 @@ def test_the_first_lane_leaves_the_others_their_part(remote: Remote, monkeypatch
 
 
 def test_of_threads_at_work_at_once_not_each_finds_the_same_room(
-    remote: Remote, faults: Faults, monkeypatch: pytest.MonkeyPatch
+    remote: Remote, problems: Faults, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lane = remote(lanes=1, block={"rows": 5}).lane(0)
     blocks = [line._blocks for line in lane.lines]
     assert not any(each.at_end() for each in blocks)
-    lane._foresight.close()
+    lane._prefetch_schedule.close()
     monkeypatch.setenv(prefetch.PREFETCH, str(min(each.bytes for each in blocks)))
-    room = prefetch.Room()
-    strike = faults.strike
+    room = prefetch.PrefetchBudget()
+    strike = problems.strike
 
     def slow(handler: Any) -> bool:
         time.sleep(0.2)  # the threads have all begun
         return strike(handler)
 
-    faults.strike = slow  # type: ignore[method-assign]
+    problems.strike = slow  # type: ignore[method-assign]
     for each in blocks:
         each.more(2, room)
     until = time.monotonic() + 10
@@ -267,11 +268,11 @@ def test_nothing_is_read_ahead_where_it_is_turned_off(remote: Remote, monkeypatc
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_process_that_forks_while_blocks_are_read_goes_on_and_so_does_its_child(
-    remote: Remote, faults: Faults
+    remote: Remote, problems: Faults
 ) -> None:
     mix = remote()
     expected = [record["id"] for record in mix.stream()]
-    faults._latency = 0.005
+    problems._latency = 0.005
     for position in (40, 60):
         stream, given = mix.stream(), []
         while len(given) < position:
@@ -287,7 +288,7 @@ def test_a_process_that_forks_while_blocks_are_read_goes_on_and_so_does_its_chil
         assert given + [record["id"] for record in stream] == expected
 
 
-def test_a_process_ends_soon_though_it_closes_nothing(remote: Remote, faults: Faults, tmp_path: Path) -> None:
+def test_a_process_ends_soon_though_it_closes_nothing(remote: Remote, problems: Faults, tmp_path: Path) -> None:
     import pickle
 
     import huggingface_hub
@@ -302,7 +303,7 @@ def test_a_process_ends_soon_though_it_closes_nothing(remote: Remote, faults: Fa
         "for _ in range(50): stream.read(1)\n"
         "print('read')"
     )
-    faults._latency = 0.01
+    problems._latency = 0.01
     command = [sys.executable, "-c", code, endpoint, str(tmp_path / "mix.pickle")]
     root = str(Path(__file__).parents[1])
     environment = os.environ | {"PYTHONPATH": root}
@@ -318,15 +319,15 @@ def test_what_comes_is_what_is_read_while_blocks_stay_as_large() -> None:
         for source in range(3):
             order.lay(source, np.full(200, sizes[source]), last=False)
     read: list[int] = []
-    coming = exact.coming(12).tolist()
+    upcoming = exact.upcoming(12).tolist()
     while len(read) < 12:
         if not len(exact.ready()):
-            read.append(exact.wanting())
+            read.append(exact.next_source())
             exact.lay(read[-1], np.full(200, sizes[read[-1]]), last=False)
-    assert read == coming
-    assert iid.coming(3).tolist() == [0, 1, 0]
+    assert read == upcoming
+    assert iid.upcoming(3).tolist() == [0, 1, 0]
     exact.leave(0)
-    assert 0 not in exact.coming(9)
+    assert 0 not in exact.upcoming(9)
     one = Concatenation(2)
     one.lay(0, np.full(4, 1), last=False)
-    assert one.coming(3).tolist() == [0, 0, 0]
+    assert one.upcoming(3).tolist() == [0, 0, 0]

@@ -13,12 +13,12 @@ from conftest import document, examples
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smollm3_mix import Recipe
-from smollm3_mix.mix.block_pipeline import admit, count_reasons, prepare
+from smollm3_mix.mix.block_pipeline import count_reasons, deduplicate, filter_raw_block
 from smollm3_mix.output.write_mix import write
+from smollm3_mix.recipe.model import Recipe
 from smollm3_mix.sources.block_reader import RawBlock
 from smollm3_mix.sources.source_files import Cursor
-from smollm3_mix.text.dedup.dedup_store import Seen
+from smollm3_mix.text.dedup.dedup_store import DedupStore
 from smollm3_mix.verification.verify_mix import verify
 
 QUESTION = "A train leaves the station at noon, and another one leaves (two hours later) at twice its speed. When?"
@@ -46,30 +46,30 @@ def test_bad_texts_with_every_rule_on(tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_text("plain-3\n")
     recipe = {
         "lanes": 1,
-        "on_exhausted": "renormalise",
+        "on_exhausted": "renormalize",
         "block": {"rows": 8},
         "dedup": {"near": True},
         "exclude": "list.txt",
         "decontaminate": "evaluation.jsonl",
-        "judge": {"gopher_repetition": True, "min_chars": 1},
+        "filters": {"gopher_repetition": True, "min_chars": 1},
         "datasets": [{"id": "bad", "name": "bad.jsonl", "weight": 1}],
     }
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(recipe))
     total = write(tmp_path / "mine.yaml", tmp_path / "out", keep_dropped=tmp_path / "drops")["train"].total
-    assert total.read == len(LINES) + 56 == total.given + sum(total.dropped.values())
+    assert total.read == len(LINES) + 56 == total.emitted + sum(total.dropped.values())
     found = {name: total.dropped[name] for name in ("empty", "invalid_utf8", "not_text", "excluded", "contaminated")}
     assert found == {"empty": 18, "invalid_utf8": 1, "not_text": 2, "excluded": 1, "contaminated": 1}
-    assert verify(tmp_path / "out").faults == []
+    assert verify(tmp_path / "out").problems == []
 
 
 def test_a_source_of_which_every_block_is_dropped_is_an_error_with_its_reasons(
     recipe_file: Callable[..., Path], tmp_path: Path
 ) -> None:
-    from smollm3_mix.errors import SourceExhausted
+    from smollm3_mix.errors import SourceExhaustedError
 
-    path = recipe_file(sources={"c": {"judge": {"min_chars": 10_000}}})
+    path = recipe_file(sources={"c": {"filters": {"min_chars": 10_000}}})
     with pytest.raises(
-        SourceExhausted, match=r"'c' gave no document in lane 0 of 2 \(\d+ rows read, dropped: too_short"
+        SourceExhaustedError, match=r"'c' gave no document in lane 0 of 2 \(\d+ rows read, dropped: too_short"
     ):
         write(path, tmp_path / "out", keep_dropped=tmp_path / "drops")
     assert not (tmp_path / "drops").exists()
@@ -80,7 +80,7 @@ STRICT = Recipe.from_dict(
         "file": "strict",
         "dedup": {"exact": True, "near": {"bands": 4, "rows": 2, "ngram": 2}},
         "holdout": {"fraction": 0.1},
-        "datasets": [{"id": "bad", "name": "bad", "weight": 1, "judge": {"min_chars": 3, "gopher_repetition": True}}],
+        "datasets": [{"id": "bad", "name": "bad", "weight": 1, "filters": {"min_chars": 3, "gopher_repetition": True}}],
     }
 )
 PIECES = [
@@ -98,9 +98,9 @@ ROWS = st.lists(
 )
 
 
-def verdicts(texts: list[str | None], cuts: list[int]) -> tuple[list[str | None], list[str | None]]:
+def decisions(texts: list[str | None], cuts: list[int]) -> tuple[list[str | None], list[str | None]]:
     """Cleaned texts, and why each row is dropped, where the rows are cut into blocks so; counts are looked at."""
-    seen, found, cleaned = Seen(STRICT.dedup, 1 << 20), [], []
+    seen, found, cleaned = DedupStore(STRICT.dedup, 1 << 20), [], []
     for begin, end in pairwise([0, *sorted(min(cut, len(texts)) for cut in cuts), len(texts)]):
         if begin == end:
             continue
@@ -108,8 +108,8 @@ def verdicts(texts: list[str | None], cuts: list[int]) -> tuple[list[str | None]
         unread = pa.array([None if text is not None else "not_text" for text in texts[begin:end]], pa.string())
         places = Cursor(0, begin), Cursor(0, end)
         raw = RawBlock(block, unread, None, None, None, None, "bad", np.arange(begin, end), *places, block.nbytes)
-        prepared = prepare(raw, STRICT, STRICT.active[0], "train")
-        reasons = admit(prepared, seen)
+        prepared = filter_raw_block(raw, STRICT, STRICT.active[0], "train")
+        reasons = deduplicate(prepared, seen)
         assert sum(count_reasons(reasons).values()) + reasons.null_count == end - begin
         found += reasons.to_pylist()
         cleaned += prepared.texts.to_pylist()
@@ -122,7 +122,7 @@ def verdicts(texts: list[str | None], cuts: list[int]) -> tuple[list[str | None]
 def test_any_cut_of_the_rows_gives_the_same_texts_and_verdicts_and_what_is_kept_is_kept_again(
     texts: list[str | None], cuts: list[int]
 ) -> None:
-    cleaned, reasons = verdicts(texts, [])
-    assert verdicts(texts, cuts) == (cleaned, reasons)
+    cleaned, reasons = decisions(texts, [])
+    assert decisions(texts, cuts) == (cleaned, reasons)
     kept = [text for text, reason in zip(cleaned, reasons, strict=True) if reason is None]
-    assert verdicts(kept, []) == (kept, [None] * len(kept))
+    assert decisions(kept, []) == (kept, [None] * len(kept))

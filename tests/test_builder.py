@@ -15,12 +15,16 @@ from datasets.distributed import split_dataset_by_node
 from doors import LANES, stream, write_recipe, write_sources
 
 import smollm3_mix
-from smollm3_mix import RECORD, SmolLM3Mix, load, open_mix
+import smollm3_mix.version
 from smollm3_mix.builder import mix_builder
+from smollm3_mix.builder.load import load
+from smollm3_mix.builder.mix_builder import SmolLM3Mix
 from smollm3_mix.builder.mix_config import SmolLM3MixConfig, refuse_functions
 from smollm3_mix.errors import RecipeError
-from smollm3_mix.recipe.read_recipe import read
+from smollm3_mix.mix.open_mix import open_mix
+from smollm3_mix.recipe.read_recipe import load_recipe
 from smollm3_mix.recipe.shipped import list_recipes
+from smollm3_mix.schema import RECORD_SCHEMA
 
 
 @pytest.fixture(scope="module")
@@ -56,8 +60,8 @@ def test_streams_the_records_of_the_mix_lanes_in_turn(recipe: Path, records: lis
 
 def test_columns_are_declared_and_lanes_are_shards(recipe: Path) -> None:
     dataset = stream(recipe)
-    assert dataset.features.arrow_schema.names == RECORD.names
-    assert [field.type for field in dataset.features.arrow_schema] == RECORD.types
+    assert dataset.features.arrow_schema.names == RECORD_SCHEMA.names
+    assert [field.type for field in dataset.features.arrow_schema] == RECORD_SCHEMA.types
     assert dataset.num_shards == LANES
 
 
@@ -164,7 +168,7 @@ def test_a_limit_is_for_the_whole_mix(recipe: Path) -> None:
 
 
 def test_a_recipe_object_is_taken_as_it_is(recipe: Path, tmp_path: Path) -> None:
-    made = read(recipe).with_(seed=3)
+    made = load_recipe(recipe).replace(seed=3)
     assert ids(load(made, cache_dir=str(tmp_path)).take(9)) == ids(stream(recipe, seed=3).take(9))
 
 
@@ -183,7 +187,7 @@ def test_what_is_no_recipe_is_refused_with_what_is(given: Any) -> None:
         load(given)
     assert str(refused.value) == (
         f"recipe: expected a name, a path or a Recipe, got {type(given).__name__}; "
-        "smollm3_mix.Recipe.from_dict makes one of a dict"
+        "smollm3_mix.recipe.model.Recipe.from_dict makes one of a dict"
     )
 
 
@@ -204,7 +208,7 @@ def test_prepared_as_parquet(recipe: Path, tmp_path: Path) -> None:
     builder.download_and_prepare(str(tmp_path / "out"), file_format="parquet", max_shard_size=20_000)
     files = sorted(str(file) for file in (tmp_path / "out").glob("*.parquet"))
     assert len(files) > 1
-    assert ids(datasets.Dataset.from_parquet(files, cache_dir=str(tmp_path / "read"))) == [
+    assert ids(datasets.Dataset.from_parquet(files, cache_dir=str(tmp_path / "load_recipe"))) == [
         one for lane in range(LANES) for one in ids(open_mix(recipe).stream([lane]))
     ]
 
@@ -240,7 +244,7 @@ def test_what_is_asked_is_part_of_the_cache_identity(recipe: Path, tmp_path: Pat
     assert len(set(found)) == len(asked)
     assert SmolLM3Mix(recipe=recipe, cache_dir=str(tmp_path)).cache_dir == found[0]
     assert Path(found[0]).relative_to(tmp_path).parts[0] == "smollm3_mix"
-    assert Path(found[0]).name == smollm3_mix.__version__
+    assert Path(found[0]).name == smollm3_mix.version.__version__
 
 
 def test_the_same_words_in_another_folder_are_another_dataset(tmp_path: Path) -> None:
@@ -289,13 +293,13 @@ def test_config_fields_have_defaults_so_that_a_card_can_set_them() -> None:
 
 
 def test_a_recipe_of_the_hub_may_not_name_a_function_unasked(recipe: Path, tmp_path: Path) -> None:
-    own = yaml.safe_load(recipe.read_text()) | {"judge": {"python": "evil:run"}}
+    own = yaml.safe_load(recipe.read_text()) | {"filters": {"python": "evil:run"}}
     (tmp_path / "own.yaml").write_text(yaml.safe_dump(own))
     place = "hf://datasets/someone/mix/configs/own.smollm3_mix.yaml"
     with pytest.raises(RecipeError) as caught:
-        refuse_functions(place, read(tmp_path / "own.yaml"))
-    assert caught.value.faults[0].endswith(
-        f"would run 'evil:run'; read the recipe, then smollm3_mix.load(\"{place}\", trust_remote_code=True), "
+        refuse_functions(place, load_recipe(tmp_path / "own.yaml"))
+    assert caught.value.problems[0].endswith(
+        f"would run 'evil:run'; read the recipe, then smollm3_mix.builder.load.load(\"{place}\", trust_remote_code=True), "
         "or load a local copy"
     )
-    refuse_functions(place, read(recipe))
+    refuse_functions(place, load_recipe(recipe))

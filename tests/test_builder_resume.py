@@ -11,9 +11,9 @@ import pytest
 from datasets.distributed import split_dataset_by_node
 from doors import stream, write_recipe, write_sources
 
-from smollm3_mix import Stream
 from smollm3_mix.builder import examples_iterable
 from smollm3_mix.errors import StateError
+from smollm3_mix.mix.stream import Stream
 
 
 @pytest.fixture(scope="module")

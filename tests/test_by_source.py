@@ -12,14 +12,15 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from smollm3_mix import RECORD, open_mix
 from smollm3_mix.cli.main import main
-from smollm3_mix.errors import SourceExhausted
+from smollm3_mix.errors import SourceExhaustedError
+from smollm3_mix.mix.open_mix import open_mix
 from smollm3_mix.output import lane_writer, output_formats
 from smollm3_mix.output.write_mix import write
-from smollm3_mix.recipe.read_recipe import read
+from smollm3_mix.recipe.read_recipe import load_recipe
+from smollm3_mix.schema import RECORD_SCHEMA
 from smollm3_mix.text.clean.cleaning_options import Cleaning
-from smollm3_mix.text.filters.filter_options import Judge
+from smollm3_mix.text.filters.filter_options import FilterOptions
 from smollm3_mix.verification.verify_mix import verify
 
 
@@ -56,11 +57,11 @@ def test_it_holds_for_any_smaller_limit_and_for_passes(recipe_file, tmp_path):
 
 
 def test_what_is_stored_is_what_was_given_and_what_waited(recipe_file, tmp_path):
-    tallies = write(recipe_file(), tmp_path / "out", format="by-source", max_tokens=4_000)
-    stored = json.loads((tmp_path / "out" / "tally.json").read_text())["stored"]
-    for source, counts in tallies["train"].sources.items():
-        assert stored[source]["documents"] == counts.given + counts.waiting
-        assert stored[source]["tokens"] >= counts.given_tokens
+    all_stats = write(recipe_file(), tmp_path / "out", format="by-source", max_tokens=4_000)
+    stored = json.loads((tmp_path / "out" / "stats.json").read_text())["stored"]
+    for source, counts in all_stats["train"].sources.items():
+        assert stored[source]["documents"] == counts.emitted + counts.pending
+        assert stored[source]["tokens"] >= counts.emitted_tokens
     assert (tmp_path / "out" / "data" / "00-a" / "train-00000-00000.parquet").exists()
 
 
@@ -75,25 +76,25 @@ def test_other_weights_mix_what_is_stored_until_a_source_ends(recipe_file, tmp_p
     mix = open_mix(tmp_path / "out" / "other.yaml", max_tokens=1_500)
     stream = mix.stream()
     assert len(list(stream)) > 10
-    assert abs(stream.tally().given_shares()["b"] - 0.5) < 0.1
-    with pytest.raises(SourceExhausted, match="ran out after 1 pass"):
+    assert abs(stream.stats().given_shares()["b"] - 0.5) < 0.1
+    with pytest.raises(SourceExhaustedError, match="ran out after 1 pass"):
         records(tmp_path / "out" / "other.yaml", max_tokens=6_000)
 
 
 def test_under_other_weights_nothing_is_cleaned_judged_or_dropped_again(recipe_file, tmp_path):
     write(recipe_file(), tmp_path / "out", format="by-source", max_tokens=6_000)
     (tmp_path / "sources").rename(tmp_path / "gone")
-    stored = read(tmp_path / "out" / "recipe.yaml")
+    stored = load_recipe(tmp_path / "out" / "recipe.yaml")
     weights = zip(stored.sources, (0.2, 0.5, 0.3), strict=True)
-    other = stored.with_(sources=tuple(replace(source, weight=weight) for source, weight in weights))
+    other = stored.replace(sources=tuple(replace(source, weight=weight) for source, weight in weights))
     assert {source.clean for source in other.sources} == {Cleaning("none")}
-    assert {source.judge for source in other.sources} == {Judge()}
+    assert {source.filters for source in other.sources} == {FilterOptions()}
     assert not other.dedup.remembers
     stream = open_mix(other, max_tokens=1_500).stream()
     given = sum(1 for _ in stream)
-    total = stream.tally().total
-    assert total.given == given > 10
-    assert total.read == total.given + total.waiting
+    total = stream.stats().total
+    assert total.emitted == given > 10
+    assert total.read == total.emitted + total.pending
     assert not total.dropped
 
 
@@ -129,7 +130,7 @@ def test_a_state_of_the_stored_mix_resumes(recipe_file, tmp_path):
 def test_it_goes_on_after_a_stop_to_the_same_bytes(recipe_file, tmp_path, monkeypatch):
     monkeypatch.setattr(lane_writer, "GROUP_ROWS", 20)
     recipe = recipe_file(lanes=1, block={"rows": 40, "bytes": 40_000})
-    options = {"format": "by-source", "part_bytes": 6_000}
+    options = {"format": "by-source", "max_shard_size": 6_000}
     write(recipe, tmp_path / "whole", **options)
     seen = []
 
@@ -139,7 +140,7 @@ def test_it_goes_on_after_a_stop_to_the_same_bytes(recipe_file, tmp_path, monkey
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        write(recipe, tmp_path / "cut", listener=stop, **options)
+        write(recipe, tmp_path / "cut", on_progress=stop, **options)
     assert (tmp_path / "cut" / ".writing").exists()
     write(recipe, tmp_path / "cut", **options)
     whole = {p.relative_to(tmp_path / "whole"): p.read_bytes() for p in (tmp_path / "whole").rglob("*.parquet")}
@@ -153,7 +154,7 @@ def test_the_command_line_stores_and_says_how_to_mix(recipe_file, tmp_path, caps
     assert said.endswith(
         f"Mix them: smollm3-mix take {tmp_path / 'out'}/recipe.yaml, under any weights, without the sources.\n"
     )
-    assert read(tmp_path / "out" / "recipe.yaml").tokens == "column"
+    assert load_recipe(tmp_path / "out" / "recipe.yaml").tokens == "column"
     for path in (tmp_path / "out" / "data" / "01-b").glob("*.parquet"):
         assert set(pq.read_table(path)["source"].to_pylist()) == {"b"}
     assert main(["write", str(recipe_file()), "--by-source", str(tmp_path / "x"), "--format", "megatron"]) == 1
@@ -172,10 +173,12 @@ def stored(recipe_file, tmp_path):
 
 def test_verify_counts_what_is_stored_and_mixes_it_again(stored, capsys):
     verdict = verify(stored)
-    assert verdict.faults == []
-    written = {row.source: (row.records, row.units, row.debt) for row in verdict.table}
-    tally = json.loads((stored / "tally.json").read_text())["splits"]["train"]["sources"]
-    assert written == {id_: (own["given"], own["given_units"], own["worst_debt"]) for id_, own in tally.items()}
+    assert verdict.problems == []
+    written = {row.source: (row.records, row.units, row.discrepancy) for row in verdict.table}
+    stats = json.loads((stored / "stats.json").read_text())["splits"]["train"]["sources"]
+    assert written == {
+        id_: (own["emitted"], own["emitted_units"], own["max_discrepancy"]) for id_, own in stats.items()
+    }
     assert main(["verify", str(stored)]) == 0
     assert capsys.readouterr().out.endswith("All as it should be: 7 files recounted.\n")
     assert main(["verify", str(stored), "--report", str(stored.parent / "page.html")]) == 1
@@ -191,9 +194,9 @@ def rows_of(stored, name, change):
 
 
 def tally_of(stored, change):
-    saved = json.loads((stored / "tally.json").read_text())
+    saved = json.loads((stored / "stats.json").read_text())
     change(saved)
-    (stored / "tally.json").write_text(json.dumps(saved))
+    (stored / "stats.json").write_text(json.dumps(saved))
 
 
 def resized(saved, stored):
@@ -208,7 +211,7 @@ def replaced(table, column, values):
 DAMAGE = {
     "a file is gone": (
         lambda stored: (stored / "data/01-b/train-00001-00000.parquet").unlink(),
-        r"^data/01-b/train-00001-00000.parquet is missing; tally.json says [\d,]+ bytes$",
+        r"^data/01-b/train-00001-00000.parquet is missing; stats.json says [\d,]+ bytes$",
     ),
     "a file is cut": (
         lambda stored: (stored / "data/01-b/train-00001-00000.parquet").write_bytes(b"PAR1"),
@@ -216,11 +219,11 @@ DAMAGE = {
     ),
     "a stranger": (
         lambda stored: (stored / "data/01-b/notes.txt").write_text("?"),
-        r"^data/01-b/notes.txt is not in tally.json$",
+        r"^data/01-b/notes.txt is not in stats.json$",
     ),
     "a document is gone": (
         lambda stored: rows_of(stored, "00-a/train-00000-00000.parquet", lambda table: table.slice(1)),
-        r"^stored: 'a': documents are \d+ in the files and \d+ in tally.json$",
+        r"^stored: 'a': documents are \d+ in the files and \d+ in stats.json$",
     ),
     "tokens are other ones": (
         lambda stored: rows_of(
@@ -228,7 +231,7 @@ DAMAGE = {
             "00-a/train-00000-00000.parquet",
             lambda table: replaced(table, "tokens", pa.array([9] * len(table), table.schema.field("tokens").type)),
         ),
-        r"^stored: 'a': tokens are [\d,]+ in the files and [\d,]+ in tally.json$",
+        r"^stored: 'a': tokens are [\d,]+ in the files and [\d,]+ in stats.json$",
     ),
     "documents of another source": (
         lambda stored: rows_of(
@@ -240,7 +243,7 @@ DAMAGE = {
     ),
     "the order is another": (
         lambda stored: rows_of(stored, "00-a/train-00000-00000.parquet", lambda table: table[::-1]),
-        r"^train: 'a': given_tokens is [\d,]+ as recipe.yaml mixes the files and [\d,]+ in tally.json$",
+        r"^train: 'a': emitted_tokens is [\d,]+ as recipe.yaml mixes the files and [\d,]+ in stats.json$",
     ),
     "what is held out is stored": (
         lambda stored: rows_of(
@@ -254,7 +257,7 @@ DAMAGE = {
     ),
     "a held-out document is gone": (
         lambda stored: rows_of(stored, "validation-00000-00000.parquet", lambda table: table.slice(1)),
-        r"^validation: '\w': given is \d+ in the files and \d+ in tally.json$",
+        r"^validation: '\w': given is \d+ in the files and \d+ in stats.json$",
     ),
     "the recipe reads other files": (
         lambda stored: (stored / "recipe.yaml").write_text(
@@ -271,11 +274,11 @@ def test_verify_finds_every_damage(stored, damage, capsys):
     change(stored)
     if "file" not in damage and damage != "a stranger":  # the sizes would tell of it too
         tally_of(stored, lambda saved: resized(saved, stored))
-    faults = verify(stored).faults
-    assert any(re.search(fault, found) for found in faults), faults
+    problems = verify(stored).problems
+    assert any(re.search(fault, found) for found in problems), problems
     assert main(["verify", str(stored)]) == 1
     said = capsys.readouterr().out
-    assert f"FAULT: {faults[0]}\n" in said
+    assert f"FAULT: {problems[0]}\n" in said
     assert "\nNot as it should be: " in said
 
 
@@ -289,7 +292,7 @@ def test_row_groups_of_a_source_end_at_their_bytes(tmp_path, monkeypatch):
     part = output_formats.BySource(("a", "b")).open(tmp_path, "train-00000-00000")
     for number in range(5):
         row = {"id": str(number), "source": "a", "tokens": 15, "file": "f", "row": number, "meta": "{}"}
-        part.add(pa.Table.from_pylist([{**row, "text": "x" * 50}], RECORD))
+        part.add(pa.Table.from_pylist([{**row, "text": "x" * 50}], RECORD_SCHEMA))
     part.close()
     file = pq.ParquetFile(tmp_path / "00-a" / "train-00000-00000.parquet").metadata
     assert [file.row_group(n).num_rows for n in range(file.num_row_groups)] == [2, 2, 1]

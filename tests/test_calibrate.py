@@ -7,7 +7,7 @@ from conftest import document, parquet
 from small_tokenizer import save
 
 from smollm3_mix.cli.main import main
-from smollm3_mix.recipe.read_recipe import read
+from smollm3_mix.recipe.read_recipe import load_recipe
 from smollm3_mix.report.recipe_edits import with_ratios
 
 RECIPE = """\
@@ -53,7 +53,7 @@ def test_every_document_gives_the_exact_ratio(recipe: Path, tmp_path: Path, caps
     assert main(command) == 0
     shown = capsys.readouterr().out
     encoder = tokenizers.Tokenizer.from_file(str(vocabulary))
-    changed = {source.id: source for source in read(out).sources}
+    changed = {source.id: source for source in load_recipe(out).sources}
     for name in "abc":
         texts = [document(name, number) for number in range(300)]
         tokens = sum(len(each.ids) for each in encoder.encode_batch(texts, add_special_tokens=False))
@@ -98,7 +98,7 @@ def test_a_source_of_which_nothing_is_kept_is_an_error(
         file.unlink()
     assert main(["calibrate", str(recipe), "--tokenizer", str(vocabulary), "--out", str(tmp_path / "new.yaml")]) == 1
     assert capsys.readouterr().err.endswith(
-        f"SourceExhausted: {recipe}: source 'a' has no document to measure: cleaning and judging keep none. Loosen its "
-        "`judge` or `where`, or remove it from the recipe.\n"
+        f"SourceExhaustedError: {recipe}: source 'a' has no document to measure: cleaning and judging keep none. Loosen its "
+        "`filters` or `where`, or remove it from the recipe.\n"
     )
     assert not (tmp_path / "new.yaml").exists()

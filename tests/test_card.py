@@ -8,17 +8,17 @@ from huggingface_hub import DatasetCard
 
 from smollm3_mix.output import lane_writer
 from smollm3_mix.output.write_mix import write
-from smollm3_mix.recipe.read_recipe import read
+from smollm3_mix.recipe.read_recipe import load_recipe
 
 
 @pytest.fixture
 def mix(recipe_file, tmp_path, monkeypatch):
     """Sources with duplicates, short texts, holdout, several passes and one that is not to be had."""
     monkeypatch.setattr(lane_writer, "GROUP_ROWS", 60)
-    sources = {"b": {"license": "ODC-By-1.0", "judge": {"min_chars": 90}}, "c": {"max_passes": 3}}
+    sources = {"b": {"license": "ODC-By-1.0", "filters": {"min_chars": 90}}, "c": {"max_passes": 3}}
     file = recipe_file("toy", sources, holdout={"fraction": 0.1}, on_exhausted="stop")
     file.write_text(file.read_text() + "- {id: gone, weight: 0.25, unavailable: Nobody has it.}\n")
-    write(file, tmp_path / "mix", part_bytes=1)
+    write(file, tmp_path / "mix", max_shard_size=1)
     return tmp_path / "mix"
 
 
@@ -37,28 +37,28 @@ def number(cell):
 
 def test_every_number_of_the_card_is_of_the_tally(mix):
     card = DatasetCard((mix / "README.md").read_text(encoding="utf-8"))
-    tally, recipe = json.loads((mix / "tally.json").read_bytes()), read(mix / "recipe.yaml")
-    train = tally["splits"]["train"]
-    own, total = train["sources"], sum(each["given_units"] for each in train["sources"].values())
+    stats, recipe = json.loads((mix / "stats.json").read_bytes()), load_recipe(mix / "recipe.yaml")
+    train = stats["splits"]["train"]
+    own, total = train["sources"], sum(each["emitted_units"] for each in train["sources"].values())
     shares, drops, origins = tables(card.text)
     longest = {id_: own[id_]["longest"] for id_ in recipe.shares}
     bounds = [longest[id_] + share * sum(longest.values()) for id_, share in recipe.shares.items()]
     assert [row["source"] for row in shares] == [*recipe.shares, "total"]
     for row, bound in zip(shares, bounds, strict=False):
         mine, asked = own[row["source"]], recipe.shares[row["source"]]
-        given = mine["given_units"] / total
+        given = mine["emitted_units"] / total
         twice = sum(mine["dropped"].get(reason, 0) for reason in ("duplicate", "near_duplicate"))
         assert [number(cell) for cell in list(row.values())[1:]] == pytest.approx(
             [
                 *(round(100 * asked, 4), round(100 * given, 4), round(100 * (given - asked), 4)),
-                *(mine["given_units"], mine["given"], round(mine["worst_debt"]), round(bound)),
+                *(mine["emitted_units"], mine["emitted"], round(mine["max_discrepancy"]), round(bound)),
                 *(twice, sum(mine["dropped"].values()) - twice),
             ]
         )
     whole = train["total"]
     twice = sum(whole["dropped"].get(reason, 0) for reason in ("duplicate", "near_duplicate"))
     assert [number(shares[-1][key]) for key in ("tokens given", "records", "duplicates", "dropped")] == [
-        *(whole["given_units"], whole["given"], twice, sum(whole["dropped"].values()) - twice)
+        *(whole["emitted_units"], whole["emitted"], twice, sum(whole["dropped"].values()) - twice)
     ]
     assert [row["source"] for row in drops] == [id_ for id_, mine in own.items() if sum(mine["dropped"].values())]
     assert {"holdout", "too_short", "duplicate"} <= set(whole["dropped"])
@@ -69,7 +69,7 @@ def test_every_number_of_the_card_is_of_the_tally(mix):
             r: n for r, n in mine["dropped"].items() if n
         }
         gone = sum(mine["dropped"].values())
-        assert (number(row["read"]), number(row["dropped"])) == (mine["read"], gone)
+        assert (number(row["load_recipe"]), number(row["dropped"])) == (mine["load_recipe"], gone)
         assert row["part"] == f"{gone / mine['read']:.1%}"
     assert [(row["source"], row["revision"], int(row["passes"])) for row in origins] == [
         (source.id, source.revision, own[source.id]["passes"]) for source in recipe.active
@@ -79,25 +79,25 @@ def test_every_number_of_the_card_is_of_the_tally(mix):
 
 def test_every_other_figure_of_the_card_is_of_the_tally(mix):
     card = DatasetCard((mix / "README.md").read_text(encoding="utf-8"))
-    tally = json.loads((mix / "tally.json").read_bytes())
-    train, held = (tally["splits"][split]["total"] for split in ("train", "validation"))
+    stats = json.loads((mix / "stats.json").read_bytes())
+    train, held = (stats["splits"][split]["total"] for split in ("train", "validation"))
     size = sum(path.stat().st_size for path in (mix / "data").iterdir())
     assert (
-        f"{train['given']:,} records ({train['given_tokens']:,} tokens, {train['given_bytes']:,} bytes of text) of "
-        f"3 sources in 2 lanes, and {held['given']:,} records held out for validation, in {len(tally['files'])} files "
+        f"{train['given']:,} records ({train['emitted_tokens']:,} tokens, {train['emitted_bytes']:,} bytes of text) of "
+        f"3 sources in 2 lanes, and {held['given']:,} records held out for validation, in {len(stats['files'])} files "
         f"of {size:,} bytes." in card.text
     )
     assert "* `gone` (20.0000% of the weights): Nobody has it." in card.text
-    assert tally["recipe"] in card.text
+    assert stats["recipe"] in card.text
     (info,) = card.data.to_dict()["dataset_info"]
     assert info["splits"] == [
-        {"name": name, "num_bytes": counts["given_bytes"], "num_examples": counts["given"]}
+        {"name": name, "num_bytes": counts["emitted_bytes"], "num_examples": counts["emitted"]}
         for name, counts in (("train", train), ("validation", held))
     ]
-    assert (info["download_size"], info["dataset_size"]) == (size, train["given_bytes"] + held["given_bytes"])
-    given = {source: mine["given_units"] for source, mine in tally["splits"]["train"]["sources"].items()}
+    assert (info["download_size"], info["dataset_size"]) == (size, train["emitted_bytes"] + held["emitted_bytes"])
+    given = {source: mine["emitted_units"] for source, mine in stats["splits"]["train"]["sources"].items()}
     chart = re.search(r"```text\n(.*?)```", card.text, re.DOTALL)[1].splitlines()
-    assert chart[0].split() == ["asked", "given"]
+    assert chart[0].split() == ["asked", "emitted"]
     for line, (source, units) in zip(chart[1:], given.items(), strict=True):
         name, _, share, bar = line.split()
         assert (name, share) == (source, f"{units / sum(given.values()):.4%}")

@@ -7,14 +7,14 @@ import pyarrow as pa
 import pytest
 
 from smollm3_mix.text.clean.byte_rows import from_arrow
-from smollm3_mix.text.clean.clean_block import clean
+from smollm3_mix.text.clean.clean_block import clean_texts
 from smollm3_mix.text.clean.cleaning_options import PROFILES, Cleaning
 
 CHANGING = [profile for profile in PROFILES if profile != "none"]
 
 
 def one(text, profile="prose", **options):
-    return clean(pa.array([text], pa.string()), Cleaning(profile, **options)).to_pylist()[0]
+    return clean_texts(pa.array([text], pa.string()), Cleaning(profile, **options)).to_pylist()[0]
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_joiners_and_zero_width_spaces_stay_only_where_they_act(dirty, expected)
 
 def test_joiners_do_not_see_the_neighbouring_document():
     texts = pa.array(["خ", "\u200cه", "ه\u200c", "خ", "e", "\u0301", "ក", "\u200bខ"])
-    assert clean(texts, Cleaning()).to_pylist() == ["خ", "ه", "ه", "خ", "e", "\u0301", "ក", "ខ"]
+    assert clean_texts(texts, Cleaning()).to_pylist() == ["خ", "ه", "ه", "خ", "e", "\u0301", "ក", "ខ"]
 
 
 @pytest.mark.parametrize(
@@ -121,20 +121,20 @@ def test_spaces_and_lines_by_profile(dirty, prose, math, code):
 @pytest.mark.parametrize("profile", PROFILES)
 def test_a_clean_array_is_returned_as_it_is(profile):
     texts = pa.array(["Plain text.\n\nAnother “paragraph”, in Ελληνικά and 中文.", "", None, "  x"[2:]])
-    assert clean(texts, Cleaning(profile)) is texts
-    assert clean(texts[1:3], Cleaning(profile)).to_pylist() == ["", None]
+    assert clean_texts(texts, Cleaning(profile)) is texts
+    assert clean_texts(texts[1:3], Cleaning(profile)).to_pylist() == ["", None]
 
 
 @pytest.mark.parametrize("texts", [[], [None], [None, None], ["", None, ""]])
 @pytest.mark.parametrize("profile", PROFILES)
 def test_blocks_without_text(profile, texts):
-    assert clean(pa.array(texts, pa.string()), Cleaning(profile)).to_pylist() == texts
+    assert clean_texts(pa.array(texts, pa.string()), Cleaning(profile)).to_pylist() == texts
 
 
 def test_nulls_with_bytes_under_them():
     dirty = pa.array(["a  b", "\x00 hidden", "c  d"])
     texts = pa.StringArray.from_buffers(3, *dirty.buffers()[1:], pa.py_buffer(b"\x05"), 1)
-    assert clean(texts, Cleaning()).to_pylist() == ["a b", None, "c d"]
+    assert clean_texts(texts, Cleaning()).to_pylist() == ["a b", None, "c d"]
 
 
 def test_a_line_of_five_megabytes():
@@ -150,7 +150,7 @@ def test_five_megabytes_of_nothing():
 
 def test_many_tiny_documents():
     texts = pa.array(["a", " ", "\n", "\x00", "", "é"] * 2000)
-    assert clean(texts, Cleaning()).to_pylist() == ["a", "", "", "", "", "é"] * 2000
+    assert clean_texts(texts, Cleaning()).to_pylist() == ["a", "", "", "", "", "é"] * 2000
 
 
 def test_right_to_left_and_stacked_marks():
@@ -161,8 +161,8 @@ def test_right_to_left_and_stacked_marks():
 
 def test_a_cleaned_slice_keeps_its_nulls():
     texts = pa.array(["x  x", None, "a  b", None, "c", "d\x00"])[1:5]
-    assert clean(texts, Cleaning()).to_pylist() == [None, "a b", None, "c"]
-    assert clean(texts, Cleaning()).null_count == 2
+    assert clean_texts(texts, Cleaning()).to_pylist() == [None, "a b", None, "c"]
+    assert clean_texts(texts, Cleaning()).null_count == 2
 
 
 @pytest.mark.parametrize(
@@ -179,14 +179,14 @@ def test_boilerplate_lines_go(line):
 def test_fences_do_not_reach_into_the_neighbouring_document():
     texts = pa.array(["``", "`\na  b", "```", "a  b", "x`", "```\na  b\n```", "```\nc  d"])
     expected = ["``", "`\na b", "```", "a b", "x`", "```\na  b\n```", "```\nc  d"]
-    assert clean(texts, Cleaning()).to_pylist() == expected
+    assert clean_texts(texts, Cleaning()).to_pylist() == expected
 
 
 def test_boilerplate_leaves_fences_and_words_alone():
     text = "```javascript\nlet a  = 1;\n```\nA cookie jar, a privacy\npolicy, JavaScript is a language"
     assert one(text, boilerplate=True) == text
     split = pa.array(["java", "script", "x JAVASCRIPT turned  on\ny"])
-    assert clean(split, Cleaning(boilerplate=True)).to_pylist() == ["java", "script", "y"]
+    assert clean_texts(split, Cleaning(boilerplate=True)).to_pylist() == ["java", "script", "y"]
 
 
 @pytest.mark.parametrize(
@@ -222,7 +222,7 @@ def test_options_that_cannot_be_meant(arguments, error, message):
 )
 def test_other_arrays_are_refused(texts, kind):
     with pytest.raises(TypeError) as caught:
-        clean(texts, Cleaning())
+        clean_texts(texts, Cleaning())
     assert str(caught.value) == f"clean takes a pa.StringArray, not {kind}: cast it to pa.string(), combine its chunks"
 
 

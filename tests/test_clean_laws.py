@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from smollm3_mix.text.clean import plain_characters
 from smollm3_mix.text.clean.alphabet import JOINT, MARK, NOT_NFC, ODD, alphabet
 from smollm3_mix.text.clean.byte_rows import Rows
-from smollm3_mix.text.clean.clean_block import clean
+from smollm3_mix.text.clean.clean_block import clean_texts
 from smollm3_mix.text.clean.cleaning_options import PROFILES, Cleaning
 
 FRAGMENTS = (
@@ -142,7 +142,7 @@ def code_layout(text):
 
 
 def cleaned(texts, profile):
-    return clean(pa.array(texts, pa.string()), Cleaning(profile))
+    return clean_texts(pa.array(texts, pa.string()), Cleaning(profile))
 
 
 @examples(600)
@@ -157,14 +157,14 @@ def test_cleaning_equals_the_reference(texts, profile):
 def test_cleaning_twice_changes_nothing_and_copies_nothing(texts, profile):
     once = cleaned(texts, profile)
     once.validate(full=True)
-    assert clean(once, Cleaning(profile)) is once
+    assert clean_texts(once, Cleaning(profile)) is once
 
 
 @examples(300)
 @given(st.lists(st.sampled_from(("javascript", "enable", "lorem", "ipsum", "use", "cookies", *FRAGMENTS))).map("".join))
 def test_cleaning_of_boilerplate_is_idempotent(text):
-    once = clean(pa.array([text]), Cleaning(boilerplate=True))
-    assert clean(once, Cleaning(boilerplate=True)) is once
+    once = clean_texts(pa.array([text]), Cleaning(boilerplate=True))
+    assert clean_texts(once, Cleaning(boilerplate=True)) is once
 
 
 @examples(300)
@@ -174,7 +174,7 @@ def test_a_row_does_not_depend_on_its_block(texts, profile, data):
     start = data.draw(st.integers(0, len(texts)))
     stop = data.draw(st.integers(start, len(texts)))
     part = pa.array(texts, pa.string())[start:stop]
-    assert clean(part, Cleaning(profile)).to_pylist() == whole[start:stop].to_pylist()
+    assert clean_texts(part, Cleaning(profile)).to_pylist() == whole[start:stop].to_pylist()
     assert [cleaned([text], profile)[0].as_py() for text in texts] == whole.to_pylist()
 
 

@@ -8,8 +8,8 @@ from conftest import examples
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smollm3_mix.errors import MissingExtra
-from smollm3_mix.text.clean.clean_block import clean
+from smollm3_mix.errors import MissingExtraError
+from smollm3_mix.text.clean.clean_block import clean_texts
 from smollm3_mix.text.clean.cleaning_options import Cleaning
 
 REPAIR = Cleaning(mojibake=True)
@@ -29,13 +29,13 @@ WORDS = (
 
 def repaired(texts):
     pytest.importorskip("ftfy")
-    return clean(pa.array(texts), REPAIR)
+    return clean_texts(pa.array(texts), REPAIR)
 
 
 def test_a_missing_ftfy_is_said_at_the_first_use(monkeypatch):
     monkeypatch.setitem(sys.modules, "ftfy", None)
-    with pytest.raises(MissingExtra) as caught:
-        clean(pa.array(["plain"]), REPAIR)
+    with pytest.raises(MissingExtraError) as caught:
+        clean_texts(pa.array(["plain"]), REPAIR)
     assert str(caught.value) == (
         "clean: mojibake needs ftfy, which is missing: pip install 'smollm3_mix[mojibake]', or leave mojibake out"
     )
@@ -46,7 +46,7 @@ def test_a_missing_ftfy_is_said_at_the_first_use(monkeypatch):
 def test_utf8_read_in_another_encoding_is_repaired(text, encoding):
     ftfy = pytest.importorskip("ftfy")
     wrong = text.encode().decode(encoding, errors="replace")
-    expected = clean(pa.array([ftfy.fix_encoding(wrong)]), Cleaning()).to_pylist()
+    expected = clean_texts(pa.array([ftfy.fix_encoding(wrong)]), Cleaning()).to_pylist()
     assert repaired([wrong]).to_pylist() == expected
 
 
@@ -58,7 +58,7 @@ def test_only_the_lines_that_need_it_are_changed():
 def test_clean_text_is_returned_as_it_is():
     pytest.importorskip("ftfy")
     texts = pa.array([*WORDS, "l’été à Paris : « oui »", "Ärger über Öl", "", None])
-    assert clean(texts, REPAIR) is texts
+    assert clean_texts(texts, REPAIR) is texts
 
 
 def test_a_row_does_not_depend_on_its_neighbours():
@@ -75,7 +75,7 @@ def test_a_row_does_not_depend_on_its_neighbours():
 )
 def test_repair_is_idempotent(text):
     once = repaired([text])
-    assert clean(once, REPAIR) is once
+    assert clean_texts(once, REPAIR) is once
 
 
 def test_repair_goes_on_until_nothing_is_left_to_repair():

@@ -44,7 +44,7 @@ def test_an_interrupt_says_whether_the_same_command_goes_on(tmp_path, monkeypatc
         raise KeyboardInterrupt
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("smollm3_mix.cli.commands_mix.read", interrupted)
+    monkeypatch.setattr("smollm3_mix.recipe.read_recipe.load_recipe", interrupted)
     assert main(command) == 130
     assert capsys.readouterr().err == said
 

@@ -13,13 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import smollm3_mix
-from smollm3_mix import Recipe, open_mix
+import smollm3_mix.builder.load
 from smollm3_mix.cli.main import main
 from smollm3_mix.errors import RecipeError
-from smollm3_mix.mix.interleave import debt_bound
+from smollm3_mix.mix.interleave import discrepancy_bound
+from smollm3_mix.mix.open_mix import open_mix
 from smollm3_mix.output.write_mix import write
 from smollm3_mix.recipe.curriculum import Curriculum
-from smollm3_mix.recipe.read_recipe import read
+from smollm3_mix.recipe.model import Recipe
+from smollm3_mix.recipe.read_recipe import load_recipe
 from smollm3_mix.recipe.shipped import list_recipes
 from smollm3_mix.verification.verify_mix import verify
 
@@ -78,34 +80,34 @@ def test_shares_hold_in_each_stage_from_its_first_record(curriculum_file):
     records = []
     while lane.fill():
         records += lane.pull(64).records()
-    stages, tallies = by_stage(records, mix.ends(0)), lane.tallies()
-    for stage, tally, given_ in zip(mix.curriculum.stages, tallies, stages, strict=True):
+    stages, all_stats = by_stage(records, mix.ends(0)), lane.all_stats()
+    for stage, stats, given_ in zip(mix.curriculum.stages, all_stats, stages, strict=True):
         shares = stage.recipe.shares
-        longest = np.array([float(tally.sources[source].longest) for source in shares])
+        longest = np.array([float(stats.sources[source].longest) for source in shares])
         tokens = np.array([r["tokens"] for r in given_])
-        for source, most in zip(shares, debt_bound(np.array(list(shares.values())), longest), strict=True):
+        for source, most in zip(shares, discrepancy_bound(np.array(list(shares.values())), longest), strict=True):
             mine = np.where([r["source"] == source for r in given_], tokens, 0)
-            debt = np.abs(shares[source] * np.cumsum(tokens) - np.cumsum(mine)).max()
-            assert debt <= most
-            assert tally.sources[source].worst_debt == pytest.approx(debt)
-        assert tally.total.given == len(given_)
-    whole = lane.tally()
-    assert whole.total.given == len(records)
-    for counts in (*whole.sources.values(), *(c for tally in tallies for c in tally.sources.values())):
-        assert counts.read == sum(counts.dropped.values()) + counts.waiting + counts.given
-        assert counts.waiting >= 0
+            discrepancy = np.abs(shares[source] * np.cumsum(tokens) - np.cumsum(mine)).max()
+            assert discrepancy <= most
+            assert stats.sources[source].max_discrepancy == pytest.approx(discrepancy)
+        assert stats.total.emitted == len(given_)
+    whole = lane.stats()
+    assert whole.total.emitted == len(records)
+    for counts in (*whole.sources.values(), *(c for stats in all_stats for c in stats.sources.values())):
+        assert counts.read == sum(counts.dropped.values()) + counts.pending + counts.emitted
+        assert counts.pending >= 0
 
 
 @pytest.mark.parametrize(
     "top",
     [
         {"lanes": 1, "shuffle": "none"},
-        {"lanes": 3, "on_exhausted": "renormalise", "dedup": {"near": {"bands": 14, "rows": 8, "ngram": 5}}},
+        {"lanes": 3, "on_exhausted": "renormalize", "dedup": {"near": {"bands": 14, "rows": 8, "ngram": 5}}},
         {"lanes": 2, "on_exhausted": "repeat", "sizes": (52, 22, 6)},
-        {"lanes": 2, "on_exhausted": "renormalise", "sizes": (52, 22, 6)},
+        {"lanes": 2, "on_exhausted": "renormalize", "sizes": (52, 22, 6)},
         {"lanes": 2, "order": "iid", "on_exhausted": "repeat"},
     ],
-    ids=["one-lane", "near-dedup", "passes", "renormalise", "iid"],
+    ids=["one-lane", "near-dedup", "passes", "renormalize", "iid"],
 )
 def test_resumes_at_every_position(curriculum_file, top):
     mix = open_mix(curriculum_file(tokens=(900, 500, 700), **{"sizes": (90, 45, 18), **top}))
@@ -144,7 +146,7 @@ def test_a_stop_ends_the_lane_and_leaving_does_not(curriculum_file):
     stop = open_mix(curriculum_file(lanes=1, tokens=(4000, 50_000, 1000), on_exhausted="stop")).stream()
     given_ = list(stop)
     assert sum(r["tokens"] for r in given_) < 54_000
-    go_on = list(open_mix(curriculum_file(lanes=1, tokens=(4000, 50_000, 1000), on_exhausted="renormalise")).stream())
+    go_on = list(open_mix(curriculum_file(lanes=1, tokens=(4000, 50_000, 1000), on_exhausted="renormalize")).stream())
     assert len(go_on) == 660 - 3
 
 
@@ -161,7 +163,7 @@ def test_a_recipe_goes_on_from_a_curriculum_and_the_other_way(curriculum_file, r
     course = open_mix(curriculum_file(lanes=2))
     stream = course.stream()
     first = list(itertools.islice(stream, 100))
-    after = recipe_file("after", lanes=2, on_exhausted="renormalise")
+    after = recipe_file("after", lanes=2, on_exhausted="renormalize")
     rest = open_mix(after, continue_from=json.loads(json.dumps(stream.state_dict()))).stream()
     more = list(itertools.islice(rest, 100))
     last = list(open_mix(curriculum_file(lanes=2), continue_from=rest.state_dict()).stream())
@@ -170,7 +172,7 @@ def test_a_recipe_goes_on_from_a_curriculum_and_the_other_way(curriculum_file, r
 
 
 def test_a_curriculum_is_a_recipe(curriculum_file):
-    course = read(curriculum_file())
+    course = load_recipe(curriculum_file())
     assert isinstance(course, Curriculum)
     assert course.name == "course"
     assert [stage.name for stage in course.stages] == ["s1", "s2", "s3"]
@@ -179,19 +181,19 @@ def test_a_curriculum_is_a_recipe(curriculum_file):
     again = Recipe.from_dict(json.loads(json.dumps(course.to_dict())))
     assert again == course
     assert again.fingerprint == course.fingerprint
-    assert course.differences(course.with_(seed=8)) == [f"s{n}.seed: 7 → 8" for n in (1, 2, 3)]
-    assert course.differences(course.scaled(9000))[0] == "s1.tokens: 2000 → 4000"
-    assert course.with_(lanes=5).lanes == 5
+    assert course.diff(course.replace(seed=8)) == [f"s{n}.seed: 7 → 8" for n in (1, 2, 3)]
+    assert course.diff(course.scale(9000))[0] == "s1.tokens: 2000 → 4000"
+    assert course.replace(lanes=5).lanes == 5
     path = curriculum_file().with_name("written.yaml")
     path.write_text(course.to_yaml(), encoding="utf-8")
-    assert read(path).fingerprint == course.fingerprint
-    assert read("curriculum").length == (3_450_000 + 748_000 + 522_000) * 2_359_296
+    assert load_recipe(path).fingerprint == course.fingerprint
+    assert load_recipe("curriculum").length == (3_450_000 + 748_000 + 522_000) * 2_359_296
 
 
-def faults(path):
+def problems(path):
     with pytest.raises(RecipeError) as caught:
-        read(path)
-    return caught.value.faults
+        load_recipe(path)
+    return caught.value.problems
 
 
 def test_faults_of_a_curriculum_are_all_said(curriculum_file, tmp_path):
@@ -199,13 +201,13 @@ def test_faults_of_a_curriculum_are_all_said(curriculum_file, tmp_path):
 
     def rewritten(text):
         path.write_text(text, encoding="utf-8")
-        return faults(path)
+        return problems(path)
 
     assert rewritten("stages: []") == ["stages: expected at least one stage, got an empty list"]
     assert rewritten("stages: s1") == ["stages: expected a list of stages, got 's1'"]
     text = """
 lane: 2
-judge: {}
+filters: {}
 stages:
   - {recipe: s1.yaml, tokens: -5}
   - {recipe: s2.yaml, token: 5}
@@ -219,7 +221,7 @@ stages:
     names = ", ".join(list_recipes())
     assert rewritten(text) == [
         "unknown key 'lane' (did you mean 'lanes'?)",
-        "judge: stands in the recipe of each stage, not beside `stages`",
+        "filters: stands in the recipe of each stage, not beside `stages`",
         "stages[0]: tokens: expected 1 or more, got -5",
         "stages[1]: unknown key 'token' (did you mean 'tokens'?)",
         "stages[1]: missing key 'tokens' (of the whole mix, such as 8.1T or 500M)",
@@ -235,7 +237,7 @@ stages:
 def test_stages_that_cannot_follow_one_another_are_refused(curriculum_file, recipe_file, tmp_path):
     path = curriculum_file(sources=({}, {"a": {"text_field": "title"}, "b": {"revision": "main"}}, {}))
     recipe_file("s3", seed=8, weigh_by="bytes")
-    assert faults(path) == [
+    assert problems(path) == [
         "stages 's1' and 's3' differ in seed: 7 → 8; write `seed:` at the top of the curriculum, where it goes for all",
         (
             "stages 's1' and 's3' differ in weigh_by: 'tokens' → 'bytes'; "
@@ -252,11 +254,11 @@ def test_stages_that_cannot_follow_one_another_are_refused(curriculum_file, reci
     ]
     recipe_file("s2")
     path.write_text(f"seed: 1\nweigh_by: bytes\n{path.read_text()}", encoding="utf-8")
-    assert read(path).seed == 1
+    assert load_recipe(path).seed == 1
     path.write_text("stages: [{recipe: s1.yaml, tokens: 5}, {recipe: s1.yaml, tokens: 5}]", encoding="utf-8")
-    assert faults(path) == ["stages have the same name 's1'; give one of them another with `name`"]
+    assert problems(path) == ["stages have the same name 's1'; give one of them another with `name`"]
     path.write_text("stages: [{recipe: s1.yaml, tokens: 5}, {recipe: s1.yaml, name: b, tokens: 5}]", encoding="utf-8")
-    assert [stage.name for stage in read(path).stages] == ["s1", "b"]
+    assert [stage.name for stage in load_recipe(path).stages] == ["s1", "b"]
 
 
 @pytest.fixture(scope="module")
@@ -302,41 +304,41 @@ def test_law_no_record_twice_and_shares_within_the_bound(sources, stages, lanes,
         while lane.fill():
             records += lane.pull(5).records()
         seen.update(map(key, records))
-        for stage, tally in zip(mix.curriculum.stages, lane.tallies(), strict=False):
+        for stage, stats in zip(mix.curriculum.stages, lane.all_stats(), strict=False):
             shares = stage.recipe.shares
-            longest = np.array([float(tally.sources[source].longest) for source in shares])
-            bound = debt_bound(np.array(list(shares.values())), longest)
+            longest = np.array([float(stats.sources[source].longest) for source in shares])
+            bound = discrepancy_bound(np.array(list(shares.values())), longest)
             for source, most in zip(shares, bound, strict=True):
-                assert tally.sources[source].worst_debt <= most * (1 + 1e-9)
+                assert stats.sources[source].max_discrepancy <= most * (1 + 1e-9)
     assert max(seen.values(), default=1) == 1
 
 
 def test_a_written_curriculum_is_recounted_stage_by_stage(curriculum_file, tmp_path):
     path = curriculum_file(lanes=2, holdout={"fraction": 0.2, "tokens": 800})
-    tallies = write(path, tmp_path / "whole", part_bytes=6000)
-    given_ = tallies["train"].total.given
+    all_stats = write(path, tmp_path / "whole", max_shard_size=6000)
+    given_ = all_stats["train"].total.emitted
     assert given_ == len(list(open_mix(path).stream()))
     verdict = verify(tmp_path / "whole")
-    assert verdict.faults == []
-    saved = json.loads((tmp_path / "whole" / "tally.json").read_text())
+    assert verdict.problems == []
+    saved = json.loads((tmp_path / "whole" / "stats.json").read_text())
     assert [stage["name"] for stage in saved["stages"]] == ["s1", "s2", "s3"]
     assert sum(stage["records"]["train-00000"] + stage["records"]["train-00001"] for stage in saved["stages"]) == given_
     saved["stages"][0]["records"]["train-00000"] += 3
     saved["stages"][1]["records"]["train-00000"] -= 3
-    (tmp_path / "whole" / "tally.json").write_text(json.dumps(saved))
-    assert any("stage 's1' goes on after the 1,000 tokens" in fault for fault in verify(tmp_path / "whole").faults)
+    (tmp_path / "whole" / "stats.json").write_text(json.dumps(saved))
+    assert any("stage 's1' goes on after the 1,000 tokens" in fault for fault in verify(tmp_path / "whole").problems)
 
 
 def test_verify_lets_validation_lack_what_a_stage_does_not_hold_out(curriculum_file, tmp_path):
     path = curriculum_file(lanes=2, holdout={"fraction": 0.2, "tokens": 50_000})
     held = write(path, tmp_path / "out")["validation"].total
-    assert 0 < held.given_tokens < 50_000
-    assert verify(tmp_path / "out").faults == []
+    assert 0 < held.emitted_tokens < 50_000
+    assert verify(tmp_path / "out").problems == []
 
 
 def test_a_written_curriculum_goes_on_after_a_kill(curriculum_file, tmp_path):
     path = curriculum_file(lanes=2, on_exhausted="repeat", sizes=(60, 30, 12))
-    write(path, tmp_path / "whole", part_bytes=3000)
+    write(path, tmp_path / "whole", max_shard_size=3000)
 
     class Killed(Exception):
         pass
@@ -349,29 +351,29 @@ def test_a_written_curriculum_goes_on_after_a_kill(curriculum_file, tmp_path):
 
     for _ in range(40):
         try:
-            write(path, tmp_path / "parts", part_bytes=3000, listener=killer)
+            write(path, tmp_path / "parts", max_shard_size=3000, on_progress=killer)
             break
         except Killed:
             continue
     whole = {p.name: p.read_bytes() for p in (tmp_path / "whole" / "data").iterdir()}
     assert {p.name: p.read_bytes() for p in (tmp_path / "parts" / "data").iterdir()} == whole
-    assert verify(tmp_path / "parts").faults == []
+    assert verify(tmp_path / "parts").problems == []
 
 
 def test_through_the_datasets_door(curriculum_file, recipe_file):
     path = curriculum_file(lanes=2)
     whole = list(open_mix(path, total_tokens=2250).stream())
-    stream = smollm3_mix.load(path, total_tokens=2250)
+    stream = smollm3_mix.builder.load.load(path, total_tokens=2250)
     assert list(stream) == whole
     for position in range(0, len(whole), 7):
-        stream = smollm3_mix.load(path, total_tokens=2250)
+        stream = smollm3_mix.builder.load.load(path, total_tokens=2250)
         assert list(itertools.islice(stream, position)) == whole[:position]
-        again = smollm3_mix.load(path, total_tokens=2250)
+        again = smollm3_mix.builder.load.load(path, total_tokens=2250)
         again.load_state_dict(stream.state_dict())
         assert list(itertools.islice(again, 3)) == whole[position : position + 3]
-    stream = smollm3_mix.load(recipe_file("before", lanes=2))
+    stream = smollm3_mix.builder.load.load(recipe_file("before", lanes=2))
     first = list(itertools.islice(stream, 50))
-    rest = list(smollm3_mix.load(path, continue_from=stream.state_dict()))
+    rest = list(smollm3_mix.builder.load.load(path, continue_from=stream.state_dict()))
     assert max(Counter(map(key, first + rest)).values()) == 1
     assert sum(r["tokens"] for r in rest) >= 4500
 
@@ -389,7 +391,7 @@ def test_on_the_command_line(curriculum_file, tmp_path, capsys):
 
 
 def test_what_every_stage_drops_is_kept(curriculum_file, tmp_path):
-    path = curriculum_file(lanes=1, judge={"min_chars": 120})
-    tallies = write(path, tmp_path / "out", keep_dropped=tmp_path / "dropped")
+    path = curriculum_file(lanes=1, filters={"min_chars": 120})
+    all_stats = write(path, tmp_path / "out", keep_dropped=tmp_path / "dropped")
     rows = sum(pq.read_metadata(file).num_rows for file in (tmp_path / "dropped").rglob("*.parquet"))
-    assert rows == sum(tallies["train"].total.dropped.values()) > 10
+    assert rows == sum(all_stats["train"].total.dropped.values()) > 10

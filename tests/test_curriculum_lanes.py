@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from conftest import parquet
 
-from smollm3_mix import Recipe, open_mix
 from smollm3_mix.mix.curriculum_mix import lane_ends
+from smollm3_mix.mix.open_mix import open_mix
 from smollm3_mix.mix.state import continuation
 from smollm3_mix.recipe.curriculum import Curriculum
+from smollm3_mix.recipe.model import Recipe
 
 TEXTS = {
     "x": [f"The first source's document with number {n}." for n in range(24)],
@@ -25,7 +26,7 @@ def curriculum(
     folder: Path, *stages: tuple[int, dict[str, Any]], texts: dict[str, list[str]] = TEXTS, **top: Any
 ) -> Curriculum:
     """Stages of so many tokens (here bytes), each with these weights or keys of its sources."""
-    plain = {"lanes": 1, "block": {"rows": 4}, "shuffle": "none", "on_exhausted": "renormalise", **top}
+    plain = {"lanes": 1, "block": {"rows": 4}, "shuffle": "none", "on_exhausted": "renormalize", **top}
     made = []
     for number, (tokens, sources) in enumerate(stages, 1):
         changed = dict(sources)
@@ -61,7 +62,7 @@ def test_a_text_that_one_stage_gave_is_a_duplicate_in_the_next(tmp_path: Path) -
     while lane.fill():
         found += [record["text"] for record in lane.pull(99).records()]
     assert found == TEXTS["x"] + TEXTS["y"][:4]
-    assert lane.tally().sources["y"].dropped == {"duplicate": 20}
+    assert lane.stats().sources["y"].dropped == {"duplicate": 20}
 
 
 def test_a_later_stage_that_repeats_gives_no_row_that_the_first_pass_dropped(tmp_path: Path) -> None:
@@ -83,11 +84,11 @@ def test_what_a_parked_source_had_read_stays_counted(tmp_path: Path) -> None:
     while lane.fill():
         given.update(record["source"] for record in lane.pull(1).records())
         stages.add(lane.stage)
-        for source, counts in lane.tally().sources.items():
+        for source, counts in lane.stats().sources.items():
             read = -(-given[source] // 4) * 4  # whole blocks; a block that is given to its end may be followed by one
             assert counts.read in (read, read + 4 * (given[source] % 4 == 0))
-            assert counts.given == given[source]
-            assert counts.read == counts.given + counts.waiting
+            assert counts.emitted == given[source]
+            assert counts.read == counts.emitted + counts.pending
     assert stages == {0, 1, 2}
 
 
@@ -127,7 +128,7 @@ def test_a_state_of_any_stage_goes_on_with_its_records_and_counts(tmp_path: Path
     assert list(itertools.islice(stream, count)) == whole[:count]
     resumed = mix.stream()
     resumed.load_state_dict(json.loads(json.dumps(stream.state_dict())))
-    assert resumed.tally() == stream.tally()
+    assert resumed.stats() == stream.stats()
     assert list(resumed) == whole[count:]
 
 
@@ -139,5 +140,5 @@ def test_a_state_is_whole_where_it_rests_on_no_older_one(tmp_path: Path, count: 
     old = stream.state_dict()
     for _ in itertools.islice(records, count):
         pass
-    assert continuation.whole(json.loads(json.dumps(stream.state_dict())))
-    assert not continuation.whole(stream.state_dict(since=old))
+    assert continuation.is_complete(json.loads(json.dumps(stream.state_dict())))
+    assert not continuation.is_complete(stream.state_dict(since=old))

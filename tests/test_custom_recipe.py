@@ -15,10 +15,10 @@ import pytest
 import yaml
 from conftest import document
 
-from smollm3_mix import open_mix
 from smollm3_mix.cli.main import main
-from smollm3_mix.errors import Unreadable
-from smollm3_mix.recipe.read_recipe import read
+from smollm3_mix.errors import UnreadableSourcesError
+from smollm3_mix.mix.open_mix import open_mix
+from smollm3_mix.recipe.read_recipe import load_recipe
 
 FIXTURE = Path(__file__).parent / "fixtures" / "custom_recipe.yaml"
 
@@ -86,14 +86,14 @@ def mended(recipe: Path, **changes: dict[str, Any]) -> Path:
 
 
 def said(recipe: Path) -> str:
-    with pytest.raises(Unreadable) as error:
+    with pytest.raises(UnreadableSourcesError) as error:
         open_mix(recipe)
     return str(error.value)
 
 
 def test_the_recipe_itself_is_well_formed() -> None:
     weights = {"HuggingFaceFW/fineweb-edu": 0.5, "HuggingFaceTB/stack-edu/python": 0.3, "HuggingFaceTB/finemath": 0.2}
-    assert read(FIXTURE).shares == pytest.approx(weights)
+    assert load_recipe(FIXTURE).shares == pytest.approx(weights)
 
 
 def test_one_error_says_all_that_must_change(recipe: Path) -> None:
@@ -108,7 +108,7 @@ def test_one_error_says_all_that_must_change(recipe: Path) -> None:
 def test_the_command_line_says_it_and_exits_with_1(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
     expected = said(recipe)
     assert main(["write", str(recipe), "--max-tokens", "1k", "--output-dir", str(recipe.with_name("out"))]) == 1
-    assert capsys.readouterr().err.endswith(f"Unreadable: {expected}\n")
+    assert capsys.readouterr().err.endswith(f"UnreadableSourcesError: {expected}\n")
     assert not recipe.with_name("out").exists()
 
 
@@ -129,7 +129,7 @@ def test_mended_as_it_says_it_gives_its_shares(recipe: Path) -> None:
     ).stream()
     for _ in stream:
         pass
-    given = dict(zip(("web", "code", "math"), stream.tally().given_shares().values(), strict=True))
+    given = dict(zip(("web", "code", "math"), stream.stats().given_shares().values(), strict=True))
     assert given == pytest.approx({"web": 0.5, "code": 0.3, "math": 0.2}, abs=0.02)  # at most 400 of 20,000 tokens
 
 

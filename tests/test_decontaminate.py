@@ -18,27 +18,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 from recipes import faults_of
 
-from smollm3_mix import open_mix
-from smollm3_mix.errors import RecipeError, Unreadable
+from smollm3_mix.errors import RecipeError, UnreadableSourcesError
+from smollm3_mix.mix.open_mix import open_mix
 from smollm3_mix.output.write_mix import write
-from smollm3_mix.recipe.read_recipe import read
+from smollm3_mix.recipe.read_recipe import load_recipe
 from smollm3_mix.recipe.sections import Decontaminate, Texts
-from smollm3_mix.text.decontamination import NONE, Collection, Contaminants, ngrams, tokens
+from smollm3_mix.text.decontamination import NONE, EvaluationNgrams, NgramCollector, count_ngrams, word_tokens
 from smollm3_mix.verification.verify_mix import verify
 
 Make = Callable[..., Path]
 
 
-def collected(*sets: list[str], ngram: int = 13) -> Contaminants:
-    collection = Collection(ngram)
+def collected(*sets: list[str], ngram: int = 13) -> EvaluationNgrams:
+    collection = NgramCollector(ngram)
     for number, texts in enumerate(sets):
         collection.begin(f"set {number}")
         collection.add(pa.array(texts, pa.string()))
-    return collection.contaminants()
+    return collection.evaluation_ngrams()
 
 
 def said(text: str) -> list[str]:
-    found = tokens(pa.array([text]))
+    found = word_tokens(pa.array([text]))
     return [bytes(found.data[a:b]).decode() for a, b in zip(found.starts, found.ends, strict=True)]
 
 
@@ -86,11 +86,11 @@ def test_the_first_set_in_the_recipe_s_order_is_named() -> None:
 
 
 def test_short_texts_are_counted_and_match_nothing() -> None:
-    collection = Collection(13)
+    collection = NgramCollector(13)
     collection.begin("x")
     collection.add(pa.array(["What is two and two?", QUESTION, ""]))
     assert (collection.texts, collection.short) == (3, 2)
-    assert collection.contaminants().search(pa.array(["What is two and two?"])).tolist() == [NONE]
+    assert collection.evaluation_ngrams().search(pa.array(["What is two and two?"])).tolist() == [NONE]
 
 
 CHINESE = "小明有三个苹果,他给了小红一个,又从商店买了五个,请问他现在一共有多少个苹果呢?"
@@ -135,7 +135,7 @@ def test_words_of_ascii_are_runs_of_letters_and_digits(text: str) -> None:
 def test_runs_have_one_hash_if_they_are_the_same(values: list[int], n: int) -> None:
     hashes = np.random.default_rng(0).integers(0, 2**64, 4, dtype=np.uint64)[np.array(values, dtype=np.int64)]
     plain = [tuple(values[i : i + n]) for i in range(len(values) - n + 1)]
-    found = ngrams(hashes, n).tolist()
+    found = count_ngrams(hashes, n).tolist()
     assert len(found) == len(plain)
     assert len(set(zip(plain, found, strict=True))) == len(set(plain)) == len(set(found))
 
@@ -194,12 +194,12 @@ def asked(name: str, **more: Any) -> dict[str, Any]:
 
 
 def test_documents_with_an_evaluation_in_them_are_dropped_and_counted(recipe_file: Make, tmp_path: Path) -> None:
-    path = recipe_file(decontaminate=asked(evaluations(tmp_path)), on_exhausted="renormalise")
+    path = recipe_file(decontaminate=asked(evaluations(tmp_path)), on_exhausted="renormalize")
     stream = open_mix(path).stream()
     out = {record["text"] for record in stream}
-    total = stream.tally().total
-    assert total.read == total.given + total.waiting + sum(total.dropped.values())
-    plain = {record["text"] for record in open_mix(recipe_file("plain", on_exhausted="renormalise")).stream()}
+    total = stream.stats().total
+    assert total.read == total.emitted + total.pending + sum(total.dropped.values())
+    plain = {record["text"] for record in open_mix(recipe_file("plain", on_exhausted="renormalize")).stream()}
     assert {document("a", 30), document("b", 44)} <= contaminated(plain)
     assert plain - out == contaminated(plain)
     assert len(contaminated(plain)) <= total.dropped["contaminated"] < len(plain) / 10  # duplicates are counted too
@@ -207,7 +207,7 @@ def test_documents_with_an_evaluation_in_them_are_dropped_and_counted(recipe_fil
 
 def test_marked_documents_come_with_their_set_also_after_resume(recipe_file: Make, tmp_path: Path) -> None:
     action = asked(evaluations(tmp_path), action="mark")
-    path = recipe_file(decontaminate=action, on_exhausted="renormalise", sources={"b": {"keep": ["id"]}})
+    path = recipe_file(decontaminate=action, on_exhausted="renormalize", sources={"b": {"keep": ["id"]}})
     mix = open_mix(path)
     whole = list(mix.stream())
     marked = {r["text"]: json.loads(r["meta"]) for r in whole if "contaminated" in r["meta"]}
@@ -235,8 +235,8 @@ def test_a_written_mix_is_pinned_to_its_evaluations(recipe_file: Make, tmp_path:
     evaluations(tmp_path)
     path = recipe_file(decontaminate=asked(str(tmp_path / "questions.jsonl")))
     write(path, tmp_path / "one", processes=2)
-    assert verify(tmp_path / "one").faults == []
-    pinned = read(tmp_path / "one" / "recipe.yaml")
+    assert verify(tmp_path / "one").problems == []
+    pinned = load_recipe(tmp_path / "one" / "recipe.yaml")
     write(pinned, tmp_path / "two")
     one, two = ([p.read_bytes() for p in sorted((tmp_path / n / "data").iterdir())] for n in ("one", "two"))
     assert one == two
@@ -253,7 +253,7 @@ def test_a_written_mix_is_pinned_to_its_evaluations(recipe_file: Make, tmp_path:
 
 def test_a_missing_evaluation_is_an_error_when_the_mix_is_opened(recipe_file: Make, tmp_path: Path) -> None:
     path = recipe_file(decontaminate={"texts": [evaluations(tmp_path), str(tmp_path / "gone.jsonl")]})
-    with pytest.raises(Unreadable) as error:
+    with pytest.raises(UnreadableSourcesError) as error:
         open_mix(path, skip_unreadable=True)
     first, *lines, last = str(error.value).splitlines()
     assert first == f"{path}: decontaminate: 2 of 2 sets of texts cannot be read"
@@ -298,7 +298,7 @@ def test_what_cannot_be_meant(given_: str, fault: str) -> None:
 def test_another_evaluation_is_another_fingerprint(recipe_file: Make, tmp_path: Path) -> None:
     evaluations(tmp_path)
     recipes = [
-        read(recipe_file(**({"decontaminate": asked("questions.jsonl", **more)} if more is not None else {})))
+        load_recipe(recipe_file(**({"decontaminate": asked("questions.jsonl", **more)} if more is not None else {})))
         for more in (None, {}, {"ngram": 10}, {"action": "mark"})
     ]
     assert len({recipe.fingerprint for recipe in recipes}) == 4
@@ -306,7 +306,7 @@ def test_another_evaluation_is_another_fingerprint(recipe_file: Make, tmp_path: 
     assert opened.fingerprint != recipes[1].fingerprint
     assert type(opened).from_dict(json.loads(json.dumps(opened.to_dict()))) == opened
     (tmp_path / "again.yaml").write_text(opened.to_yaml())
-    assert read(tmp_path / "again.yaml").fingerprint == opened.fingerprint
+    assert load_recipe(tmp_path / "again.yaml").fingerprint == opened.fingerprint
 
 
 def test_signs_between_characters_that_are_words_part_them_and_are_no_words():
@@ -321,7 +321,7 @@ def test_runs_do_not_reach_from_one_text_into_the_next() -> None:
 
 
 def test_counts_of_texts_begin_anew_with_each_set() -> None:
-    collection = Collection(3)
+    collection = NgramCollector(3)
     for texts, counts in ((["one two three", "one two"], (2, 1)), (["one", "a b c", "a b c d"], (3, 1))):
         collection.begin("x")
         collection.add(pa.array(texts))

@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 
 from smollm3_mix.cli.main import main
 from smollm3_mix.text.dedup.dedup_options import Dedup, Near
-from smollm3_mix.text.dedup.dedup_store import Seen
-from smollm3_mix.text.dedup.duplicate_rows import DropSet
-from smollm3_mix.text.dedup.text_hashes import fingerprints
+from smollm3_mix.text.dedup.dedup_store import DedupStore
+from smollm3_mix.text.dedup.duplicate_rows import DuplicateRows
+from smollm3_mix.text.dedup.text_hashes import hash_texts
 
 
 @given(st.lists(st.one_of(st.none(), st.text(max_size=40))), st.integers(0, 5), st.booleans())
 def test_fingerprints_are_xxh3_of_the_bytes_of_each_row(texts, start, large):
     whole = pa.array(texts, pa.large_string() if large else pa.string())
-    found = fingerprints(whole.slice(min(start, len(texts))))
+    found = hash_texts(whole.slice(min(start, len(texts))))
     assert found.shape == (len(texts[start:]), 2)
     assert found.dtype == np.uint64
     for text, pair in zip(texts[start:], found.tolist(), strict=True):
@@ -65,22 +65,22 @@ def test_plan_says_how_much_dedup_remembers_and_how_often_it_is_wrong(tmp_path, 
 
 def test_room_in_memory_is_that_of_seen():
     for dedup in (Dedup(), Dedup(near=Near()), Dedup(exact=False, near=Near(bands=3))):
-        assert dedup.capacity(1) == Seen(dedup, dedup.memory).capacity
+        assert dedup.capacity(1) == DedupStore(dedup, dedup.memory).capacity
     assert Dedup(exact=False).capacity(1) == 0
 
 
 @given(st.lists(st.integers(0, 40), unique=True), st.lists(st.sampled_from([0, 1, 2]), min_size=41, max_size=41))
 def test_a_drop_set_says_of_each_row_what_it_is(rows, kinds):
     listed = [np.array([row for row, kind in enumerate(kinds) if kind == code], np.uint32) for code in (1, 2)]
-    drops = DropSet(*listed)
+    drops = DuplicateRows(*listed)
     rows = np.array(sorted(rows) or [0], np.int64)
     assert drops.codes(rows).tolist() == [kinds[row] for row in rows]
-    again = DropSet.from_bytes(drops.to_bytes(), len(listed[0]))
+    again = DuplicateRows.from_bytes(drops.to_bytes(), len(listed[0]))
     assert again.codes(rows).tolist() == drops.codes(rows).tolist()
 
 
 def test_the_first_and_the_last_of_some_rows_are_looked_up_too():
-    drops = DropSet(np.array([2, 9], np.uint32), np.array([4, 7], np.uint32))
+    drops = DuplicateRows(np.array([2, 9], np.uint32), np.array([4, 7], np.uint32))
     assert drops.codes(np.array([4, 5, 9])).tolist() == [2, 0, 1]
     assert drops.codes(np.array([2, 3, 7])).tolist() == [1, 0, 2]
     assert drops.codes(np.array([3, 5, 8])).tolist() == [0, 0, 0]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from smollm3_mix.errors import MixError, StateError
 from smollm3_mix.text.dedup.dedup_options import BYTES, Dedup, Near
-from smollm3_mix.text.dedup.dedup_store import EXACT, FIRST, NEAR, Seen
+from smollm3_mix.text.dedup.dedup_store import EXACT, FIRST, NEAR, DedupStore
 
 ROWS = st.lists(
     st.tuples(
@@ -67,7 +67,7 @@ def in_calls(seen, prints, bands, candidates, cuts):
 @given(DEDUPS, ROWS, st.lists(st.integers(0, 30)))
 def test_verdicts_are_those_of_the_rule_however_rows_are_cut(dedup, rows, cuts):
     given = columns(rows)
-    whole, parts = Seen(dedup, 2**20), Seen(dedup, 2**20)
+    whole, parts = DedupStore(dedup, 2**20), DedupStore(dedup, 2**20)
     expected = model(dedup, *given)
     assert whole.first(*given).tolist() == expected
     assert in_calls(parts, *given, cuts) == expected
@@ -77,12 +77,12 @@ def test_verdicts_are_those_of_the_rule_however_rows_are_cut(dedup, rows, cuts):
 @given(DEDUPS, ROWS, st.integers(0, 30), st.integers(0, 30))
 def test_a_restored_seen_goes_on_like_the_one_it_was_taken_from(dedup, rows, stop, middle):
     prints, bands, candidates = columns(rows)
-    saved, logs = Seen(dedup, 2**20), []
+    saved, logs = DedupStore(dedup, 2**20), []
     for part in (slice(0, middle), slice(middle, stop)):
         before = len(saved)
         saved.first(prints[part], bands[part], candidates[part])
         logs.append(saved.log_since(before))
-    restored = Seen(dedup, 2**20)
+    restored = DedupStore(dedup, 2**20)
     restored.restore(np.frombuffer(log.tobytes(), np.uint64).reshape(log.shape) for log in logs)
     assert (len(restored), restored.digest) == (len(saved), saved.digest)
     rest = slice(max(stop, middle), None)
@@ -99,7 +99,7 @@ def rows_of(count, seed, bands=14):
 
 @pytest.mark.parametrize("documents", [1, 2, 3, 4])
 def test_searches_end_when_memory_holds_few_documents(documents):
-    seen = Seen(Dedup(), BYTES * documents)
+    seen = DedupStore(Dedup(), BYTES * documents)
     prints, _, candidates = rows_of(documents + 1, seed=1)
     assert (seen.first(prints[:-1], None, candidates[:-1]) == FIRST).all()
     assert (seen.first(prints[:-1], None, candidates[:-1]) == EXACT).all()
@@ -108,7 +108,7 @@ def test_searches_end_when_memory_holds_few_documents(documents):
 
 
 def test_everything_is_found_again_after_growing_and_memory_is_as_stated():
-    seen = Seen(Dedup(near=Near()), 195 * 9000)
+    seen = DedupStore(Dedup(near=Near()), 195 * 9000)
     assert seen.capacity == 9000
     given = rows_of(9000, seed=0)
     assert not any(in_calls(seen, *given, range(0, 9000, 700)))
@@ -124,7 +124,7 @@ def test_everything_is_found_again_after_growing_and_memory_is_as_stated():
 
 @pytest.mark.parametrize("step", [1, 2**8, 2**32, 2**56, 2**64 // 9000], ids=hex)
 def test_keys_that_lie_in_order_are_found_as_fast_as_others(step):
-    seen = Seen(Dedup(), 13 * 9000)
+    seen = DedupStore(Dedup(), 13 * 9000)
     prints = (np.arange(1, 9001, dtype=np.uint64) * np.uint64(step % 2**64))[:, None].repeat(2, axis=1)
     prints = prints[np.unique(prints[:, 0], return_index=True)[1]]
     prints = prints[prints[:, 0] > 0]
@@ -134,7 +134,7 @@ def test_keys_that_lie_in_order_are_found_as_fast_as_others(step):
 
 
 def test_a_full_memory_is_an_error_that_says_what_to_set():
-    seen = Seen(Dedup(memory=100_000), 13 * 100)
+    seen = DedupStore(Dedup(memory=100_000), 13 * 100)
     prints, _, candidates = rows_of(101, seed=1)
     seen.first(prints[:98], None, candidates[:98])
     message = (
@@ -148,7 +148,7 @@ def test_a_full_memory_is_an_error_that_says_what_to_set():
 
 
 def test_what_is_saved_of_another_dedup_is_refused():
-    seen = Seen(Dedup(near=Near(2, 2)), 2**16)
+    seen = DedupStore(Dedup(near=Near(2, 2)), 2**16)
     message = (
         "expected what is remembered as uint64[documents, 3], got uint64[5, 1]; it was saved with another dedup than "
         f"{Dedup(near=Near(2, 2))}. Resume with that one, or start afresh"
@@ -158,7 +158,7 @@ def test_what_is_saved_of_another_dedup_is_refused():
 
 
 def test_only_an_empty_seen_is_restored():
-    seen = Seen(Dedup(), 2**16)
+    seen = DedupStore(Dedup(), 2**16)
     seen.restore([np.ones((1, 1), dtype=np.uint64)])
     with pytest.raises(StateError, match=r"^this Seen remembers 1 documents already; restore a new one$"):
         seen.restore([])
@@ -166,18 +166,18 @@ def test_only_an_empty_seen_is_restored():
 
 def test_near_dedup_needs_signatures():
     with pytest.raises(ValueError, match=r"^expected signatures\[1, 14\] for near dedup, got None$"):
-        Seen(Dedup(near=Near()), 2**16).first(np.ones((1, 2), np.uint64), None, np.ones(1, bool))
+        DedupStore(Dedup(near=Near()), 2**16).first(np.ones((1, 2), np.uint64), None, np.ones(1, bool))
 
 
 def test_nothing_to_remember_is_no_seen():
     with pytest.raises(
         ValueError, match=r"^dedup: expected exact: true or near, got neither; nothing need be remembered then$"
     ):
-        Seen(Dedup(exact=False), 2**16)
+        DedupStore(Dedup(exact=False), 2**16)
 
 
 def test_rows_without_room_are_counted_and_what_was_remembered_is_found_as_before():
-    seen = Seen(Dedup(near=Near(bands=3)), 52 * 300)
+    seen = DedupStore(Dedup(near=Near(bands=3)), 52 * 300)
     prints, bands, candidates = rows_of(310, seed=4, bands=3)
     seen.first(prints[:299], bands[:299], candidates[:299])
     with pytest.raises(MixError, match="hold 300 documents at 52 bytes; 299 are remembered and 11 more have come"):
@@ -190,7 +190,7 @@ def test_rows_without_room_are_counted_and_what_was_remembered_is_found_as_befor
 def test_what_is_remembered_and_the_work_on_a_block_stay_within_the_memory():
     dedup, rows = Dedup(near=Near()), 1024
     memory = 200 * rows * BYTES * dedup.keys
-    seen, rng, everyone = Seen(dedup, memory), np.random.default_rng(0), np.ones(rows, dtype=np.bool_)
+    seen, rng, everyone = DedupStore(dedup, memory), np.random.default_rng(0), np.ones(rows, dtype=np.bool_)
     taken = []
     tracemalloc.start()
     try:
@@ -207,27 +207,27 @@ def test_what_is_remembered_and_the_work_on_a_block_stay_within_the_memory():
 
 
 def test_a_least_jaccard_of_one_takes_equal_signatures_alone():
-    seen = Seen(Dedup(near=Near(3, 2, jaccard=1.0)), 2**16)
+    seen = DedupStore(Dedup(near=Near(3, 2, jaccard=1.0)), 2**16)
     bands = np.array([[5, 6, 7], [5, 6, 7], [5, 6, 8]], dtype=np.uint64)
     prints = np.array([[1, 0], [2, 0], [3, 0]], dtype=np.uint64)
     assert seen.first(prints, bands, np.ones(3, bool)).tolist() == [FIRST, NEAR, FIRST]
 
 
 def test_a_document_is_remembered_by_the_first_half_of_its_fingerprint():
-    seen = Seen(Dedup(), 2**16)
+    seen = DedupStore(Dedup(), 2**16)
     prints = np.array([[1, 8], [2, 8], [1, 9]], dtype=np.uint64)
     assert seen.first(prints, None, np.ones(3, bool)).tolist() == [FIRST, FIRST, EXACT]
     assert seen.log_since(0).tolist() == [[1], [2]]
 
 
 def test_a_document_whose_last_band_is_no_key_is_remembered_too():
-    seen = Seen(Dedup(exact=False, near=Near(2, 2)), 2**16)
+    seen = DedupStore(Dedup(exact=False, near=Near(2, 2)), 2**16)
     bands = np.array([[5, 0], [5, 6]], dtype=np.uint64)
     assert seen.first(np.ones((2, 2), np.uint64), bands, np.ones(2, bool)).tolist() == [FIRST, NEAR]
 
 
 def test_signatures_are_compared_with_the_first_document_that_had_the_band():
-    seen = Seen(Dedup(exact=False, near=Near(2, 2, jaccard=0.7)), 2**16)
+    seen = DedupStore(Dedup(exact=False, near=Near(2, 2, jaccard=0.7)), 2**16)
     bands = np.array([[5, 6 | 9 << 32], [5, 7 | 8 << 32], [5, 6 | 3 << 32]], dtype=np.uint64)
     # Of four minima the third agrees in three with the first document and in two with the second.
     assert seen.first(np.ones((3, 2), np.uint64), bands, np.ones(3, bool)).tolist() == [FIRST, FIRST, NEAR]

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smollm3_mix.text.dedup.dedup_options import Near
-from smollm3_mix.text.dedup.minhash import _donors, agreement, signatures
+from smollm3_mix.text.dedup.minhash import _donors, minhash_signatures, signature_agreement
 from smollm3_mix.text.measure.words import scrambled, words
 
 NEAR = Near()
@@ -48,7 +48,7 @@ def planted(length, share, count, seed, vocabulary=VOCABULARY, between=" "):
 def test_planted_near_duplicates_are_found_as_often_as_theory_says(length, share):
     count = 2000 if length < 100 else 400 if length < 1000 else 100
     texts, others, jaccard = planted(length, share, count, seed=length)
-    met = (signatures(texts, NEAR) == signatures(others, NEAR)).any(axis=1)
+    met = (minhash_signatures(texts, NEAR) == minhash_signatures(others, NEAR)).any(axis=1)
     expected = 1 - (1 - jaccard**NEAR.rows) ** NEAR.bands
     assert abs(met.mean() - expected.mean()) < 3.5 * np.sqrt(np.sum(expected * (1 - expected))) / count
 
@@ -56,7 +56,7 @@ def test_planted_near_duplicates_are_found_as_often_as_theory_says(length, share
 def test_signatures_estimate_the_jaccard():
     for length in (30, 300):
         texts, others, jaccard = planted(length, 0.1, 500, seed=1)
-        error = agreement(signatures(texts, NEAR), signatures(others, NEAR), NEAR) - jaccard
+        error = signature_agreement(minhash_signatures(texts, NEAR), minhash_signatures(others, NEAR), NEAR) - jaccard
         assert abs(error.mean()) < 0.01
         assert np.sqrt(np.mean(error**2)) < 0.055
 
@@ -64,21 +64,21 @@ def test_signatures_estimate_the_jaccard():
 def test_unrelated_documents_never_meet_however_short():
     draw = random.Random(3)
     texts = [" ".join(draw.choices(VOCABULARY, k=draw.randint(1, 40))) for _ in range(3000)]
-    keys = signatures(pa.array(list(dict.fromkeys(texts))), NEAR)
+    keys = minhash_signatures(pa.array(list(dict.fromkeys(texts))), NEAR)
     assert all(len(np.unique(keys[:, band])) == len(keys) for band in range(NEAR.bands))
 
 
 @given(TEXTS, st.integers(0, 10))
 def test_a_signature_depends_on_its_text_alone(texts, start):
     whole = pa.array(texts, pa.string())
-    keys = signatures(whole, NEAR)
-    assert keys.tolist() == [signatures(pa.array([text], pa.string()), NEAR)[0].tolist() for text in texts]
-    assert keys[start:].tolist() == signatures(whole.slice(min(start, len(texts))), NEAR).tolist()
-    assert keys.tolist() == signatures(whole.cast(pa.large_string()), NEAR, words(whole)).tolist()
+    keys = minhash_signatures(whole, NEAR)
+    assert keys.tolist() == [minhash_signatures(pa.array([text], pa.string()), NEAR)[0].tolist() for text in texts]
+    assert keys[start:].tolist() == minhash_signatures(whole.slice(min(start, len(texts))), NEAR).tolist()
+    assert keys.tolist() == minhash_signatures(whole.cast(pa.large_string()), NEAR, words(whole)).tolist()
 
 
 def test_signatures_are_the_same_on_every_machine():
-    keys = signatures(
+    keys = minhash_signatures(
         pa.array(["the same on every machine, in every year to come", "混合物の言葉は毎年同じです"]), NEAR
     )
     assert [f"{key:016x}" for key in keys[:, [0, 13]].ravel().tolist()] == [
@@ -90,26 +90,26 @@ def test_signatures_are_the_same_on_every_machine():
 
 
 def test_white_space_is_no_difference_and_order_is_one():
-    keys = signatures(pa.array(["a b\tc  d e f", "a b c\nd e f ", "f e d c b a"]), NEAR)
+    keys = minhash_signatures(pa.array(["a b\tc  d e f", "a b c\nd e f ", "f e d c b a"]), NEAR)
     assert (keys[0] == keys[1]).all()
     assert not (keys[0] == keys[2]).any()
 
 
 def test_fewer_words_than_a_shingle_are_one_shingle():
-    keys = signatures(pa.array(["a b", " a  b ", "b a", "a b c", "a", "a b c d e"]), NEAR)
+    keys = minhash_signatures(pa.array(["a b", " a  b ", "b a", "a b c", "a", "a b c d e"]), NEAR)
     assert (keys[0] == keys[1]).all()
     assert len(np.unique(keys[:, 0])) == 5
 
 
 def test_no_words_no_signature():
-    assert not signatures(pa.array(["", None, " \n\u3000"], pa.string()), NEAR).any()
-    assert signatures(pa.array([], pa.string()), NEAR).shape == (0, 14)
+    assert not minhash_signatures(pa.array(["", None, " \n\u3000"], pa.string()), NEAR).any()
+    assert minhash_signatures(pa.array([], pa.string()), NEAR).shape == (0, 14)
 
 
 @pytest.mark.parametrize("last", ["", " sometimes with a few English words inside"])
 def test_scripts_without_spaces_are_shingled_by_characters(last):
     texts, others, jaccard = planted(400, 0.02, 300, seed=5, vocabulary=HAN, between="")
-    met = [(signatures(pa.array([f"{text.as_py()}{last}" for text in part]), NEAR)) for part in (texts, others)]
+    met = [(minhash_signatures(pa.array([f"{text.as_py()}{last}" for text in part]), NEAR)) for part in (texts, others)]
     expected = (1 - (1 - jaccard**NEAR.rows) ** NEAR.bands).mean()
     assert (met[0] == met[1]).any(axis=1).mean() > expected - 0.06
     assert not (met[0] == np.roll(met[0], 1, axis=0)).any()
@@ -121,10 +121,10 @@ def test_scripts_without_spaces_are_shingled_by_characters(last):
 def test_any_bands_rows_and_ngrams_tell_documents_apart(near):
     draw = random.Random(1)
     texts = pa.array([" ".join(draw.choices(VOCABULARY, k=draw.randint(1, 300))) for _ in range(60)])
-    keys = signatures(texts, near)
+    keys = minhash_signatures(texts, near)
     assert keys.shape == (60, near.bands)
-    assert agreement(keys, keys, near).tolist() == [1.0] * 60
-    assert abs(agreement(keys, np.roll(keys, 1, axis=0), near).mean()) < 0.1 / np.sqrt(near.bands * near.rows)
+    assert signature_agreement(keys, keys, near).tolist() == [1.0] * 60
+    assert abs(signature_agreement(keys, np.roll(keys, 1, axis=0), near).mean()) < 0.1 / np.sqrt(near.bands * near.rows)
 
 
 def by_hand(hashes, near):
@@ -157,7 +157,7 @@ def test_signatures_are_those_of_one_permutation_whose_empty_bins_take_their_fir
     draw = random.Random(near.bands)
     texts = pa.array([" ".join(draw.choices(VOCABULARY, k=draw.choice([1, 2, 3, 9, 40, 300]))) for _ in range(24)])
     found = words(texts)
-    keys = signatures(texts, near)
+    keys = minhash_signatures(texts, near)
     for row, (begin, end) in enumerate(pairwise(found.first.tolist())):
         assert keys[row].tolist() == by_hand(found.hashes[begin:end].tolist(), near)
 
@@ -165,9 +165,9 @@ def test_signatures_are_those_of_one_permutation_whose_empty_bins_take_their_fir
 @given(TEXTS, st.lists(st.booleans(), min_size=10, max_size=10))
 def test_documents_that_need_no_signature_change_none_of_the_others(texts, chosen):
     block, rows = pa.array(texts, pa.string()), np.resize(np.array(chosen, dtype=bool), len(texts))
-    keys = signatures(block, NEAR)
+    keys = minhash_signatures(block, NEAR)
     keys[~rows] = 0
-    assert signatures(block, NEAR, among=rows).tolist() == keys.tolist()
+    assert minhash_signatures(block, NEAR, among=rows).tolist() == keys.tolist()
 
 
 def test_agreement_is_the_share_of_equal_minima_less_what_agrees_by_chance():
@@ -177,4 +177,4 @@ def test_agreement_is_the_share_of_equal_minima_less_what_agrees_by_chance():
     other[1, 0] = 0x1111_1111_3333_3333  # 24 of 32 agree
     other[2] = 0  # none
     expected = [1.0, (24 / 32 - 1 / 16) / (15 / 16), -1 / 15]
-    assert agreement(one, other, near).tolist() == pytest.approx(expected, abs=1e-15)
+    assert signature_agreement(one, other, near).tolist() == pytest.approx(expected, abs=1e-15)

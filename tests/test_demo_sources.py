@@ -15,9 +15,9 @@ import pytest
 from huggingface_hub import constants
 
 from smollm3_mix.errors import SourceError
-from smollm3_mix.recipe.read_recipe import read
+from smollm3_mix.recipe.read_recipe import load_recipe
 from smollm3_mix.sources import demo_sources
-from smollm3_mix.text.clean.clean_block import clean
+from smollm3_mix.text.clean.clean_block import clean_texts
 from smollm3_mix.text.clean.cleaning_options import Cleaning
 
 FEWEST = {
@@ -25,7 +25,7 @@ FEWEST = {
     "python:docstrings": 1000,
     "python:reference": 70,
     "python:readmes": 5,
-    "python:licences": 5,
+    "python:licenses": 5,
     "demo:vietnamese": 40,
     "demo:french": 40,
 }
@@ -142,7 +142,7 @@ def test_the_reference_is_cut_at_its_headings(home):
 
 
 def test_some_licences_are_copies_of_each_other(home):
-    texts = column("python:licences", "text")
+    texts = column("python:licenses", "text")
     assert len(set(texts)) < len(texts) or len(texts) < 10
 
 
@@ -160,7 +160,7 @@ def test_readmes_leave_this_package_out(home):
 def test_a_licence_is_read_as_it_is_declared(declared, expected):
     import email
 
-    assert demo_sources._licence(email.message_from_string(declared + "\n\n")) == expected
+    assert demo_sources._license(email.message_from_string(declared + "\n\n")) == expected
 
 
 LETTERS = {
@@ -183,7 +183,7 @@ def test_written_texts_are_nfc_with_the_letters_of_their_language(home, name):
 @pytest.mark.parametrize("name", LETTERS)
 def test_written_texts_hold_dirt_that_cleaning_takes_out(home, name):
     texts = table(name)["text"].combine_chunks()
-    cleaned = clean(texts, Cleaning()).to_pylist()
+    cleaned = clean_texts(texts, Cleaning()).to_pylist()
     assert len(set(texts.to_pylist())) == len(texts)
     assert len(set(cleaned)) == len(texts) - 1
     assert any("  " in text for text in texts.to_pylist())
@@ -287,7 +287,7 @@ def test_a_cache_that_cannot_be_written_says_what_to_set(tmp_path, monkeypatch):
 
 
 def test_the_demo_recipe_names_every_source_once(home):
-    recipe = read("demo")
+    recipe = load_recipe("demo")
     assert sorted(source.name for source in recipe.sources) == sorted(FEWEST)
     assert recipe.raw_sum == pytest.approx(1)
     assert recipe.unavailable_share == 0

@@ -18,24 +18,24 @@ from conftest import document, parquet
 
 import smollm3_mix
 import smollm3_mix.errors
-from smollm3_mix import open_mix
 from smollm3_mix.cli.main import main
-from smollm3_mix.cli.parser import parser
-from smollm3_mix.errors import MissingExtra
-from smollm3_mix.mix.mix_stats import Tally
+from smollm3_mix.cli.parser import build_parser
+from smollm3_mix.errors import MissingExtraError
+from smollm3_mix.mix.mix_stats import MixStats
+from smollm3_mix.mix.open_mix import open_mix
 from smollm3_mix.output.write_mix import write
 from smollm3_mix.recipe.model import Block, Holdout, Kind, Recipe, Source
-from smollm3_mix.recipe.parsing import BAD, Place, default_of, read_value
-from smollm3_mix.recipe.read_recipe import DESCRIPTIVE, TOP_KEYS, read
+from smollm3_mix.recipe.parsing import BAD, FieldPath, default_of, read_value
+from smollm3_mix.recipe.read_recipe import DESCRIPTIVE, TOP_KEYS, load_recipe
 from smollm3_mix.recipe.sections import Decontaminate, Exclude
 from smollm3_mix.report import source_rows
 from smollm3_mix.report.tables import shares_table
 from smollm3_mix.schema import ON_EXHAUSTED
 from smollm3_mix.text.clean.cleaning_options import Cleaning
 from smollm3_mix.text.dedup.dedup_options import Dedup, Near
-from smollm3_mix.text.dedup.dedup_store import Seen
+from smollm3_mix.text.dedup.dedup_store import DedupStore
 from smollm3_mix.text.filters import thresholds
-from smollm3_mix.text.filters.filter_options import Judge
+from smollm3_mix.text.filters.filter_options import FilterOptions
 
 ROOT = Path(__file__).parent.parent
 README, SAMPLING, DESIGN = ROOT / "README.md", ROOT / "docs/weighted-sampling.md", ROOT / "docs/design.md"
@@ -67,7 +67,7 @@ def commands(page: Path) -> list[list[str]]:
 
 
 def verbs() -> dict[str, argparse.ArgumentParser]:
-    adders = next(action for action in parser()._actions if isinstance(action, argparse._SubParsersAction))
+    adders = next(action for action in build_parser()._actions if isinstance(action, argparse._SubParsersAction))
     return dict(adders.choices)
 
 
@@ -99,7 +99,7 @@ def test_commands_can_be_typed(page: Path, capsys: pytest.CaptureFixture[str]) -
 def refusal(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str | None:
     """What the command line says against these arguments, None where they can be meant."""
     try:
-        parser().parse_args(arguments)
+        build_parser().parse_args(arguments)
     except SystemExit as stop:
         return f"{arguments}: {capsys.readouterr().err}" if stop.code else None
     return None
@@ -109,7 +109,7 @@ def test_every_verb_has_help_and_stands_in_the_readme(capsys: pytest.CaptureFixt
     named = {arguments[0] for arguments in commands(README)}
     assert set(verbs()) <= named
     for verb, its in verbs().items():
-        assert verb in parser().format_help()
+        assert verb in build_parser().format_help()
         assert its.description
         unsaid = [action.dest for action in its._actions if not action.help and action.dest != "split"]
         assert unsaid == [], verb
@@ -150,9 +150,9 @@ def untimed(output: str) -> str:
 def test_the_readme_shows_the_demo_s_columns_sources_and_shares() -> None:
     ((command, shown),) = outputs(README).items()
     assert shlex.split(command)[:3] == ["smollm3-mix", "write", "demo"]
-    demo = read("demo")
+    demo = load_recipe("demo")
     # Other numbers change with the version of Python, whose texts the demo mixes.
-    empty = shares_table(source_rows.rows(demo, Tally.empty(demo.shares)), demo.weigh_by)
+    empty = shares_table(source_rows.source_rows(demo, MixStats.empty(demo.shares)), demo.weigh_by)
     head, _, *body = (re.split(r"  +", line) for line in shown.strip().splitlines())
     assert head == empty[0]
     assert [row[:2] for row in body[: len(demo.shares)]] == [row[:2] for row in empty[1:-1]]
@@ -173,7 +173,7 @@ def test_python_compiles_and_names_what_exists(page: Path) -> None:
             if isinstance(node, ast.ImportFrom) and str(node.module).startswith("smollm3_mix"):
                 try:
                     room = importlib.import_module(str(node.module))
-                except MissingExtra:  # its names are looked for where CI has every extra
+                except MissingExtraError:  # its names are looked for where CI has every extra
                     continue
                 assert all(hasattr(room, alias.name) for alias in node.names)
 
@@ -184,7 +184,7 @@ def test_recipes_can_be_read(page: Path, tmp_path: Path) -> None:
     for number, block in enumerate(blocks(page, "yaml")):
         file = tmp_path / f"{number}.yaml"
         file.write_text(block, encoding="utf-8")
-        assert read(file).sources
+        assert load_recipe(file).sources
 
 
 # ---- the tables of keys
@@ -203,7 +203,7 @@ TABLES: dict[str, dict[str, type]] = {
     "### The top of a file": TOP,
     "### A source": {"": Source, "kind": Kind},
     "### `clean`": {"": Cleaning},
-    "### `judge`": {"": Judge},
+    "### `filters`": {"": FilterOptions},
 }
 
 
@@ -225,13 +225,16 @@ def test_every_key_stands_in_its_table_with_its_default(heading: str) -> None:
     table = rows(section(SAMPLING, heading))
     said = {row[0].strip("`"): row[1].strip("`") for row in table if len(row) == 3}
     expected = fields(TABLES[heading])
-    extra = {"datasets", "clean", "judge"} if heading == "### The top of a file" else set[str]()
+    extra = {"datasets", "clean", "filters"} if heading == "### The top of a file" else set[str]()
     assert set(said) == set(expected) | extra
     words = {"by kind", "name[/config]", ""}  # defaults that no YAML value stands for
     for key, (hint, default) in expected.items():
         if said[key] not in words:
-            faults: list[str] = []
-            assert read_value(hint, yaml.safe_load(said[key]), Place(keys=key), faults) == default, (key, faults)
+            problems: list[str] = []
+            assert read_value(hint, yaml.safe_load(said[key]), FieldPath(keys=key), problems) == default, (
+                key,
+                problems,
+            )
         else:
             assert default is BAD or key in ("id", "clean"), key
 
@@ -242,8 +245,8 @@ def test_the_top_has_no_key_that_the_reader_does_not_know() -> None:
 
 
 def thresholds_by_group() -> dict[str, type]:
-    """Group of `judge` → its dataclass."""
-    hints = typing.get_type_hints(Judge)
+    """Group of `filters` → its dataclass."""
+    hints = typing.get_type_hints(FilterOptions)
     classes = {cls for _, cls in vars(thresholds).items() if dataclasses.is_dataclass(cls)}
     return {
         name: next(arg for arg in typing.get_args(hint) if arg in classes)
@@ -254,7 +257,7 @@ def thresholds_by_group() -> dict[str, type]:
 
 def test_every_threshold_stands_in_its_group_with_its_value() -> None:
     groups = thresholds_by_group()
-    said = {row[0].strip("`"): row[1] for row in rows(section(SAMPLING, "### `judge`")) if len(row) == 2}
+    said = {row[0].strip("`"): row[1] for row in rows(section(SAMPLING, "### `filters`")) if len(row) == 2}
     assert set(said) == set(groups)
     for name, cls in groups.items():
         values = {
@@ -275,7 +278,7 @@ def test_other_lists_of_words_are_the_code_s() -> None:
 
 def test_the_documents_that_memory_holds_are_counted_right() -> None:
     said = re.findall(r"[0-9,]{9,}", section(SAMPLING, "## Cleaning, judging, dedup"))
-    counted = [Seen(dedup, dedup.memory).capacity for dedup in (Dedup(), Dedup(near=Near()))]
+    counted = [DedupStore(dedup, dedup.memory).capacity for dedup in (Dedup(), Dedup(near=Near()))]
     assert said == [f"{count:,}" for count in counted]
 
 
@@ -350,12 +353,12 @@ def provoked(folder: Path) -> Iterator[tuple[str, BaseException]]:
     situations: dict[str, Callable[[], Any]] = {
         "a source ends before a limit": lambda: drain(mine(web, code), max_tokens=200_000),
         "a source ends without a limit": lambda: drain(mine(web, code)),
-        "a key is misspelt": lambda: read(mine(web, {"name": "code", "wieght": 0.2})),
-        "an id comes twice": lambda: read(mine({"name": "web", "weight": 0.8}, web)),
-        "there is no such recipe": lambda: read("stage4"),
+        "a key is misspelt": lambda: load_recipe(mine(web, {"name": "code", "wieght": 0.2})),
+        "an id comes twice": lambda: load_recipe(mine({"name": "web", "weight": 0.8}, web)),
+        "there is no such recipe": lambda: load_recipe("stage4"),
         "there is no such column": lambda: open_mix(mine(web, code | {"text_field": "texts"})),
         "rows are fewer than lanes": lambda: drain(mine(web, tiny, lanes=8), max_tokens=40_000),
-        "nothing is kept": lambda: drain(mine(web, code | {"judge": {"min_chars": 5000}}), max_tokens=40_000),
+        "nothing is kept": lambda: drain(mine(web, code | {"filters": {"min_chars": 5000}}), max_tokens=40_000),
         "memory is full": lambda: drain(mine(web, code, dedup={"memory": "8KiB"}), max_tokens=40_000),
         "a state is another recipe's": other_state,
         "the folder holds something else": lambda: write(mine(web, code), "full", max_tokens=1000),
@@ -363,7 +366,7 @@ def provoked(folder: Path) -> Iterator[tuple[str, BaseException]]:
         "nothing is held out": lambda: open_mix(mine(web, code), split="validation"),
     }
     for name, situation in situations.items():
-        with pytest.raises((smollm3_mix.MixError, ValueError)) as error:
+        with pytest.raises((smollm3_mix.errors.MixError, ValueError)) as error:
             situation()
         yield name, error.value
 

@@ -8,7 +8,8 @@ import pytest
 from doors import ROOT, run
 
 import smollm3_mix
-from smollm3_mix.errors import MissingExtra
+import smollm3_mix.version
+from smollm3_mix.errors import MissingExtraError
 
 HEAVY = ["datasets", "pandas", "torch", "pyarrow", "numpy", "yaml", "huggingface_hub", "fsspec"]
 
@@ -30,7 +31,9 @@ def test_every_name_is_there_and_listed_in_order() -> None:
     assert names == sorted(names, key=lambda name: (not name.isupper(), not name[0].isupper(), name))
     for name in names:
         if smollm3_mix._HOMES.get(name, "").startswith("torch_loader") and find_spec("torch") is None:
-            with pytest.raises(MissingExtra, match=re.escape('needs torch. Type: pip install "smollm3_mix[torch]"')):
+            with pytest.raises(
+                MissingExtraError, match=re.escape('needs torch. Type: pip install "smollm3_mix[torch]"')
+            ):
                 getattr(smollm3_mix, name)
         else:
             assert getattr(smollm3_mix, name) is not None
@@ -52,4 +55,4 @@ def test_the_version_is_the_projects() -> None:
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     found = re.search(r'^version = "(.+)"$', text, re.MULTILINE)
     assert found is not None
-    assert found[1] == smollm3_mix.__version__
+    assert found[1] == smollm3_mix.version.__version__

@@ -53,8 +53,8 @@ def test_the_labels_are_whole_and_nine_in_ten_are_right() -> None:
     assert max(Counter(tuple(row[:3]) for row in rows).values()) == 1
     shipped = [(row[1], row[4]) for row in rows if row[0] == "shipped"]
     for source in {source for source, _ in shipped}:
-        verdicts = [verdict for each, verdict in shipped if each == source]
-        assert verdicts.count("right") >= drops.RIGHT * len(verdicts), source
+        decisions = [verdict for each, verdict in shipped if each == source]
+        assert decisions.count("right") >= drops.RIGHT * len(decisions), source
 
 
 def test_copies_count_once_and_the_sample_is_fixed_by_seed_and_text(corpus, monkeypatch, capsys):
@@ -80,8 +80,8 @@ def test_copies_count_once_and_the_sample_is_fixed_by_seed_and_text(corpus, monk
 def test_check_wants_a_label_for_each_and_nine_in_ten_right(corpus, monkeypatch, capsys, labelled, wrong, said):
     shown = "\n".join(run(corpus, monkeypatch, capsys, "--show", "20"))
     ids = re.findall("=== finemath ([0-9a-f]{16})", shown)[:labelled]
-    verdicts = ["wrong"] * wrong + ["right"] * (labelled - wrong)
-    rows = [f"shipped\tfinemath\t{name}\ttop_2gram\t{v}\tzeros\n" for name, v in zip(ids, verdicts, strict=True)]
+    decisions = ["wrong"] * wrong + ["right"] * (labelled - wrong)
+    rows = [f"shipped\tfinemath\t{name}\ttop_2gram\t{v}\tzeros\n" for name, v in zip(ids, decisions, strict=True)]
     (corpus / "labels.tsv").write_text(HEAD + "".join(rows), encoding="utf-8")
     assert run(corpus, monkeypatch, capsys, "--check")[1:] == said
 

@@ -12,9 +12,11 @@ import pytest
 from datasets.distributed import split_dataset_by_node
 from doors import stream, write_lanes
 
-from smollm3_mix import Mix, Stream, open_mix
 from smollm3_mix.errors import StateError
-from smollm3_mix.mix.state.merge_states import merge_states, place_of_turn
+from smollm3_mix.mix.open_mix import open_mix
+from smollm3_mix.mix.recipe_mix import Mix
+from smollm3_mix.mix.state.merge_states import merge_states, next_lane_position
+from smollm3_mix.mix.stream import Stream
 
 NODES, WORKERS = (1, 2, 3, 4, 8), (0, 1, 2, 4)
 
@@ -243,7 +245,7 @@ def test_states_of_datasets_that_cannot_be_merged_are_refused(folder: Path) -> N
     assert message(*taken) == (
         "state 1 lies within a table or batch, or counts what one reader alone has taken, and cannot be shared out. "
         "Save states of a dataset that gives records, without take(), skip() or batched map(), or use "
-        "smollm3_mix.loader."
+        "smollm3_mix.torch_loader.mix_loader.loader."
     )
     assert message({"_snapshot": {}, "_steps_since_snapshot": 3}) == (
         "state 0 was saved 3 batches after the last snapshot of its workers. "
@@ -289,6 +291,6 @@ def test_records_of_each_lane_are_counted_where_reads_end_within_a_round(folder:
 
 def test_the_lane_that_comes_next_is_the_first_behind_one_that_another_reader_has() -> None:
     lanes = [1, 4, 6]
-    assert [place_of_turn(turn, lanes) for turn in range(8)] == [0, 0, 1, 1, 1, 2, 2, 0]
-    assert place_of_turn(None, lanes) == 0
-    assert place_of_turn(4, [6, 4, 1]) == 1
+    assert [next_lane_position(turn, lanes) for turn in range(8)] == [0, 0, 1, 1, 1, 2, 2, 0]
+    assert next_lane_position(None, lanes) == 0
+    assert next_lane_position(4, [6, 4, 1]) == 1

@@ -19,7 +19,7 @@ from doors import ROOT
 from smollm3_mix.errors import OutputError
 from smollm3_mix.output import output_layout
 from smollm3_mix.storage import atomic_files
-from smollm3_mix.storage.url_store import Store
+from smollm3_mix.storage.url_store import UrlStore
 
 pytest.importorskip("ray")
 cluster_utils = pytest.importorskip("ray.cluster_utils")
@@ -66,7 +66,7 @@ def cluster():
         cluster.shutdown()
 
 
-PARTS = ("--part-bytes", "1")
+PARTS = ("--max-shard-size", "1")
 
 
 def node(cluster, **env):
@@ -151,7 +151,7 @@ def test_nodes_that_are_killed_change_nothing_and_no_number_of_nodes_does(place,
     assert content(place / "on1") == whole
     nodes.append(node(cluster))
     process = start(place, "write", "mine.yaml", "--output-dir", "on2", *PARTS, *on(cluster))
-    work, seen = place / "on2" / atomic_files.WORK, {}
+    work, seen = place / "on2" / atomic_files.WORK_FOLDER, {}
     wait_for((work / output_layout.REQUEST).exists, process)
     again = ran(place, "write", "mine.yaml", "--output-dir", "on2", *PARTS, code=1)
     assert "on2 is being written by another process" in again
@@ -181,7 +181,7 @@ def test_nodes_that_share_no_disk_write_to_a_bucket(place, cluster, bucket):
     process = start(place, "write", "mine.yaml", "--output-dir", bucket, *PARTS, *on(cluster))
 
     def part():
-        states = Store(bucket).read_all(f"{atomic_files.WORK}/train-{lane:05d}.json" for lane in range(LANES))
+        states = UrlStore(bucket).read_all(f"{atomic_files.WORK_FOLDER}/train-{lane:05d}.json" for lane in range(LANES))
         return any(json.loads(state)["parts"] and not json.loads(state)["done"] for state in states if state)
 
     wait_for(part, process)
@@ -247,7 +247,7 @@ def test_a_job_that_ends_every_worker_and_a_node_that_does_not_answer(cluster, m
         os._exit(1)
 
     one = node(cluster)
-    with ray_executor.Cluster(cluster.address) as connected:
+    with ray_executor.RayExecutor(cluster.address) as connected:
         assert connected.each(lambda job, report: job + 1, [1, 2], print, None) == [2, 3]
         with pytest.raises(
             OutputError, match=r"^job 0 was lost 5 times without having reported anything \(.*\)\. What is"

@@ -17,12 +17,19 @@ from hypothesis import strategies as st
 from recipes import faults_of
 from sources_fixtures import write as write_source
 
-from smollm3_mix import open_mix
 from smollm3_mix.errors import RecipeError
+from smollm3_mix.mix.open_mix import open_mix
 from smollm3_mix.output.write_mix import write
-from smollm3_mix.recipe.read_recipe import read
+from smollm3_mix.recipe.read_recipe import load_recipe
 from smollm3_mix.sources.url_files import local_copy
-from smollm3_mix.text.exclusion import digest, entries, excluded, is_key, is_place, normal_forms
+from smollm3_mix.text.exclusion import (
+    build_exclusion_list,
+    exclusions_digest,
+    is_key,
+    is_location,
+    normal_forms,
+    read_exclusions,
+)
 from smollm3_mix.verification.verify_mix import verify
 
 ROWS = [
@@ -53,8 +60,8 @@ def given_out(path: Path) -> tuple[set[int], dict[str, int]]:
     """Rows that come out, and what was dropped by reason."""
     stream = open_mix(path).stream()
     rows = {record["row"] for record in stream}
-    counts = stream.tally().total
-    assert counts.read == counts.given + counts.waiting + sum(counts.dropped.values())
+    counts = stream.stats().total
+    assert counts.read == counts.emitted + counts.pending + sum(counts.dropped.values())
     return rows, counts.dropped
 
 
@@ -105,7 +112,7 @@ def test_columns_of_lists_and_numbers_are_no_obstacle(tmp_path: Path) -> None:
 
 def test_where_comes_before_excluded_and_excluded_before_the_text(tmp_path: Path) -> None:
     rows = [{"text": text, "id": f"i{n}", "n": n} for n, text in enumerate(["a", None, "b", "c"])]
-    path = mix_of(tmp_path, rows, "i0\ni1", source={"where": [["n", ">", 0]], "judge": {"min_chars": 5}})
+    path = mix_of(tmp_path, rows, "i0\ni1", source={"where": [["n", ">", 0]], "filters": {"min_chars": 5}})
     with pytest.raises(Exception, match="dropped: excluded 1, too_short 2, where 1"):
         list(open_mix(path).stream())
 
@@ -123,25 +130,25 @@ def test_a_block_of_nothing_but_excluded_rows_is_passed_over(tmp_path: Path) -> 
 
 def test_the_entries_and_not_the_path_decide_the_fingerprint(tmp_path: Path) -> None:
     path = mix_of(tmp_path, ROWS, "own-1\nown-2\n")
-    first = read(path).fingerprint
+    first = load_recipe(path).fingerprint
     (tmp_path / "other.txt").write_bytes(b"\xef\xbb\xbf# ours\r\nown-2\r\n\r\nown-1")
     path.write_text(path.read_text().replace("list.txt", "other.txt"))
-    assert read(path).fingerprint == first
+    assert load_recipe(path).fingerprint == first
     (tmp_path / "other.txt").write_text("own-1\n")
-    changed = read(path)
+    changed = load_recipe(path)
     assert changed.fingerprint != first
-    assert changed.fingerprint != read(path).with_(exclude="list.txt").fingerprint == first
+    assert changed.fingerprint != load_recipe(path).replace(exclude="list.txt").fingerprint == first
     path.write_text(path.read_text().replace("exclude: other.txt", ""))
-    without = read(path)
-    (line,) = without.differences(changed)
+    without = load_recipe(path)
+    (line,) = without.diff(changed)
     assert line.startswith("exclude: absent → ")
 
 
 def test_recipes_read_back_from_dict_and_yaml(tmp_path: Path) -> None:
-    recipe = read(mix_of(tmp_path, ROWS, "own-1\n"))
+    recipe = load_recipe(mix_of(tmp_path, ROWS, "own-1\n"))
     assert type(recipe).from_dict(json.loads(json.dumps(recipe.to_dict()))) == recipe
     (tmp_path / "again.yaml").write_text(recipe.to_yaml())
-    assert read(tmp_path / "again.yaml").fingerprint == recipe.fingerprint
+    assert load_recipe(tmp_path / "again.yaml").fingerprint == recipe.fingerprint
 
 
 @pytest.mark.parametrize(
@@ -172,11 +179,11 @@ def test_lists_that_cannot_be_meant(
 
 def test_a_list_that_is_not_the_pinned_one_is_refused(tmp_path: Path) -> None:
     path = mix_of(tmp_path, ROWS, "own-1\n")
-    pinned = read(path)
+    pinned = load_recipe(path)
     (tmp_path / "list.txt").write_text("own-2\n")
     with pytest.raises(RecipeError) as error:
         open_mix(pinned)
-    old, new = digest(["own-1"])[:12], digest(["own-2"])[:12]
+    old, new = exclusions_digest(["own-1"])[:12], exclusions_digest(["own-2"])[:12]
     assert str(error.value) == (
         f"{path}: exclude: 'list.txt' is not the list of sha256 {old}… that the recipe is pinned to, but of {new}…; "
         "put the old list back, or take `sha256` out"
@@ -185,11 +192,11 @@ def test_a_list_that_is_not_the_pinned_one_is_refused(tmp_path: Path) -> None:
 
 def test_a_written_mix_holds_its_list_and_is_rebuilt_and_verified(tmp_path: Path) -> None:
     path = mix_of(tmp_path, ROWS, "# why\nown-2\nown-1\n")
-    tallies = write(path, tmp_path / "one")
-    assert tallies["train"].total.dropped == {"excluded": 2}
+    all_stats = write(path, tmp_path / "one")
+    assert all_stats["train"].total.dropped == {"excluded": 2}
     assert (tmp_path / "one" / "exclude.txt").read_text() == "own-1\nown-2\n"
-    assert read(tmp_path / "one" / "recipe.yaml").exclude.file == "exclude.txt"  # type: ignore[union-attr]
-    assert verify(tmp_path / "one").faults == []
+    assert load_recipe(tmp_path / "one" / "recipe.yaml").exclude.file == "exclude.txt"  # type: ignore[union-attr]
+    assert verify(tmp_path / "one").problems == []
     (tmp_path / "list.txt").unlink()
     rebuilt = (tmp_path / "one" / "recipe.yaml").read_text().replace("rows.parquet", str(tmp_path / "rows.parquet"))
     (tmp_path / "one" / "recipe.yaml").write_text(rebuilt)
@@ -198,7 +205,7 @@ def test_a_written_mix_holds_its_list_and_is_rebuilt_and_verified(tmp_path: Path
     columns = [pq.read_table(*files)["id"].to_pylist() for files in data]
     assert columns[0] == columns[1]
     (tmp_path / "one" / "exclude.txt").unlink()  # who must not publish the list takes it out
-    assert verify(tmp_path / "one").faults == []
+    assert verify(tmp_path / "one").problems == []
 
 
 def test_a_changed_list_is_another_mix(tmp_path: Path) -> None:
@@ -231,10 +238,10 @@ def test_a_list_on_the_hub_beside_a_recipe_on_the_hub(tmp_path: Path, monkeypatc
         recipe = SmolLM3MixConfig(recipe="hf://datasets/org/recipes/mine.yaml").read()
         assert recipe.exclude.sha256 is None  # type: ignore[union-attr]
         mix = open_mix(recipe)
-        assert mix.recipe.exclude.sha256 == digest(["own-1"])  # type: ignore[union-attr]
+        assert mix.recipe.exclude.sha256 == exclusions_digest(["own-1"])  # type: ignore[union-attr]
         assert len(list(mix.stream())) == 59
         with pytest.raises(RecipeError) as error:
-            open_mix(recipe.with_(exclude="gone.txt"))
+            open_mix(recipe.replace(exclude="gone.txt"))
     assert str(error.value).endswith(
         "exclude: hf://datasets/org/recipes/gone.txt is not on the Hub, or it is private; mend it, or log in with "
         "`hf auth login`"
@@ -244,11 +251,11 @@ def test_a_list_on_the_hub_beside_a_recipe_on_the_hub(tmp_path: Path, monkeypatc
 @given(st.lists(st.text(min_size=1), min_size=1), st.lists(st.text()), st.integers(0, 5))
 def test_what_is_listed_is_found_however_rows_are_cut(listed: list[str], others: list[str], cut: int) -> None:
     try:
-        found = entries("\n".join(listed).encode("utf-8", "surrogatepass"))
+        found = read_exclusions("\n".join(listed).encode("utf-8", "surrogatepass"))
     except ValueError:
         return
     values = [*found, *others, None]
-    list_ = excluded(found)
+    list_ = build_exclusion_list(found)
     wanted = [value in set(found) for value in values]
     whole = pa.array(values, pa.string())
     parts = [whole.slice(0, cut), whole.slice(cut)]
@@ -275,7 +282,7 @@ def test_normal_forms(url: str, form: str) -> None:
 
 
 def test_null_is_never_excluded() -> None:
-    found = excluded(["https://www."])  # whose normal form is empty, as is what Arrow holds under a null
+    found = build_exclusion_list(["https://www."])  # whose normal form is empty, as is what Arrow holds under a null
     urls = pa.array(["a.org", None, "http://"])
     assert found.listed([(urls, True)], "f", np.arange(3)).tolist() == [False, False, True]
 
@@ -285,12 +292,12 @@ def test_columns_of_keys_are_known_in_any_case_and_by_their_last_part() -> None:
         *(True, True, True, True),
         *(False, False),
     ]
-    assert [is_place(name) for name in ("Repo_Name", "meta.URL", "id", "content_id")] == [True, True, False, False]
+    assert [is_location(name) for name in ("Repo_Name", "meta.URL", "id", "content_id")] == [True, True, False, False]
 
 
 def test_rows_are_excluded_by_numbers_of_up_to_18_digits() -> None:
     numbers = np.array([7, 10**17, 10**18 - 1])
-    found = excluded([f"a:b:{number}" for number in numbers])
+    found = build_exclusion_list([f"a:b:{number}" for number in numbers])
     assert found.listed([], "a:b", numbers).tolist() == [True, True, True]
     assert found.listed([], "a", numbers).tolist() == [False, False, False]
 

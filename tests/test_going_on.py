@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from conftest import resumes_everywhere
 
-from smollm3_mix import open_mix
 from smollm3_mix.errors import StateError
-from smollm3_mix.mix.interleave import debt_bound
-from smollm3_mix.recipe.read_recipe import read
+from smollm3_mix.mix.interleave import discrepancy_bound
+from smollm3_mix.mix.open_mix import open_mix
+from smollm3_mix.recipe.read_recipe import load_recipe
 
-ONCE = {"on_exhausted": "renormalise"}
+ONCE = {"on_exhausted": "renormalize"}
 
 
 def key(record):
@@ -48,7 +48,7 @@ def begun(shared_recipe_file):
         {"seed": 8},
         {"shuffle": "none"},
         {"block": {"rows": 5, "bytes": 1500}},
-        {"clean": "code", "judge": {"min_chars": 5}},
+        {"clean": "code", "filters": {"min_chars": 5}},
         {"weigh_by": "bytes"},
         {"order": "iid", "seed": 3},
         {"dedup": {"exact": True, "memory": "2GiB"}},
@@ -91,20 +91,22 @@ def test_shares_hold_from_there_on(recipe_file):
     mix = open_mix(recipe_file("two", lanes=1, sources=weights), continue_from=state)
     stream = mix.stream()
     records = list(stream)
-    tally = stream.tally()
+    stats = stream.stats()
     shares = mix.recipe.shares
     assert shares["c"] == pytest.approx(0.6)
-    bound = debt_bound(np.array(list(shares.values())), np.array([float(tally.sources[s].longest) for s in shares]))
+    bound = discrepancy_bound(
+        np.array(list(shares.values())), np.array([float(stats.sources[s].longest) for s in shares])
+    )
     tokens = np.array([r["tokens"] for r in records])
     for source, most in zip(shares, bound, strict=True):
         mine = np.where([r["source"] == source for r in records], tokens, 0)
-        debt = np.abs(shares[source] * np.cumsum(tokens) - np.cumsum(mine))
-        assert debt.max() <= most
-        assert tally.sources[source].worst_debt == pytest.approx(debt.max())
-    assert tally.total.given == len(records)
-    for counts in tally.sources.values():
-        assert counts.read == sum(counts.dropped.values()) + counts.waiting + counts.given
-        assert counts.waiting >= 0
+        discrepancy = np.abs(shares[source] * np.cumsum(tokens) - np.cumsum(mine))
+        assert discrepancy.max() <= most
+        assert stats.sources[source].max_discrepancy == pytest.approx(discrepancy.max())
+    assert stats.total.emitted == len(records)
+    for counts in stats.sources.values():
+        assert counts.read == sum(counts.dropped.values()) + counts.pending + counts.emitted
+        assert counts.pending >= 0
 
 
 @pytest.mark.parametrize("change", [{}, {"seed": 8, "block": {"rows": 5, "bytes": 1500}, "clean": "code"}])
@@ -157,8 +159,8 @@ def test_what_cannot_go_on_says_why(recipe_file, tmp_path):
         f"{start}it is of split 'train', not 'validation'. Open the mix with that split."
     )
     assert message(recipe_file("two", dedup={"exact": False, "near": {"bands": 4, "rows": 2}}), state) == (
-        f"{start}what dedup remembers was made with {read(recipe_file('one')).dedup}, and the recipe has "
-        f"{read(recipe_file('two', dedup={'exact': False, 'near': {'bands': 4, 'rows': 2}})).dedup}. "
+        f"{start}what dedup remembers was made with {load_recipe(recipe_file('one')).dedup}, and the recipe has "
+        f"{load_recipe(recipe_file('two', dedup={'exact': False, 'near': {'bands': 4, 'rows': 2}})).dedup}. "
         "Write the same `dedup` (its `memory` may differ), or turn it off."
     )
     pins = {source.id: source.revision for source in open_mix(recipe_file("one")).recipe.active}

@@ -15,8 +15,8 @@ import pytest
 import yaml
 from conftest import document
 from doors import run
-from faults import Faults
 from hub import COMMIT, hub
+from network_faults import Faults
 
 from smollm3_mix.network import rate_limit, retry
 
@@ -77,21 +77,21 @@ def written(folder: Path, names: list[str], **top: Any) -> Path:
     return path
 
 
-def served(repositories: dict[str, Path], faults: Faults) -> Any:
+def served(repositories: dict[str, Path], problems: Faults) -> Any:
     (first, root), *others = repositories.items()
-    return hub(first, root, others=dict(others), faults=faults)
+    return hub(first, root, others=dict(others), problems=problems)
 
 
 def test_a_mixture_of_twelve_sources_is_the_same_under_passing_faults(
     repositories: dict[str, Path], tmp_path: Path
 ) -> None:
     recipe, found = written(tmp_path, list(repositories)), []
-    for faults in (Faults(), Faults(0.2, seed=1)):
-        with served(repositories, faults) as endpoint:
+    for problems in (Faults(), Faults(0.2, seed=1)):
+        with served(repositories, problems) as endpoint:
             home = tmp_path / str(len(found))
             home.mkdir()
             found.append(run(READ, home, endpoint, recipe=recipe))
-        assert (faults.struck > 20) == bool(len(found) - 1)
+        assert (problems.struck > 20) == bool(len(found) - 1)
     assert found[0][0] > 500
     assert found[1] == found[0]
 
@@ -101,7 +101,7 @@ def test_a_fault_that_lasts_names_source_and_file(repositories: dict[str, Path],
     with served(repositories, Faults(lasting=("/data/train", "/api/datasets/org/r1"))) as endpoint:
         name, said = run(READ, tmp_path, endpoint, recipe=recipe)
     head, first, second, rest = said.split("\n")
-    assert name == "Unreadable"
+    assert name == "UnreadableSourcesError"
     assert head.endswith("mix.yaml: 2 of 3 sources (63.6 % of the weight) cannot be read")
     assert first.startswith(f"  'org/r0' (30.3 %): org/r0@{COMMIT}/data/train-0.parquet cannot be read (")
     assert "503" in first
@@ -117,9 +117,9 @@ import smollm3_mix
 if loader:
     from torch.utils.data import DataLoader
     if __name__ == "__main__":
-        count = sum(1 for _ in DataLoader(smollm3_mix.load(recipe), batch_size=None, num_workers=workers))
+        count = sum(1 for _ in DataLoader(smollm3_mix.builder.load.load(recipe), batch_size=None, num_workers=workers))
 else:
-    count = len(smollm3_mix.load(recipe, streaming=False, num_proc=workers))
+    count = len(smollm3_mix.builder.load.load(recipe, streaming=False, num_proc=workers))
 print(count)
 """
 
@@ -131,12 +131,12 @@ def test_four_workers_list_what_one_does(repositories: dict[str, Path], tmp_path
         pytest.importorskip("torch", reason="a DataLoader is torch's; .ci/run --all has it")
     recipe, listings, counts = written(tmp_path, ["org/r0", "org/r1", "org/r2"], lanes=4), [], []
     for workers in (1, 4):
-        faults, home = Faults(), tmp_path / str(workers)
+        problems, home = Faults(), tmp_path / str(workers)
         home.mkdir()
-        with served(repositories, faults) as endpoint:
+        with served(repositories, problems) as endpoint:
             counts.append(run(WORKERS, home, endpoint, recipe=recipe, workers=workers, loader=loader))
         listings.append(
-            sorted(each for each in faults.asked if "/datasets/" in each and not each.endswith((".parquet", ".gz")))
+            sorted(each for each in problems.asked if "/datasets/" in each and not each.endswith((".parquet", ".gz")))
         )
     one, four = listings
     assert counts[0] == counts[1] > 100
@@ -199,7 +199,7 @@ def test_a_budget_without_a_folder_to_write_in_is_kept_for_oneself(
 ) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setattr(rate_limit.tempfile, "gettempdir", lambda: str(tmp_path / "file"))
-    budget = rate_limit.Budget("alone", rate=50, burst=1)
+    budget = rate_limit.RateLimiter("alone", rate=50, burst=1)
     before = time.monotonic()
     budget.wait("https://host", 6)
     assert time.monotonic() - before >= 0.05
@@ -214,7 +214,7 @@ def test_what_cannot_pass_is_not_asked_again() -> None:
         raise ValueError("no")
 
     with pytest.raises(ValueError, match="no"):
-        retry.patiently(ask)
+        retry.with_retries(ask)
     assert len(asked) == 1
 
 
@@ -236,6 +236,6 @@ def test_retry_after_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
             raise error
         return "given"
 
-    assert retry.patiently(ask) == "given"
+    assert retry.with_retries(ask) == "given"
     assert waits == [7.0, 7.0]
-    assert not retry.passing(huggingface_hub.errors.OfflineModeIsEnabled("offline"))
+    assert not retry.is_transient(huggingface_hub.errors.OfflineModeIsEnabled("offline"))

@@ -16,17 +16,17 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 from conftest import document
-from faults import Faults
 from heritage import Heritage, heritage, packed
+from network_faults import Faults
 from sources_fixtures import blocks, resolved, source
 
-from smollm3_mix import open_mix
 from smollm3_mix.cli.main import main
-from smollm3_mix.errors import SourceError, StateError, Unreadable
+from smollm3_mix.errors import SourceError, StateError, UnreadableSourcesError
+from smollm3_mix.mix.open_mix import open_mix
 from smollm3_mix.network import retry
 from smollm3_mix.recipe.model import Block
 from smollm3_mix.sources.block_reader import Reader
-from smollm3_mix.sources.partition import deal
+from smollm3_mix.sources.partition import partition_source
 from smollm3_mix.sources.software_heritage.contents import ENDPOINT, folder
 
 TEXTS = [f"{document('code', number)}\nprint({number})\n".encode() for number in range(300)]
@@ -83,7 +83,7 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Heritage]]:
 
 def reader(path: Path, block: Block | None = None, **changes: Any) -> Reader:
     found = resolved(path)
-    return Reader(source(content="swh", **changes), found, deal(found, 1, 0, True)[0], block or Block())
+    return Reader(source(content="swh", **changes), found, partition_source(found, 1, 0, True)[0], block or Block())
 
 
 def rows(opened: Reader) -> list[tuple[int, str | None, str | None]]:
@@ -112,7 +112,7 @@ def test_text_and_order_are_those_of_a_sequential_fetch_and_come_much_faster(
 ) -> None:
     path = ids(tmp_path / "a.parquet", [(blob, "UTF-8", len(text)) for blob, text in zip(IDS, TEXTS, strict=True)])
     contents = {blob: body for blob, body in packed(TEXTS).items() if blob not in MISSING}
-    server = serve(contents, faults=Faults(latency=0.005), slow=SLOW, lag=0.15)
+    server = serve(contents, problems=Faults(latency=0.005), slow=SLOW, lag=0.15)
     started = time.monotonic()
     expected = sequentially(server.endpoint)
     slow = time.monotonic() - started
@@ -124,16 +124,16 @@ def test_text_and_order_are_those_of_a_sequential_fetch_and_come_much_faster(
 
 def test_passing_faults_are_no_faults(tmp_path: Path, serve: Callable[..., Heritage]) -> None:
     path = ids(tmp_path / "a.parquet", [(blob, "UTF-8", 9) for blob in IDS[:100]])
-    faults = Faults(0.2, seed=3)
-    serve(packed(TEXTS[:100]), faults=faults)
+    problems = Faults(0.2, seed=3)
+    serve(packed(TEXTS[:100]), problems=problems)
     assert rows(reader(path)) == [(n, text.decode(), None) for n, text in enumerate(TEXTS[:100])]
-    assert faults.struck > 10
+    assert problems.struck > 10
 
 
 def test_a_fault_that_lasts_names_source_file_and_blob(tmp_path: Path, serve: Callable[..., Heritage]) -> None:
     path = ids(tmp_path / "a.parquet", [(blob, "UTF-8", 9) for blob in IDS[:3]])
-    faults = Faults(lasting=(IDS[1],))
-    serve(packed(TEXTS[:3]), faults=faults)
+    problems = Faults(lasting=(IDS[1],))
+    serve(packed(TEXTS[:3]), problems=problems)
     opened = reader(path)
     with pytest.raises(SourceError) as error:
         opened.read()
@@ -144,7 +144,7 @@ def test_a_fault_that_lasts_names_source_file_and_blob(tmp_path: Path, serve: Ca
     assert str(error.value).endswith(
         "); check the network and SMOLLM3_MIX_SWH_ENDPOINT, then try again: the mix goes on where it was"
     )
-    faults._lasting = ()
+    problems._lasting = ()
     assert [text for _, text, _ in rows(opened)] == [text.decode() for text in TEXTS[:3]]
 
 
@@ -187,20 +187,20 @@ def test_the_cache_is_asked_before_the_bucket_and_seeking_goes_anywhere(
     tmp_path: Path, serve: Callable[..., Heritage]
 ) -> None:
     path = ids(tmp_path / "a.parquet", [(blob, "UTF-8", 100) for blob in IDS[:90]])
-    faults = Faults()
-    serve(packed(TEXTS[:90]), faults=faults)
+    problems = Faults()
+    serve(packed(TEXTS[:90]), problems=problems)
     opened = reader(path, Block(rows=7))
     first = blocks(opened)
-    assert sorted(faults.asked) == sorted(f"GET /content/{blob}" for blob in IDS[:90])
+    assert sorted(problems.asked) == sorted(f"GET /content/{blob}" for blob in IDS[:90])
     opened.seek(first[5].start)
     assert [block.texts for block in blocks(opened)] == [block.texts for block in first[5:]]
-    assert len(faults.asked) == 90
+    assert len(problems.asked) == 90
     kept = [file for file in (tmp_path / "home/smollm3_mix/swh").rglob("*") if file.is_file()]
     assert sorted(file.name for file in kept) == sorted(IDS[:90])
     kept[0].write_bytes(kept[0].read_bytes()[:-3])  # a damaged one is fetched again
     opened.seek(first[0].start)
     assert [block.texts for block in blocks(opened)] == [block.texts for block in first]
-    assert len(faults.asked) == 91
+    assert len(problems.asked) == 91
 
 
 def test_a_row_without_an_id_and_a_row_with_a_bad_one(tmp_path: Path, serve: Callable[..., Heritage]) -> None:
@@ -238,7 +238,7 @@ Their texts come from Software Heritage, blob by blob. What it and The Stack v2 
 https://www.softwareheritage.org/2023/10/19/swh-statement-on-llm-for-code: the model is open; its training data is \
 identified by SWHIDs (blob ids stay in each record's `meta`); authors can have their code left out before training \
 (`exclude:`).
-  * The licence of each file holds, attribution included (`detected_licenses` in `meta`).
+  * The license of each file holds, attribution included (`detected_licenses` in `meta`).
   * Removals are followed: update to the newest usable version of the ids, and do not keep what it dropped.
 If you accept that, add --accept-terms softwareheritage (accept_terms="softwareheritage"); once on this machine is \
 enough.
@@ -247,7 +247,7 @@ Mend these: there is no other source to go on with."""
 
 def test_the_first_use_asks_for_the_terms(recipe: Path, serve: Callable[..., Heritage]) -> None:
     serve(packed(TEXTS))
-    with pytest.raises(Unreadable) as error:
+    with pytest.raises(UnreadableSourcesError) as error:
         open_mix(recipe)
     assert str(error.value) == TERMS.replace("mine.yaml", str(recipe), 1)
     with pytest.raises(ValueError, match="there are no terms 'swh' to accept; there are: softwareheritage"):

@@ -13,8 +13,8 @@ import yaml
 from conftest import document
 from doors import run
 
-from smollm3_mix import publish_recipe
 from smollm3_mix.builder.prepared_cache import leave_link
+from smollm3_mix.hub.push_recipes import push_recipes_to_hub
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=':DeprecationWarning")  # of huggingface_hub, to its client
 
@@ -36,9 +36,9 @@ logging.getLogger("smollm3_mix").addHandler(Kept())
 
 def loaded(streaming):
     try:
-        mix = smollm3_mix.load(recipe, streaming=streaming)
+        mix = smollm3_mix.builder.load.load(recipe, streaming=streaming)
         return [sorted(record["text"] for record in mix), "" if streaming else mix.cache_files[0]["filename"], said]
-    except smollm3_mix.MixError as error:
+    except smollm3_mix.errors.MixError as error:
         return str(error)
 
 
@@ -103,8 +103,8 @@ def test_a_file_that_is_not_there_is_not_only_looked_for_on_the_hub(tmp_path):
 TOKENIZER = """
 import smollm3_mix
 try:
-    smollm3_mix.packed("demo", tokenizer="org/none")
-except smollm3_mix.SourceError as error:
+    smollm3_mix.packing.packed_mix.open_packed("demo", tokenizer="org/none")
+except smollm3_mix.errors.SourceError as error:
     print(json.dumps(str(error)))
 """
 
@@ -215,7 +215,7 @@ print(json.dumps(found))
 
 def test_offline_a_config_is_found_by_its_name(hub, api, recipe, tmp_path):
     """`datasets` looks for a folder of the config's name, or of its fields', and for no other."""
-    publish_recipe("org/recipes", [recipe], api=api)
+    push_recipes_to_hub("org/recipes", [recipe], api=api)
     first = run(BY_NAME, tmp_path, hub.endpoint)
     assert first[0] != first[1]  # another order
     assert run(BY_NAME, tmp_path) == first

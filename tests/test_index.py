@@ -22,19 +22,20 @@ from hub import COMMIT, hub
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smollm3_mix import build_index, open_mix
 from smollm3_mix.cli.main import main
 from smollm3_mix.dedup_index import build_index as index_builder
 from smollm3_mix.dedup_index import index_units
+from smollm3_mix.dedup_index.build_index import build_index
 from smollm3_mix.errors import OutputError, RecipeError, SourceError, StateError
+from smollm3_mix.mix.open_mix import open_mix
 from smollm3_mix.output.write_mix import write
-from smollm3_mix.recipe.read_recipe import read
+from smollm3_mix.recipe.read_recipe import load_recipe
 from smollm3_mix.sources import dedup_lookup
 from smollm3_mix.text.dedup import duplicate_rows
 from smollm3_mix.text.dedup.dedup_options import Near
-from smollm3_mix.text.dedup.duplicate_rows import DropSet
-from smollm3_mix.text.dedup.minhash import agreement, signatures
-from smollm3_mix.text.dedup.text_hashes import fingerprints
+from smollm3_mix.text.dedup.duplicate_rows import DuplicateRows
+from smollm3_mix.text.dedup.minhash import minhash_signatures, signature_agreement
+from smollm3_mix.text.dedup.text_hashes import hash_texts
 from smollm3_mix.verification.verify_mix import verify
 
 NEAR = {"bands": 14, "rows": 4}
@@ -76,8 +77,8 @@ def recipe(name="mine.yaml", ids="abc", **top):
         "lanes": 2,
         "seed": 7,
         "block": {"rows": 16, "bytes": 8000},
-        "on_exhausted": "renormalise",
-        "judge": {"min_chars": 20},
+        "on_exhausted": "renormalize",
+        "filters": {"min_chars": 20},
         "dedup": {"exact": True, "near": NEAR},
         **top,
         "datasets": [{"name": key, "id": key, "weight": 1 + place} for place, key in enumerate(ids)],
@@ -107,14 +108,14 @@ def expected(texts, near, least=20):
     import pyarrow as pa
 
     rows = [(key, n, each) for key, of in texts.items() for n, each in enumerate(of) if len(each) >= least]
-    prints = fingerprints(pa.array([each for *_, each in rows]))[:, 0].tolist()
-    bands = signatures(pa.array([each for *_, each in rows]), near)
+    prints = hash_texts(pa.array([each for *_, each in rows]))[:, 0].tolist()
+    bands = minhash_signatures(pa.array([each for *_, each in rows]), near)
     first_print, first_band, said = {}, {}, {}
     for place, (key, n, _) in enumerate(rows):
         alike = False
         for band, value in enumerate(bands[place].tolist()):
             first = first_band.setdefault((band, value), place)
-            alike |= first != place and agreement(bands[[place]], bands[[first]], near)[0] >= near.jaccard
+            alike |= first != place and signature_agreement(bands[[place]], bands[[first]], near)[0] >= near.jaccard
         same = first_print.setdefault(prints[place], place) != place
         said[key, n] = "duplicate" if same else "near_duplicate" if alike else None
     return said
@@ -186,7 +187,7 @@ def test_any_number_of_lanes_gives_the_same_records_and_no_duplicate(corpus):
     for _ in stream:
         pass
     said = Counter()
-    for counts in stream.tally().sources.values():
+    for counts in stream.stats().sources.values():
         said += Counter(counts.dropped)
     wanted = Counter(verdict for verdict in expected(corpus, Near(**NEAR)).values() if verdict)
     assert said == wanted + Counter(too_short=1)
@@ -227,7 +228,7 @@ def test_the_index_is_part_of_the_recipe_s_fingerprint(corpus):
     moved = open_mix(indexed("moved.yaml", at="moved"))
     assert moved.recipe.fingerprint == mix.recipe.fingerprint
     moved.stream().load_state_dict(state)
-    assert read("looked.yaml").with_(seed=7).to_yaml().count("at: idx") == 1
+    assert load_recipe("looked.yaml").replace(seed=7).to_yaml().count("at: idx") == 1
     parquet(Path("c"), [text(f"new{n}") for n in range(9)], files=1)
     build_index(recipe(), "idx")
     with pytest.raises(StateError, match=r"dedup\.index\.digest: "):
@@ -321,7 +322,7 @@ def test_a_new_source_does_not_have_the_others_read_again(corpus):
     keys = sorted(Path("idx/keys").iterdir())
     keys[0].write_bytes(keys[0].read_bytes()[:-100])  # cut off behind our back
     assert build_index(recipe(), "idx").read == 1
-    assert build_index(recipe(judge={"min_chars": 30}), "idx").read == 7  # other rules, other documents
+    assert build_index(recipe(filters={"min_chars": 30}), "idx").read == 7  # other rules, other documents
     assert len(list(Path("idx/keys").iterdir())) == 7
 
 
@@ -417,17 +418,17 @@ def test_an_index_on_the_hub_is_pinned_to_its_commit(corpus, monkeypatch):
 def test_a_written_mix_is_held_against_its_index_over_all_lanes(corpus):
     build_index(recipe(), "idx")
     write(indexed(lanes=3), "out")
-    assert verify("out").faults == []
+    assert verify("out").problems == []
     assert (
         f"index: {{at: idx, digest: {open_mix('looked.yaml').plan.dropped.digest}}}"
         in Path("out/recipe.yaml").read_text()
     )
     write(recipe(lanes=3), "lanes")  # whose lanes each remember for themselves
-    assert verify("lanes").faults == []
+    assert verify("lanes").problems == []
     shutil.copy("out/recipe.yaml", "lanes/recipe.yaml")
     assert any(
         fault.endswith(" records repeat a text of another lane, which the dedup index drops")
-        for fault in verify("lanes").faults
+        for fault in verify("lanes").problems
     )
 
 
@@ -449,7 +450,7 @@ def test_the_command_shows_what_is_dropped(corpus, capsys):
 def test_a_drop_set_says_of_each_row_what_its_lists_say(one, two, rows):
     near = sorted(set(two) - set(one))
     asked = np.array(sorted({*rows, *one[::2], *near[::2]}))
-    dropset = DropSet(np.array(sorted(one), np.uint32), np.array(near, np.uint32))
-    again = DropSet.from_bytes(dropset.to_bytes(), len(one))
+    dropset = DuplicateRows(np.array(sorted(one), np.uint32), np.array(near, np.uint32))
+    again = DuplicateRows.from_bytes(dropset.to_bytes(), len(one))
     assert again.codes(asked).tolist() == [1 if row in one else 2 if row in near else 0 for row in asked.tolist()]
     assert dropset.nbytes == 4 * (len(one) + len(near))

@@ -10,8 +10,8 @@ import pytest
 from smollm3_mix.dedup_index import index_units
 from smollm3_mix.dedup_index.duplicate_ranges import RangeJob, decide_range, later_documents
 from smollm3_mix.text.dedup.dedup_options import Dedup, Near
-from smollm3_mix.text.dedup.key_table import places
-from smollm3_mix.text.dedup.minhash import agreement
+from smollm3_mix.text.dedup.key_table import ring_positions
+from smollm3_mix.text.dedup.minhash import signature_agreement
 
 WHOLE = (0, 2**64 - 1)
 
@@ -37,7 +37,7 @@ def later(tmp_path: Path, dedup: Dedup, low: int, high: int, *documents: list[li
 def test_range_includes_its_lowest_and_its_highest_place(tmp_path: Path) -> None:
     one, two = [[11], [22], [33], [22]], [[33], [44], [11], [22]]
     every = np.array([11, 22, 33], np.uint64)
-    at = dict(zip(every.tolist(), places(every, np.zeros(3, np.int64)).tolist(), strict=True))
+    at = dict(zip(every.tolist(), ring_positions(every, np.zeros(3, np.int64)).tolist(), strict=True))
     expected = {11: [(1, 2)], 22: [(0, 3), (1, 3)], 33: [(1, 0)]}
     for key, found in expected.items():
         assert later(tmp_path, Dedup(), at[key], at[key], one, two) == found
@@ -63,7 +63,7 @@ def test_documents_of_a_key_are_compared_with_the_first_of_them(tmp_path: Path) 
 def test_documents_exactly_as_alike_as_asked_for_are_duplicates(tmp_path: Path) -> None:
     one, other = wide(1, 2, 3, 4), wide(1, 2, 8, 9)
     near = Near(bands=4, rows=2)
-    (alike,) = agreement(np.array([one], np.uint64), np.array([other], np.uint64), near).tolist()
+    (alike,) = signature_agreement(np.array([one], np.uint64), np.array([other], np.uint64), near).tolist()
     assert alike == pytest.approx(0.5)
     for jaccard, found in ((alike, [(0, 1)]), (np.nextafter(alike, 1), [])):
         dedup = Dedup(exact=False, near=Near(bands=4, rows=2, jaccard=float(jaccard)))

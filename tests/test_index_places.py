@@ -14,17 +14,18 @@ from conftest import parquet
 from fsspec.implementations.memory import MemoryFileSystem
 from test_index import text, tree
 
-from smollm3_mix import build_index, open_mix
 from smollm3_mix.cli.main import main
 from smollm3_mix.dedup_index import build_index as index_builder
 from smollm3_mix.dedup_index import index_units
+from smollm3_mix.dedup_index.build_index import build_index
 from smollm3_mix.errors import OutputError, RecipeError, SourceError
+from smollm3_mix.mix.open_mix import open_mix
 from smollm3_mix.recipe.index_scope import disagreements
-from smollm3_mix.recipe.read_recipe import read
+from smollm3_mix.recipe.read_recipe import load_recipe
 from smollm3_mix.storage import folder_lock
 
 DEDUP = {"exact": True, "near": {"bands": 14, "rows": 4}}
-TOP = {"lanes": 2, "block": {"rows": 16, "bytes": 8000}, "on_exhausted": "renormalise", "judge": {"min_chars": 10}}
+TOP = {"lanes": 2, "block": {"rows": 16, "bytes": 8000}, "on_exhausted": "renormalize", "filters": {"min_chars": 10}}
 
 
 @pytest.fixture
@@ -95,7 +96,7 @@ def test_a_curriculum_that_looks_up_goes_on_in_any_stage(sources):
 
 def test_stages_that_judge_a_source_differently_have_no_index(sources):
     with pytest.raises(RecipeError) as error:
-        build_index(course(second={"judge": {"min_chars": 40}}), "idx")
+        build_index(course(second={"filters": {"min_chars": 40}}), "idx")
     said = (
         "dedup.index: stages 'one' and 'two' read source 'b' differently (judge.min_chars: 10 → 40), so it has not "
         "the same documents in both; make it so, or give one of them another id"
@@ -103,12 +104,12 @@ def test_stages_that_judge_a_source_differently_have_no_index(sources):
     assert str(error.value) == f"course.yaml: {said}"
     build_index(course(), "idx")
     with pytest.raises(RecipeError) as error:
-        open_mix(looking(second={"judge": {"min_chars": 40}}))
+        open_mix(looking(second={"filters": {"min_chars": 40}}))
     assert str(error.value) == f"looked.yaml: {said}"
 
 
 def test_the_stages_of_the_shipped_curriculum_agree_on_every_source():
-    assert disagreements(read("curriculum")) == []
+    assert disagreements(load_recipe("curriculum")) == []
 
 
 def test_an_index_of_the_sources_that_can_be_read(sources, capsys):
@@ -216,7 +217,7 @@ def test_a_full_disk_says_so_and_the_build_goes_on_after_it(sources, monkeypatch
 
 
 def test_two_builders_of_one_index_are_kept_apart(sources):
-    with folder_lock.locked(Path("idx")), pytest.raises(OutputError) as error:
+    with folder_lock.folder_lock(Path("idx")), pytest.raises(OutputError) as error:
         build_index(course(), "idx")
     assert str(error.value) == (
         "idx is being written by another process (database is locked). Wait for it, or choose another --out."

@@ -30,9 +30,9 @@ def path(recipe_file):
 
 
 def test_pieces_and_finish_give_the_files_of_one_writer(path, tmp_path):
-    write(path, tmp_path / "one", part_bytes=4000)
+    write(path, tmp_path / "one", max_shard_size=4000)
     for lane in (2, 0, 3, 1):
-        write(path, tmp_path / "some", part_bytes=4000, only=[lane])
+        write(path, tmp_path / "some", max_shard_size=4000, only=[lane])
     finish(tmp_path / "some")
     assert content(tmp_path / "some") == content(tmp_path / "one")
 
@@ -45,10 +45,10 @@ def test_finish_names_the_lanes_that_lack(path, tmp_path):
 
 def test_finish_names_a_lane_that_was_not_written_to_its_end(path, tmp_path, monkeypatch):
     monkeypatch.setattr(lane_writer, "GROUP_BYTES", 1_000)
-    write(path, tmp_path / "some", part_bytes=1_000, only=[0, 1, 3])
+    write(path, tmp_path / "some", max_shard_size=1_000, only=[0, 1, 3])
     stop = iter([None] * 3)
     with pytest.raises(StopIteration):
-        write(path, tmp_path / "some", part_bytes=1_000, only=[2], listener=lambda _: next(stop))
+        write(path, tmp_path / "some", max_shard_size=1_000, only=[2], on_progress=lambda _: next(stop))
     (state,) = (tmp_path / "some").rglob("train-00002.json")
     assert json.loads(state.read_bytes())["parts"] > 0
     with pytest.raises(OutputError, match=r"lacks 1 of 4 lanes: 2\. .*--lanes 2 --part-of 4"):
@@ -60,14 +60,14 @@ def test_finish_opens_nothing_but_the_folder(recipe_file, tmp_path, form):
     gone = {"c": {"name": str(tmp_path / "gone")}}
     path = recipe_file(lanes=2, sources=gone, holdout={"fraction": 0.1, "tokens": 500}, exclude="list.txt")
     (tmp_path / "list.txt").write_text("own-1\nown-2\n")
-    asked = {"part_bytes": 4000, "format": form, "skip_unreadable": True}
+    asked = {"max_shard_size": 4000, "format": form, "skip_unreadable": True}
     write(path, tmp_path / "one", **asked)
     for lane in (1, 0):
         write(path, tmp_path / "some", only=[lane], **asked)
     shutil.rmtree(tmp_path / "sources")
     (tmp_path / "list.txt").unlink()
     finish(tmp_path / "some")
-    assert "c" in json.loads((tmp_path / "some" / output_layout.TALLY).read_bytes())["skipped"]
+    assert "c" in json.loads((tmp_path / "some" / output_layout.STATS).read_bytes())["skipped"]
     assert content(tmp_path / "some") == content(tmp_path / "one")
 
 
@@ -87,7 +87,7 @@ def test_a_mix_of_the_hub_is_finished_where_there_is_none(tmp_path):
 
 def test_what_another_version_began_is_not_finished(path, tmp_path):
     write(path, tmp_path / "some", only=[0, 1, 2, 3])
-    note = tmp_path / "some" / atomic_files.WORK / output_layout.REQUEST
+    note = tmp_path / "some" / atomic_files.WORK_FOLDER / output_layout.REQUEST
     saved = json.loads(note.read_bytes())
     note.write_text(json.dumps({**saved, "request": {**saved["request"], "version": "0.0.1"}}))
     with pytest.raises(OutputError, match=r"was written by smollm3_mix 0\.0\.1, and this is .*\. Finish it with the"):
@@ -97,7 +97,7 @@ def test_what_another_version_began_is_not_finished(path, tmp_path):
 def test_a_lane_has_one_writer_and_no_commit_beside_it(path, tmp_path):
     out = tmp_path / "some"
     write(path, out, only=[1])
-    with folder_lock.locked(out, shared=True), folder_lock.locked(out, name="locks/train-00002"):
+    with folder_lock.folder_lock(out, shared=True), folder_lock.folder_lock(out, name="locks/train-00002"):
         with pytest.raises(OutputError, match=r"train-00002 of .* is being written by another process"):
             write(path, out, only=[2])
         write(path, out, only=[0, 3])
@@ -116,7 +116,7 @@ def test_another_recipe_is_refused_and_nothing_is_lost(path, tmp_path):
 
 
 def command(path, out, *more):
-    return [str(each) for each in ("write", path, "--output-dir", out, "--part-bytes", 4000, *more)]
+    return [str(each) for each in ("write", path, "--output-dir", out, "--max-shard-size", 4000, *more)]
 
 
 def test_commands_of_an_array_and_finish_give_the_files_of_one_command(path, tmp_path, capsys):
@@ -149,15 +149,15 @@ def test_lanes_that_make_no_sense_are_refused(path, tmp_path, capsys, flags, mes
 
 
 def test_a_piece_killed_and_run_again_is_as_if_nothing_had_been(path, tmp_path):
-    write(path, tmp_path / "one", part_bytes=4000)
+    write(path, tmp_path / "one", max_shard_size=4000)
     out = tmp_path / "some"
     piece = command(path, out, "--part-of", 4, "--lanes", "0-2")
     process = subprocess.Popen([sys.executable, "-m", "smollm3_mix", *piece], stderr=subprocess.DEVNULL)
-    while process.poll() is None and not (out / atomic_files.WORK / "train-00000.json").exists():
+    while process.poll() is None and not (out / atomic_files.WORK_FOLDER / "train-00000.json").exists():
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL if hasattr(signal, "SIGKILL") else signal.SIGTERM)
     process.wait()
-    write(path, out, part_bytes=4000, only=[3])
+    write(path, out, max_shard_size=4000, only=[3])
     with pytest.raises(OutputError, match=r"lacks \d of 4 lanes"):
         finish(out)
     assert main(piece) == 0

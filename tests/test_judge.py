@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_measure import BLOCKS
 
-from smollm3_mix.text.filters.filter_block import judge
-from smollm3_mix.text.filters.filter_options import Judge
+from smollm3_mix.text.filters.filter_block import drop_reasons
+from smollm3_mix.text.filters.filter_options import FilterOptions
 from smollm3_mix.text.filters.reasons import REASONS
 from smollm3_mix.text.filters.thresholds import C4, Code, FineWeb, GopherQuality, GopherRepetition
 from smollm3_mix.text.measure.words import words
@@ -22,7 +22,7 @@ GROUPS = {
     "fineweb": FineWeb,
     "code": Code,
 }
-ALL = Judge(min_chars=3, max_chars=200, language="en", **dict.fromkeys(GROUPS, True))
+ALL = FilterOptions(min_chars=3, max_chars=200, language="en", **dict.fromkeys(GROUPS, True))
 
 
 def only(group, **rules):
@@ -30,11 +30,11 @@ def only(group, **rules):
     cls = GROUPS[group]
     off = {f.name: None for f in fields(cls) if "None" in str(f.type)} | {"lorem_ipsum": False, "curly_bracket": False}
     off = {name: value for name, value in off.items() if name in {f.name for f in fields(cls)}}
-    return Judge(language="en", **{group: cls(**(off | rules))})
+    return FilterOptions(language="en", **{group: cls(**(off | rules))})
 
 
 def reason(text, rules):
-    return judge(pa.array([text]), rules).to_pylist()[0]
+    return drop_reasons(pa.array([text]), rules).to_pylist()[0]
 
 
 def plain(n):
@@ -121,17 +121,17 @@ C4_LINES = [
 
 @pytest.mark.parametrize(("text", "expected"), C4_LINES)
 def test_c4_looks_at_the_lines_it_keeps(text, expected):
-    assert reason(text, Judge(c4=True)) == expected
+    assert reason(text, FilterOptions(c4=True)) == expected
 
 
 def test_length_is_counted_in_code_points():
-    rules = Judge(min_chars=2, max_chars=3)
+    rules = FilterOptions(min_chars=2, max_chars=3)
     texts = ["", "é", "éé", "𝒳𝒳𝒳", "𝒳𝒳𝒳𝒳"]
-    assert judge(pa.array(texts), rules).to_pylist() == ["empty", "too_short", None, None, "too_long"]
+    assert drop_reasons(pa.array(texts), rules).to_pylist() == ["empty", "too_short", None, None, "too_long"]
 
 
 def test_without_rules_only_the_empty_document_is_dropped():
-    assert judge(pa.array(["", " ", "\x00", None]), Judge()).to_pylist() == ["empty", None, None, None]
+    assert drop_reasons(pa.array(["", " ", "\x00", None]), FilterOptions()).to_pylist() == ["empty", None, None, None]
 
 
 STRANGE = ["", " \n\t ", "\n", "\u3000", "\x00", "\u0301", "\u202e", "{", "…", "\ufeff", "是"]
@@ -143,8 +143,8 @@ def test_strange_little_documents_get_a_verdict(text):
 
 
 def test_a_block_may_be_empty_or_all_null():
-    assert judge(pa.array([], pa.string()), ALL).to_pylist() == []
-    assert judge(pa.array([None, None], pa.string()), ALL).to_pylist() == [None, None]
+    assert drop_reasons(pa.array([], pa.string()), ALL).to_pylist() == []
+    assert drop_reasons(pa.array([None, None], pa.string()), ALL).to_pylist() == [None, None]
 
 
 def test_reasons_come_in_the_documented_order():
@@ -162,19 +162,19 @@ def test_reasons_come_in_the_documented_order():
             f"{plain(48)}. The of",
         ]
     )
-    single = [Judge(min_chars=3), Judge(max_chars=200)]
+    single = [FilterOptions(min_chars=3), FilterOptions(max_chars=200)]
     single += [
         only(name, **{rule.name: rule.default})
         for name, cls in GROUPS.items()
         for rule in fields(cls)
         if "None" in str(rule.type) or isinstance(rule.default, bool)
     ]
-    by_rule = [judge(texts, rules).to_pylist() for rules in single]
+    by_rule = [drop_reasons(texts, rules).to_pylist() for rules in single]
     expected = []
     for row in range(len(texts)):
         given_by = [reasons[row] for reasons in by_rule if reasons[row]]
         expected.append(min(given_by, key=list(REASONS).index, default=None))
-    assert judge(texts, ALL).to_pylist() == expected
+    assert drop_reasons(texts, ALL).to_pylist() == expected
     assert len(set(expected)) > 4
 
 
@@ -182,10 +182,10 @@ def test_reasons_come_in_the_documented_order():
 @given(BLOCKS, st.integers(0, 8), st.booleans())
 def test_any_split_of_the_rows_gives_the_same_verdicts(texts, cut, large):
     block = pa.array(texts, pa.large_string() if large else pa.string())
-    whole = judge(block, ALL)
+    whole = drop_reasons(block, ALL)
     assert whole.type == pa.string()
-    assert judge(block[:cut], ALL).to_pylist() + judge(block[cut:], ALL).to_pylist() == whole.to_pylist()
-    assert judge(block, ALL, words(block)).to_pylist() == whole.to_pylist()
+    assert drop_reasons(block[:cut], ALL).to_pylist() + drop_reasons(block[cut:], ALL).to_pylist() == whole.to_pylist()
+    assert drop_reasons(block, ALL, words(block)).to_pylist() == whole.to_pylist()
 
 
 def test_a_line_of_50_mb_is_judged():
@@ -198,7 +198,7 @@ def test_a_line_of_50_mb_is_judged():
 @pytest.mark.parametrize("texts", [["a"], pa.array([b"a"]), pa.chunked_array([["a"]]), None])
 def test_what_is_no_string_array_is_refused(texts):
     with pytest.raises(TypeError, match=r"expected a pyarrow string array, got .*; cast it, or combine its chunks"):
-        judge(texts, Judge())
+        drop_reasons(texts, FilterOptions())
 
 
 CHINESE = "如果软件包没有安装，系统会提示用户先从网络上下载它，然后再继续。这个过程通常只需要几分钟的时间。"
@@ -206,8 +206,8 @@ THAI = "ภาษาไทยเป็นภาษาที่ใช้กัน
 
 
 def test_scripts_without_spaces_are_judged_by_their_characters():
-    rules = Judge(gopher_quality=GopherQuality(min_words=20), language="zh")
-    assert judge(pa.array([CHINESE, CHINESE[:30], "没有" * 40]), rules).to_pylist() == [
+    rules = FilterOptions(gopher_quality=GopherQuality(min_words=20), language="zh")
+    assert drop_reasons(pa.array([CHINESE, CHINESE[:30], "没有" * 40]), rules).to_pylist() == [
         None,
         "too_few_words",
         "too_few_stop_words",
@@ -227,6 +227,6 @@ def test_stop_words_are_those_of_the_language_and_none_of_an_unknown_one():
         (None, None),
         ("xx", None),
     ]:
-        assert reason(french, Judge(gopher_quality=True, language=language)) == expected
+        assert reason(french, FilterOptions(gopher_quality=True, language=language)) == expected
     own = GopherQuality(stop_words=("aax", "absent"))
-    assert reason(french, Judge(gopher_quality=own)) == "too_few_stop_words"
+    assert reason(french, FilterOptions(gopher_quality=own)) == "too_few_stop_words"

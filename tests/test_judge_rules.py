@@ -7,9 +7,9 @@ import pyarrow as pa
 import pytest
 
 from smollm3_mix.errors import RecipeError
-from smollm3_mix.recipe.parsing import Place, plain, read_value
-from smollm3_mix.text.filters.filter_block import judge
-from smollm3_mix.text.filters.filter_options import Judge
+from smollm3_mix.recipe.parsing import FieldPath, plain, read_value
+from smollm3_mix.text.filters.filter_block import drop_reasons
+from smollm3_mix.text.filters.filter_options import FilterOptions
 from smollm3_mix.text.filters.languages import LANGUAGES, stop_words
 from smollm3_mix.text.filters.presets import MARKUP, PRESETS
 from smollm3_mix.text.filters.reasons import REASONS
@@ -19,21 +19,21 @@ PROSE = "The first line says what it is about.\nThe second says a little more of
 
 
 def read(given):
-    faults = []
-    value = read_value(Judge, given, Place(keys="judge"), faults)
-    return faults or value
+    problems = []
+    value = read_value(FilterOptions, given, FieldPath(keys="filters"), problems)
+    return problems or value
 
 
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
-        ({}, Judge()),
-        ("prose", Judge(preset="prose")),
-        ({"min_chars": 50, "preset": "kind"}, Judge(preset="kind", min_chars=50)),
-        ({"c4": True, "code": False, "fineweb": None}, Judge(c4=C4(), code=False)),
+        ({}, FilterOptions()),
+        ("prose", FilterOptions(preset="prose")),
+        ({"min_chars": 50, "preset": "kind"}, FilterOptions(preset="kind", min_chars=50)),
+        ({"c4": True, "code": False, "fineweb": None}, FilterOptions(c4=C4(), code=False)),
         ({"gopher_quality": {"min_words": None, "stop_words": ["un", "une"]}},
-         Judge(gopher_quality=GopherQuality(min_words=None, stop_words=("un", "une")))),
-        ({"python": "rules:reasons"}, Judge(python="rules:reasons")),
+         FilterOptions(gopher_quality=GopherQuality(min_words=None, stop_words=("un", "une")))),
+        ({"python": "rules:reasons"}, FilterOptions(python="rules:reasons")),
     ],
 )  # fmt: skip
 def test_a_recipe_can_say_it(given, expected):
@@ -49,12 +49,12 @@ def test_a_recipe_can_say_it(given, expected):
         ({"min_chars": -1}, "judge.min_chars: expected 0 or more, got -1"),
         ({"min_chars": 9, "max_chars": 8}, "judge.min_chars: expected at most max_chars (8), got 9"),
         ({"python": "rules.py"},
-         'judge.python: expected "module:function", such as "my_rules:reasons", got \'rules.py\''),
+         'filters.python: expected "module:function", such as "my_rules:reasons", got \'rules.py\''),
         ({"gopher_quality": {"max_words": -2, "min_words": None}},
          "judge.gopher_quality.max_words: expected a finite number of 0 or more, got -2"),
         ({"gopher_quality": {"min_words": 9, "max_words": 8}},
          "judge.gopher_quality.min_words: expected at most max_words (8), got 9"),
-        ({"gopher_qualty": True}, "judge: unknown key 'gopher_qualty' (did you mean 'gopher_quality'?)"),
+        ({"gopher_qualty": True}, "filters: unknown key 'gopher_qualty' (did you mean 'gopher_quality'?)"),
     ],
 )  # fmt: skip
 def test_a_recipe_that_cannot_be_meant_is_refused(given, fault):
@@ -67,7 +67,9 @@ def test_a_nan_is_no_threshold():
 
 
 def test_true_means_the_published_thresholds():
-    assert Judge(gopher_quality=True, gopher_repetition=True, c4=True, fineweb=True, code=True) == Judge(
+    assert FilterOptions(
+        gopher_quality=True, gopher_repetition=True, c4=True, fineweb=True, code=True
+    ) == FilterOptions(
         gopher_quality=GopherQuality(), gopher_repetition=GopherRepetition(), c4=C4(), fineweb=FineWeb(), code=Code()
     )
 
@@ -88,10 +90,10 @@ def test_published_thresholds_are_those_of_the_papers():
 
 
 def test_a_group_in_full_overrides_the_preset_and_false_takes_it_out():
-    in_full = Judge("prose", gopher_quality=GopherQuality(min_words=7), gopher_repetition=False).in_full()
+    in_full = FilterOptions("prose", gopher_quality=GopherQuality(min_words=7), gopher_repetition=False).in_full()
     assert in_full.gopher_quality == GopherQuality(min_words=7)
     assert in_full.gopher_repetition is None
-    assert Judge("prose").in_full().gopher_repetition is not None
+    assert FilterOptions("prose").in_full().gopher_repetition is not None
     assert in_full.preset is None
     assert in_full.in_full() == in_full
 
@@ -100,22 +102,22 @@ def test_a_group_in_full_overrides_the_preset_and_false_takes_it_out():
     ("kind", "preset"), [("prose", "prose"), ("code", "code"), ("math", "math"), ("reasoning", None)]
 )
 def test_preset_kind_is_the_one_of_the_sources_kind(kind, preset):
-    asked = Judge(preset="kind", min_chars=5)
-    assert asked.for_kind(kind, "fr") == Judge(preset=preset, min_chars=5, language="fr")
+    asked = FilterOptions(preset="kind", min_chars=5)
+    assert asked.for_kind(kind, "fr") == FilterOptions(preset=preset, min_chars=5, language="fr")
 
 
 def test_a_language_or_preset_that_is_given_stays():
-    assert Judge("math", language="de").for_kind("code", "fr") == Judge("math", language="de")
+    assert FilterOptions("math", language="de").for_kind("code", "fr") == FilterOptions("math", language="de")
 
 
 def test_preset_kind_without_a_kind_is_refused():
     with pytest.raises(ValueError, match=r"^preset: kind needs a source's kind; name the preset, or ask for_kind$"):
-        judge(pa.array(["a"]), Judge("kind"))
+        drop_reasons(pa.array(["a"]), FilterOptions("kind"))
 
 
 def test_presets_mean_what_they_always_meant():
     """Other values get another name; this changes with none."""
-    prose, math, code = (Judge(name).in_full() for name in ("prose", "math", "code"))
+    prose, math, code = (FilterOptions(name).in_full() for name in ("prose", "math", "code"))
     assert list(plain(prose.gopher_repetition).values()) == [
         0.8, None, 0.6, 0.6, 0.5, 0.5, 0.5, 4, 0.7, None, None, None, None, 0.6,
     ]  # fmt: skip
@@ -126,7 +128,7 @@ def test_presets_mean_what_they_always_meant():
     assert plain(code.code) == {
         "max_lines": None, "max_line_chars": 100_000, "max_mean_line_chars": 500, "min_alphanumerics": 0.1,
     }  # fmt: skip
-    assert [group for judge in (prose, math, code) for group in (judge.c4, judge.fineweb)] == [None] * 6
+    assert [group for filters in (prose, math, code) for group in (filters.c4, filters.fineweb)] == [None] * 6
 
 
 GOOD = {
@@ -154,9 +156,9 @@ BAD = {
 
 @pytest.mark.parametrize("name", GOOD)
 def test_lenient_presets_keep_short_and_plain_text_and_drop_what_is_none(name):
-    assert judge(pa.array(GOOD[name]), Judge(name)).null_count == len(GOOD[name])
+    assert drop_reasons(pa.array(GOOD[name]), FilterOptions(name)).null_count == len(GOOD[name])
     texts, expected = zip(*BAD[name], strict=True)
-    assert tuple(judge(pa.array(texts), Judge(name)).to_pylist()) == expected
+    assert tuple(drop_reasons(pa.array(texts), FilterOptions(name)).to_pylist()) == expected
 
 
 def entries(n, other):
@@ -173,22 +175,25 @@ def entries(n, other):
 def test_entries_of_a_manual_may_repeat_most_of_each_other(name, n, other, expected):
     """250 of 417 characters are less than 0.6, of 416 more; 350 of 500 are 0.7, of 499 more."""
     text = entries(n, other)
-    rules = Judge(name).in_full().gopher_repetition
+    rules = FilterOptions(name).in_full().gopher_repetition
     if expected != "duplicate_10grams":
         rules = replace(rules, duplicate_10grams=None)
-    assert judge(pa.array([text]), Judge(gopher_repetition=rules)).to_pylist() == [expected]
+    assert drop_reasons(pa.array([text]), FilterOptions(gopher_repetition=rules)).to_pylist() == [expected]
 
 
 @pytest.mark.parametrize("language", [*MARKUP, "Markdown"])
 def test_a_line_of_markup_may_be_a_paragraph_but_not_a_file(language):
     texts = pa.array(["a paragraph " * 42, "x" * 100_000, "x" * 100_001, "{}; " * 20])
     expected = [None, None, "line_too_long", "too_few_alphanumerics"]
-    assert judge(texts, Judge("code", language=language)).to_pylist() == expected
-    assert judge(texts[:1], Judge("code", language="python")).to_pylist() == ["lines_too_long"]
+    assert drop_reasons(texts, FilterOptions("code", language=language)).to_pylist() == expected
+    assert drop_reasons(texts[:1], FilterOptions("code", language="python")).to_pylist() == ["lines_too_long"]
 
 
 def test_fineweb2_takes_the_thresholds_of_the_language():
-    french, unknown = Judge("fineweb2", language="fr").in_full(), Judge("fineweb2", language="xx").in_full()
+    french, unknown = (
+        FilterOptions("fineweb2", language="fr").in_full(),
+        FilterOptions("fineweb2", language="xx").in_full(),
+    )
     assert french.gopher_repetition.duplicate_lines == LANGUAGES["fra"].duplicate_lines == 0.264
     assert (french.gopher_quality.min_mean_word_chars, french.gopher_quality.max_mean_word_chars) == (2, 11)
     assert (french.fineweb.min_punctuated_lines, french.fineweb.max_short_lines) == (0.1, None)
@@ -205,7 +210,7 @@ def test_a_language_is_known_by_any_usual_tag(tag, word):
 
 def test_no_preset_or_language_table_has_a_threshold_out_of_range():
     for tag, known in LANGUAGES.items():
-        found = Judge("fineweb2", language=tag).in_full()
+        found = FilterOptions("fineweb2", language=tag).in_full()
         assert all(0 <= share <= 1 for share in (*known.tops, *known.duplicates, known.alphabetic_words))
         assert found.gopher_quality.min_mean_word_chars < found.gopher_quality.max_mean_word_chars
     assert set(PRESETS) == {"prose", "code", "math", "fineweb2"}
@@ -232,13 +237,22 @@ BROKEN = {
 
 def test_a_users_own_function_is_given_what_is_left_and_its_reasons_count():
     texts = pa.array(["", "hello", None, "rust", "no"])
-    found = judge(texts, Judge(min_chars=3, python=f"{__name__}:keeping"))
+    found = drop_reasons(texts, FilterOptions(min_chars=3, python=f"{__name__}:keeping"))
     assert found.to_pylist() == ["empty", None, None, "no_e", "too_short"]
-    assert judge(texts, Judge(python=f"{__name__}:as_arrow")).to_pylist() == ["empty", "own", None, "own", "own"]
+    assert drop_reasons(texts, FilterOptions(python=f"{__name__}:as_arrow")).to_pylist() == [
+        "empty",
+        "own",
+        None,
+        "own",
+        "own",
+    ]
 
 
 def test_a_users_own_function_is_not_called_for_nothing():
-    assert judge(pa.array(["", None]), Judge(python="no_such_module:reasons")).to_pylist() == ["empty", None]
+    assert drop_reasons(pa.array(["", None]), FilterOptions(python="no_such_module:reasons")).to_pylist() == [
+        "empty",
+        None,
+    ]
 
 
 @pytest.mark.parametrize("name", BROKEN)
@@ -246,8 +260,8 @@ def test_a_users_own_function_that_answers_badly_is_named(name, monkeypatch):
     function, fault = BROKEN[name]
     monkeypatch.setattr(f"{__name__}.as_arrow", function)
     with pytest.raises(RecipeError) as caught:
-        judge(pa.array(["a", "b"]), Judge(python=f"{__name__}:as_arrow"))
-    assert str(caught.value) == f"judge.python '{__name__}:as_arrow': {fault}"
+        drop_reasons(pa.array(["a", "b"]), FilterOptions(python=f"{__name__}:as_arrow"))
+    assert str(caught.value) == f"filters.python '{__name__}:as_arrow': {fault}"
 
 
 NOT_FOUND = (
@@ -266,14 +280,14 @@ NOT_FOUND = (
 )  # fmt: skip
 def test_a_users_own_function_that_cannot_be_had_is_named(name, fault):
     with pytest.raises(RecipeError) as caught:
-        judge(pa.array(["a"]), Judge(python=name))
-    assert str(caught.value) == f"judge.python {name!r}: {fault}"
+        drop_reasons(pa.array(["a"]), FilterOptions(python=name))
+    assert str(caught.value) == f"filters.python {name!r}: {fault}"
 
 
 def test_thresholds_may_be_zero_and_least_and_most_equal():
     rules = GopherQuality(min_words=3, max_words=3, max_hashes_per_word=0)
     texts = pa.array(["one two", "one two three", "one two three four", "one two #three"])
     only = replace(rules, min_stop_words=None, min_alphabetic_words=None)
-    found = judge(texts, Judge(gopher_quality=only)).to_pylist()
+    found = drop_reasons(texts, FilterOptions(gopher_quality=only)).to_pylist()
     assert found == ["too_few_words", None, "too_many_words", "too_many_hashes"]
-    assert (Judge(min_chars=3, max_chars=3).min_chars, Code(max_lines=0).max_lines) == (3, 0)
+    assert (FilterOptions(min_chars=3, max_chars=3).min_chars, Code(max_lines=0).max_lines) == (3, 0)

@@ -8,12 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from smollm3_mix.text.kernels import compile as compiled
-from smollm3_mix.text.kernels import native
+from smollm3_mix.text.kernels import compile, native
 from smollm3_mix.text.kernels.header import HeaderError, declarations
 
 PACKAGE = Path(native.__file__).parents[2]
-DECLARED = declarations(compiled.HERE.joinpath("kernels.h").read_text(encoding="utf-8"))
+DECLARED = declarations(compile.HERE.joinpath("kernels.h").read_text(encoding="utf-8"))
 
 
 @pytest.fixture
@@ -35,17 +34,17 @@ def test_library_of_other_sources_is_refused_with_the_command_that_compiles_it(e
     done = imported(elsewhere)
     assert done.returncode
     message = done.stderr.splitlines()[-1]
-    assert message.startswith(f"ImportError: {folder / compiled.LIBRARY.name} was compiled from other sources (")
+    assert message.startswith(f"ImportError: {folder / compile.LIBRARY.name} was compiled from other sources (")
     assert message.endswith(f"; compile it: python {folder / 'compile.py'}")
 
 
 def test_missing_library_is_named_and_the_command_makes_it(elsewhere):
     folder = elsewhere / "smollm3_mix" / "text" / "kernels"
-    (folder / compiled.LIBRARY.name).unlink()
+    (folder / compile.LIBRARY.name).unlink()
     done = imported(elsewhere)
     assert "the compiled kernels of smollm3_mix cannot be loaded" in done.stderr
     assert done.stderr.strip().endswith(f"; compile it: python {folder / 'compile.py'}")
-    if compiled.compiler() is None:
+    if compile.compiler() is None:
         pytest.skip("no C compiler is left on this machine: the one that built the package came with the build")
     subprocess.run([sys.executable, folder / "compile.py"], check=True, capture_output=True)
     assert str(folder) in imported(elsewhere).stdout
@@ -53,21 +52,21 @@ def test_missing_library_is_named_and_the_command_makes_it(elsewhere):
 
 def test_library_exports_what_the_header_declares():
     symbols = {each.symbol for each in DECLARED}
-    exported = re.findall(rb"\0_?(sm_\w+)(?=\0)", compiled.LIBRARY.read_bytes())
+    exported = re.findall(rb"\0_?(sm_\w+)(?=\0)", compile.LIBRARY.read_bytes())
     assert {symbol.decode() for symbol in exported} == symbols
     assert set(native.KERNELS) == {symbol.removeprefix("sm_") for symbol in symbols}
 
 
 def test_definitions_have_the_parameters_that_the_header_names():
     """Check the order of the names. The compiler checks the types alone."""
-    source = "".join(path.read_text(encoding="utf-8") for path in compiled.sources() if path.suffix == ".c")
+    source = "".join(path.read_text(encoding="utf-8") for path in compile.sources() if path.suffix == ".c")
     defined = re.findall(r"^[a-z0-9_ ]+ \*?(sm_\w+)\(([^)]*)\)\n\{", source, re.M)
     found = {symbol: [re.findall(r"\w+", each)[-1] for each in given.split(",")] for symbol, given in defined}
     assert found == {each.symbol: [own.name for own in each.parameters] or ["void"] for each in DECLARED}
 
 
 def test_compiler_refuses_a_function_that_the_header_does_not_declare(elsewhere):
-    if compiled.compiler() is None:
+    if compile.compiler() is None:
         pytest.skip("no C compiler is left on this machine: the one that built the package came with the build")
     folder = elsewhere / "smollm3_mix" / "text" / "kernels"
     folder.joinpath("more.c").write_text("int sm_more(void)\n{\n    return 0;\n}\n")

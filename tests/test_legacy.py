@@ -13,8 +13,8 @@ from old_tool import MIN_CHARS, RULES, lists_without_weights, messages, old_pipe
 
 import smollm3_mix
 import smollm3_mix.recipe.shipped
-from smollm3_mix import DatasetMerger
 from smollm3_mix.errors import RecipeError
+from smollm3_mix.merge_datasets.dataset_merger import DatasetMerger
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def test_weighted_draws_give_what_interleaving_and_filtering_row_by_row_gives(we
 
 
 def test_a_source_that_ends_starts_again_and_its_kept_rows_are_kept_again(recipe_file):
-    path = recipe_file(judge={"min_chars": MIN_CHARS}, sources={"c": {"weight": 1.0}})
+    path = recipe_file(filters={"min_chars": MIN_CHARS}, sources={"c": {"weight": 1.0}})
     merger = DatasetMerger(path, use_weights=True)
     kept = Counter(text for text in merger.merge_all_datasets_weighted() if text.startswith("c "))
     drawn = merger.draws.outcomes["c"]
@@ -48,7 +48,7 @@ def test_a_source_that_ends_starts_again_and_its_kept_rows_are_kept_again(recipe
     assert passes > 3
     assert len(kept) == 60 - drawn.dropped["too_short"]
     assert set(kept.values()) <= {passes, passes + 1}
-    assert sorted(drawn.dropped) == ["dropped_before", "too_short"]
+    assert sorted(drawn.dropped) == ["dropped_in_first_pass", "too_short"]
 
 
 def test_draws_end_when_the_last_source_has_been_read_through_though_more_were_asked_for(weighted):

@@ -13,10 +13,10 @@ import pytest
 from doors import ROOT
 from old_tool import RULES, WEIGHTS, lists_without_weights, messages, old_pipeline
 
-from smollm3_mix import DatasetMerger
 from smollm3_mix.cli.main import main
 from smollm3_mix.errors import OutputError
 from smollm3_mix.merge_datasets import merge_output
+from smollm3_mix.merge_datasets.dataset_merger import DatasetMerger
 
 
 @pytest.fixture
@@ -84,8 +84,8 @@ def test_the_weighted_command_logs_what_the_old_tool_logged_and_saves_what_it_sa
     assert table[0].split()[:3] == ["source", "processed", "kept"]
     assert table[-2].split()[:3] == ["total", "300", str(len(kept))]
     assert table[-1] == f'Load it: datasets.load_from_disk("{out}")'
-    tally = json.loads((out / "tally.json").read_bytes())
-    assert (tally["total"]["processed"], tally["total"]["kept"]) == (300, len(kept))
+    stats = json.loads((out / "stats.json").read_bytes())
+    assert (stats["total"]["processed"], stats["total"]["kept"]) == (300, len(kept))
     again = DatasetMerger(out / "recipe.yaml", use_weights=True)
     assert again.merge_all_datasets_weighted(300) == kept
 
@@ -118,8 +118,8 @@ def test_the_concatenation_logs_what_the_old_tool_logged(lists, tmp_path, capsys
 @pytest.mark.parametrize(("flag", "names"), [("--english-only", ["one", "two"]), ("--vietnamese-only", ["viet"])])
 def test_the_command_reads_the_list_it_is_told_to(lists, tmp_path, flag, names):
     assert main(["merge", "--config", str(lists), flag, "--output-dir", str(tmp_path / "out")]) == 0
-    tally = json.loads((tmp_path / "out" / "tally.json").read_bytes())
-    assert [Path(source).name for source in tally["sources"]] == names
+    stats = json.loads((tmp_path / "out" / "stats.json").read_bytes())
+    assert [Path(source).name for source in stats["sources"]] == names
 
 
 def test_nothing_is_saved_when_told_so(weighted, tmp_path, monkeypatch, capsys):
@@ -134,10 +134,10 @@ def test_the_default_folder_is_the_old_one_and_a_second_merge_replaces_it(weight
     monkeypatch.chdir(tmp_path)
     for rows in (200, 40):
         assert main(["merge", "--config", str(weighted), "--use-weights", "--max-samples", str(rows)]) == 0
-        tally = json.loads((tmp_path / "merged_dataset" / "tally.json").read_bytes())
-        assert tally["total"]["processed"] == rows
+        stats = json.loads((tmp_path / "merged_dataset" / "stats.json").read_bytes())
+        assert stats["total"]["processed"] == rows
         saved_rows = sum(map(len, datasets.load_from_disk(str(tmp_path / "merged_dataset")).values()))
-        assert saved_rows == tally["total"]["kept"]
+        assert saved_rows == stats["total"]["kept"]
 
 
 def test_a_folder_that_holds_something_else_is_left_alone(weighted, tmp_path, capsys):
@@ -165,7 +165,7 @@ def test_a_merge_that_was_killed_while_saving_is_made_again(weighted, tmp_path):
     assert main(command) == 0
     whole = {path.name: path.stat().st_size for path in out.rglob("*") if path.is_file()}
     (out / "dataset_dict.json").unlink()
-    (out / "tally.json").unlink()
+    (out / "stats.json").unlink()
     (out / ".writing" / "saved" / "train").mkdir(parents=True)
     (out / ".writing" / "saved" / "train" / "data-00007-of-00008.arrow").write_bytes(b"old")
     with pytest.raises(FileNotFoundError):
@@ -186,13 +186,13 @@ def test_two_merges_into_one_folder_are_kept_apart(tmp_path):
 
 
 def test_nothing_kept_is_an_error_with_the_reasons(recipe_file, tmp_path, capsys):
-    path = recipe_file(judge={"min_chars": 100_000})
+    path = recipe_file(filters={"min_chars": 100_000})
     out = tmp_path / "out"
     command = ["merge", "--config", str(path), "--use-weights", "--max-samples", "20", "--output-dir", str(out)]
     assert main(command) == 1
     assert capsys.readouterr().err.splitlines()[-1] == (
-        f"SourceExhausted: {path}: no texts were merged: 20 rows processed, dropped: too_short 20. "
-        "Loosen the recipe's `judge` or `where`, or raise --max-samples."
+        f"SourceExhaustedError: {path}: no texts were merged: 20 rows processed, dropped: too_short 20. "
+        "Loosen the recipe's `filters` or `where`, or raise --max-samples."
     )
     assert not out.exists()
 

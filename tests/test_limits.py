@@ -4,15 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smollm3_mix.mix.limits import Limits, part
+from smollm3_mix.mix.limits import Limits, lane_limit
 
 
 @given(st.integers(0, 200), st.integers(1, 40))
 def test_parts_of_a_limit_add_up_to_it_and_the_first_lanes_take_the_remainder(limit: int, lanes: int) -> None:
-    parts = [part(limit, lane, lanes) for lane in range(lanes)]
+    parts = [lane_limit(limit, lane, lanes) for lane in range(lanes)]
     assert sum(each for each in parts if each is not None) == limit
     assert parts == [limit // lanes + 1] * (limit % lanes) + [limit // lanes] * (lanes - limit % lanes)
-    assert part(None, 0, lanes) is None
+    assert lane_limit(None, 0, lanes) is None
 
 
 @pytest.mark.parametrize("place", range(3), ids=["samples", "tokens", "bytes"])

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 from conftest import parquet
 
-from smollm3_mix import Recipe, Stream, open_mix
-from smollm3_mix.errors import SourceExhausted
+from smollm3_mix.errors import SourceExhaustedError
 from smollm3_mix.mix import source_stream
+from smollm3_mix.mix.open_mix import open_mix
+from smollm3_mix.mix.stream import Stream
+from smollm3_mix.recipe.model import Recipe
 
 SHORT, LONG = "short {}", "a text of more than twenty characters {}"
 
@@ -20,7 +22,7 @@ def recipe(folder: Path, texts: list[str], source: dict[str, object] | None = No
     if not (folder / "x").exists():
         parquet(folder / "x", texts, files=1)
     given = {"name": str(folder / "x"), "id": "x", "weight": 1, **(source or {})}
-    plain = {"lanes": 1, "block": {"rows": 4}, "shuffle": "none", "on_exhausted": "renormalise"}
+    plain = {"lanes": 1, "block": {"rows": 4}, "shuffle": "none", "on_exhausted": "renormalize"}
     return Recipe.from_dict({"file": "one", **plain, **top, "datasets": [given]})
 
 
@@ -48,10 +50,10 @@ def test_reading_ends_at_as_many_blocks_without_a_document_as_are_allowed(
 ) -> None:
     monkeypatch.setattr(source_stream, "FRUITLESS_BLOCKS", 3)
     texts = [SHORT.format(n) for n in range(4 * fruitless)] + [LONG.format(n) for n in range(4)]
-    stream = open_mix(recipe(tmp_path, texts, judge={"min_chars": 20})).stream()
+    stream = open_mix(recipe(tmp_path, texts, filters={"min_chars": 20})).stream()
     if raises:
         said = r"'x': 3 blocks in a row gave no document \(12 rows read, dropped: too_short 12\)"
-        with pytest.raises(SourceExhausted, match=said):
+        with pytest.raises(SourceExhaustedError, match=said):
             read(stream)
     else:
         assert read(stream) == list(range(8, 12))
@@ -61,7 +63,7 @@ def test_the_longest_document_is_that_of_all_blocks(tmp_path: Path) -> None:
     texts = [LONG.format(n) + " and more" * (9 if n == 2 else 0) for n in range(12)]
     stream = open_mix(recipe(tmp_path, texts, weigh_by="bytes")).stream()
     assert read(stream) == list(range(12))
-    assert stream.tally().sources["x"].longest == len(texts[2])
+    assert stream.stats().sources["x"].longest == len(texts[2])
 
 
 @pytest.mark.parametrize("weigh_by", ["tokens", "bytes", "documents"])
@@ -69,19 +71,24 @@ def test_tokens_bytes_and_units_are_counted_apart(tmp_path: Path, weigh_by: str)
     mix = open_mix(recipe(tmp_path, [LONG.format("x" * n) for n in range(12)], weigh_by=weigh_by))
     stream = mix.stream()
     records = list(itertools.islice(stream, 7))
-    counts = stream.tally().sources["x"]
+    counts = stream.stats().sources["x"]
     bytes_, tokens = sum(len(r["text"]) for r in records), sum(r["tokens"] for r in records)
     units = {"tokens": tokens, "bytes": bytes_, "documents": 7}[weigh_by]
-    assert (counts.given, counts.given_bytes, counts.given_tokens, counts.given_units) == (7, bytes_, tokens, units)
-    assert (counts.read, counts.waiting, counts.passes) == (8, 1, 1)
+    assert (counts.emitted, counts.emitted_bytes, counts.emitted_tokens, counts.emitted_units) == (
+        7,
+        bytes_,
+        tokens,
+        units,
+    )
+    assert (counts.read, counts.pending, counts.passes) == (8, 1, 1)
 
 
 def test_later_passes_drop_what_the_first_dropped_and_count_it(tmp_path: Path) -> None:
     texts = [LONG.format(n % 7) for n in range(11)]  # the last four rows are copies
     stream = open_mix(recipe(tmp_path, texts, {"max_passes": 3})).stream()
     assert read(stream) == [*range(7)] * 3
-    counts = stream.tally().sources["x"]
-    assert counts.dropped == {"duplicate": 4, source_stream.DROPPED_BEFORE: 8}
+    counts = stream.stats().sources["x"]
+    assert counts.dropped == {"duplicate": 4, source_stream.DROPPED_IN_FIRST_PASS: 8}
     assert (counts.read, counts.passes) == (33, 3)
 
 
@@ -97,25 +104,25 @@ def test_a_state_in_a_later_pass_knows_the_verdicts_of_the_first(tmp_path: Path,
 
 def test_a_source_that_gave_documents_before_the_state_is_not_taken_for_barren(tmp_path: Path) -> None:
     texts = [LONG.format(n) for n in range(4)] + [SHORT.format(n) for n in range(8)]
-    mix = open_mix(recipe(tmp_path, texts, judge={"min_chars": 20}, on_exhausted="repeat"))
+    mix = open_mix(recipe(tmp_path, texts, filters={"min_chars": 20}, on_exhausted="repeat"))
     stream = mix.stream()
     assert read(stream, 4) == [0, 1, 2, 3]
     resumed = mix.stream()
     resumed.load_state_dict(state(stream))
     assert read(resumed) == []
-    assert resumed.tally().sources["x"].read == 12
+    assert resumed.stats().sources["x"].read == 12
 
 
 def test_blocks_without_a_document_leave_no_place_in_the_block_before_them(tmp_path: Path) -> None:
     texts = [LONG.format(n) for n in range(4)] + [SHORT.format(n) for n in range(8)]
-    mix = open_mix(recipe(tmp_path, texts, judge={"min_chars": 20}))
+    mix = open_mix(recipe(tmp_path, texts, filters={"min_chars": 20}))
     stream = mix.stream()
     assert read(stream) == [0, 1, 2, 3]
     lane = mix.lane(0)
     while lane.fill():
         lane.pull(9)
     place = lane.state_dict()
-    assert (place["lines"][0]["given"], place["lines"][0]["rows"], place["taken"]) == (0, 4, [0])
+    assert (place["lines"][0]["emitted"], place["lines"][0]["rows"], place["taken"]) == (0, 4, [0])
 
 
 def test_the_rest_of_a_block_keeps_the_cleaning_of_the_recipe_that_laid_it(tmp_path: Path) -> None:
@@ -160,13 +167,13 @@ def test_counts_begin_with_the_rest_of_the_block_when_another_recipe_goes_on(tmp
     first = open_mix(recipe(tmp_path, texts, weigh_by="bytes")).stream()
     assert read(first, 2) == [0, 1]
     stream = open_mix(recipe(tmp_path, texts, weigh_by="bytes", seed=9), continue_from=state(first)).stream()
-    counts = stream.tally().sources["x"]
-    assert (counts.read, counts.waiting, counts.given, counts.passes) == (2, 2, 0, 1)
+    counts = stream.stats().sources["x"]
+    assert (counts.read, counts.pending, counts.emitted, counts.passes) == (2, 2, 0, 1)
     assert counts.longest == len(texts[3])
     assert read(stream) == [*range(2, 12)]
-    counts = stream.tally().sources["x"]
-    assert (counts.read, counts.waiting, counts.given, counts.passes) == (10, 0, 10, 1)
-    assert counts.given_units == sum(map(len, texts[2:]))
+    counts = stream.stats().sources["x"]
+    assert (counts.read, counts.pending, counts.emitted, counts.passes) == (10, 0, 10, 1)
+    assert counts.emitted_units == sum(map(len, texts[2:]))
 
 
 def test_the_same_row_is_given_once_in_each_pass_although_the_block_rule_changes(tmp_path: Path) -> None:

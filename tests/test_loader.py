@@ -14,8 +14,12 @@ from doors import write_lanes, write_recipe, write_sources
 
 import smollm3_mix
 import smollm3_mix.errors
-from smollm3_mix import Mix, merge_states, open_mix
+import smollm3_mix.packing.packed_mix
+import smollm3_mix.torch_loader.mix_loader
 from smollm3_mix.errors import StateError
+from smollm3_mix.mix.open_mix import open_mix
+from smollm3_mix.mix.recipe_mix import Mix
+from smollm3_mix.mix.state.merge_states import merge_states
 
 pytest.importorskip("torch", reason="the torch door needs the extra torch")
 
@@ -56,7 +60,7 @@ def flat(batches: Any) -> list[Key]:
 
 
 def loader(mix: Any, batch_size: int = 24, rank: int = 0, world_size: int = 1, **more: Any) -> Any:
-    return smollm3_mix.loader(mix, batch_size, rank=rank, world_size=world_size, **more)
+    return smollm3_mix.torch_loader.mix_loader.loader(mix, batch_size, rank=rank, world_size=world_size, **more)
 
 
 # What comes out
@@ -200,7 +204,7 @@ def test_a_fresh_iteration_starts_over_and_the_state_follows_it(eight: Mix) -> N
 
 
 def test_states_beside_a_folder_for_what_dedup_remembers(folder: Path, tmp_path: Path) -> None:
-    mix = open_mix(folder / "8.yaml", seen_dir=tmp_path)
+    mix = open_mix(folder / "8.yaml", dedup_state_dir=tmp_path)
     whole, first = keys(mix.stream()), loader(mix, num_workers=2)
     list(itertools.islice(first, 9))
     state = first.state_dict()
@@ -258,7 +262,7 @@ def test_an_error_in_a_worker_is_raised_here(folder: Path, tmp_path: Path) -> No
     write_sources(tmp_path / "sources", rows=400)
     mix = open_mix(write_recipe(tmp_path / "broken.yaml", tmp_path / "sources", lanes=2))
     (tmp_path / "sources/alpha/0.parquet").write_bytes(b"no parquet any more")
-    with pytest.raises(smollm3_mix.SourceError, match="alpha"):
+    with pytest.raises(smollm3_mix.errors.SourceError, match="alpha"):
         list(loader(mix, num_workers=2))
 
 
@@ -319,7 +323,9 @@ def test_windows_of_tokens_go_through_it_too(folder: Path, tmp_path: Path) -> No
     model = tokenizers.Tokenizer(tokenizers.models.WordLevel(vocabulary, unk_token="?"))
     model.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
     model.save(str(tmp_path / "tokenizer.json"))
-    windows = smollm3_mix.packed(folder / "8.yaml", tokenizer=tmp_path / "tokenizer.json", sequence_length=16)
+    windows = smollm3_mix.packing.packed_mix.open_packed(
+        folder / "8.yaml", tokenizer=tmp_path / "tokenizer.json", sequence_length=16
+    )
     whole = [window["input_ids"].tolist() for window in windows]
     first, found, states = loader(windows, 8, num_workers=2, format="torch"), [], []
     for batch in first:
@@ -343,20 +349,20 @@ def test_windows_of_tokens_go_through_it_too(folder: Path, tmp_path: Path) -> No
 
 
 def test_rank_and_world_size_come_from_the_environment(eight: Mix, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert smollm3_mix.loader(eight, 8).lanes == list(range(8))
+    assert smollm3_mix.torch_loader.mix_loader.loader(eight, 8).lanes == list(range(8))
     monkeypatch.setenv("RANK", "1")
     monkeypatch.setenv("WORLD_SIZE", "4")
-    assert smollm3_mix.loader(eight, 8).lanes == [1, 5]
+    assert smollm3_mix.torch_loader.mix_loader.loader(eight, 8).lanes == [1, 5]
 
 
 def _rank(rank: int, recipe: str, meeting: str, out: str) -> None:
     torch.distributed.init_process_group("gloo", f"file://{meeting}", rank=rank, world_size=2)
-    made = smollm3_mix.loader(recipe if not rank else "only-rank-0-looks", 8)
+    made = smollm3_mix.torch_loader.mix_loader.loader(recipe if not rank else "only-rank-0-looks", 8)
     found = flat(itertools.islice(made, 5))
     Path(f"{out}{rank}").write_text(json.dumps([made.rank, made.lanes, found]), encoding="utf-8")
     try:
-        smollm3_mix.loader("there-is-no-such-recipe", 8)
-    except smollm3_mix.RecipeError as error:
+        smollm3_mix.torch_loader.mix_loader.loader("there-is-no-such-recipe", 8)
+    except smollm3_mix.errors.RecipeError as error:
         Path(f"{out}{rank}.error").write_text(str(error), encoding="utf-8")
     torch.distributed.destroy_process_group()
 

@@ -13,14 +13,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import smollm3_mix
-from smollm3_mix import Mix, open_mix
+import smollm3_mix.torch_loader.mix_loader
+from smollm3_mix.mix.open_mix import open_mix
+from smollm3_mix.mix.recipe_mix import Mix
 
 pytest.importorskip("torch", reason="the torch door needs the extra torch")
 
 import torch
 
 from smollm3_mix.torch_loader import mix_loader, worker_blocks
-from smollm3_mix.torch_loader.shared_ring import Ring
+from smollm3_mix.torch_loader.shared_ring import SharedRing
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning"),  # on a machine of few cores
@@ -49,7 +51,7 @@ def batch(number: int, size: int) -> pa.RecordBatch:
 
 @given(st.lists(st.tuples(st.integers(0, 900), st.booleans(), st.integers(0, 3))), st.integers(5_000, 20_000))
 def test_what_was_written_is_there_until_it_is_released(steps: list[tuple[int, bool, int]], size: int) -> None:
-    ring, lying = Ring(size), []
+    ring, lying = SharedRing(size), []
     for number, (length, hurry, done) in enumerate(steps):
         sent = batch(number, length)
         if (place := ring.write(sent)) is not None:
@@ -65,7 +67,7 @@ def test_what_was_written_is_there_until_it_is_released(steps: list[tuple[int, b
 
 
 def test_a_full_ring_takes_nothing_and_an_older_release_gives_nothing_back() -> None:
-    ring = Ring(20_000)
+    ring = SharedRing(20_000)
     places = [place for place in (ring.write(batch(n, 800)) for n in range(9)) if place is not None]
     assert 1 < len(places) < 9
     ring.release(places[-1])
@@ -77,7 +79,7 @@ def test_a_full_ring_takes_nothing_and_an_older_release_gives_nothing_back() -> 
     assert ring.write(batch(5, 800)) is not None
 
 
-def _filled(ring: Ring, said: Any) -> None:
+def _filled(ring: SharedRing, said: Any) -> None:
     said.put(ring.write(batch(7, 50)))
 
 
@@ -85,7 +87,7 @@ def _filled(ring: Ring, said: Any) -> None:
 def test_another_process_writes_into_it(context: str) -> None:
     if context not in multiprocessing.get_all_start_methods():
         pytest.skip(f"this platform has no {context}")
-    ring, way = Ring(20_000), multiprocessing.get_context(context)
+    ring, way = SharedRing(20_000), multiprocessing.get_context(context)
     said = way.SimpleQueue()
     process = way.Process(target=_filled, args=(ring, said))
     process.start()
@@ -97,20 +99,20 @@ def test_another_process_writes_into_it(context: str) -> None:
 def test_what_finds_no_room_in_the_ring_comes_all_the_same(
     eight: Mix, monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:
-    monkeypatch.setattr(mix_loader, "Ring", lambda: Ring(size))
+    monkeypatch.setattr(mix_loader, "SharedRing", lambda: SharedRing(size))
     for form, wanted in (("records", 24), ("arrow", 1500)):
-        given = smollm3_mix.loader(eight, wanted, num_workers=2, format=form)
+        given = smollm3_mix.torch_loader.mix_loader.loader(eight, wanted, num_workers=2, format=form)
         assert flat(each if form == "records" else each.to_pylist() for each in given) == keys(eight.stream())
 
 
 def test_batches_stay_as_they_were_given(eight: Mix) -> None:
-    given = list(smollm3_mix.loader(eight, 40, num_workers=2, format="arrow"))
+    given = list(smollm3_mix.torch_loader.mix_loader.loader(eight, 40, num_workers=2, format="arrow"))
     assert flat(each.to_pylist() for each in given) == keys(eight.stream())
 
 
 def test_a_block_is_cut_where_its_records_are_large(eight: Mix, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker_blocks, "BYTES", 2_000)
-    blocks = list(worker_blocks.Blocks(eight, range(8), (1, 3), None, None))
+    blocks = list(worker_blocks.WorkerBlocks(eight, range(8), (1, 3), None, None))
     assert len(blocks) > 20
     assert max(block.records.nbytes for block in blocks) < 3 * 2_000
     assert keys(row for block in blocks for row in block.records.to_pylist()) == keys(eight.stream([1, 4, 7]))
@@ -143,7 +145,7 @@ def test_a_worker_with_fewer_lanes_runs_no_further_ahead(
     eight: Mix, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(worker_blocks, "ROWS", 16)
-    made = smollm3_mix.loader(Counted(eight, tmp_path), 40, num_workers=3)  # 3, 3 and 2 lanes
+    made = smollm3_mix.torch_loader.mix_loader.loader(Counted(eight, tmp_path), 40, num_workers=3)  # 3, 3 and 2 lanes
     list(itertools.islice(made, 50))
     for first, lanes in ((0, 3), (1, 3), (2, 2)):
         read = (tmp_path / str(first)).stat().st_size
@@ -151,7 +153,7 @@ def test_a_worker_with_fewer_lanes_runs_no_further_ahead(
 
 
 def test_an_iterator_whose_persistent_workers_were_taken_says_so(eight: Mix) -> None:
-    kept = smollm3_mix.loader(eight, 24, num_workers=2, workers={"persistent_workers": True})
+    kept = smollm3_mix.torch_loader.mix_loader.loader(eight, 24, num_workers=2, workers={"persistent_workers": True})
     first = iter(kept)
     next(first)
     second = iter(kept)
@@ -172,7 +174,7 @@ def test_workers_change_nothing_in_torchs_random_numbers_and_know_their_own(eigh
     for count in (0, 3):
         torch.manual_seed(5)
         how = {"worker_init_fn": begun, "multiprocessing_context": "fork"} if count else None
-        next(iter(smollm3_mix.loader(eight, 24, num_workers=count, workers=how)))
+        next(iter(smollm3_mix.torch_loader.mix_loader.loader(eight, 24, num_workers=count, workers=how)))
         found.append(torch.rand(3).tolist())
     assert found[0] == found[1]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["0", "1", "2"]

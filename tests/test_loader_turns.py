@@ -6,12 +6,13 @@ from typing import Any
 import pytest
 from doors import write_recipe, write_sources
 
-from smollm3_mix import Mix, open_mix
+from smollm3_mix.mix.open_mix import open_mix
+from smollm3_mix.mix.recipe_mix import Mix
 
 pytest.importorskip("torch", reason="the torch door needs the extra torch")
 
 from smollm3_mix.torch_loader import worker_blocks
-from smollm3_mix.torch_loader.lane_turns import Reader, Turns
+from smollm3_mix.torch_loader.lane_turns import LaneMerger, Reader
 
 READERS = (1, 2, 4)
 
@@ -33,16 +34,16 @@ def keys(records: Any) -> list[tuple[str, str]]:
     return [(record["source"], record["id"]) for record in records]
 
 
-def turns(mix: Mix, readers: int, state: dict[str, Any] | None = None) -> Turns:
+def turns(mix: Mix, readers: int, state: dict[str, Any] | None = None) -> LaneMerger:
     """All lanes, shared by so many readers, from a state on."""
-    made = Turns(mix.stream([0]).state_dict(), range(mix.num_lanes), state)
+    made = LaneMerger(mix.stream([0]).state_dict(), range(mix.num_lanes), state)
     shares = min(readers, len(made.lanes))
-    blocks = [worker_blocks.Blocks(mix, made.lanes, (share, shares), state, None) for share in range(shares)]
+    blocks = [worker_blocks.WorkerBlocks(mix, made.lanes, (share, shares), state, None) for share in range(shares)]
     made.begin([Reader(iter(each), each) for each in blocks])
     return made
 
 
-def taken(made: Turns, rows: int = 5) -> list[tuple[str, str]]:
+def taken(made: LaneMerger, rows: int = 5) -> list[tuple[str, str]]:
     """The next records, so many of them or fewer at the end."""
     chunk = made.take(rows)
     return [] if chunk is None else keys(chunk.records())
@@ -73,6 +74,6 @@ def test_states_hold_the_lanes_of_their_rank_alone(mix: Mix) -> None:
     made = turns(mix, 2)
     taken(made, 30)
     state = made.place().state_dict()
-    mine = Turns(mix.stream([0]).state_dict(), [1, 3], state).place().state_dict()
+    mine = LaneMerger(mix.stream([0]).state_dict(), [1, 3], state).place().state_dict()
     assert mine["lanes"] == [lane for lane in state["lanes"] if lane["lane"] in (1, 3)]
     assert mine["going"] == [lane for lane in state["going"] if lane in (1, 3)]

@@ -17,11 +17,12 @@ from hypothesis import strategies as st
 from small_tokenizer import save
 from test_publish import LOAD, OPEN, environment
 
-from smollm3_mix import packed, push
-from smollm3_mix.hub.hub_target import Outlet
+from smollm3_mix.hub.hub_target import HubTarget
+from smollm3_mix.hub.push_mix import push_to_hub
 from smollm3_mix.output import lane_writer, output_layout
 from smollm3_mix.output.write_mix import write
-from smollm3_mix.recipe.read_recipe import read
+from smollm3_mix.packing.packed_mix import open_packed
+from smollm3_mix.recipe.read_recipe import load_recipe
 from smollm3_mix.verification.verify_mix import verify
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # of huggingface_hub, to its client
@@ -38,7 +39,7 @@ def _small(monkeypatch):
 
 def many(recipe_file):
     """A recipe whose mix has about 30 files of train in 2 lanes, and more than FEW of validation."""
-    return read(recipe_file("many", OPEN, holdout={"fraction": 0.25}, weigh_by="bytes"))
+    return load_recipe(recipe_file("many", OPEN, holdout={"fraction": 0.25}, weigh_by="bytes"))
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +49,7 @@ def made(shared_recipe_file, tmp_path_factory):
     @functools.cache
     def make():
         recipe, folder = many(shared_recipe_file), tmp_path_factory.mktemp("many") / "whole"
-        write(recipe, folder, part_bytes=1)
+        write(recipe, folder, max_shard_size=1)
         return recipe, folder
 
     return make
@@ -74,7 +75,7 @@ def test_folders_hold_few_files_and_the_first_ones_lie_where_they_always_did(who
     _, folder = whole
     names = output_layout.data_files(folder / "data")
     for split in ("train", "validation"):
-        mine = [name for name in names if output_layout.base(name).startswith(split)]
+        mine = [name for name in names if output_layout.shard_base(name).startswith(split)]
         counts = Counter(name.rpartition("/")[0] for name in mine)
         assert len(counts) > 1
         assert max(counts.values()) <= FEW
@@ -86,45 +87,47 @@ def test_folders_hold_few_files_and_the_first_ones_lie_where_they_always_did(who
 def test_every_split_loads_and_all_is_recounted(whole, tmp_path):
     folder = tmp_path / "whole"
     shutil.copytree(whole[1], folder)
-    assert verify(folder).faults == []
-    tally = json.loads((folder / "tally.json").read_bytes())
-    for split, counts in tally["splits"].items():
+    assert verify(folder).problems == []
+    stats = json.loads((folder / "stats.json").read_bytes())
+    for split, counts in stats["splits"].items():
         rows = load_dataset(str(folder), split=split, streaming=True)
         assert Counter(row["source"] for row in rows) == {
-            source: own["given"] for source, own in counts["sources"].items() if own["given"]
+            source: own["emitted"] for source, own in counts["sources"].items() if own["emitted"]
         }
     missing = folder / "data" / "00001" / "train-00001-00002.parquet"
     missing.rename(folder / "data" / "train-00001-00002.parquet")
-    size = tally["files"]["00001/train-00001-00002.parquet"]
-    assert verify(folder).faults[:2] == [
-        f"data/00001/train-00001-00002.parquet is missing; tally.json says {size:,} bytes",
-        "data/train-00001-00002.parquet is not in tally.json",
+    size = stats["files"]["00001/train-00001-00002.parquet"]
+    assert verify(folder).problems[:2] == [
+        f"data/00001/train-00001-00002.parquet is missing; stats.json says {size:,} bytes",
+        "data/train-00001-00002.parquet is not in stats.json",
     ]
 
 
 def test_it_is_pushed_and_loads_without_the_package(hub, api, whole, tmp_path, monkeypatch):
     _, folder = whole
-    push(folder, "org/many", api=api)
+    push_to_hub(folder, "org/many", api=api)
     here = {f"many/{name}": content for name, content in tree(folder).items()}
     there = hub.repos["org/many"].tree()
     assert {name: body for name, body in there.items() if name.startswith("many/")} == here
     for key, value in environment(hub).items():
         monkeypatch.setenv(key, value)
-    count = json.loads((folder / "tally.json").read_bytes())["splits"]["train"]["total"]["given"]
+    count = json.loads((folder / "stats.json").read_bytes())["splits"]["train"]["total"]["emitted"]
     assert run(LOAD, tmp_path, hub.endpoint, repository="org/many") == {"many": [count, True, ["a", "b", "c"]]}
 
 
 def test_pushed_while_it_is_written_it_is_the_same(hub, api, whole, tmp_path):
     recipe, folder = whole
-    tallies = write(recipe, tmp_path / "sent", part_bytes=1, outlet=Outlet(recipe, "org/sent", api=api))
-    push(folder, "org/pushed", api=api)
+    all_stats = write(recipe, tmp_path / "sent", max_shard_size=1, outlet=HubTarget(recipe, "org/sent", api=api))
+    push_to_hub(folder, "org/pushed", api=api)
     sent, pushed = hub.repos["org/sent"].tree(), hub.repos["org/pushed"].tree()
     assert sent.pop("README.md") == pushed.pop("README.md").replace(b"org/pushed", b"org/sent").replace(
         b"# pushed", b"# sent"
     )
     assert sent == pushed
     assert output_layout.data_files(tmp_path / "sent" / "data") == []
-    assert write(recipe, tmp_path / "sent", part_bytes=1, outlet=Outlet(recipe, "org/sent", api=api)) == tallies
+    assert (
+        write(recipe, tmp_path / "sent", max_shard_size=1, outlet=HubTarget(recipe, "org/sent", api=api)) == all_stats
+    )
 
 
 CODE = """
@@ -139,7 +142,7 @@ def save(job, lane, groups, part, **rest):
     if part == 7:
         os.kill(os.getpid(), signal.SIGKILL)
 parts._save = save
-write(sys.argv[1], sys.argv[2], part_bytes=1)
+write(sys.argv[1], sys.argv[2], max_shard_size=1)
 """
 
 
@@ -149,7 +152,7 @@ def test_killed_among_folders_it_goes_on(whole, tmp_path):
     killed = subprocess.run(asked, env=os.environ | {"PYTHONPATH": str(ROOT)}, check=False)
     assert killed.returncode == -signal.SIGKILL
     assert (tmp_path / "torn/.writing/data/00002").is_dir()
-    write(recipe, tmp_path / "torn", part_bytes=1)
+    write(recipe, tmp_path / "torn", max_shard_size=1)
     assert tree(tmp_path / "torn") == tree(folder)
 
 
@@ -158,6 +161,6 @@ def test_it_is_packed_in_its_order(whole, tmp_path):
     recipe, folder = whole
     options = {"tokenizer": save(tmp_path / "tokenizer.json"), "sequence_length": 64}
     for split in ("train", "validation"):
-        live = list(packed(recipe, split=split, **options).mix.stream())
-        stored = list(packed(folder, split=split, **options).mix.stream())
+        live = list(open_packed(recipe, split=split, **options).mix.stream())
+        stored = list(open_packed(folder, split=split, **options).mix.stream())
         assert [record["id"] for record in stored] == [record["id"] for record in live]

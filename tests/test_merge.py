@@ -5,7 +5,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smollm3_mix.mix.interleave import Concatenation, Exact, Iid, debt_bound, permutation, places, stream_key, uniforms
+from smollm3_mix.mix.interleave import (
+    Concatenation,
+    Exact,
+    Iid,
+    discrepancy_bound,
+    permutation,
+    positions,
+    stream_key,
+    uniforms,
+)
 
 
 def test_uniforms_are_a_row_that_can_be_entered_anywhere():
@@ -32,14 +41,14 @@ def test_permutation_holds_every_number_once():
 
 def test_places_lie_inside_the_stretched_document():
     units = np.array([5, 1, 1000, 3])
-    at = places(units, before=100, ordinal=9, share=0.25, key=stream_key("y"))
+    at = positions(units, before=100, ordinal=9, share=0.25, key=stream_key("y"))
     starts = (100 + np.cumsum(units) - units) / 0.25
     assert ((at >= starts) & (at < starts + units / 0.25)).all()
 
 
 def test_no_document_lies_on_its_own_end_by_rounding():
     units = np.full(2000, 3)
-    at = places(units, before=10**15, ordinal=0, share=0.37, key=stream_key("far"))
+    at = positions(units, before=10**15, ordinal=0, share=0.37, key=stream_key("far"))
     assert (at < (10**15 + np.cumsum(units)) / 0.37).all()
     assert (np.diff(at) >= 0).all()
 
@@ -67,7 +76,7 @@ def drain(order, lengths, block):
             units.append(int(lengths[source][taken[source]]))
             taken[source] += 1
         if len(ready) == 0:
-            source = order.wanting()
+            source = order.next_source()
             new = lengths[source][at[source] : at[source] + block]
             if len(new) == 0:
                 return np.array(sources, dtype=np.int64), np.array(units, dtype=np.int64)
@@ -79,10 +88,10 @@ def drain(order, lengths, block):
 def test_debt_is_within_its_bound_at_every_prefix(mix, seed):
     shares, lengths = mix
     sources, units = drain(Exact(shares, [stream_key(seed, n) for n in range(len(shares))]), lengths, 5)
-    bound = debt_bound(shares, np.array([line.max() for line in lengths], dtype=float))
+    bound = discrepancy_bound(shares, np.array([line.max() for line in lengths], dtype=float))
     for source, share in enumerate(shares):
-        debt = share * np.cumsum(units) - np.cumsum(np.where(sources == source, units, 0))
-        assert (np.abs(debt) <= bound[source] * (1 + 1e-9)).all()
+        discrepancy = share * np.cumsum(units) - np.cumsum(np.where(sources == source, units, 0))
+        assert (np.abs(discrepancy) <= bound[source] * (1 + 1e-9)).all()
 
 
 @given(mixes(), st.integers(1, 7), st.integers(8, 50))
@@ -96,7 +105,7 @@ def test_order_does_not_depend_on_block_sizes(mix, small, large):
 
 
 def test_documents_of_one_source_keep_their_order():
-    at = places(np.full(1000, 3), 0, 0, 0.1, stream_key("z"))
+    at = positions(np.full(1000, 3), 0, 0, 0.1, stream_key("z"))
     assert (np.diff(at) > 0).all()
 
 
@@ -105,9 +114,9 @@ def test_a_source_that_leaves_lets_the_others_go_on_in_proportion():
     for source in range(3):
         order.lay(source, np.ones(6, np.int64), last=False)
     order.ready()
-    order.leave(order.wanting())
+    order.leave(order.next_source())
     for _ in range(200):
-        order.lay(order.wanting(), np.ones(10, np.int64), last=False)
+        order.lay(order.next_source(), np.ones(10, np.int64), last=False)
         order.ready()
     assert not order.ended
 
@@ -130,7 +139,7 @@ def test_draws_are_those_of_interleave_datasets(strategy, seed):
         ready = order.ready()
         found += ready.tolist()
         if len(ready) == 0 and not order.ended:
-            order.lay(order.wanting(), np.ones(rows[order.wanting()], np.int64), last=True)
+            order.lay(order.next_source(), np.ones(rows[order.next_source()], np.int64), last=True)
     assert found == expected
 
 
@@ -155,7 +164,7 @@ def test_concatenation_gives_one_source_after_the_other():
     order = Concatenation(2)
     order.lay(0, np.ones(3, np.int64), last=False)
     assert order.ready().tolist() == [0, 0, 0]
-    assert order.wanting() == 0
+    assert order.next_source() == 0
     order.leave(0)
     order.lay(1, np.ones(2, np.int64), last=False)
     assert order.ready().tolist() == [1, 1]
@@ -201,13 +210,13 @@ def test_an_exact_order_resumes_at_a_saved_state():
 def test_a_restored_order_reads_the_source_that_is_behind_in_units_first():
     order = Exact(np.array([0.5, 0.5]), [stream_key(n) for n in range(2)])
     order.restore([], [(30, 2), (10, 5)])
-    assert order.wanting() == 1
+    assert order.next_source() == 1
     order.lay(1, np.array([30]), last=False)
-    assert order.wanting() == 0
+    assert order.next_source() == 0
 
 
 def test_the_bound_of_a_source_counts_the_longest_documents_of_all():
-    assert debt_bound(np.array([0.5, 0.3, 0.2]), np.array([100.0, 10.0, 40.0])).tolist() == [175.0, 55.0, 70.0]
+    assert discrepancy_bound(np.array([0.5, 0.3, 0.2]), np.array([100.0, 10.0, 40.0])).tolist() == [175.0, 55.0, 70.0]
 
 
 def test_a_concatenation_ends_only_with_its_last_source():
@@ -215,7 +224,7 @@ def test_a_concatenation_ends_only_with_its_last_source():
     order.leave(0)
     order.leave(1)
     assert not order.ended
-    assert order.wanting() == 2
+    assert order.next_source() == 2
     order.leave(2)
     assert order.ended
 

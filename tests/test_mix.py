@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from conftest import resumes_everywhere
 
-from smollm3_mix import RECORD, open_mix
-from smollm3_mix.errors import SourceExhausted, StateError
+from smollm3_mix.errors import SourceExhaustedError, StateError
 from smollm3_mix.mix import stream
-from smollm3_mix.mix.interleave import debt_bound
-from smollm3_mix.mix.mix_stats import Tally
+from smollm3_mix.mix.interleave import discrepancy_bound
+from smollm3_mix.mix.mix_stats import MixStats
+from smollm3_mix.mix.open_mix import open_mix
+from smollm3_mix.schema import RECORD_SCHEMA
 
 
 def ids(stream):
@@ -23,7 +24,7 @@ def read_by(stream, rows):
     found = []
     while (batch := stream.read(rows)).num_rows:
         assert batch.num_rows <= rows
-        assert batch.schema.equals(RECORD)
+        assert batch.schema.equals(RECORD_SCHEMA)
         found += batch.to_pylist()
     return found
 
@@ -60,7 +61,7 @@ def test_blocks_that_rest_are_read_again(recipe_file, monkeypatch, top):
     monkeypatch.setattr(stream, "HELD", 0)
     resting = mix.stream()
     assert list(resting) == records
-    assert resting.tally() == whole.tally()
+    assert resting.stats() == whole.stats()
     again = mix.stream()
     list(itertools.islice(again, 20))
     state = json.loads(json.dumps(again.state_dict()))
@@ -70,7 +71,7 @@ def test_blocks_that_rest_are_read_again(recipe_file, monkeypatch, top):
 
 
 def test_every_record_comes_once_and_says_where_from(recipe_file):
-    path = recipe_file(lanes=1, on_exhausted="renormalise")
+    path = recipe_file(lanes=1, on_exhausted="renormalize")
     records = list(open_mix(path).stream())
     assert max(Counter((r["file"], r["row"]) for r in records).values()) == 1
     given = Counter(r["source"] for r in records)
@@ -91,28 +92,30 @@ def test_debts_are_within_their_bound_at_every_prefix(recipe_file, weigh_by):
     shares = mix.recipe.shares
     stream = mix.stream()
     list(stream)
-    tally = stream.tally()
-    bound = debt_bound(np.array(list(shares.values())), np.array([float(tally.sources[s].longest) for s in shares]))
+    stats = stream.stats()
+    bound = discrepancy_bound(
+        np.array(list(shares.values())), np.array([float(stats.sources[s].longest) for s in shares])
+    )
     for source, most in zip(shares, bound, strict=True):
-        debt = np.abs(shares[source] * np.cumsum(units) - np.cumsum(np.where(sources == source, units, 0)))
-        assert debt.max() <= most
-        assert tally.sources[source].worst_debt == pytest.approx(debt.max())
+        discrepancy = np.abs(shares[source] * np.cumsum(units) - np.cumsum(np.where(sources == source, units, 0)))
+        assert discrepancy.max() <= most
+        assert stats.sources[source].max_discrepancy == pytest.approx(discrepancy.max())
 
 
 def test_tally_adds_up_and_is_the_sum_of_its_lanes(recipe_file):
     mix = open_mix(recipe_file(lanes=3))
     stream = mix.stream()
     list(stream)
-    whole = stream.tally()
+    whole = stream.stats()
     for counts in whole.sources.values():
-        assert counts.read == sum(counts.dropped.values()) + counts.waiting + counts.given
-        assert counts.waiting >= 0
+        assert counts.read == sum(counts.dropped.values()) + counts.pending + counts.emitted
+        assert counts.pending >= 0
     parts = []
     for lane in range(3):
         alone = mix.stream([lane])
         list(alone)
-        parts.append(alone.tally())
-    assert sum(parts, Tally({})) == whole
+        parts.append(alone.stats())
+    assert sum(parts, MixStats({})) == whole
 
 
 def test_tally_counts_what_was_given_out_and_no_more(recipe_file):
@@ -120,7 +123,7 @@ def test_tally_counts_what_was_given_out_and_no_more(recipe_file):
     records = iter(stream)
     for number in range(1, 60):
         next(records)
-        assert stream.tally().total.given == number
+        assert stream.stats().total.emitted == number
 
 
 @pytest.mark.parametrize(
@@ -128,7 +131,7 @@ def test_tally_counts_what_was_given_out_and_no_more(recipe_file):
     [
         {"lanes": 1},
         {"lanes": 3, "shuffle": "none"},
-        {"lanes": 2, "on_exhausted": "renormalise"},
+        {"lanes": 2, "on_exhausted": "renormalize"},
         {"lanes": 2, "on_exhausted": "repeat"},
         {"lanes": 1, "order": "iid"},
         {"lanes": 2, "order": "iid", "on_exhausted": "repeat"},
@@ -179,7 +182,7 @@ def test_limits_end_the_mix(recipe_file):
 
 def test_a_source_that_ends_is_an_error_with_its_remedies(recipe_file):
     path = recipe_file(lanes=1, on_exhausted="error")
-    with pytest.raises(SourceExhausted) as caught:
+    with pytest.raises(SourceExhaustedError) as caught:
         list(open_mix(path, max_tokens=100_000).stream())
     message = str(caught.value)
     assert "'c' ran out after 1 pass (" in message or "'b' ran out after 1 pass (" in message
@@ -189,7 +192,7 @@ def test_a_source_that_ends_is_an_error_with_its_remedies(recipe_file):
 
 def test_the_remedies_of_a_source_that_ends_work(recipe_file):
     path = recipe_file(lanes=1, on_exhausted="error")
-    with pytest.raises(SourceExhausted) as caught:
+    with pytest.raises(SourceExhaustedError) as caught:
         list(open_mix(path, max_tokens=90_000).stream())
     message = str(caught.value)
     source = message.split("'")[1]
@@ -203,10 +206,10 @@ def test_the_remedies_of_a_source_that_ends_work(recipe_file):
 def test_repeat_ends_when_every_source_was_read_once(recipe_file):
     stream = open_mix(recipe_file(lanes=1, on_exhausted="repeat")).stream()
     given = Counter(record["source"] for record in stream)
-    tally = stream.tally()
-    assert min(counts.passes for counts in tally.sources.values()) == 1
-    assert max(counts.passes for counts in tally.sources.values()) > 1
-    assert given["a"] + given["b"] + given["c"] == tally.total.given
+    stats = stream.stats()
+    assert min(counts.passes for counts in stats.sources.values()) == 1
+    assert max(counts.passes for counts in stats.sources.values()) > 1
+    assert given["a"] + given["b"] + given["c"] == stats.total.emitted
 
 
 def test_repeat_with_more_passes_ends_when_every_source_had_all_of_them(recipe_file):
@@ -214,16 +217,16 @@ def test_repeat_with_more_passes_ends_when_every_source_had_all_of_them(recipe_f
     stream = open_mix(recipe_file(lanes=1, on_exhausted="repeat", sources=twice, sizes=(60, 30, 12))).stream()
     given = Counter(record["source"] for record in stream)
     assert min(given.values()) > 0
-    assert min(counts.passes for counts in stream.tally().sources.values()) == 2
+    assert min(counts.passes for counts in stream.stats().sources.values()) == 2
 
 
 def test_repeat_goes_on_to_a_limit(recipe_file):
     stream = open_mix(recipe_file(lanes=2, on_exhausted="repeat"), max_tokens=80_000).stream()
     assert sum(record["tokens"] for record in stream) >= 80_000
-    tally = stream.tally()
-    shares = tally.given_shares()
+    stats = stream.stats()
+    shares = stats.given_shares()
     assert shares["a"] == pytest.approx(0.6, abs=0.01)
-    assert tally.sources["c"].dropped.get("duplicate", 0) == 0  # repeats on purpose are no duplicates
+    assert stats.sources["c"].dropped.get("duplicate", 0) == 0  # repeats on purpose are no duplicates
 
 
 def test_later_passes_come_in_another_order(recipe_file):
@@ -234,7 +237,7 @@ def test_later_passes_come_in_another_order(recipe_file):
 
 
 def test_holdout_is_never_in_train_for_any_seed_or_lanes(recipe_file):
-    path = recipe_file(on_exhausted="renormalise", holdout={"fraction": 0.2})
+    path = recipe_file(on_exhausted="renormalize", holdout={"fraction": 0.2})
     held = {r["text"] for r in open_mix(path, split="validation").stream()}
     assert len(held) == 131
     everything = set()
@@ -267,7 +270,7 @@ def test_draws_by_document_are_those_of_interleave_datasets(recipe_file, tmp_pat
 
 
 def test_concatenation_gives_every_source_in_order(recipe_file):
-    records = list(open_mix(recipe_file(lanes=1, weighted=False, on_exhausted="renormalise")).stream())
+    records = list(open_mix(recipe_file(lanes=1, weighted=False, on_exhausted="renormalize")).stream())
     sources = [r["source"] for r in records]
     assert sources == sorted(sources)
     assert Counter(sources) == {"a": 399, "b": 198, "c": 60}
@@ -280,7 +283,7 @@ def test_a_lane_without_rows_of_a_source_is_an_error(recipe_file, tmp_path):
     (folder / "one.jsonl").write_text('{"text": "the only row of this source"}\n')
     both = recipe_file("both", sources={"c": {"name": str(folder)}}, lanes=2)
     with pytest.raises(
-        SourceExhausted, match=r"'c' has no row in lane \d of 2: it is empty or has fewer rows than lanes"
+        SourceExhaustedError, match=r"'c' has no row in lane \d of 2: it is empty or has fewer rows than lanes"
     ):
         list(open_mix(both).stream())
     assert len(list(open_mix(both, lanes=1).stream())) > 0
@@ -288,9 +291,9 @@ def test_a_lane_without_rows_of_a_source_is_an_error(recipe_file, tmp_path):
 
 
 def test_a_source_that_keeps_nothing_is_an_error_with_the_reasons(recipe_file):
-    path = recipe_file(sources={"b": {"judge": {"min_chars": 10_000}}}, lanes=1)
+    path = recipe_file(sources={"b": {"filters": {"min_chars": 10_000}}}, lanes=1)
     with pytest.raises(
-        SourceExhausted, match=r"'b' gave no document in lane 0 of 1 \(200 rows read, dropped: .*too_short 19\d"
+        SourceExhaustedError, match=r"'b' gave no document in lane 0 of 1 \(200 rows read, dropped: .*too_short 19\d"
     ):
         list(open_mix(path).stream())
 

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from conftest import document, parquet
 
-from smollm3_mix import Recipe, open_mix
 from smollm3_mix.mix.interleave import permutation, stream_key, uniforms
+from smollm3_mix.mix.open_mix import open_mix
+from smollm3_mix.recipe.model import Recipe
 from smollm3_mix.sources.block_reader import Reader
-from smollm3_mix.sources.partition import deal
+from smollm3_mix.sources.partition import partition_source
 
 SIZES = {"x": 40, "y": 24, "z": 14}
 WEIGHTS = {"x": 0.5, "y": 0.3, "z": 0.2}
@@ -68,7 +69,7 @@ def passes(mix, lane, source):
     """Documents of each pass of a source in a lane, in the order placed, endlessly: (key, tokens) pairs."""
     recipe = mix.recipe
     resolved = mix.plan.resolved[source.id]
-    parts = deal(resolved, recipe.lanes, recipe.seed, recipe.shuffle == "block")[lane]
+    parts = partition_source(resolved, recipe.lanes, recipe.seed, recipe.shuffle == "block")[lane]
     for number in itertools.count():
         found = []
         reader = Reader(source, resolved, parts, recipe.block)
@@ -97,7 +98,7 @@ def exact(mix, lane):
             placed.append(((before + u * tokens) / share, number, name))
             before += tokens
         ends.append(sum(tokens for each in made[: source.max_passes] for _, tokens in each) / share)
-    end = {"stop": min(ends), "repeat": max(ends), "renormalise": np.inf}[recipe.on_exhausted]
+    end = {"stop": min(ends), "repeat": max(ends), "renormalize": np.inf}[recipe.on_exhausted]
     return [name for position, _, name in sorted(placed) if position < end]
 
 
@@ -117,22 +118,22 @@ def drawn(mix, lane):
         if number in gone:
             continue
         if not source.left:
-            if source.begun >= source.most and recipe.on_exhausted == "renormalise":
+            if source.begun >= source.most and recipe.on_exhausted == "renormalize":
                 gone.add(number)
                 continue
             source.left, source.begun = list(next(source.passes)), source.begun + 1
         found.append(source.left.pop(0)[0])
         source.done = source.done or (not source.left and source.begun == source.most)
         done = [each.done for each in sources]
-        if {"stop": any(done), "repeat": all(done), "renormalise": False}[recipe.on_exhausted]:
+        if {"stop": any(done), "repeat": all(done), "renormalize": False}[recipe.on_exhausted]:
             break
     return found
 
 
-@pytest.mark.parametrize("policy", ["stop", "renormalise", "repeat"])
+@pytest.mark.parametrize("policy", ["stop", "renormalize", "repeat"])
 @pytest.mark.parametrize(("order", "model"), [("exact", exact), ("iid", drawn)])
 def test_records_come_in_the_defined_order(folder, order, model, policy):
-    shuffle = "none" if policy == "renormalise" else "block"
+    shuffle = "none" if policy == "renormalize" else "block"
     mix = small(folder, {"z": {"max_passes": 2}}, order=order, on_exhausted=policy, shuffle=shuffle)
     for lane in range(2):
         expected = model(mix, lane)
@@ -156,11 +157,11 @@ def test_a_lane_ends_with_the_record_that_hits_a_limit_exactly(folder, limit):
 @pytest.mark.parametrize(
     "top",
     [
-        {"on_exhausted": "renormalise"},
+        {"on_exhausted": "renormalize"},
         {"on_exhausted": "repeat", "order": "iid"},
         {"on_exhausted": "repeat", "weigh_by": "bytes"},
         {"weighted": False},
-        {"judge": {"min_chars": 250}, "block": {"rows": 2}, "on_exhausted": "renormalise"},
+        {"filters": {"min_chars": 250}, "block": {"rows": 2}, "on_exhausted": "renormalize"},
     ],
     ids=["exact", "iid-repeat", "exact-repeat", "in-turn", "empty-blocks"],
 )
@@ -176,13 +177,13 @@ def test_a_resumed_stream_gives_the_same_records_and_counts(folder, top):
         resumed = mix.stream()
         resumed.load_state_dict(json.loads(state))
         assert keys(resumed) == whole[position:]
-        assert resumed.tally() == reading.tally()
+        assert resumed.stats() == reading.stats()
 
 
 @pytest.mark.parametrize("seed", [7, 8])
 @pytest.mark.parametrize("count", [9, 26])
 def test_records_behind_a_change_of_recipe_come_in_the_defined_order(folder, count, seed):
-    top = {"lanes": 1, "on_exhausted": "renormalise", "shuffle": "none"}
+    top = {"lanes": 1, "on_exhausted": "renormalize", "shuffle": "none"}
     first, second = small(folder, **top), small(folder, seed=seed, **top)
     stream = first.stream()
     given = Counter(record["source"] for record in itertools.islice(stream, count))
@@ -199,7 +200,7 @@ def test_records_behind_a_change_of_recipe_come_in_the_defined_order(folder, cou
 
 
 def test_the_lanes_of_a_batch_are_those_that_gave_its_records(folder):
-    mix = small(folder, lanes=3, on_exhausted="renormalise")
+    mix = small(folder, lanes=3, on_exhausted="renormalize")
     found = {lane: [] for lane in (2, 0, 1)}
     stream = mix.stream(list(found))
     for rows in itertools.cycle((1, 7, 2, 5)):

@@ -8,7 +8,7 @@ import time
 import pytest
 
 COMMANDS = {
-    "write": (["--output-dir", "out", "--max-tokens", "100M", "--part-bytes", "4000"], "out/.writing/train-*.json"),
+    "write": (["--output-dir", "out", "--max-tokens", "100M", "--max-shard-size", "4000"], "out/.writing/train-*.json"),
     "index": (["--out", "out"], "out/keys/*.arrow"),
 }
 """Flags of a command, and what it has written when its processes are at work."""

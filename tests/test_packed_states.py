@@ -12,10 +12,13 @@ from conftest import document
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smollm3_mix import Recipe, build_index, merge_states, open_mix
+from smollm3_mix.dedup_index.build_index import build_index
 from smollm3_mix.errors import StateError
-from smollm3_mix.mix.mix_stats import Counts, Tally
-from smollm3_mix.mix.state.state_codec import packed, unpacked
+from smollm3_mix.mix.mix_stats import MixStats, SourceStats
+from smollm3_mix.mix.open_mix import open_mix
+from smollm3_mix.mix.state.merge_states import merge_states
+from smollm3_mix.mix.state.state_codec import decode_state, encode_state
+from smollm3_mix.recipe.model import Recipe
 
 LANES, SOURCES = 64, 56
 MEGABYTE = 1_000_000
@@ -33,8 +36,8 @@ def place(of: Recipe, rng: np.random.Generator, tokens: int, rows: int, kept: fl
     """A lane's state as it might be after so many tokens, with blocks of so many rows."""
     lines, counts = [], {}
     for n, source in enumerate(of.active):
-        given_tokens = max(1, int(of.shares[source.id] * tokens * rng.uniform(0.999, 1.001)))
-        documents = given_tokens // int(rng.integers(300, 3000)) + 1
+        emitted_tokens = max(1, int(of.shares[source.id] * tokens * rng.uniform(0.999, 1.001)))
+        documents = emitted_tokens // int(rng.integers(300, 3000)) + 1
         keep = rng.random(rows) < kept
         given_of_block, read = int(rng.integers(0, keep.sum() + 1)), int(documents / kept) + rows
         dropped = rng.multinomial(read - documents, rng.dirichlet(np.ones(len(REASONS)))).tolist()
@@ -44,9 +47,9 @@ def place(of: Recipe, rng: np.random.Generator, tokens: int, rows: int, kept: fl
                 "gone": n == 0,
                 "cursor": [int(rng.integers(300)), int(rng.integers(10**6))],
                 "block": read // max(rows, 1),
-                "units": given_tokens - given_of_block,
+                "units": emitted_tokens - given_of_block,
                 "documents": documents - given_of_block,
-                "given": given_of_block,
+                "emitted": given_of_block,
                 "rows": rows,
                 "keep": base64.b85encode(np.packbits(keep).tobytes()).decode(),
                 "row": read - rows,
@@ -56,19 +59,19 @@ def place(of: Recipe, rng: np.random.Generator, tokens: int, rows: int, kept: fl
                 "dealt": None,
             }
         )
-        counts[source.id] = Counts(
+        counts[source.id] = SourceStats(
             read=read,
-            read_bytes=given_tokens * 5,
+            read_bytes=emitted_tokens * 5,
             dropped={reason: n for reason, n in zip(REASONS, dropped, strict=True) if n},
-            given=documents,
-            given_bytes=given_tokens * 4 + documents,
-            given_tokens=given_tokens,
-            given_units=given_tokens,
+            emitted=documents,
+            emitted_bytes=emitted_tokens * 4 + documents,
+            emitted_tokens=emitted_tokens,
+            emitted_units=emitted_tokens,
             longest=int(rng.integers(10**6)),
             passes=1,
         )
-    debts = [tokens, [each.given_units for each in counts.values()], (rng.random(len(lines)) * 3000).tolist()]
-    taken = [line["given"] for line in lines]
+    discrepancies = [tokens, [each.emitted_units for each in counts.values()], (rng.random(len(lines)) * 3000).tolist()]
+    taken = [line["emitted"] for line in lines]
     return {
         "lane": 3,
         "order": [],
@@ -76,8 +79,8 @@ def place(of: Recipe, rng: np.random.Generator, tokens: int, rows: int, kept: fl
         "taken": taken,
         "ended": False,
         "lines": lines,
-        "counts": Tally(counts).to_dict(),
-        "debts": debts,
+        "counts": MixStats(counts).to_dict(),
+        "debts": discrepancies,
         "parked": {},
     }
 
@@ -92,14 +95,14 @@ def place(of: Recipe, rng: np.random.Generator, tokens: int, rows: int, kept: fl
 def test_what_is_packed_is_unpacked(sources, rows, kept, seed, tokens):
     of = recipe(sources)
     before = place(of, np.random.default_rng(seed), tokens, rows, kept)
-    found = json.loads(json.dumps({**packed(before), "records": 7, "seen": "", "verdicts": {}}))
-    assert unpacked(found, of) == {**before, "records": 7, "seen": "", "verdicts": {}}
+    found = json.loads(json.dumps({**encode_state(before), "records": 7, "seen": "", "verdicts": {}}))
+    assert decode_state(found, of) == {**before, "records": 7, "seen": "", "verdicts": {}}
 
 
 @pytest.mark.parametrize(("rows", "kept"), [(350, 0.5), (1024, 0.8)])
 def test_the_end_of_8_trillion_tokens_stays_below_a_megabyte(rows, kept):
     of, rng = recipe(SOURCES), np.random.default_rng(0)
-    places = [packed(place(of, rng, 8_100_000_000_000 // LANES, rows, kept)) for _ in range(LANES)]
+    places = [encode_state(place(of, rng, 8_100_000_000_000 // LANES, rows, kept)) for _ in range(LANES)]
     assert len(json.dumps(places)) < 0.9 * MEGABYTE  # the rest is the recipe's
 
 
@@ -107,7 +110,7 @@ def test_lanes_of_56_sources_with_an_index_take_their_part_of_a_megabyte_and_go_
     for number in range(SOURCES):
         texts = [document(f"{number}-{n}" if n % 9 else f"0-{n}", 20) for n in range(LANES * 8)]
         pq.write_table(pa.table({"text": texts}), tmp_path / f"s{number:02d}.parquet", row_group_size=8)
-    top = {"lanes": LANES, "on_exhausted": "renormalise", "judge": {"min_chars": 10}}
+    top = {"lanes": LANES, "on_exhausted": "renormalize", "filters": {"min_chars": 10}}
     build_index(recipe(SOURCES, str(tmp_path), **top), tmp_path / "idx")
     mix = open_mix(recipe(SOURCES, str(tmp_path), **top, dedup={"exact": True, "index": str(tmp_path / "idx")}))
     lanes = [5, 63]  # all 64 take a minute: bench/states.py opens them

@@ -16,10 +16,12 @@ from small_tokenizer import save
 
 import smollm3_mix
 import smollm3_mix.errors
-from smollm3_mix import merge_states, open_mix, packed
 from smollm3_mix.errors import OutputError, RecipeError, StateError
+from smollm3_mix.mix.open_mix import open_mix
+from smollm3_mix.mix.state.merge_states import merge_states
 from smollm3_mix.output.write_mix import write
 from smollm3_mix.packing import window_stream
+from smollm3_mix.packing.packed_mix import open_packed
 from smollm3_mix.tokenizer.encoder import Tokenizer
 
 pytest.importorskip("tokenizers", reason="packs with a tokenizer of its own: pip install tokenizers")
@@ -39,7 +41,7 @@ def toy(recipe_file, tokenizer_file):
     mix = open_mix(recipe, max_samples=240)
 
     def make(**options):
-        return packed(mix, tokenizer=tokenizer_file, **{"sequence_length": LENGTH, **options})
+        return open_packed(mix, tokenizer=tokenizer_file, **{"sequence_length": LENGTH, **options})
 
     return make
 
@@ -90,7 +92,7 @@ def test_tokens_before_and_after_each_document_are_the_ones_asked_for(toy, token
 
 def test_state_after_every_window_goes_on_with_the_same_ones(recipe_file, tokenizer_file):
     recipe = recipe_file(lanes=3, sources={"c": {"max_passes": 2}}, sizes=(90, 45, 9))
-    whole = packed(open_mix(recipe, max_samples=90), tokenizer=tokenizer_file, sequence_length=LENGTH)
+    whole = open_packed(open_mix(recipe, max_samples=90), tokenizer=tokenizer_file, sequence_length=LENGTH)
     expected = list(whole)
     windows = whole.stream()
     states = [windows.state_dict()]
@@ -109,7 +111,7 @@ def test_state_after_every_window_goes_on_with_the_same_ones(recipe_file, tokeni
 
 
 def test_long_documents_span_windows_and_resume_inside(recipe_file, tokenizer_file):
-    mix = packed(recipe_file(lanes=1), tokenizer=tokenizer_file, sequence_length=7, max_samples=12)
+    mix = open_packed(recipe_file(lanes=1), tokenizer=tokenizer_file, sequence_length=7, max_samples=12)
     expected = list(mix)
     for number in range(0, len(expected), 5):
         windows = mix.stream()
@@ -121,7 +123,7 @@ def test_long_documents_span_windows_and_resume_inside(recipe_file, tokenizer_fi
 
 
 def test_windows_do_not_depend_on_how_many_documents_are_taken_at_once(recipe_file, tokenizer_file, monkeypatch):
-    mix = packed(recipe_file(lanes=1), tokenizer=tokenizer_file, sequence_length=150, max_samples=24)
+    mix = open_packed(recipe_file(lanes=1), tokenizer=tokenizer_file, sequence_length=150, max_samples=24)
     expected = list(mix)
     for documents in (1, 2, 5):
         monkeypatch.setattr(window_stream, "DOCUMENTS", documents)
@@ -166,13 +168,13 @@ def test_a_batch_holds_the_same_windows_as_the_dicts(toy):
 
 
 def test_shares_are_exact_on_the_tokens_given(recipe_file, tokenizer_file):
-    mix = packed(recipe_file(lanes=1), tokenizer=tokenizer_file, sequence_length=32, max_tokens=20_000)
+    mix = open_packed(recipe_file(lanes=1), tokenizer=tokenizer_file, sequence_length=32, max_tokens=20_000)
     windows = mix.stream()
     given = sum(len(window["input_ids"]) - 1 for window in windows)
-    tally = windows.tally()
-    assert given + windows.left == tally.total.given_tokens
+    stats = windows.stats()
+    assert given + windows.left == stats.total.emitted_tokens
     for source, share in mix.mix.recipe.shares.items():
-        assert abs(tally.given_shares()[source] - share) < 0.01
+        assert abs(stats.given_shares()[source] - share) < 0.01
 
 
 def test_states_of_two_readers_go_on_in_three(toy):
@@ -209,7 +211,7 @@ def test_states_that_do_not_fit_are_refused(toy, recipe_file):
 
 def test_faults_of_the_caller(recipe_file, toy, tokenizer_file, tmp_path):
     with pytest.raises(RecipeError) as error:
-        packed(recipe_file())
+        open_packed(recipe_file())
     assert str(error.value).endswith(
         "toy.yaml: names no tokenizer; give one: tokenizer=FILE (--tokenizer FILE), "
         "or `tokens: {tokenizer: FILE}` in it"
@@ -218,8 +220,8 @@ def test_faults_of_the_caller(recipe_file, toy, tokenizer_file, tmp_path):
         toy(sequence_length=0)
     text = tokenizer_file.read_text().replace("endoftext", "fin")
     (tmp_path / "other.json").write_text(text)
-    with pytest.raises(smollm3_mix.SourceError) as fault:
-        packed(recipe_file(), tokenizer=tmp_path / "other.json")
+    with pytest.raises(smollm3_mix.errors.SourceError) as fault:
+        open_packed(recipe_file(), tokenizer=tmp_path / "other.json")
     assert str(fault.value) == (
         f"tokenizer {tmp_path / 'other.json'}: it has no token known to end one. Name it: eos=… (--eos), or `none`."
     )
@@ -228,9 +230,9 @@ def test_faults_of_the_caller(recipe_file, toy, tokenizer_file, tmp_path):
 @pytest.mark.parametrize("split", ["train", "validation"])
 def test_a_written_folder_is_packed_in_its_order(recipe_file, tokenizer_file, tmp_path, split):
     recipe = recipe_file(lanes=2, holdout={"fraction": 0.2}, weigh_by="bytes")
-    write(recipe, tmp_path / "out", part_bytes=4000)
+    write(recipe, tmp_path / "out", max_shard_size=4000)
     options = {"tokenizer": tokenizer_file, "sequence_length": 64, "split": split}
-    live, stored = packed(recipe, **options), packed(tmp_path / "out", **options)
+    live, stored = open_packed(recipe, **options), open_packed(tmp_path / "out", **options)
     assert len(list((tmp_path / "out" / "data").glob(f"{split}-*"))) >= (2 if split == "train" else 1)
     expected = list(live)
     assert same(list(stored), expected)
@@ -240,7 +242,7 @@ def test_a_written_folder_is_packed_in_its_order(recipe_file, tokenizer_file, tm
     (tmp_path / "out").rename(tmp_path / "moved")
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "moved").rename(tmp_path / "elsewhere" / "out")  # a state belongs to the files, not to their place
-    again = packed(tmp_path / "elsewhere" / "out", **options).stream()
+    again = open_packed(tmp_path / "elsewhere" / "out", **options).stream()
     again.load_state_dict(windows.state_dict())
     assert same(list(again), expected[9:])
 
@@ -248,21 +250,23 @@ def test_a_written_folder_is_packed_in_its_order(recipe_file, tokenizer_file, tm
 def test_fewer_lanes_read_stored_lanes_one_after_another(recipe_file, tokenizer_file, tmp_path):
     write(recipe_file(lanes=2), tmp_path / "out")
     options = {"tokenizer": tokenizer_file, "sequence_length": 64}
-    one = packed(tmp_path / "out", lanes=1, **options)
+    one = open_packed(tmp_path / "out", lanes=1, **options)
     texts = [record["text"] for record in one.mix.stream()]
-    two = packed(tmp_path / "out", **options).mix
+    two = open_packed(tmp_path / "out", **options).mix
     assert texts == [record["text"] for lane in (0, 1) for record in two.stream([lane])]
-    with pytest.raises(smollm3_mix.Unreadable, match=r"stored in 2 lanes and the recipe has 3; set `lanes: 2`"):
-        packed(tmp_path / "out", lanes=3, **options)
+    with pytest.raises(
+        smollm3_mix.errors.UnreadableSourcesError, match=r"stored in 2 lanes and the recipe has 3; set `lanes: 2`"
+    ):
+        open_packed(tmp_path / "out", lanes=3, **options)
 
 
 def test_a_folder_that_is_no_finished_mix_is_refused(recipe_file, tokenizer_file, tmp_path):
     write(recipe_file(), tmp_path / "out")
     (tmp_path / "out" / "README.md").unlink()
     with pytest.raises(OutputError, match="is no finished mix"):
-        packed(tmp_path / "out", tokenizer=tokenizer_file)
+        open_packed(tmp_path / "out", tokenizer=tokenizer_file)
     with pytest.raises(RecipeError, match="is a folder"):
-        packed(tmp_path, tokenizer=tokenizer_file)
+        open_packed(tmp_path, tokenizer=tokenizer_file)
 
 
 def windows_of(mix, lane):

@@ -10,7 +10,7 @@ from conftest import document, parquet
 from test_heritage import ids
 
 from smollm3_mix.cli.main import main
-from smollm3_mix.report.plan_table import size
+from smollm3_mix.report.plan_table import format_bytes
 
 
 @pytest.fixture
@@ -99,7 +99,7 @@ def test_offline_looks_at_nothing(recipe: Path, capsys: pytest.CaptureFixture[st
     [(0, "0 B"), (999, "999 B"), (1000, "1 kB"), (12_345, "12.3 kB"), (999_499, "999 kB"), (5e15, "5000 TB")],
 )
 def test_sizes_are_said_to_three_digits(count: float, said: str) -> None:
-    assert size(count) == said
+    assert format_bytes(count) == said
 
 
 def test_times_are_said_in_the_unit_that_fits(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,13 +10,13 @@ from doors import ROOT, run
 from huggingface_hub import DatasetCard, HfApi
 from kills import bulky, command, killed
 
-from smollm3_mix import push
 from smollm3_mix.errors import OutputError
 from smollm3_mix.hub import config_folder, repo_card, repository
+from smollm3_mix.hub.push_mix import push_to_hub
 from smollm3_mix.output import lane_writer
-from smollm3_mix.output.card.licenses import licence
+from smollm3_mix.output.card.licenses import classify_license
 from smollm3_mix.output.write_mix import write
-from smollm3_mix.recipe.read_recipe import read
+from smollm3_mix.recipe.read_recipe import load_recipe
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # of huggingface_hub, to its client
 
@@ -33,7 +33,7 @@ def written(shared_recipe_file, tmp_path_factory):
     def make(name, rows, asked):
         top = json.loads(asked)
         folder = tmp_path_factory.mktemp("written") / f"mix-{name}"
-        write(shared_recipe_file(name, top.pop("sources", OPEN), **top), folder, part_bytes=1)
+        write(shared_recipe_file(name, top.pop("sources", OPEN), **top), folder, max_shard_size=1)
         return folder
 
     return make
@@ -74,8 +74,8 @@ def test_three_configs_load_without_the_package(hub, api, mix, tmp_path, monkeyp
     counts = {}
     for number, name in enumerate(("one", "two", "three")):
         folder = mix(name, seed=number)
-        push(folder, "org/mix", api=api)
-        counts[name] = json.loads((folder / "tally.json").read_bytes())["splits"]["train"]["total"]["given"]
+        push_to_hub(folder, "org/mix", api=api)
+        counts[name] = json.loads((folder / "stats.json").read_bytes())["splits"]["train"]["total"]["emitted"]
     for key, value in environment(hub).items():
         monkeypatch.setenv(key, value)
     found = run(LOAD, tmp_path, hub.endpoint, repository="org/mix")
@@ -84,7 +84,7 @@ def test_three_configs_load_without_the_package(hub, api, mix, tmp_path, monkeyp
 
 def test_the_repository_holds_each_mix_as_it_was_written(hub, api, mix):
     folder = mix()
-    assert push(folder, "org/mix", api=api) == f"{hub.endpoint}/datasets/org/mix"
+    assert push_to_hub(folder, "org/mix", api=api) == f"{hub.endpoint}/datasets/org/mix"
     here = {
         f"toy/{path.relative_to(folder).as_posix()}": path.read_bytes() for path in folder.rglob("*") if path.is_file()
     }
@@ -100,28 +100,28 @@ def test_more_than_a_hundred_files_are_committed_a_hundred_at_a_time(hub, api, m
     folder = mix()
     files = len(list((folder / "data").iterdir()))
     hub.commits.clear()
-    push(folder, "org/mix", api=api)
+    push_to_hub(folder, "org/mix", api=api)
     assert hub.commits[1:-1] == [100] * (files // 100) + [files % 100] * (files % 100 > 0)
 
 
 def test_the_card_says_what_the_tallies_hold(hub, api, mix):
     first, second = mix("one", sources={**OPEN, "b": {"license": "ODC-By-1.0", "kind": {"language": "fr"}}}), mix("two")
-    push(first, "org/mix", api=api)
-    push(second, "org/mix", api=api)
+    push_to_hub(first, "org/mix", api=api)
+    push_to_hub(second, "org/mix", api=api)
     text = hub.repos["org/mix"].tree()["README.md"].decode()
     card = DatasetCard(text)
     data = card.data.to_dict()
-    tallies = [json.loads((folder / "tally.json").read_bytes()) for folder in (first, second)]
+    all_stats = [json.loads((folder / "stats.json").read_bytes()) for folder in (first, second)]
     assert [config["config_name"] for config in data["configs"]] == ["one", "two"]
     assert [info["splits"][0]["num_examples"] for info in data["dataset_info"]] == [
-        tally["splits"]["train"]["total"]["given"] for tally in tallies
+        stats["splits"]["train"]["total"]["emitted"] for stats in all_stats
     ]
     assert (data["license"], data["language"]) == (["cc0-1.0", "odc-by"], ["en", "fr"])
-    records = sum(split["total"]["given"] for tally in tallies for split in tally["splits"].values())
+    records = sum(split["total"]["emitted"] for stats in all_stats for split in stats["splits"].values())
     assert data["size_categories"] == ["n<1K" if records < 1000 else "1K<n<10K"]
     assert text.count("<!-- mix one -->") == text.count("<!-- mix two -->") == 1
-    for tally in tallies:
-        assert tally["recipe"] in text
+    for stats in all_stats:
+        assert stats["recipe"] in text
     assert '"org/mix", "two"' in text
 
 
@@ -130,7 +130,7 @@ def test_what_others_wrote_on_the_card_stays(hub, api, mix):
     repo = hub.create("org/mix")
     repo.add("main", {"README.md": b"---\nlicense: mit\nviewer: false\n---\n\n# Mine\n\nBy hand.\n"})
     for _ in range(2):
-        push(folder, "org/mix", api=api)
+        push_to_hub(folder, "org/mix", api=api)
     text = repo.tree()["README.md"].decode()
     assert "# Mine\n\nBy hand." in text
     assert DatasetCard(text).data.to_dict()["viewer"] is False
@@ -139,21 +139,21 @@ def test_what_others_wrote_on_the_card_stays(hub, api, mix):
 
 def test_a_push_that_is_done_sends_nothing_again(hub, api, mix):
     folder = mix()
-    push(folder, "org/mix", api=api)
+    push_to_hub(folder, "org/mix", api=api)
     sent = len(hub.sent)
     tree = dict(hub.repos["org/mix"].tree())
-    push(folder, "org/mix", api=api)
+    push_to_hub(folder, "org/mix", api=api)
     assert (len(hub.sent), hub.repos["org/mix"].tree()) == (sent, tree)
 
 
 def test_killed_pushes_end_as_an_undisturbed_one(hub, api, tmp_path, monkeypatch, kills):
     monkeypatch.setattr(lane_writer, "GROUP_ROWS", 4)
     folder = tmp_path / "mix"
-    write(bulky(tmp_path), folder, part_bytes=1)
-    push(folder, "org/whole", api=api)
+    write(bulky(tmp_path), folder, max_shard_size=1)
+    push_to_hub(folder, "org/whole", api=api)
     whole = hub.repos["org/whole"].tree()
     data = {name: body for name, body in whole.items() if name.endswith(".parquet")}
-    killed(hub, lambda: command(hub, tmp_path / "home", "push", folder, "org/torn", rows=4), data, kills)
+    killed(hub, lambda: command(hub, tmp_path / "home", "push_to_hub", folder, "org/torn", rows=4), data, kills)
     torn = hub.repos["org/torn"].tree()
     assert torn.pop("README.md") == whole.pop("README.md").replace(b"org/whole", b"org/torn").replace(
         b"# whole", b"# torn"
@@ -163,15 +163,15 @@ def test_killed_pushes_end_as_an_undisturbed_one(hub, api, tmp_path, monkeypatch
 
 def test_another_recipes_data_is_not_overwritten_unasked(hub, api, mix):
     first, other = mix("one"), mix("other", seed=99)
-    push(first, "org/mix", config_name="web", api=api)
+    push_to_hub(first, "org/mix", config_name="web", api=api)
     with pytest.raises(OutputError) as refused:
-        push(other, "org/mix", config_name="web", api=api)
+        push_to_hub(other, "org/mix", config_name="web", api=api)
     prints = [(folder / "recipe.yaml").read_text().split("fingerprint ")[1][:12] for folder in (first, other)]
     assert str(refused.value) == (
         f"org/mix has a config 'web' already, of another recipe (fingerprint {prints[0]}, not {prints[1]}). "
         "Give --replace to put this mix in its place, or another --config-name."
     )
-    push(other, "org/mix", config_name="web", replace=True, api=api)
+    push_to_hub(other, "org/mix", config_name="web", replace=True, api=api)
     tree = hub.repos["org/mix"].tree()
     here = {f"web/data/{path.name}": path.read_bytes() for path in (other / "data").iterdir()}
     assert {name: body for name, body in tree.items() if name.startswith("web/data/")} == here
@@ -183,55 +183,55 @@ def test_replaced_config_has_the_files_that_are_the_same_too(hub, api, mix):
     files = {path.name: path.read_bytes() for path in (first / "data").iterdir()}
     assert files == {path.name: path.read_bytes() for path in (other / "data").iterdir()}
     for folder, again in ((first, False), (other, True)):
-        push(folder, "org/mix", config_name="web", replace=again, api=api)
+        push_to_hub(folder, "org/mix", config_name="web", replace=again, api=api)
     tree = hub.repos["org/mix"].tree()
     assert {name: tree[f"web/data/{name}"] for name in files} == files
     assert tree["web/recipe.yaml"] == (other / "recipe.yaml").read_bytes()
 
 
 def test_other_limits_of_a_recipe_are_not_overwritten_unasked(hub, api, mix, recipe_file, tmp_path):
-    push(mix(), "org/mix", api=api)
-    write(recipe_file("toy", OPEN), tmp_path / "few", part_bytes=1, max_samples=20)
+    push_to_hub(mix(), "org/mix", api=api)
+    write(recipe_file("toy", OPEN), tmp_path / "few", max_shard_size=1, max_samples=20)
     assert (tmp_path / "few" / "recipe.yaml").read_bytes() == hub.repos["org/mix"].tree()["toy/recipe.yaml"]
     with pytest.raises(OutputError, match="has a config 'toy' already, written with max_samples=None, not 20\\. Give "):
-        push(tmp_path / "few", "org/mix", api=api)
+        push_to_hub(tmp_path / "few", "org/mix", api=api)
 
 
 def test_file_that_is_lost_while_a_mix_is_pushed_is_named(hub, api, mix):
     folder = mix()
-    push(folder, "org/mix", api=api)
+    push_to_hub(folder, "org/mix", api=api)
     tree = hub.repos["org/mix"].tree()
     name = max(name for name in tree if name.startswith("toy/data/"))
     hub.repos["org/mix"].add("main", {each: body for each, body in tree.items() if each != name})
-    filled = config_folder.Target(repository.Repository("org/mix", api=api), "toy")
+    filled = config_folder.ConfigFolder(repository.Repository("org/mix", api=api), "toy")
     with pytest.raises(OutputError, match=f"org/mix lost {name} while the mix was pushed"):
-        filled.finish(read(folder / "recipe.yaml"), json.loads((folder / "tally.json").read_bytes()), {})
+        filled.finish(load_recipe(folder / "recipe.yaml"), json.loads((folder / "stats.json").read_bytes()), {})
 
 
 def test_file_of_the_same_name_and_other_content_is_sent_again(hub, api, mix):
     folder = mix()
-    push(folder, "org/mix", api=api)
+    push_to_hub(folder, "org/mix", api=api)
     whole = hub.repos["org/mix"].tree()
     name = min(name for name in whole if name.startswith("toy/data/"))
     hub.repos["org/mix"].add("main", {**whole, name: whole[name][::-1]})
-    push(folder, "org/mix", api=api)
+    push_to_hub(folder, "org/mix", api=api)
     assert hub.repos["org/mix"].tree() == whole
 
 
 def test_files_that_are_no_mix_are_not_overwritten_unasked(hub, api, mix):
     hub.create("org/mix").add("main", {"toy/train-00000-of-00001.parquet": b"PAR1"})
     with pytest.raises(OutputError, match=r"whose folder holds toy/train-00000-of-00001\.parquet and no recipe"):
-        push(mix(), "org/mix", api=api)
+        push_to_hub(mix(), "org/mix", api=api)
 
 
 def test_an_unknown_licence_keeps_a_new_repository_private(hub, api, mix, caplog):
     folder = mix(sources={**OPEN, "b": {"license": "per file"}, "c": {}})
-    push(folder, "org/mix", api=api)
+    push_to_hub(folder, "org/mix", api=api)
     assert hub.repos["org/mix"].private is True
     assert caplog.messages[0] == (
-        "org/mix becomes private: the licences of b (per file), c (not stated) are not known to let the text be shared."
+        "org/mix becomes private: the licenses of b (per file), c (not stated) are not known to let the text be shared."
     )
-    push(folder, "org/shared", public_despite=["b", "c"], api=api)
+    push_to_hub(folder, "org/shared", allow_public=["b", "c"], api=api)
     assert hub.repos["org/shared"].private is False
 
 
@@ -239,17 +239,17 @@ def test_a_public_repository_does_not_take_what_must_be_private(hub, api, mix):
     folder = mix(sources={**OPEN, "c": {}})
     hub.create("org/mix")
     with pytest.raises(OutputError) as refused:
-        push(folder, "org/mix", api=api)
+        push_to_hub(folder, "org/mix", api=api)
     assert str(refused.value) == (
-        "org/mix is public, and the licence of c (not stated) is not known to let the text be shared. Push to another "
-        "repository, make this one private, or give --public-despite c where you know that it may be."
+        "org/mix is public, and the license of c (not stated) is not known to let the text be shared. Push to another "
+        "repository, make this one private, or give --allow-public c where you know that it may be."
     )
     with pytest.raises(OutputError) as refused:
-        push(folder, "org/mix", private=True, api=api)
+        push_to_hub(folder, "org/mix", private=True, api=api)
     assert str(refused.value) == "org/mix is public, and --private was given. Push to another repository."
     with pytest.raises(OutputError) as refused:
-        push(folder, "org/mix", public_despite=["d"], api=api)
-    assert str(refused.value) == "--public-despite 'd' names no source of the mix; its sources are a, b, c."
+        push_to_hub(folder, "org/mix", allow_public=["d"], api=api)
+    assert str(refused.value) == "--allow-public 'd' names no source of the mix; its sources are a, b, c."
 
 
 @pytest.mark.parametrize(
@@ -258,7 +258,7 @@ def test_a_public_repository_does_not_take_what_must_be_private(hub, api, mix):
 def test_access_is_tested_before_anything_is_sent(hub, mix, token, says):
     hub.create("org/mix")
     with pytest.raises(OutputError, match=says) as refused:
-        push(mix(), "org/mix", api=HfApi(endpoint=hub.endpoint, token=token))
+        push_to_hub(mix(), "org/mix", api=HfApi(endpoint=hub.endpoint, token=token))
     assert "hf auth login" in str(refused.value)
     assert hub.sent == hub.commits == []
 
@@ -266,7 +266,7 @@ def test_access_is_tested_before_anything_is_sent(hub, mix, token, says):
 def test_a_repository_with_a_script_of_its_own_name_is_refused(hub, api, mix):
     hub.create("org/mix").add("main", {"mix.py": b""})
     with pytest.raises(OutputError) as refused:
-        push(mix(), "org/mix", api=api)
+        push_to_hub(mix(), "org/mix", api=api)
     assert str(refused.value) == (
         "org/mix holds mix.py: datasets 4 and later refuse a repository with a script of its own name. "
         "Remove the script, or push to a repository of another name."
@@ -275,18 +275,18 @@ def test_a_repository_with_a_script_of_its_own_name_is_refused(hub, api, mix):
 
 def test_a_hub_that_is_not_well_is_asked_again(hub, api, mix):
     folder = mix()
-    hub.faults = [503, 429]
-    push(folder, "org/mix", api=api)
+    hub.problems = [503, 429]
+    push_to_hub(folder, "org/mix", api=api)
     assert "README.md" in hub.repos["org/mix"].tree()
-    hub.faults = [500] * 9
+    hub.problems = [500] * 9
     with pytest.raises(OutputError, match=r"cannot write to org/other: .* run the same command again to go on\.$"):
-        push(folder, "org/other", api=api)
+        push_to_hub(folder, "org/other", api=api)
 
 
 def test_a_commit_of_somebody_else_in_between_is_merged(hub, api, mix, monkeypatch):
     """Two pushes to one repository: the other's card comes after this one looked and before it commits."""
     folder = mix()
-    push(mix("other"), "org/mix", api=api)
+    push_to_hub(mix("other"), "org/mix", api=api)
     look = repo_card.merged
     seen = []
 
@@ -298,7 +298,7 @@ def test_a_commit_of_somebody_else_in_between_is_merged(hub, api, mix, monkeypat
         return card
 
     monkeypatch.setattr(config_folder, "merged", merged)
-    push(folder, "org/mix", api=api)
+    push_to_hub(folder, "org/mix", api=api)
     tree = hub.repos["org/mix"].tree()
     assert tree["between.txt"] == b"here"
     configs = DatasetCard(tree["README.md"].decode()).data.to_dict()["configs"]
@@ -306,7 +306,7 @@ def test_a_commit_of_somebody_else_in_between_is_merged(hub, api, mix, monkeypat
 
 
 def test_a_branch_is_made_where_it_is_missing(hub, api, mix):
-    push(mix(), "org/mix", revision="v2", api=api)
+    push_to_hub(mix(), "org/mix", revision="v2", api=api)
     assert "README.md" in hub.repos["org/mix"].tree("v2")
     assert "README.md" not in hub.repos["org/mix"].tree()
 
@@ -314,15 +314,15 @@ def test_a_branch_is_made_where_it_is_missing(hub, api, mix):
 def test_what_cannot_be_pushed_is_said_before_the_hub_is_asked(hub, api, mix, tmp_path):
     folder = mix()
     with pytest.raises(OutputError, match="'mix' is no repository of the Hub; expected owner/name"):
-        push(folder, "mix", api=api)
+        push_to_hub(folder, "mix", api=api)
     with pytest.raises(OutputError, match="'a/b' cannot name a config"):
-        push(folder, "org/mix", config_name="a/b", api=api)
+        push_to_hub(folder, "org/mix", config_name="a/b", api=api)
     with pytest.raises(OutputError, match=r"is no written mix: it has no data\. Give a folder that"):
-        push(tmp_path, "org/mix", api=api)
+        push_to_hub(tmp_path, "org/mix", api=api)
     shutil.copytree(folder, tmp_path / "short")
     next((tmp_path / "short/data").iterdir()).unlink()
     with pytest.raises(OutputError, match=r"is missing: tally\.json says"):
-        push(tmp_path / "short", "org/mix", api=api)
+        push_to_hub(tmp_path / "short", "org/mix", api=api)
     assert hub.requests == 0
 
 
@@ -341,7 +341,7 @@ def test_what_cannot_be_pushed_is_said_before_the_hub_is_asked(hub, api, mix, tm
     ],
 )
 def test_licences(stated, hub_id, shared):
-    assert (licence(stated).hub, licence(stated).shared) == (hub_id, shared)
+    assert (classify_license(stated).hub, classify_license(stated).shared) == (hub_id, shared)
 
 
 def test_every_licence_of_the_shipped_recipes_is_judged_on_purpose():
@@ -349,18 +349,18 @@ def test_every_licence_of_the_shipped_recipes_is_judged_on_purpose():
     for path in (ROOT / "configs").glob("*.yaml"):
         written = yaml.safe_load(path.read_text(encoding="utf-8"))
         stated |= {source.get("license") for source in written.get("datasets", [])}  # a curriculum has only stages
-    unknown = {each for each in stated if not licence(each).shared}
+    unknown = {each for each in stated if not classify_license(each).shared}
     assert unknown <= {None, "per file", "per document", "not stated"}
 
 
 PLAIN = """
 import smollm3_mix
 from datasets import IterableDataset, load_dataset
-whole = smollm3_mix.load(recipe, streaming=False)
+whole = smollm3_mix.builder.load.load(recipe, streaming=False)
 whole.push_to_hub("org/plain")
 same = [list(load_dataset("org/plain", split="train")) == list(whole)]
 if hasattr(IterableDataset, "push_to_hub"):  # datasets 4 and later
-    stream = smollm3_mix.load(recipe)
+    stream = smollm3_mix.builder.load.load(recipe)
     stream.push_to_hub("org/streamed")
     given = sorted(record["id"] + record["text"] for record in stream)
     same.append(sorted(r["id"] + r["text"] for r in load_dataset("org/streamed", split="train")) == given)

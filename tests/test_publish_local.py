@@ -9,12 +9,12 @@ import pytest
 import yaml
 from conftest import document, jsonl, parquet
 
-from smollm3_mix import push
-from smollm3_mix.hub.hub_target import Outlet
+from smollm3_mix.hub.hub_target import HubTarget
+from smollm3_mix.hub.push_mix import push_to_hub
 from smollm3_mix.output.write_mix import write
-from smollm3_mix.recipe.display_names import shown
-from smollm3_mix.recipe.public_paths import published, without_paths
-from smollm3_mix.recipe.read_recipe import read
+from smollm3_mix.recipe.display_names import display_name
+from smollm3_mix.recipe.public_paths import public_recipe, redact_paths
+from smollm3_mix.recipe.read_recipe import load_recipe
 from smollm3_mix.recipe.shipped import list_recipes
 from smollm3_mix.verification.verify_mix import verify
 
@@ -34,7 +34,7 @@ def at(home, **top):
     recipe = {
         "lanes": 2,
         "on_exhausted": "stop",
-        "judge": {"min_chars": 1},
+        "filters": {"min_chars": 1},
         "decontaminate": str(jsonl(home / "ours", [document("e", 3), document("z", 60)]) / "all.jsonl"),
         "datasets": [{**source, "weight": 1, "license": "CC0-1.0"} for source in sources],
         **top,
@@ -78,7 +78,7 @@ def leaks(hub, repository, secret):
 
 def test_a_push_names_no_folder_of_this_machine(hub, api, mix, tmp_path, caplog):
     with caplog.at_level(logging.WARNING, "smollm3_mix"):
-        push(mix, "org/mix", api=api)
+        push_to_hub(mix, "org/mix", api=api)
     assert leaks(hub, "org/mix", b"secret") == leaks(hub, "org/mix", str(tmp_path).encode()) == []
     home = tmp_path / "secret"
     assert caplog.messages[0] == (
@@ -97,7 +97,7 @@ def test_a_push_names_no_folder_of_this_machine(hub, api, mix, tmp_path, caplog)
     ]
     assert recipe["datasets"][3]["data_files"] == ["more/*.parquet"]
     assert recipe["decontaminate"]["texts"][0]["name"] == "all.jsonl"
-    assert json.loads(tree["mine/tally.json"])["skipped"]["gone"].startswith("no file or folder 'gone' is here")
+    assert json.loads(tree["mine/stats.json"])["skipped"]["gone"].startswith("no file or folder 'gone' is here")
     for card in ("README.md", "mine/README.md"):
         assert "(local files)" in tree[card].decode()
         assert (
@@ -105,17 +105,17 @@ def test_a_push_names_no_folder_of_this_machine(hub, api, mix, tmp_path, caplog)
             "`more`." in tree[card].decode()
         )
     before = len(hub.sent)
-    push(mix, "org/mix", api=api)  # the same again is still known as the same
+    push_to_hub(mix, "org/mix", api=api)  # the same again is still known as the same
     assert (len(hub.sent), hub.repos["org/mix"].tree()) == (before, tree)
 
 
 def test_the_downloaded_folder_is_a_written_mix(hub, api, mix, tmp_path, monkeypatch):
-    push(mix, "org/mix", api=api)
+    push_to_hub(mix, "org/mix", api=api)
     for path, content in hub.repos["org/mix"].tree().items():
         (tmp_path / "down" / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "down" / path).write_bytes(content)
     verdict = verify(tmp_path / "down/mine")
-    assert verdict.faults == []
+    assert verdict.problems == []
     assert [row.source for row in verdict.table] == ["web", "code.jsonl", "notes", "more"]
     home = tmp_path / "secret"  # beside the files of its sources, the recipe that was pushed writes the same records
     shutil.copy(tmp_path / "down/mine/recipe.yaml", home)
@@ -128,9 +128,9 @@ def test_the_downloaded_folder_is_a_written_mix(hub, api, mix, tmp_path, monkeyp
 
 def test_pushed_while_it_is_written_it_says_the_same(hub, api, mix, tmp_path):
     file = tmp_path / "secret/mine.yaml"
-    outlet = Outlet(read(file), "org/sent", api=api)
+    outlet = HubTarget(load_recipe(file), "org/sent", api=api)
     write(file, tmp_path / "sent", skip_unreadable=True, outlet=outlet)
-    push(mix, "org/pushed", api=api)
+    push_to_hub(mix, "org/pushed", api=api)
     sent, pushed = hub.repos["org/sent"].tree(), hub.repos["org/pushed"].tree()
     assert sent.pop("README.md") == pushed.pop("README.md").replace(b"org/pushed", b"org/sent").replace(
         b"# pushed", b"# sent"
@@ -141,7 +141,7 @@ def test_pushed_while_it_is_written_it_says_the_same(hub, api, mix, tmp_path):
 
 def test_the_demo_names_no_folder_of_this_machine(hub, api, tmp_path, caplog):
     write("demo", tmp_path / "demo", max_tokens=20_000)
-    push(tmp_path / "demo", "org/demo", api=api)
+    push_to_hub(tmp_path / "demo", "org/demo", api=api)
     text = json.dumps(records(tmp_path / "demo")[0] | {"text": ""})
     assert not any(
         record["file"].startswith("/") or record["id"].startswith("/") for record in records(tmp_path / "demo")
@@ -167,22 +167,22 @@ def test_the_demo_names_no_folder_of_this_machine(hub, api, tmp_path, caplog):
     ],
 )
 def test_names_as_others_read_them(name, other):
-    assert shown(name) == other
+    assert display_name(name) == other
 
 
 def test_sentences_as_others_read_them():
     said = (
         "no data files in '/home/me/my web'; /home/me/x.jsonl cannot be read: see https://a.org/b/c, or ask owner/name"
     )
-    assert without_paths(said) == (
+    assert redact_paths(said) == (
         "no data files in 'my web'; x.jsonl cannot be read: see https://a.org/b/c, or ask owner/name"
     )
 
 
 def test_the_card_says_why_the_fingerprints_differ(hub, api, mix, tmp_path):
-    push(mix, "org/mix", api=api)
+    push_to_hub(mix, "org/mix", api=api)
     tree = hub.repos["org/mix"].tree()
-    mixed = json.loads(tree["mine/tally.json"])["recipe"]
+    mixed = json.loads(tree["mine/stats.json"])["recipe"]
     assert mixed in tree["README.md"].decode()
     assert mixed not in tree["mine/recipe.yaml"].decode()
     said = "`recipe.yaml` names files without the folders they were in, so its fingerprint is not the one below"
@@ -192,14 +192,14 @@ def test_the_card_says_why_the_fingerprints_differ(hub, api, mix, tmp_path):
 
 def test_what_names_no_path_is_published_as_it_is():
     for name in list_recipes():
-        recipe = read(name)
-        assert published(recipe) is recipe
+        recipe = load_recipe(name)
+        assert public_recipe(recipe) is recipe
 
 
 def test_a_curriculum_names_no_folder_of_this_machine(tmp_path):
     one = {"datasets": [{"name": str(tmp_path / "secret/web"), "id": "w", "weight": 1}], "tokens": "per_byte"}
     stages = [{"name": name, "tokens": 1000, "recipe": one} for name in ("first", "second")]
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump({"stages": stages}))
-    public = published(read(tmp_path / "mine.yaml"))
+    public = public_recipe(load_recipe(tmp_path / "mine.yaml"))
     assert [source.name for stage in public.stages for source in stage.recipe.sources] == ["w", "w"]
     assert "secret" not in public.to_yaml()

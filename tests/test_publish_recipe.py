@@ -9,8 +9,9 @@ from conftest import document
 from doors import run
 from huggingface_hub import DatasetCard
 
-from smollm3_mix import publish_recipe, push
 from smollm3_mix.errors import OutputError, RecipeError
+from smollm3_mix.hub.push_mix import push_to_hub
+from smollm3_mix.hub.push_recipes import push_recipes_to_hub
 from smollm3_mix.output.write_mix import write
 from smollm3_mix.recipe.shipped import list_recipes
 
@@ -50,7 +51,7 @@ for name, recipe in recipes.items():
     where = {"recipe": recipe} if legacy else {}
     stream = load_dataset(repository, *([] if legacy else [name]), split="train", streaming=True, **where, **more)
     records = list(stream)
-    found.append([records == list(smollm3_mix.load(recipe)), len(records)])
+    found.append([records == list(smollm3_mix.builder.load.load(recipe)), len(records)])
 print(json.dumps([found, [] if legacy else get_dataset_config_names(repository)]))
 """
 
@@ -58,7 +59,7 @@ print(json.dumps([found, [] if legacy else get_dataset_config_names(repository)]
 def test_published_recipes_stream_live(hub, api, recipe, tmp_path):
     # `dev` and `test` are names that datasets takes for splits where the card does not say otherwise
     paths = [recipe("dev"), recipe("test", seed=5), recipe("stage9", seed=9)]
-    assert publish_recipe("org/recipes", paths, api=api) == f"{hub.endpoint}/datasets/org/recipes"
+    assert push_recipes_to_hub("org/recipes", paths, api=api) == f"{hub.endpoint}/datasets/org/recipes"
     recipes = {"test": str(paths[1]), "stage9": str(paths[2])}
     found, names = run(LIVE, tmp_path, hub.endpoint, repository="org/recipes", recipes=recipes, legacy=False)
     for same, records in found:
@@ -71,7 +72,7 @@ def test_published_recipes_stream_live(hub, api, recipe, tmp_path):
 @pytest.mark.skipif(MAJOR >= 4, reason="datasets 4 and later run no scripts")
 def test_the_script_branch_streams_on_datasets_3(hub, api, recipe, tmp_path):
     path = recipe("mine")
-    publish_recipe("org/smollm3_mix", [path], legacy_script=True, api=api)
+    push_recipes_to_hub("org/smollm3_mix", [path], legacy_script=True, api=api)
     asked = {"repository": "org/smollm3_mix", "recipes": {"mine": str(path)}, "legacy": True}
     ((same, _),), _ = run(LIVE, tmp_path, hub.endpoint, **asked)
     assert same is True
@@ -79,9 +80,9 @@ def test_the_script_branch_streams_on_datasets_3(hub, api, recipe, tmp_path):
 
 def test_the_script_is_on_its_own_branch_only_when_asked(hub, api, recipe):
     path = recipe("mine")
-    publish_recipe("org/smollm3_mix", [path], api=api)
+    push_recipes_to_hub("org/smollm3_mix", [path], api=api)
     assert list(hub.repos["org/smollm3_mix"].branches) == ["main"]
-    publish_recipe("org/smollm3_mix", [path], legacy_script=True, api=api)
+    push_recipes_to_hub("org/smollm3_mix", [path], legacy_script=True, api=api)
     assert set(hub.repos["org/smollm3_mix"].tree("script")) == {
         ".gitattributes",
         "README.md",
@@ -92,9 +93,9 @@ def test_the_script_is_on_its_own_branch_only_when_asked(hub, api, recipe):
 
 
 def test_all_shipped_recipes_by_default_and_no_others(hub, api, recipe, caplog):
-    publish_recipe("org/recipes", [recipe("mine"), recipe("yours")], api=api)
+    push_recipes_to_hub("org/recipes", [recipe("mine"), recipe("yours")], api=api)
     assert caplog.messages == []
-    publish_recipe("org/recipes", api=api)
+    push_recipes_to_hub("org/recipes", api=api)
     assert caplog.messages == [
         (
             "org/recipes had other recipes, which are taken away: mine, yours. To keep them, name all its recipes in "
@@ -113,33 +114,33 @@ def test_all_shipped_recipes_by_default_and_no_others(hub, api, recipe, caplog):
 def test_what_would_break_loading_is_refused(hub, api, recipe, recipe_file, tmp_path):
     hub.create("org/taken").add("main", {"taken.py": b""})
     with pytest.raises(OutputError, match=r"org/taken holds taken\.py: datasets 4 and later refuse"):
-        publish_recipe("org/taken", api=api)
+        push_recipes_to_hub("org/taken", api=api)
     with pytest.raises(OutputError) as refused:
-        publish_recipe("org/smol.mix", legacy_script=True, api=api)
+        push_recipes_to_hub("org/smol.mix", legacy_script=True, api=api)
     assert str(refused.value) == (
         "org/smol.mix: a loading script cannot be imported under a name with a dot in it. Name the repository "
         "org/smol_mix, or leave out --legacy-script."
     )
     with pytest.raises(OutputError) as refused:
-        publish_recipe("org/recipes", [recipe_file()], api=api)
+        push_recipes_to_hub("org/recipes", [recipe_file()], api=api)
     assert str(refused.value) == (
         f"recipe 'toy': source 'a' reads '{tmp_path}/sources/a' on this machine, which nobody else has. Put it "
         "on the Hub and name it as owner/name."
     )
     with pytest.raises(RecipeError, match="no such file"):
-        publish_recipe("org/recipes", ["nothing.yaml"], api=api)
+        push_recipes_to_hub("org/recipes", ["nothing.yaml"], api=api)
 
 
 def test_data_and_recipes_do_not_share_a_repository(hub, api, recipe, recipe_file, tmp_path):
     write(recipe_file(sources={key: {"license": "CC0-1.0"} for key in "abc"}), tmp_path / "mix")
-    push(tmp_path / "mix", "org/data", api=api)
+    push_to_hub(tmp_path / "mix", "org/data", api=api)
     with pytest.raises(OutputError, match=r"org/data holds toy/data/.*\.parquet: datasets chooses one builder"):
-        publish_recipe("org/data", [recipe("mine")], api=api)
-    publish_recipe("org/recipes", [recipe("mine")], api=api)
+        push_recipes_to_hub("org/data", [recipe("mine")], api=api)
+    push_recipes_to_hub("org/recipes", [recipe("mine")], api=api)
     with pytest.raises(
         OutputError, match=r"holds recipes \(configs/mine\.smollm3_mix\.yaml\), and datasets chooses one"
     ):
-        push(tmp_path / "mix", "org/recipes", api=api)
+        push_to_hub(tmp_path / "mix", "org/recipes", api=api)
 
 
 @pytest.mark.parametrize(
@@ -156,7 +157,7 @@ def test_what_else_is_on_this_machine_is_refused(hub, api, tmp_path, top, said):
     mine |= {"datasets": [{"name": "owner/name", "weight": 1}]}
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(mine))
     with pytest.raises(OutputError) as refused:
-        publish_recipe("org/recipes", [tmp_path / "mine.yaml"], api=api)
+        push_recipes_to_hub("org/recipes", [tmp_path / "mine.yaml"], api=api)
     assert str(refused.value) == (
         f"recipe 'mine': {said.replace('TMP', str(tmp_path))} on this machine, which nobody else has. Put it on the "
         "Hub and name it there."

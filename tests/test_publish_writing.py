@@ -9,13 +9,13 @@ from doors import ROOT
 from huggingface_hub import HfApi
 from kills import bulky, command, killed
 
-from smollm3_mix import push
 from smollm3_mix.errors import OutputError
 from smollm3_mix.hub import repository
-from smollm3_mix.hub.hub_target import Outlet
+from smollm3_mix.hub.hub_target import HubTarget
+from smollm3_mix.hub.push_mix import push_to_hub
 from smollm3_mix.output import lane_writer, uploads
 from smollm3_mix.output.write_mix import write
-from smollm3_mix.recipe.read_recipe import read
+from smollm3_mix.recipe.read_recipe import load_recipe
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # of huggingface_hub, to its client
 OPEN = {key: {"name": f"sources/{key}", "license": "CC0-1.0"} for key in "abc"}
@@ -27,7 +27,7 @@ def _small_groups(monkeypatch):
 
 
 def test_the_repository_equals_that_of_a_push_and_the_disk_is_bounded(hub, api, recipe_file, tmp_path, monkeypatch):
-    recipe = read(recipe_file(sources=OPEN))
+    recipe = load_recipe(recipe_file(sources=OPEN))
     hub.slow = 100_000
     seen = []
     whole_parts = uploads.wait_for_room
@@ -37,30 +37,32 @@ def test_the_repository_equals_that_of_a_push_and_the_disk_is_bounded(hub, api, 
         whole_parts(work, most, check)
 
     monkeypatch.setattr(sys.modules["smollm3_mix.output.lane_pool"], "wait_for_room", counted)
-    tallies = write(recipe, tmp_path / "a", part_bytes=1, outlet=Outlet(recipe, "org/shipped", api=api))
+    all_stats = write(recipe, tmp_path / "a", max_shard_size=1, outlet=HubTarget(recipe, "org/shipped", api=api))
     assert list((tmp_path / "a/data").iterdir()) == []
-    assert len(seen) > 3 * uploads.WAITING
-    assert max(seen) <= uploads.WAITING + 1
+    assert len(seen) > 3 * uploads.MAX_WAITING
+    assert max(seen) <= uploads.MAX_WAITING + 1
     hub.slow = None
-    assert write(recipe, tmp_path / "b", part_bytes=1) == tallies
-    push(tmp_path / "b", "org/pushed", api=api)
+    assert write(recipe, tmp_path / "b", max_shard_size=1) == all_stats
+    push_to_hub(tmp_path / "b", "org/pushed", api=api)
     shipped, pushed = hub.repos["org/shipped"].tree(), hub.repos["org/pushed"].tree()
     named = shipped.pop("README.md").replace(b"org/shipped", b"org/pushed").replace(b"# shipped", b"# pushed")
     assert named == pushed.pop("README.md")
     assert shipped == pushed
     before = len(hub.commits)
-    assert write(recipe, tmp_path / "a", part_bytes=1, outlet=Outlet(recipe, "org/shipped", api=api)) == tallies
+    assert (
+        write(recipe, tmp_path / "a", max_shard_size=1, outlet=HubTarget(recipe, "org/shipped", api=api)) == all_stats
+    )
     assert len(hub.commits) == before
 
 
 def test_killed_writes_end_as_an_undisturbed_one(hub, api, tmp_path, monkeypatch, kills):
     monkeypatch.setattr(lane_writer, "GROUP_ROWS", 4)
     file = bulky(tmp_path)
-    write(file, tmp_path / "b", part_bytes=1)
-    push(tmp_path / "b", "org/whole", api=api)
+    write(file, tmp_path / "b", max_shard_size=1)
+    push_to_hub(tmp_path / "b", "org/whole", api=api)
     whole = hub.repos["org/whole"].tree()
     data = {name: body for name, body in whole.items() if name.endswith(".parquet")}
-    asked = ["write", file, "--output-dir", tmp_path / "a", "--part-bytes", "1", "--push-to", "org/torn"]
+    asked = ["write", file, "--output-dir", tmp_path / "a", "--max-shard-size", "1", "--push-to", "org/torn"]
     killed(hub, lambda: command(hub, tmp_path / "home", *asked, rows=4), data, kills)
     torn = hub.repos["org/torn"].tree()
     assert torn.pop("README.md") == whole.pop("README.md").replace(b"org/whole", b"org/torn").replace(
@@ -82,40 +84,40 @@ def test_the_command_says_how_to_load_what_is_on_the_hub(hub, recipe_file, tmp_p
 
 @pytest.mark.parametrize("processes", [1, 2])
 def test_a_hub_that_fails_ends_the_write_and_it_goes_on(hub, api, recipe_file, tmp_path, processes):
-    recipe = read(recipe_file(sources=OPEN))
-    asked = {"part_bytes": 1, "processes": processes}
-    outlet = Outlet(recipe, "org/mix", api=api)
-    faults = [500] * repository.TRIES
-    outlet.begin = lambda *of: (Outlet.begin(outlet, *of), hub.faults.extend(faults))
+    recipe = load_recipe(recipe_file(sources=OPEN))
+    asked = {"max_shard_size": 1, "processes": processes}
+    outlet = HubTarget(recipe, "org/mix", api=api)
+    problems = [500] * repository.TRIES
+    outlet.begin = lambda *of: (HubTarget.begin(outlet, *of), hub.problems.extend(problems))
     with pytest.raises(OutputError, match="cannot write to org/mix"):
         write(recipe, tmp_path / "a", outlet=outlet, **asked)
-    hub.faults.clear()
-    write(recipe, tmp_path / "a", outlet=Outlet(recipe, "org/mix", api=api), **asked)
+    hub.problems.clear()
+    write(recipe, tmp_path / "a", outlet=HubTarget(recipe, "org/mix", api=api), **asked)
     assert "README.md" in hub.repos["org/mix"].tree()
 
 
 def test_parts_that_went_elsewhere_are_not_forgotten(hub, api, recipe_file, tmp_path):
-    recipe = read(recipe_file(sources=OPEN))
+    recipe = load_recipe(recipe_file(sources=OPEN))
 
-    class Falls(Outlet):
+    class Falls(HubTarget):
         def finish(self, *_):
             raise OutputError("gone")
 
     with pytest.raises(OutputError, match="gone"):
-        write(recipe, tmp_path / "a", part_bytes=1, outlet=Falls(recipe, "org/mix", api=api))
-    for other in (None, Outlet(recipe, "org/other", api=api)):
+        write(recipe, tmp_path / "a", max_shard_size=1, outlet=Falls(recipe, "org/mix", api=api))
+    for other in (None, HubTarget(recipe, "org/other", api=api)):
         with pytest.raises(OutputError) as refused:
-            write(recipe, tmp_path / "a", part_bytes=1, outlet=other)
+            write(recipe, tmp_path / "a", max_shard_size=1, outlet=other)
         assert str(refused.value) == (
             f"parts of the mix in {tmp_path}/a went to org/mix@main/toy already. Give the same --push-to, "
             f"--config-name and --revision again to go on, or remove {tmp_path}/a/.writing."
         )
-    write(recipe, tmp_path / "a", part_bytes=1, outlet=Outlet(recipe, "org/mix", api=api))
+    write(recipe, tmp_path / "a", max_shard_size=1, outlet=HubTarget(recipe, "org/mix", api=api))
     assert "README.md" in hub.repos["org/mix"].tree()
 
 
 def test_access_is_tested_before_a_source_is_read(hub, recipe_file, tmp_path):
-    recipe = read(recipe_file(sources=OPEN))
+    recipe = load_recipe(recipe_file(sources=OPEN))
     hub.create("org/mix")
     with pytest.raises(OutputError, match="cannot write to org/mix: "):
-        Outlet(recipe, "org/mix", api=HfApi(endpoint=hub.endpoint, token="hf_reader"))
+        HubTarget(recipe, "org/mix", api=HfApi(endpoint=hub.endpoint, token="hf_reader"))

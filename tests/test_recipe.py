@@ -10,16 +10,16 @@ from recipes import LISTS, SMALL, WHOLE, faults_of
 
 from smollm3_mix.errors import RecipeError
 from smollm3_mix.recipe.model import Block, Holdout, Kind, Recipe, Source
-from smollm3_mix.recipe.read_recipe import read
+from smollm3_mix.recipe.read_recipe import load_recipe
 from smollm3_mix.text.clean.cleaning_options import Cleaning
 from smollm3_mix.text.dedup.dedup_options import Dedup, Near
-from smollm3_mix.text.filters.filter_options import Judge
+from smollm3_mix.text.filters.filter_options import FilterOptions
 
 FIXTURES = Path(__file__).parent / "fixtures"
 
 
 def test_everything_written_is_read(recipe_text):
-    recipe = read(recipe_text(WHOLE))
+    recipe = load_recipe(recipe_text(WHOLE))
     assert recipe == Recipe(
         file="mine.yaml",
         folder=str(Path.cwd()),
@@ -45,7 +45,7 @@ def test_everything_written_is_read(recipe_text):
                 license="ODC-By-1.0",
                 tokens_per_byte=0.23,
                 max_passes=2,
-                judge=Judge(min_chars=50),
+                filters=FilterOptions(min_chars=50),
             ),
             Source(
                 id="org/code",
@@ -56,15 +56,20 @@ def test_everything_written_is_read(recipe_text):
                 data_files=("data/*.parquet",),
                 kind=Kind("code"),
                 clean=Cleaning("code"),
-                judge=Judge(max_chars=10_000_000),
+                filters=FilterOptions(max_chars=10_000_000),
             ),
-            Source(id="pull-requests", weight=0.006, unavailable="No public repository.", judge=Judge(min_chars=50)),
+            Source(
+                id="pull-requests",
+                weight=0.006,
+                unavailable="No public repository.",
+                filters=FilterOptions(min_chars=50),
+            ),
         ),
     )
 
 
 def test_two_lines_are_a_recipe(recipe_text):
-    recipe = read(recipe_text(SMALL))
+    recipe = load_recipe(recipe_text(SMALL))
     assert recipe.sources == (Source(id="a/b", weight=1.0, name="a/b"),)
     assert (recipe.seed, recipe.lanes, recipe.weigh_by, recipe.order) == (42, 16, "tokens", "exact")
     assert (recipe.block, recipe.holdout, recipe.on_exhausted) == (Block(1024, 2**20), Holdout(0.0, 10**6), "error")
@@ -72,7 +77,7 @@ def test_two_lines_are_a_recipe(recipe_text):
 
 
 def test_shares_are_taken_over_what_can_be_read(recipe_text):
-    recipe = read(
+    recipe = load_recipe(
         recipe_text("""
 datasets:
   - {name: a, weight: 0.6}
@@ -85,7 +90,7 @@ datasets:
     assert [source.id for source in recipe.active] == ["a", "c"]
     assert recipe.raw_sum == pytest.approx(1.8)
     assert recipe.unavailable_share == pytest.approx(1.0 / 1.8)
-    assert recipe.statements == (
+    assert recipe.warnings == (
         "source 'gone' (weight 1, 55.5556% of the recipe) is not available: Withdrawn.",
         "source 'b' has weight 0 and is not read",
     )
@@ -99,21 +104,21 @@ def test_raw_sum_is_rounded_once():
 def test_a_recipe_wide_rule_is_for_sources_that_name_none(recipe_text):
     text = """
 clean: math
-judge: {min_chars: 9}
+filters: {min_chars: 9}
 datasets:
   - {name: a, weight: 1, kind: code}
-  - {name: b, weight: 1, clean: none, judge: {}}
-  - {name: c, weight: 1, clean: null, judge: null}
+  - {name: b, weight: 1, clean: none, filters: {}}
+  - {name: c, weight: 1, clean: null, filters: null}
 """
-    one, two, three = read(recipe_text(text)).sources
-    assert (one.clean, one.judge) == (Cleaning("math"), Judge(min_chars=9))
-    assert (two.clean, two.judge) == (Cleaning("none"), Judge())
-    assert (three.clean, three.judge) == (Cleaning("math"), Judge(min_chars=9))
+    one, two, three = load_recipe(recipe_text(text)).sources
+    assert (one.clean, one.filters) == (Cleaning("math"), FilterOptions(min_chars=9))
+    assert (two.clean, two.filters) == (Cleaning("none"), FilterOptions())
+    assert (three.clean, three.filters) == (Cleaning("math"), FilterOptions(min_chars=9))
 
 
 def test_cleaning_goes_by_kind_where_nothing_is_said(recipe_text):
     text = "datasets:\n" + "".join(f"  - {{name: {k}, weight: 1, kind: {k}}}\n" for k in ("code", "math", "forum"))
-    assert [source.clean.profile for source in read(recipe_text(text)).sources] == ["code", "math", "prose"]
+    assert [source.clean.profile for source in load_recipe(recipe_text(text)).sources] == ["code", "math", "prose"]
 
 
 @pytest.mark.parametrize(
@@ -121,7 +126,7 @@ def test_cleaning_goes_by_kind_where_nothing_is_said(recipe_text):
     [("true", Near()), ("false", None), ("null", None), ("{bands: 3}", Near(bands=3)), ("{}", Near())],
 )
 def test_near_is_a_mapping_or_true_or_nothing(recipe_text, given, near):
-    assert read(recipe_text(f"dedup: {{near: {given}}}\n{SMALL}")).dedup == Dedup(near=near)
+    assert load_recipe(recipe_text(f"dedup: {{near: {given}}}\n{SMALL}")).dedup == Dedup(near=near)
 
 
 @pytest.mark.parametrize(
@@ -139,17 +144,17 @@ def test_near_is_a_mapping_or_true_or_nothing(recipe_text, given, near):
     ],
 )
 def test_a_size_is_read_exactly(recipe_text, written, number):
-    assert read(recipe_text(f"holdout: {{tokens: {written}}}\n{SMALL}")).holdout.tokens == number
+    assert load_recipe(recipe_text(f"holdout: {{tokens: {written}}}\n{SMALL}")).holdout.tokens == number
 
 
 @pytest.mark.parametrize("written", ["0.00001", "1e-5", "1E-5", "1.0e-05", ".00001", "10e-6", "+1e-5"])
 def test_a_number_may_be_written_as_yaml_1_2_has_it(recipe_text, written):
-    assert read(recipe_text(f"datasets: [{{name: a, weight: {written}}}]")).sources[0].weight == 1e-5
+    assert load_recipe(recipe_text(f"datasets: [{{name: a, weight: {written}}}]")).sources[0].weight == 1e-5
 
 
 def test_words_that_yaml_1_1_takes_for_other_things_stay_words(recipe_text):
     text = "datasets: [{name: on, config: no, split: 2024-01-01, weight: 1, license: 1:30, kind: {language: no}}]"
-    source = read(recipe_text(text)).sources[0]
+    source = load_recipe(recipe_text(text)).sources[0]
     assert (source.id, source.split, source.license, source.kind.language) == ("on/no", "2024-01-01", "1:30", "no")
 
 
@@ -159,12 +164,15 @@ datasets:
   - &code {name: org/code, config: a, kind: code, weight: 1, max_passes: 3}
   - {<<: *code, config: b}
 """
-    assert [(s.id, s.max_passes) for s in read(recipe_text(text)).sources] == [("org/code/a", 3), ("org/code/b", 3)]
+    assert [(s.id, s.max_passes) for s in load_recipe(recipe_text(text)).sources] == [
+        ("org/code/a", 3),
+        ("org/code/b", 3),
+    ]
 
 
 def test_the_briefs_custom_recipe_is_read_as_it_stands():
     file = FIXTURES / "custom_recipe.yaml"
-    assert read(file).shares == {
+    assert load_recipe(file).shares == {
         "HuggingFaceFW/fineweb-edu": 0.5,
         "HuggingFaceTB/stack-edu/python": 0.3,
         "HuggingFaceTB/finemath": 0.2,
@@ -174,7 +182,9 @@ def test_the_briefs_custom_recipe_is_read_as_it_stands():
 
 def test_overrides_are_read_like_the_file(recipe_text):
     mine = recipe_text(SMALL)
-    recipe = read(mine, seed=3, lanes=None, dedup={"near": True}, holdout=Holdout(fraction=0.5), block={"rows": "1k"})
+    recipe = load_recipe(
+        mine, seed=3, lanes=None, dedup={"near": True}, holdout=Holdout(fraction=0.5), block={"rows": "1k"}
+    )
     assert (recipe.seed, recipe.lanes, recipe.block.rows) == (3, 16, 1000)
     assert (recipe.dedup, recipe.holdout) == (Dedup(near=Near()), Holdout(0.5))
 
@@ -192,21 +202,21 @@ def test_faults_of_overrides():
 
 
 def test_pinned_sources_have_their_revision(recipe_text):
-    recipe = read(recipe_text(WHOLE))
+    recipe = load_recipe(recipe_text(WHOLE))
     pinned = recipe.pinned({"fineweb-edu": "0" * 40})
     assert [source.revision for source in pinned.sources] == ["0" * 40, None, None]
-    assert recipe.differences(pinned) == [f"sources.fineweb-edu.revision: none → '{'0' * 40}'"]
+    assert recipe.diff(pinned) == [f"sources.fineweb-edu.revision: none → '{'0' * 40}'"]
     with pytest.raises(KeyError) as error:
         recipe.pinned({"x": "1"})
     assert error.value.args == ("mine.yaml has no source 'x'; it has fineweb-edu, org/code, pull-requests",)
 
 
 def test_sources_may_be_left_out_but_not_all(recipe_text):
-    recipe = read(recipe_text(WHOLE)).without({"org/code": "It cannot be opened."})
+    recipe = load_recipe(recipe_text(WHOLE)).without({"org/code": "It cannot be opened."})
     assert recipe.shares == {"fineweb-edu": 1.0}
     assert (
         "source 'org/code' (weight 1e-05, 0.0029% of the recipe) is not available: It cannot be opened."
-        in recipe.statements
+        in recipe.warnings
     )
     with pytest.raises(RecipeError) as error:
         recipe.without({"fineweb-edu": "Neither can this."})
@@ -214,7 +224,7 @@ def test_sources_may_be_left_out_but_not_all(recipe_text):
 
 
 def test_a_recipe_survives_pickle_and_json(recipe_text):
-    recipe = read(recipe_text(WHOLE))
+    recipe = load_recipe(recipe_text(WHOLE))
     assert recipe.shares
     assert pickle.loads(pickle.dumps(recipe)) == recipe
     again = Recipe.from_dict(json.loads(json.dumps(recipe.to_dict())))
@@ -223,17 +233,17 @@ def test_a_recipe_survives_pickle_and_json(recipe_text):
 
 
 def test_from_dict_is_as_strict_as_a_file(recipe_text):
-    given = read(recipe_text(SMALL)).to_dict() | {"lanes": 0, "folder": "", "colour": 1}
+    given = load_recipe(recipe_text(SMALL)).to_dict() | {"lanes": 0, "folder": "", "colour": 1}
     with pytest.raises(RecipeError) as error:
         Recipe.from_dict(given)
-    assert error.value.faults[0].startswith("unknown key 'colour' (keys: datasets, ")
-    assert error.value.faults[1:] == ["lanes: expected 1 or more, got 0"]
+    assert error.value.problems[0].startswith("unknown key 'colour' (keys: datasets, ")
+    assert error.value.problems[1:] == ["lanes: expected 1 or more, got 0"]
     with pytest.raises(RecipeError, match=r"^a dict: file: expected a string, got 3 \(write it in quotes\)$"):
         Recipe.from_dict(given | {"file": 3})
 
 
 def test_the_written_file_is_readable(recipe_text):
-    lines = read(recipe_text(WHOLE)).to_yaml().splitlines()
+    lines = load_recipe(recipe_text(WHOLE)).to_yaml().splitlines()
     assert lines[0].startswith("# smollm3_mix recipe; fingerprint ")
     assert lines[1:] == [
         "description: One line.",
@@ -244,7 +254,7 @@ def test_the_written_file_is_readable(recipe_text):
         "block: {rows: 512, bytes: 1048576}",
         "shuffle: none",
         "tokens: per_byte",
-        "judge: {min_chars: 50}",
+        "filters: {min_chars: 50}",
         "dedup:",
         "  exact: true",
         "  near: {bands: 4, rows: 2, ngram: 5, jaccard: 0.0}",
@@ -272,7 +282,7 @@ def test_the_written_file_is_readable(recipe_text):
         "  text_field: [title, body.text]",
         "  separator: ' '",
         "  kind: {type: code}",
-        "  judge: {max_chars: 10000000}",
+        "  filters: {max_chars: 10000000}",
         "- id: pull-requests",
         "  weight: 0.006",
         "  unavailable: No public repository.",
@@ -280,18 +290,18 @@ def test_the_written_file_is_readable(recipe_text):
 
 
 def test_a_recipe_without_weights_is_written_without_them(recipe_text):
-    recipe = read(recipe_text(LISTS))
-    again = read(recipe_text(recipe.to_yaml(), "again.yaml"), use_weights=False)
+    recipe = load_recipe(recipe_text(LISTS))
+    again = load_recipe(recipe_text(recipe.to_yaml(), "again.yaml"), use_weights=False)
     assert "weighted: false" in Path("again.yaml").read_text()
     assert again.sources == recipe.sources
     assert again.fingerprint == recipe.fingerprint
 
 
 def test_differences_name_keys_sources_and_order(recipe_text):
-    old = read(recipe_text(WHOLE))
+    old = load_recipe(recipe_text(WHOLE))
     text = WHOLE.replace("seed: 7", "seed: 8").replace("0.333", "0.36").replace("min_chars: 50", "min_chars: 40")
     text = text.replace("near: {bands: 4, rows: 2, ngram: 5}", "near: null").replace("id: pull-requests", "id: issues")
-    assert old.differences(read(recipe_text(text))) == [
+    assert old.diff(load_recipe(recipe_text(text))) == [
         "sources.pull-requests: weight 0.006 → absent",
         "sources.issues: absent → weight 0.006",
         "seed: 7 → 8",
@@ -299,27 +309,27 @@ def test_differences_name_keys_sources_and_order(recipe_text):
         "sources.fineweb-edu.weight: 0.333 → 0.36",
         "sources.fineweb-edu.judge.min_chars: 50 → 40",
     ]
-    turned = old.with_(sources=old.sources[::-1])
-    assert old.differences(turned) == [
+    turned = old.replace(sources=old.sources[::-1])
+    assert old.diff(turned) == [
         "order of sources: fineweb-edu, org/code, pull-requests → pull-requests, org/code, fineweb-edu"
     ]
-    assert old.differences(old) == []
+    assert old.diff(old) == []
 
 
 BY_KIND = """
-judge: {preset: kind, min_chars: 20}
+filters: {preset: kind, min_chars: 20}
 datasets:
   - {name: a, weight: 1, kind: {type: prose, language: fr}}
   - {name: b, weight: 1, kind: {type: prose, language: en}}
   - {name: c, weight: 1, kind: {type: code, language: Python}}
-  - {name: d, weight: 1, kind: {type: prose, language: fr}, judge: {preset: prose, language: de}}
-  - {name: e, weight: 1, kind: {type: prose, language: fr}, judge: {min_chars: 5}}
+  - {name: d, weight: 1, kind: {type: prose, language: fr}, filters: {preset: prose, language: de}}
+  - {name: e, weight: 1, kind: {type: prose, language: fr}, filters: {min_chars: 5}}
 """
 
 
 def test_rules_by_kind_are_filled_in(recipe_text):
-    recipe = read(recipe_text(BY_KIND))
-    assert [(source.judge.preset, source.judge.language) for source in recipe.sources] == [
+    recipe = load_recipe(recipe_text(BY_KIND))
+    assert [(source.filters.preset, source.filters.language) for source in recipe.sources] == [
         ("prose", "fr"),
         ("prose", "en"),
         ("code", "Python"),
@@ -330,8 +340,8 @@ def test_rules_by_kind_are_filled_in(recipe_text):
 
 
 def test_rules_by_kind_are_written_short_and_read_back(recipe_text):
-    recipe = read(recipe_text(BY_KIND))
+    recipe = load_recipe(recipe_text(BY_KIND))
     text = recipe.to_yaml()
     assert "\njudge: {preset: prose, min_chars: 20}\n" in text
-    assert text.count("  judge: ") == 3
-    assert read(recipe_text(text)).differences(recipe) == []
+    assert text.count("  filters: ") == 3
+    assert load_recipe(recipe_text(text)).diff(recipe) == []

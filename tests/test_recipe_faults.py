@@ -4,7 +4,7 @@ import pytest
 from recipes import SMALL, faults_of
 
 from smollm3_mix.errors import RecipeError
-from smollm3_mix.recipe.read_recipe import read
+from smollm3_mix.recipe.read_recipe import load_recipe
 
 ANYTHING = "a string, a finite number, true, false, nothing or a list of them"
 
@@ -20,7 +20,7 @@ def fault_of_source(keys):
 
 def test_a_single_fault_reads_whole(recipe_text):
     with pytest.raises(RecipeError) as error:
-        read(recipe_text("datasets:\n  - {id: finemath, name: a/b, wieght: 0.5, weight: 0.5}\n"))
+        load_recipe(recipe_text("datasets:\n  - {id: finemath, name: a/b, wieght: 0.5, weight: 0.5}\n"))
     assert str(error.value) == "mine.yaml: source 'finemath': unknown key 'wieght' (did you mean 'weight'?)"
 
 
@@ -30,18 +30,18 @@ seeed: 4
 lanes: 0
 weigh_by: token
 dedup: {near: {bands: 0}, memory: lots}
-judge: {min_char: 3}
+filters: {min_char: 3}
 datasets:
   - {name: a/b, weight: -0.5, splt: train}
   - {name: c/d, text_field: [a, 3]}
   - a/c
 """
     with pytest.raises(RecipeError) as error:
-        read(recipe_text(text))
+        load_recipe(recipe_text(text))
     assert str(error.value) == (
         "11 faults\n"
         "  mine.yaml: unknown key 'seeed' (did you mean 'seed'?)\n"
-        "  mine.yaml: judge: unknown key 'min_char' (did you mean 'min_chars'?)\n"
+        "  mine.yaml: filters: unknown key 'min_char' (did you mean 'min_chars'?)\n"
         "  mine.yaml: dedup.near.bands: expected a whole number from 1 to 64, got 0\n"
         "  mine.yaml: dedup.memory: expected a whole number, got 'lots'\n"
         "  mine.yaml: lanes: expected 1 or more, got 0\n"
@@ -93,8 +93,8 @@ def test_a_file_in_another_encoding(tmp_path):
     file = tmp_path / "latin.yaml"
     file.write_bytes(b"description: caf\xe9\n")
     with pytest.raises(RecipeError) as error:
-        read(file)
-    assert error.value.faults == ["not UTF-8 at byte 16: invalid continuation byte; save it as UTF-8"]
+        load_recipe(file)
+    assert error.value.problems == ["not UTF-8 at byte 16: invalid continuation byte; save it as UTF-8"]
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_a_file_in_another_encoding(tmp_path):
         ("shuffle: blocks", "shuffle: expected block or none, got 'blocks' (did you mean 'block'?)"),
         (
             "on_exhausted: again",
-            "on_exhausted: expected error or stop or renormalise or repeat, got 'again'",
+            "on_exhausted: expected error or stop or renormalize or repeat, got 'again'",
         ),
         ("tokens: tokenizer", "tokens: expected per_byte, column or {tokenizer: FILE}, got 'tokenizer'"),
         ("block: {rows: 0}", "block.rows: expected 1 or more, got 0"),

@@ -6,40 +6,40 @@ from pathlib import Path
 import pytest
 from recipes import LISTS, SMALL, faults_of
 
-from smollm3_mix import Recipe
 from smollm3_mix.errors import RecipeError
 from smollm3_mix.recipe import shipped
-from smollm3_mix.recipe.read_recipe import read
-from smollm3_mix.recipe.shipped import OLD_NAMES, find, list_recipes
+from smollm3_mix.recipe.model import Recipe
+from smollm3_mix.recipe.read_recipe import load_recipe
+from smollm3_mix.recipe.shipped import MERGE_CONFIG_NAMES, find_recipe, list_recipes
 from smollm3_mix.text.dedup.dedup_options import Dedup, Near
-from smollm3_mix.text.filters.filter_options import Judge
+from smollm3_mix.text.filters.filter_options import FilterOptions
 
 
 def test_shipped_recipes_are_found_by_name_and_by_file_name():
     assert "stage1" in list_recipes()
     assert list_recipes() == sorted(list_recipes())
     for name in list_recipes():
-        assert find(name) == find(f"{name}.smollm3_mix.yaml")
-        recipe = read(name)
+        assert find_recipe(name) == find_recipe(f"{name}.smollm3_mix.yaml")
+        recipe = load_recipe(name)
         assert (recipe.name, recipe.file) == (name, f"{name}.smollm3_mix.yaml")
 
 
 def test_old_file_names_mean_shipped_recipes(recipe_text):
-    for old, name in OLD_NAMES.items():
-        assert find(old) == find(f"some/folder/{old}") == find(name)
+    for old, name in MERGE_CONFIG_NAMES.items():
+        assert find_recipe(old) == find_recipe(f"some/folder/{old}") == find_recipe(name)
     mine = recipe_text(SMALL, "smollm3_weighted_config.yaml")
-    assert read(mine).shares == {"a/b": 1.0}
+    assert load_recipe(mine).shares == {"a/b": 1.0}
 
 
 def test_the_old_default_name_means_stage_1_without_weights(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    recipe, stage1 = read("datasets_config.yaml"), read("stage1")
+    recipe, stage1 = load_recipe("datasets_config.yaml"), load_recipe("stage1")
     assert not recipe.weighted
     assert recipe.file == "datasets_config.yaml"
     assert [source.id for source in recipe.sources] == [source.id for source in stage1.sources]
     assert {source.weight for source in recipe.sources} == {1.0}
     with pytest.raises(RecipeError) as error:
-        read("datasets_config.yaml", use_weights=True)
+        load_recipe("datasets_config.yaml", use_weights=True)
     assert str(error.value) == (
         "datasets_config.yaml: has no weights, so they cannot be used; list its sources under `datasets:` with a "
         f"`weight` each, leave --use-weights out, or take a shipped recipe: {', '.join(list_recipes())}"
@@ -55,7 +55,7 @@ def test_a_name_that_is_nowhere(tmp_path, monkeypatch):
         "xyz": "",
     }.items():
         with pytest.raises(RecipeError) as error:
-            read(name)
+            load_recipe(name)
         assert (
             str(error.value) == f"{name}: no such file, and no shipped recipe of that name{hint}; shipped are {names}"
         )
@@ -70,7 +70,7 @@ def test_a_recipe_beside_the_name_is_suggested(tmp_path, monkeypatch):
         f"{tmp_path}/mien.yaml": f"{tmp_path}/mine.yaml",
     }.items():
         with pytest.raises(RecipeError) as error:
-            read(name)
+            load_recipe(name)
         hint = f"(did you mean {meant!r}?); shipped are curriculum"
         assert str(error.value).startswith(f"{name}: no such file, and no shipped recipe of that name {hint}")
 
@@ -78,7 +78,7 @@ def test_a_recipe_beside_the_name_is_suggested(tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", ["my-org/recipes", "hf://datasets/my-org/recipes/configs/mine.smollm3_mix.yaml"])
 def test_how_recipes_of_a_repository_are_had_is_said(name):
     with pytest.raises(RecipeError) as error:
-        read(name)
+        load_recipe(name)
     assert str(error.value).endswith(
         '. Recipes of a repository are streamed by load_dataset("OWNER/NAME", RECIPE, streaming=True), or '
         "downloaded: hf download OWNER/NAME --repo-type dataset --local-dir DIR"
@@ -87,12 +87,12 @@ def test_how_recipes_of_a_repository_are_had_is_said(name):
 
 def test_a_folder_is_not_a_recipe(tmp_path):
     with pytest.raises(RecipeError) as error:
-        read(tmp_path)
+        load_recipe(tmp_path)
     assert str(error.value) == f"{tmp_path}: is a folder; name a recipe file; it holds none"
     (tmp_path / "b.yaml").touch()
     (tmp_path / "a.yml").touch()
     with pytest.raises(RecipeError) as error:
-        read(tmp_path)
+        load_recipe(tmp_path)
     assert str(error.value) == f"{tmp_path}: is a folder; name the one you mean, of: a.yml, b.yaml"
 
 
@@ -103,7 +103,7 @@ def test_a_local_path_is_tried_beside_the_recipe_and_then_here(tmp_path, monkeyp
     names = ["beside", "here", "both", "org/hub", str(tmp_path / "far")]
     entries = "".join(f"  - {{name: {name!r}, weight: 1}}\n" for name in names)
     Path("recipes/mine.yaml").write_text(f"datasets:\n{entries}  - {{id: gone, weight: 1, unavailable: Gone.}}\n")
-    recipe = read("recipes/mine.yaml")
+    recipe = load_recipe("recipes/mine.yaml")
     assert [recipe.path(source) for source in recipe.sources] == [
         tmp_path / "recipes/beside",
         Path("here"),
@@ -117,7 +117,7 @@ def test_a_local_path_is_tried_beside_the_recipe_and_then_here(tmp_path, monkeyp
 
 
 def test_the_split_list_form_is_read(recipe_text):
-    recipe = read(recipe_text(LISTS))
+    recipe = load_recipe(recipe_text(LISTS))
     assert not recipe.weighted
     assert [(source.id, source.kind.language) for source in recipe.sources] == [
         ("HuggingFaceFW/fineweb-2/eng_Latn", "en"),
@@ -125,12 +125,12 @@ def test_the_split_list_form_is_read(recipe_text):
         ("HuggingFaceFW/fineweb-2/vie_Latn", "vi"),
     ]
     assert [source.clean.profile for source in recipe.sources] == ["prose", "code", "prose"]
-    assert {source.judge for source in recipe.sources} == {Judge(min_chars=100, max_chars=1_000_000)}
+    assert {source.filters for source in recipe.sources} == {FilterOptions(min_chars=100, max_chars=1_000_000)}
     assert recipe.dedup == Dedup(exact=False)
-    assert recipe.statements == (
+    assert recipe.warnings == (
         "`output` is not read; what is written is said on the command line, such as --output-dir",
         "`filtering.deduplication.similarity_threshold` is not read; `dedup: {near: true}` drops near duplicates",
-        "`filtering.keep_keywords` is not read; texts are judged by the rules of `judge`",
+        "`filtering.keep_keywords` is not read; texts are judged by the rules of `filters`",
     )
 
 
@@ -142,9 +142,9 @@ def test_weights_cannot_be_used_where_there_are_none():
 
 
 def test_weights_need_not_be_used(recipe_text):
-    recipe = read(recipe_text(SMALL), use_weights=False)
+    recipe = load_recipe(recipe_text(SMALL), use_weights=False)
     assert recipe.weighted
-    assert recipe == read("mine.yaml", use_weights=True)
+    assert recipe == load_recipe("mine.yaml", use_weights=True)
 
 
 def test_faults_of_the_split_list_form():
@@ -165,14 +165,14 @@ def test_faults_of_the_split_list_form():
 
 def test_faults_of_old_settings():
     text = """
-judge: {min_chars: 5}
+filters: {min_chars: 5}
 filtering: {min_length: ten, maxlength: 3, deduplication: {enable: true, enabled: 1}}
 datasets: [{name: a, weight: 1}]
 """
     assert faults_of(text) == [
         "filtering: unknown key 'maxlength' (did you mean 'max_length'?)",
         "filtering.min_length: expected a whole number, got 'ten'",
-        "has both `judge` and `filtering`; write min_length and max_length as min_chars and max_chars of `judge`",
+        "has both `filters` and `filtering`; write min_length and max_length as min_chars and max_chars of `filters`",
         "filtering.deduplication: unknown key 'enable' (did you mean 'enabled'?)",
         "filtering.deduplication.enabled: expected true or false, got 1",
     ]
@@ -183,12 +183,12 @@ datasets: [{name: a, weight: 1}]
 
 
 def test_the_hubs_word_for_a_config_is_read(recipe_text):
-    source = read(recipe_text("datasets: [{name: a/b, subset: pull-requests, weight: 1}]")).sources[0]
+    source = load_recipe(recipe_text("datasets: [{name: a/b, subset: pull-requests, weight: 1}]")).sources[0]
     assert (source.id, source.config) == ("a/b/pull-requests", "pull-requests")
 
 
 def test_a_recipe_without_weights_survives_json(recipe_text):
-    recipe = read(recipe_text(LISTS + "dedup: {near: true}\n"))
+    recipe = load_recipe(recipe_text(LISTS + "dedup: {near: true}\n"))
     given = json.loads(json.dumps(recipe.to_dict()))
     assert not any("weight" in source for source in given["datasets"])
     assert Recipe.from_dict(given) == recipe
@@ -206,10 +206,10 @@ def test_recipes_are_found_in_a_wheel_and_in_a_checkout(tmp_path, monkeypatch):
         folder.mkdir(parents=True)
         (folder / f"{name}.smollm3_mix.yaml").write_text(SMALL)
         assert list_recipes() == [name]
-        assert read(name).shares == {"a/b": 1.0}
+        assert load_recipe(name).shares == {"a/b": 1.0}
 
 
 def test_a_folder_does_not_hide_a_shipped_recipe(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "demo").mkdir()
-    assert find("demo").name == "demo.smollm3_mix.yaml"
+    assert find_recipe("demo").name == "demo.smollm3_mix.yaml"

@@ -12,14 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smollm3_mix.errors import RecipeError
-from smollm3_mix.recipe.index_scope import of_rows, scope
+from smollm3_mix.recipe.index_scope import index_scope, of_rows
 from smollm3_mix.recipe.model import Block, Holdout, Kind, Recipe, Source
-from smollm3_mix.recipe.read_recipe import read
-from smollm3_mix.recipe.sections import Counting, Decontaminate, Exclude, Texts
+from smollm3_mix.recipe.read_recipe import load_recipe
+from smollm3_mix.recipe.sections import Decontaminate, Exclude, Texts, TokenCounting
 from smollm3_mix.recipe.yaml_text import dump, load
 from smollm3_mix.text.clean.cleaning_options import Cleaning
 from smollm3_mix.text.dedup.dedup_options import Dedup, Near
-from smollm3_mix.text.filters.filter_options import Judge
+from smollm3_mix.text.filters.filter_options import FilterOptions
 
 WORDS = st.one_of(
     st.sampled_from(
@@ -30,7 +30,9 @@ WORDS = st.one_of(
 IDS = WORDS.filter(str.isprintable)
 WEIGHTS = st.floats(0, 1e6, allow_subnormal=False)
 COUNTS = st.integers(1, 2**40)
-JUDGES = st.builds(Judge, min_chars=st.none() | st.integers(0, 10), max_chars=st.none() | st.integers(10, 10**9))
+JUDGES = st.builds(
+    FilterOptions, min_chars=st.none() | st.integers(0, 10), max_chars=st.none() | st.integers(10, 10**9)
+)
 CLEANINGS = st.builds(Cleaning, profile=st.sampled_from(["prose", "code", "math", "none"]))
 SCALARS = (
     st.none()
@@ -68,7 +70,7 @@ def sources(source_id):
         tokens_field=st.none() | WORDS,
         max_passes=st.integers(1, 99),
         clean=CLEANINGS,
-        judge=JUDGES,
+        filters=JUDGES,
         content=st.sampled_from(["inline", "swh", "records"]),
         gated=st.booleans(),
         unavailable=st.none() | WORDS,
@@ -94,7 +96,7 @@ def recipes(draw):
         shuffle=draw(st.sampled_from(["block", "none"])),
         dedup=draw(st.builds(Dedup, exact=st.booleans(), near=st.none() | near, memory=COUNTS)),
         holdout=draw(st.builds(Holdout, fraction=st.floats(0, 0.99), tokens=COUNTS)),
-        on_exhausted=draw(st.sampled_from(["error", "stop", "renormalise", "repeat"])),
+        on_exhausted=draw(st.sampled_from(["error", "stop", "renormalize", "repeat"])),
         ignored=draw(st.lists(WORDS, max_size=2).map(tuple)),
     )
 
@@ -112,10 +114,10 @@ def test_a_recipe_is_the_same_through_json(recipe):
 def test_a_written_recipe_reads_back(tmp_path_factory, recipe):
     file = tmp_path_factory.mktemp("recipes") / "mine.yaml"
     file.write_text(recipe.to_yaml(), encoding="utf-8")
-    again = read(file)
-    assert recipe.differences(again) == []
+    again = load_recipe(file)
+    assert recipe.diff(again) == []
     assert again.fingerprint == recipe.fingerprint
-    assert again.with_(sources=again.sources).sources == recipe.sources
+    assert again.replace(sources=again.sources).sources == recipe.sources
     weights = [entry["weight"] for entry in yaml.safe_load(file.read_text(encoding="utf-8"))["datasets"]]
     assert math.fsum(weights) == recipe.raw_sum
 
@@ -156,7 +158,7 @@ def test_the_order_of_keys_decides_nothing(recipe, rng: random.Random):
 @given(recipes(), recipes())
 @examples(10)
 def test_differences_are_shown_if_and_only_if_the_fingerprints_differ(one, two):
-    assert (one.differences(two) == []) == (one.fingerprint == two.fingerprint)
+    assert (one.diff(two) == []) == (one.fingerprint == two.fingerprint)
 
 
 BASE = Recipe(
@@ -178,7 +180,7 @@ DECIDING = {
     "dedup": Dedup(near=Near()),
     "holdout": Holdout(fraction=0.1),
     "on_exhausted": "repeat",
-    "tokens": Counting("tokenizer.json"),
+    "tokens": TokenCounting("tokenizer.json"),
     "weighted": False,
     "sources": BASE.sources[::-1],
 }
@@ -201,7 +203,7 @@ SOURCE_DECIDING = {
     "tokens_field": "x",
     "max_passes": 2,
     "clean": Cleaning("code"),
-    "judge": Judge(min_chars=1),
+    "filters": FilterOptions(min_chars=1),
     "content": "swh",
     "unavailable": "x",
 }
@@ -218,7 +220,7 @@ def test_each_key_is_known_to_decide_or_not():
 def test_the_fingerprint_changes_with(key):
     changed = dataclasses.replace(BASE, **{key: DECIDING[key]})
     assert changed.fingerprint != BASE.fingerprint
-    assert changed.differences(BASE)
+    assert changed.diff(BASE)
 
 
 @pytest.mark.parametrize("key", NOT_DECIDING)
@@ -234,7 +236,7 @@ def with_first(**changes):
 def test_the_fingerprint_changes_with_a_sources(key):
     changed = with_first(**{key: SOURCE_DECIDING[key]})
     assert changed.fingerprint != BASE.fingerprint
-    assert changed.differences(BASE)
+    assert changed.diff(BASE)
 
 
 @pytest.mark.parametrize("key", SOURCE_NOT_DECIDING)
@@ -254,7 +256,7 @@ def test_the_way_a_file_is_written_decides_nothing(tmp_path):
     prints = set()
     for text in texts:
         (tmp_path / "mine.yaml").write_text(text)
-        prints.add(read(tmp_path / "mine.yaml").fingerprint)
+        prints.add(load_recipe(tmp_path / "mine.yaml").fingerprint)
     assert len(prints) == 1
 
 
@@ -263,13 +265,13 @@ def test_any_bytes_are_a_recipe_or_a_recipe_error(tmp_path_factory, content):
     file = tmp_path_factory.getbasetemp() / "any.yaml"
     file.write_bytes(content)
     with pytest.raises(RecipeError):
-        read(file)
+        load_recipe(file)
 
 
 @given(
     st.dictionaries(
         st.sampled_from(
-            ["seed", "block", "dedup", "judge", "clean", "datasets", "holdout", "filtering", "weighted", "tokens"]
+            ["seed", "block", "dedup", "filters", "clean", "datasets", "holdout", "filtering", "weighted", "tokens"]
         ),
         st.recursive(
             SCALARS | st.floats(),
@@ -287,16 +289,16 @@ def test_any_values_are_a_recipe_or_a_recipe_error(given_values):
     try:
         recipe = Recipe.from_dict(given_values)
     except RecipeError as error:
-        faults = error.faults
+        problems = error.problems
     else:
-        faults = []
+        problems = []
         assert Recipe.from_dict(recipe.to_dict()) == recipe
-    assert all(isinstance(fault, str) and fault for fault in faults)
+    assert all(isinstance(fault, str) and fault for fault in problems)
 
 
 def test_fingerprint_of_a_pinned_tokenizer_is_over_its_content_and_the_tokens_around_documents():
     def printed(**options):
-        return dataclasses.replace(BASE, tokens=Counting(**{"tokenizer": "t.json", "sha256": "0" * 64} | options))
+        return dataclasses.replace(BASE, tokens=TokenCounting(**{"tokenizer": "t.json", "sha256": "0" * 64} | options))
 
     assert printed(tokenizer="moved.json").fingerprint == printed().fingerprint
     others = ({"sha256": "1" * 64}, {"bos": "<s>"}, {"eos": "</s>"})
@@ -305,7 +307,7 @@ def test_fingerprint_of_a_pinned_tokenizer_is_over_its_content_and_the_tokens_ar
 
 def test_whole_numbers_have_one_fingerprint_however_they_are_written():
     assert with_first(weight=1).fingerprint == with_first(weight=1.0).fingerprint
-    assert with_first(weight=1).differences(with_first(weight=1.0)) == []
+    assert with_first(weight=1).diff(with_first(weight=1.0)) == []
 
 
 SHARED_OUT = {"weight", "max_passes", "tokens_per_byte", "tokens_field", "keep"}
@@ -318,13 +320,13 @@ FILES = {"id", "name", "config", "data_dir", "data_files", "revision", "split"}
 def test_scope_of_an_index_changes_with_what_decides_on_rows(key):
     changed = with_first(**{key: (SOURCE_DECIDING | SOURCE_NOT_DECIDING)[key]})
     aside = SHARED_OUT | SOURCE_NOT_DECIDING.keys()
-    assert (scope(changed) == scope(BASE)) is (key in aside)
-    rows = (of_rows(scope(recipe), recipe.sources[0].id) for recipe in (changed, BASE))
+    assert (index_scope(changed) == index_scope(BASE)) is (key in aside)
+    rows = (of_rows(index_scope(recipe), recipe.sources[0].id) for recipe in (changed, BASE))
     assert (next(rows) == next(rows)) is (key in aside | FILES)
 
 
 def test_scope_of_an_index_holds_the_sources_that_are_read():
-    assert [source["id"] for source in scope(with_first(unavailable="x"))["sources"]] == ["b"]
+    assert [source["id"] for source in index_scope(with_first(unavailable="x"))["sources"]] == ["b"]
 
 
 @pytest.mark.parametrize(
@@ -332,7 +334,7 @@ def test_scope_of_an_index_holds_the_sources_that_are_read():
     [
         ({}, True),
         ({"on_exhausted": "stop"}, True),
-        ({"on_exhausted": "renormalise"}, False),
+        ({"on_exhausted": "renormalize"}, False),
         ({"order": "iid"}, False),
         ({"weighted": False}, False),
     ],

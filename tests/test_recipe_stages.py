@@ -8,7 +8,7 @@ from smollm3_mix.errors import RecipeError
 from smollm3_mix.recipe.curriculum import Curriculum, Stage
 from smollm3_mix.recipe.index_scope import disagreements
 from smollm3_mix.recipe.model import Recipe, Source
-from smollm3_mix.text.filters.filter_options import Judge
+from smollm3_mix.text.filters.filter_options import FilterOptions
 
 ONE = Recipe(sources=(Source("a", 2, name="org/a"), Source("b", 1, name="org/b")))
 
@@ -23,13 +23,13 @@ def with_first(**changes: object) -> Recipe:
 
 @pytest.mark.parametrize("total, tokens", [(4499, [2000, 999, 1500]), (9000, [4000, 2000, 3000]), (3, [1, 1, 1])])
 def test_scaled_stages_end_at_the_nearest_token(total: int, tokens: list[int]) -> None:
-    scaled = course((2000, ONE), (1000, ONE), (1500, ONE)).scaled(total)
+    scaled = course((2000, ONE), (1000, ONE), (1500, ONE)).scale(total)
     assert [stage.tokens for stage in scaled.stages] == tokens
 
 
 def test_every_scaled_stage_has_a_token() -> None:
     with pytest.raises(RecipeError, match="total_tokens: 2 leave stage 's2' none; give more"):
-        course((2000, ONE), (1000, ONE), (1500, ONE)).scaled(2)
+        course((2000, ONE), (1000, ONE), (1500, ONE)).scale(2)
 
 
 def test_fingerprint_of_a_curriculum_is_over_names_tokens_and_recipes() -> None:
@@ -37,7 +37,7 @@ def test_fingerprint_of_a_curriculum_is_over_names_tokens_and_recipes() -> None:
     others = [course((5, ONE), (7, ONE)), course((5, ONE), (6, other)), course((6, ONE), (5, ONE))]
     others.append(Curriculum.of([Stage("s1", 5, ONE), Stage("end", 6, ONE)], file="course.yaml"))
     assert len({base.fingerprint, *(each.fingerprint for each in others)}) == 5
-    assert all(base.differences(each) for each in others)
+    assert all(base.diff(each) for each in others)
     assert course((5, ONE), (6, replace(ONE, description="x"))).fingerprint == base.fingerprint
 
 
@@ -48,7 +48,7 @@ def test_stages_count_the_tokens_of_a_source_alike(ratio: float) -> None:
 
 
 def test_index_of_a_curriculum_needs_one_set_of_rules_in_all_stages() -> None:
-    other = with_first(judge=Judge(min_chars=9))
+    other = with_first(filters=FilterOptions(min_chars=9))
     assert disagreements(course((5, ONE), (5, ONE))) == []
     for stages, named in (((ONE, other, other), "'s1' and 's2'"), ((ONE, ONE, other), "'s2' and 's3'")):
         (line,) = disagreements(course(*((5, recipe) for recipe in stages)))

@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import pytest
 
-from smollm3_mix.recipe.parsing import BAD, Faults, Place, at_least, plain, read_dataclass, read_value
+from smollm3_mix.recipe.parsing import BAD, FieldPath, Problems, at_least, plain, read_dataclass, read_value
 
 
 @dataclass(frozen=True)
@@ -34,14 +34,14 @@ class Outer:
 
     def __post_init__(self):
         if self.pair[0] < 0:
-            raise Faults("pair: expected a first of 0 or more", "mode: beside it")
+            raise Problems("pair: expected a first of 0 or more", "mode: beside it")
 
 
 def outcome(given, hint=Outer):
-    faults = []
-    value = read_value(hint, given, Place("source 'x'", "rules"), faults)
-    assert (value is BAD) == bool(faults)
-    return faults or value
+    problems = []
+    value = read_value(hint, given, FieldPath("source 'x'", "rules"), problems)
+    assert (value is BAD) == bool(problems)
+    return problems or value
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_a_value_is_read_by_its_type(given, value):
 
 
 @pytest.mark.parametrize(
-    ("given", "faults"),
+    ("given", "problems"),
     [
         (3, ["expected a mapping (keys: mode, inner, either, always, limits, pair, number, parts, marks), got 3"]),
         ("letters", [".mode: expected 'lines' or 'words' or 3, got 'letters'"]),
@@ -97,11 +97,11 @@ def test_a_value_is_read_by_its_type(given, value):
         ({"always": None}, None),
     ],
 )
-def test_a_fault_names_its_place(given, faults):
-    if faults is None:
-        faults = [".always: expected a mapping (keys: share, words), got nothing (leave the key out for its default)"]
+def test_a_fault_names_its_place(given, problems):
+    if problems is None:
+        problems = [".always: expected a mapping (keys: share, words), got nothing (leave the key out for its default)"]
     found = outcome(given)
-    assert found == [f"source 'x': rules{'' if fault.startswith('.') else ': '}{fault}" for fault in faults]
+    assert found == [f"source 'x': rules{'' if fault.startswith('.') else ': '}{fault}" for fault in problems]
 
 
 def test_a_fault_that_names_its_whole_place_is_not_given_it_twice():
@@ -112,15 +112,15 @@ def test_a_fault_that_names_its_whole_place_is_not_given_it_twice():
         def __post_init__(self):
             raise ValueError(f"dedup.near.bands: expected 1 or more, got {self.bands}")
 
-    faults = []
-    read_dataclass(Near, {"bands": 0}, Place(keys="dedup.near"), faults)
-    assert faults == ["dedup.near.bands: expected 1 or more, got 0"]
+    problems = []
+    read_dataclass(Near, {"bands": 0}, FieldPath(keys="dedup.near"), problems)
+    assert problems == ["dedup.near.bands: expected 1 or more, got 0"]
 
 
 def test_a_long_value_is_shown_short():
-    faults = outcome({"mode": "x" * 5000, "pair": [[["y" * 500] * 50] * 50] * 50})
-    assert len(faults) == 2
-    assert max(map(len, faults)) < 400
+    problems = outcome({"mode": "x" * 5000, "pair": [[["y" * 500] * 50] * 50] * 50})
+    assert len(problems) == 2
+    assert max(map(len, problems)) < 400
 
 
 def test_a_required_field_that_cannot_be_stood_in_for_is_missed():
@@ -135,15 +135,15 @@ def test_a_required_field_that_cannot_be_stood_in_for_is_missed():
 
 def test_a_type_that_is_not_known_is_a_fault_of_the_code():
     with pytest.raises(TypeError, match="no reading of the type <class 'complex'> is known"):
-        read_value(complex, 1, Place(keys="a"), [])
+        read_value(complex, 1, FieldPath(keys="a"), [])
 
 
 def test_any_takes_scalars_and_lists_of_them():
-    faults = []
-    assert read_value(Any, [1, "a", None], Place(), faults) == (1, "a", None)
-    assert faults == []
-    assert read_value(Any, [1, float("nan")], Place(keys="a"), faults) is BAD
-    assert faults == ["a[1]: expected a string, a finite number, true, false, nothing or a list of them, got nan"]
+    problems = []
+    assert read_value(Any, [1, "a", None], FieldPath(), problems) == (1, "a", None)
+    assert problems == []
+    assert read_value(Any, [1, float("nan")], FieldPath(keys="a"), problems) is BAD
+    assert problems == ["a[1]: expected a string, a finite number, true, false, nothing or a list of them, got nan"]
 
 
 def test_plain_values_leave_out_defaults_where_asked():
@@ -155,14 +155,14 @@ def test_plain_values_leave_out_defaults_where_asked():
 
 
 def test_several_faults_are_one_error():
-    assert str(Faults("a", "b")) == "a; b"
+    assert str(Problems("a", "b")) == "a; b"
 
 
 def test_a_literal_is_of_its_type():
-    faults = []
-    assert read_value(Literal[1, "a"], 1, Place(keys="a"), faults) == 1
-    assert [read_value(Literal[1, "a"], given, Place(keys="a"), faults) for given in (True, 1.0)] == [BAD, BAD]
-    assert faults == ["a: expected 1 or 'a', got true", "a: expected 1 or 'a', got 1.0"]
+    problems = []
+    assert read_value(Literal[1, "a"], 1, FieldPath(keys="a"), problems) == 1
+    assert [read_value(Literal[1, "a"], given, FieldPath(keys="a"), problems) for given in (True, 1.0)] == [BAD, BAD]
+    assert problems == ["a: expected 1 or 'a', got true", "a: expected 1 or 'a', got 1.0"]
 
 
 def test_a_nan_is_below_every_least_value():

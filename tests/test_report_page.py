@@ -14,14 +14,14 @@ from conftest import document, parquet
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smollm3_mix import RECORD
 from smollm3_mix.cli.main import main
 from smollm3_mix.errors import OutputError
-from smollm3_mix.mix.mix_stats import Debts
+from smollm3_mix.mix.mix_stats import DiscrepancyTracker
 from smollm3_mix.output.write_mix import write
 from smollm3_mix.recipe.model import Recipe, Source
 from smollm3_mix.report.evidence import HALVES, POINTS, Evidence, dropped_examples
-from smollm3_mix.report.source_rows import rows
+from smollm3_mix.report.source_rows import source_rows
+from smollm3_mix.schema import RECORD_SCHEMA
 from smollm3_mix.verification.verify_mix import verify, write_report
 
 HOSTILE = "<script>alert(1)</script> & \"quoted\" 'text' \u202e right to left </pre><img src=x onerror=alert(2)>"
@@ -79,10 +79,10 @@ def test_the_page_shows_shares_debts_drops_lengths_and_texts(mix, dropped, tmp_p
     verdict = verify(mix)
     for row in verdict.table:
         assert f"{row.asked:.4%}" in text
-        assert f"{row.given:.4%}" in text
+        assert f"{row.emitted:.4%}" in text
         assert page.count(f'aria-label="Debt of {row.source}: at most') == 1
         assert page.count(f'aria-label="Lengths of {row.source}: {row.records:,} documents') == 1
-    drops = json.loads((mix / "tally.json").read_bytes())["splits"]["train"]["total"]["dropped"]
+    drops = json.loads((mix / "stats.json").read_bytes())["splits"]["train"]["total"]["dropped"]
     assert all(reason in text for reason in drops)
     assert "all as it should be" in text
     first = pq.read_table(mix / "data", filters=[("source", "==", "c")])
@@ -93,12 +93,12 @@ def test_the_page_shows_shares_debts_drops_lengths_and_texts(mix, dropped, tmp_p
 def test_bounds_are_those_of_the_line_with_the_long_document_that_was_not_given(recipe_file, tmp_path):
     file = recipe_file(sources={"c": {"weight": 0.001}}, lanes=1)
     parquet(tmp_path / "sources/c", [document("c", n) * 100 for n in range(9)], files=1)
-    tallies = write(file, tmp_path / "mix", max_tokens=5000)
+    all_stats = write(file, tmp_path / "mix", max_tokens=5000)
     verdict = verify(tmp_path / "mix")
-    assert verdict.faults == []
-    assert verdict.tallies["train"].sources["c"].given == 0
-    assert verdict.table == rows(verdict.recipe, tallies["train"])
-    assert all(row.debt <= row.bound for row in verdict.table)
+    assert verdict.problems == []
+    assert verdict.all_stats["train"].sources["c"].emitted == 0
+    assert verdict.table == source_rows(verdict.recipe, all_stats["train"])
+    assert all(row.discrepancy <= row.bound for row in verdict.table)
 
 
 def test_nothing_of_a_text_becomes_part_of_the_page(mix, dropped, tmp_path):
@@ -116,9 +116,9 @@ def test_faults_are_on_the_page(mix, tmp_path):
     path.write_bytes(path.read_bytes()[:-100])
     verdict = write_report(mix, tmp_path / "page.html")
     text = " ".join(Elements((tmp_path / "page.html").read_text(encoding="utf-8")).text)
-    assert verdict.faults
-    assert all(fault in text for fault in verdict.faults)
-    assert f"{len(verdict.faults)} not as it should be" in text
+    assert verdict.problems
+    assert all(fault in text for fault in verdict.problems)
+    assert f"{len(verdict.problems)} not as it should be" in text
 
 
 def test_the_same_mix_gives_the_same_page(mix, dropped, tmp_path):
@@ -163,7 +163,7 @@ def records(sources, sizes):
     count = len(sources)
     columns = {"text": [f"{n}" for n in range(count)], "id": ["i"] * count, "source": [str(s) for s in sources]}
     columns |= {"tokens": sizes, "file": ["f"] * count, "row": list(range(count)), "meta": ["{}"] * count}
-    return pa.RecordBatch.from_pydict(columns, schema=RECORD)
+    return pa.RecordBatch.from_pydict(columns, schema=RECORD_SCHEMA)
 
 
 @given(
@@ -172,17 +172,17 @@ def records(sources, sizes):
 def test_the_drawn_debts_reach_as_far_as_the_counted_ones(drawn, step):
     recipe = three()
     sources, sizes = (np.array(column, np.int64) for column in zip(*drawn, strict=True))
-    evidence, debts = Evidence(recipe), Debts(np.array(list(recipe.shares.values())))
+    evidence, discrepancies = Evidence(recipe), DiscrepancyTracker(np.array(list(recipe.shares.values())))
     for start in range(0, len(sources), step):
         part = slice(start, start + step)
         evidence.add("train-00000", records(sources[part], sizes[part]), sources[part], sizes[part])
-        debts.add(sources[part], sizes[part])
-    ends, low, high = evidence.debts(40)
+        discrepancies.add(sources[part], sizes[part])
+    ends, low, high = evidence.discrepancies(40)
     furthest = np.maximum(np.nanmax(np.abs(low), axis=1), np.nanmax(np.abs(high), axis=1))
     assert ends[-1] == sizes.sum()
     # Debts looks right before a record too, where a source's debt is as it was after the last one but for its share.
-    assert (furthest <= debts.worst + 1e-6).all()
-    assert (furthest >= debts.worst - np.array(list(recipe.shares.values())) * sizes.max() - 1e-6).all()
+    assert (furthest <= discrepancies.largest + 1e-6).all()
+    assert (furthest >= discrepancies.largest - np.array(list(recipe.shares.values())) * sizes.max() - 1e-6).all()
     assert evidence.lengths.sum() == len(sources)
     assert evidence.lengths.shape == (3, HALVES)
 

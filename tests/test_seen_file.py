@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 from doors import stream, write_recipe, write_sources
 
-from smollm3_mix import Mix, merge_states, open_mix
 from smollm3_mix.errors import StateError
+from smollm3_mix.mix.open_mix import open_mix
+from smollm3_mix.mix.recipe_mix import Mix
+from smollm3_mix.mix.state.merge_states import merge_states
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +25,7 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def opened(recipe: Path, seen: Path | None = None, **fields: Any) -> Mix:
-    return open_mix(recipe, seen_dir=seen, **fields)
+    return open_mix(recipe, dedup_state_dir=seen, **fields)
 
 
 def ids(records: Any) -> list[str]:
@@ -93,9 +95,9 @@ def test_a_state_that_carries_everything_goes_on_with_files_and_merged_states_to
 
 
 def test_the_datasets_door_takes_the_folder(recipe: Path, tmp_path: Path) -> None:
-    dataset = stream(recipe, seen_dir=str(tmp_path / "seen"))
+    dataset = stream(recipe, dedup_state_dir=str(tmp_path / "seen"))
     found = [(record["id"], dataset.state_dict()) for record in dataset]
-    fresh = stream(recipe, seen_dir=str(tmp_path / "seen"))
+    fresh = stream(recipe, dedup_state_dir=str(tmp_path / "seen"))
     fresh.load_state_dict(found[29][1])
     assert ids(fresh) == [one for one, _ in found[30:]]
     assert (tmp_path / "seen/train-00000.seen").exists()
@@ -113,7 +115,7 @@ def test_a_file_that_is_missing_cut_or_changed_is_refused(recipe: Path, tmp_path
         return str(refused.value)
 
     counts = f"but this state counts {named['bytes']:,} bytes of it, {named['documents']:,} documents that dedup "
-    tail = "remembers. Give the seen_dir of the run that saved the state, with all its files."
+    tail = "remembers. Give the dedup_state_dir of the run that saved the state, with all its files."
     content = file.read_bytes()
     file.write_bytes(b"x" * len(content))
     assert message(mix) == f"{file} holds other documents, {counts}{tail}"
@@ -123,7 +125,7 @@ def test_a_file_that_is_missing_cut_or_changed_is_refused(recipe: Path, tmp_path
     assert message(mix) == f"{file} has 0 bytes, {counts}{tail}"
     assert message(opened(recipe)) == (
         "this state keeps what dedup remembers of lane 0 in the file 'train-00000.seen'. "
-        "Open the mix with seen_dir= the folder that holds it."
+        "Open the mix with dedup_state_dir= the folder that holds it."
     )
 
 
@@ -135,6 +137,6 @@ def test_the_folder_of_another_run_is_left_as_it_is(recipe: Path, tmp_path: Path
         state_after(opened(recipe, tmp_path / "seen"), 50)
     assert str(refused.value) == (
         f"{file} does not go on as this run does after 0 bytes: another run wrote it, or it was damaged. "
-        "Give another seen_dir, and resume from a state whose files are whole."
+        "Give another dedup_state_dir, and resume from a state whose files are whole."
     )
     assert file.read_bytes() == before

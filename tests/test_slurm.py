@@ -49,7 +49,7 @@ def test_an_array_of_which_jobs_are_killed_gives_the_files_of_one_command(recipe
     (programs / "smollm3-mix").chmod(0o755)
     array, submit = scripts()
     (tmp_path / "array.sbatch").write_text(array)
-    work, mix = tmp_path / "mix" / atomic_files.WORK, tmp_path / "mix"
+    work, mix = tmp_path / "mix" / atomic_files.WORK_FOLDER, tmp_path / "mix"
     with cluster() as env:
         run = {"cwd": tmp_path, "env": env, "check": True, "capture_output": True, "text": True}
         submitted = subprocess.run(["bash", "-euc", f"{submit}\necho $array"], **run)  # noqa: PLW1510 - in `run`

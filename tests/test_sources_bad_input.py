@@ -17,7 +17,7 @@ from sources_fixtures import blocks, packed, reader, resolved, rows, source, wri
 from smollm3_mix.errors import SourceError
 from smollm3_mix.recipe.model import Block
 from smollm3_mix.sources.formats import json_lines
-from smollm3_mix.sources.source_files import Cursor, Fault
+from smollm3_mix.sources.source_files import Cursor, SourceFault
 
 
 def message(path: Path, form: str = "json", **changes: Any) -> str:
@@ -260,7 +260,7 @@ def test_arrow_and_json_parse_lines_to_the_same_rows(
             columns, schema = json_lines._known(of, first)
             batch = json_lines._parse(chunk, numbers, columns, None if slowly else schema)
             return batch and batch.to_pylist()
-        except Fault as fault:
+        except SourceFault as fault:
             return str(fault)
 
     assert parsed(True) == parsed(False)

@@ -8,12 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smollm3_mix.sources.formats.parquet import cut
-from smollm3_mix.sources.partition import deal, stored, stored_lanes, stripe
-from smollm3_mix.sources.source_files import File, Part, Resolved
+from smollm3_mix.sources.partition import count_stored_lanes, partition_source, partition_stored_source, row_stripe
+from smollm3_mix.sources.source_files import ResolvedSource, ShardSlice, SourceFile
 
 
-def made(sizes: list[int]) -> Resolved:
-    return Resolved("web", "parquet", "r", tuple(File(f"f{n}", f"f{n}", size) for n, size in enumerate(sizes)))
+def made(sizes: list[int]) -> ResolvedSource:
+    return ResolvedSource(
+        "web", "parquet", "r", tuple(SourceFile(f"f{n}", f"f{n}", size) for n, size in enumerate(sizes))
+    )
 
 
 @given(
@@ -23,7 +25,7 @@ def made(sizes: list[int]) -> Resolved:
     shuffle=st.booleans(),
 )
 def test_every_byte_is_in_one_lane_and_lanes_are_equal(sizes: list[int], lanes: int, seed: int, shuffle: bool) -> None:
-    dealt = deal(made(sizes), lanes, seed, shuffle)
+    dealt = partition_source(made(sizes), lanes, seed, shuffle)
     assert len(dealt) == lanes
     covered: dict[int, list[tuple[int, int]]] = {}
     for part in (part for lane in dealt for part in lane):
@@ -49,7 +51,7 @@ def test_a_lane_dealt_alone_is_that_of_all_lanes_cut_one_after_another(sizes: li
         edge = int(edges[np.abs(edges - place).argmin()])
         cuts.append(max(cuts[-1], edge if abs(edge - place) <= 0.01 * total / lanes else place))
     cuts.append(total)
-    dealt = deal(made([size for size in sizes if size]), lanes, 0, False)
+    dealt = partition_source(made([size for size in sizes if size]), lanes, 0, False)
     for lane in {0, lanes // 3, lanes // 2, lanes - 1}:
         stretch = [(int(edges[part.file]) + part.start, int(edges[part.file]) + part.stop) for part in dealt[lane]]
         whole = [cuts[lane], cuts[lane + 1]] if cuts[lane] < cuts[lane + 1] else []
@@ -58,34 +60,34 @@ def test_a_lane_dealt_alone_is_that_of_all_lanes_cut_one_after_another(sizes: li
 
 def test_a_seed_fixes_the_order_of_files_and_another_gives_another() -> None:
     found = made([100] * 50)
-    orders = [[part.file for part in deal(found, 1, seed, True)[0]] for seed in (1, 1, 2)]
+    orders = [[part.file for part in partition_source(found, 1, seed, True)[0]] for seed in (1, 1, 2)]
     assert orders[0] == orders[1]
     assert orders[0] != orders[2]
     assert sorted(orders[0]) == list(range(50))
-    assert [part.file for part in deal(found, 1, 1, False)[0]] == list(range(50))
+    assert [part.file for part in partition_source(found, 1, 1, False)[0]] == list(range(50))
 
 
 def test_the_order_of_files_stays_as_published() -> None:
     found = made([100] * 8)
-    assert [part.file for part in deal(found, 1, 42, True)[0]] == [1, 6, 3, 7, 4, 2, 5, 0]
+    assert [part.file for part in partition_source(found, 1, 42, True)[0]] == [1, 6, 3, 7, 4, 2, 5, 0]
 
 
 def test_files_are_cut_only_where_they_must_be() -> None:
-    assert tuple(deal(made([1000, 1004, 996, 1000]), 4, 0, False)) == (
-        (Part(0, 0, 1000),),
-        (Part(1, 0, 1004),),
-        (Part(2, 0, 996),),
-        (Part(3, 0, 1000),),
+    assert tuple(partition_source(made([1000, 1004, 996, 1000]), 4, 0, False)) == (
+        (ShardSlice(0, 0, 1000),),
+        (ShardSlice(1, 0, 1004),),
+        (ShardSlice(2, 0, 996),),
+        (ShardSlice(3, 0, 1000),),
     )
-    assert tuple(deal(made([100]), 2, 0, True)) == ((Part(0, 0, 50),), (Part(0, 50, 100),))
+    assert tuple(partition_source(made([100]), 2, 0, True)) == ((ShardSlice(0, 0, 50),), (ShardSlice(0, 50, 100),))
 
 
 def test_a_source_without_bytes_gives_empty_lanes() -> None:
-    assert tuple(deal(made([0]), 3, 0, True)) == ((), (), ())
+    assert tuple(partition_source(made([0]), 3, 0, True)) == ((), (), ())
 
 
 def test_a_lane_that_there_is_not_is_refused() -> None:
-    dealt = deal(made([10]), 3, 0, True)
+    dealt = partition_source(made([10]), 3, 0, True)
     assert dealt[1:] == [dealt[1], dealt[2]]
     with pytest.raises(IndexError, match="there is no lane 3 of 3"):
         dealt[3]
@@ -93,15 +95,15 @@ def test_a_lane_that_there_is_not_is_refused() -> None:
 
 def test_lanes_below_one_are_refused() -> None:
     with pytest.raises(ValueError, match="lanes must be at least 1, not 0"):
-        deal(made([1]), 0, 0, True)
+        partition_source(made([1]), 0, 0, True)
 
 
 @given(st.integers(1, 500), st.lists(st.integers(1, 999), max_size=16, unique=True))
 def test_stripes_deal_each_row_once_and_in_proportion(rows: int, cuts: list[int]) -> None:
     edges = [0, *sorted(cuts), 1000]
     numbers = np.arange(rows)
-    parts = [Part(0, a, b) for a, b in itertools.pairwise(edges)]
-    masks = np.array([stripe(part, 1000, numbers) for part in parts])
+    parts = [ShardSlice(0, a, b) for a, b in itertools.pairwise(edges)]
+    masks = np.array([row_stripe(part, 1000, numbers) for part in parts])
     assert (masks.sum(axis=0) == 1).all()
     for part, mask in zip(parts, masks, strict=True):
         assert abs(mask.sum() - rows * (part.stop - part.start) / 1000) < 5  # discrepancy of the golden ratio
@@ -118,30 +120,39 @@ def test_cuts_of_a_parquet_file_ascend_and_reach_its_ends(groups: list[tuple[int
 
 
 def test_an_edge_as_far_away_as_the_snap_allows_still_ends_the_lane() -> None:
-    lanes = deal(made([101, 99, 98, 102]), 4, 0, False)  # a lane has 100, of which a hundredth is 1
-    assert tuple(lanes) == ((Part(0, 0, 101),), (Part(1, 0, 99),), (Part(2, 0, 98), Part(3, 0, 2)), (Part(3, 2, 102),))
+    lanes = partition_source(made([101, 99, 98, 102]), 4, 0, False)  # a lane has 100, of which a hundredth is 1
+    assert tuple(lanes) == (
+        (ShardSlice(0, 0, 101),),
+        (ShardSlice(1, 0, 99),),
+        (ShardSlice(2, 0, 98), ShardSlice(3, 0, 2)),
+        (ShardSlice(3, 2, 102),),
+    )
 
 
 def test_a_stripe_begins_with_its_start_and_ends_before_its_stop() -> None:
     numbers = np.arange(1000)
     place = 700 * 2654435769 % 2**32
-    assert stripe(Part(0, place, place + 1), 2**32, numbers).nonzero()[0].tolist() == [700]
-    assert 700 not in stripe(Part(0, 0, place), 2**32, numbers).nonzero()[0]
+    assert row_stripe(ShardSlice(0, place, place + 1), 2**32, numbers).nonzero()[0].tolist() == [700]
+    assert 700 not in row_stripe(ShardSlice(0, 0, place), 2**32, numbers).nonzero()[0]
 
 
 def test_sources_with_equal_files_have_their_own_orders() -> None:
     orders = []
     for name in ("web", "code"):
-        found = Resolved(name, "parquet", "r", made([100] * 8).files)
-        orders.append([part.file for part in deal(found, 1, 42, True)[0]])
+        found = ResolvedSource(name, "parquet", "r", made([100] * 8).files)
+        orders.append([part.file for part in partition_source(found, 1, 42, True)[0]])
     assert orders == [[1, 6, 3, 7, 4, 2, 5, 0], [1, 5, 3, 4, 7, 6, 0, 2]]
 
 
 def test_stored_lanes_are_read_in_order_of_lane_and_part_whatever_folder_they_are_in() -> None:
     paths = ["a/train-00002-00000.parquet", "z/train-00000-00000.parquet", "a/train-00000-00001.parquet"]
     paths += ["b/train-00001-00000.parquet"]
-    found = Resolved("web", "parquet", "r", tuple(File(path, path, 10 + n) for n, path in enumerate(paths)))
-    assert stored_lanes(found) == 3
-    order = [[part.file for part in lane] for lane in stored(found, 2)]
+    found = ResolvedSource("web", "parquet", "r", tuple(SourceFile(path, path, 10 + n) for n, path in enumerate(paths)))
+    assert count_stored_lanes(found) == 3
+    order = [[part.file for part in lane] for lane in partition_stored_source(found, 2)]
     assert order == [[1, 2, 0], [3]]
-    assert stored(found, 3) == ((Part(1, 0, 11), Part(2, 0, 12)), (Part(3, 0, 13),), (Part(0, 0, 10),))
+    assert partition_stored_source(found, 3) == (
+        (ShardSlice(1, 0, 11), ShardSlice(2, 0, 12)),
+        (ShardSlice(3, 0, 13),),
+        (ShardSlice(0, 0, 10),),
+    )

@@ -19,9 +19,9 @@ from smollm3_mix.recipe.model import Block
 from smollm3_mix.sources import block_reader
 from smollm3_mix.sources.block_reader import Reader
 from smollm3_mix.sources.formats import parquet
-from smollm3_mix.sources.partition import deal
+from smollm3_mix.sources.partition import partition_source
 from smollm3_mix.sources.source_files import Cursor
-from smollm3_mix.text.dedup.duplicate_rows import DropSet
+from smollm3_mix.text.dedup.duplicate_rows import DuplicateRows
 
 ENDINGS = (
     ".parquet",
@@ -159,7 +159,7 @@ def test_readers_that_work_at_once_rest_too(tmp_path: Path, monkeypatch: pytest.
 def test_what_a_reader_needs_can_be_sent_to_another_process(tmp_path: Path) -> None:
     found = resolved(write(tmp_path / "a.parquet", [{"text": "a"}] * 9))
     assert type(found).from_dict(json.loads(json.dumps(found.to_dict()))) == found
-    parts = pickle.loads(pickle.dumps(deal(found, 2, 0, True)))
+    parts = pickle.loads(pickle.dumps(partition_source(found, 2, 0, True)))
     opened = Reader(source(), pickle.loads(pickle.dumps(found)), parts[0], Block())
     assert len(rows(blocks(opened))) in {4, 5}
 
@@ -343,7 +343,7 @@ def test_bytes_under_a_null_count_for_no_block(tmp_path: Path) -> None:
 
 
 def test_a_duplicate_of_an_index_keeps_the_reason_that_the_reader_found() -> None:
-    drops = DropSet(np.array([3, 5], np.uint32), np.array([6], np.uint32))
+    drops = DuplicateRows(np.array([3, 5], np.uint32), np.array([6], np.uint32))
     texts, reasons = pa.array([None, "b", "c", "d"]), pa.array(["where", None, None, None])
     found = block_reader._without(drops, texts, reasons, np.array([3, 4, 5, 6]))
     assert [each.to_pylist() for each in found] == [

@@ -15,12 +15,12 @@ from sources_fixtures import blocks, packed, rows, source
 
 from smollm3_mix.errors import SourceError
 from smollm3_mix.network import retry
-from smollm3_mix.network.urls import unreachable
+from smollm3_mix.network.urls import unreachable_message
 from smollm3_mix.recipe.model import Block
 from smollm3_mix.sources.block_reader import Reader
 from smollm3_mix.sources.formats import byte_ranges
-from smollm3_mix.sources.partition import deal
-from smollm3_mix.sources.source_files import File, Resolved
+from smollm3_mix.sources.partition import partition_source
+from smollm3_mix.sources.source_files import ResolvedSource, SourceFile
 
 DATA = "".join(f'{{"text": "document {n}"}}\n' for n in range(200_000)).encode()
 
@@ -83,13 +83,15 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Server, Server]]:
         one.server_close()
 
 
-def listed(data: bytes = DATA) -> File:
-    return File("org/web@c0ffee/a.jsonl", "hf://datasets/org/web@c0ffee/a.jsonl", len(data))
+def listed(data: bytes = DATA) -> SourceFile:
+    return SourceFile("org/web@c0ffee/a.jsonl", "hf://datasets/org/web@c0ffee/a.jsonl", len(data))
 
 
-def opened(file: File) -> Reader:
-    found = Resolved("s", "json", "c0ffee", (file,))
-    return Reader(source(), found, deal(found, 1, 0, True)[0], Block(rows=10**9, bytes=10**9), token="hf_secret")
+def opened(file: SourceFile) -> Reader:
+    found = ResolvedSource("s", "json", "c0ffee", (file,))
+    return Reader(
+        source(), found, partition_source(found, 1, 0, True)[0], Block(rows=10**9, bytes=10**9), token="hf_secret"
+    )
 
 
 def test_ranges_go_straight_to_storage_after_the_first(hub: tuple[Server, Server]) -> None:
@@ -144,8 +146,8 @@ def test_only_an_answer_refuses_the_token_not_a_number_in_an_address(hub: tuple[
     hub[0].plan = [401]
     with pytest.raises(SourceError) as error:
         opened(listed()).read()
-    assert unreachable(error.value).startswith("the Hub refuses the token (401 Unauthorized); log in again")
-    said = unreachable(ConnectionError("no answer from 127.0.0.1:40139"))
+    assert unreachable_message(error.value).startswith("the Hub refuses the token (401 Unauthorized); log in again")
+    said = unreachable_message(ConnectionError("no answer from 127.0.0.1:40139"))
     assert said.startswith("the Hub cannot be reached (no answer from 127.0.0.1:40139); check the network")
 
 
@@ -170,10 +172,10 @@ def test_other_urls_go_through_fsspec() -> None:
     import fsspec
 
     fsspec.filesystem("memory").pipe("/web/a.jsonl", DATA)
-    file = File("memory://web/a.jsonl", "memory://web/a.jsonl", len(DATA))
+    file = SourceFile("memory://web/a.jsonl", "memory://web/a.jsonl", len(DATA))
     (block,) = blocks(opened(file))
     assert len(block.rows) == 200_000
-    assert byte_ranges.Ranged(file).read(9) == DATA[:9]
+    assert byte_ranges.RangedFile(file).read(9) == DATA[:9]
 
 
 def test_a_reader_that_lies_idle_between_two_steps_holds_little_more_than_it_has_yet_to_give(tmp_path: Path) -> None:
@@ -181,7 +183,7 @@ def test_a_reader_that_lies_idle_between_two_steps_holds_little_more_than_it_has
     path.write_bytes(DATA[:size])
     tracemalloc.start()
     try:
-        ahead = byte_ranges.Ahead(byte_ranges.Ranged(File("a.jsonl", str(path), size)), size, size)
+        ahead = byte_ranges.ReadAheadFile(byte_ranges.RangedFile(SourceFile("a.jsonl", str(path), size)), size, size)
         given = [zlib.crc32(ahead.read(1 << 16)) for _ in range(12)]
         assert tracemalloc.get_traced_memory()[0] < size // 2
     finally:

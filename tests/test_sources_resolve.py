@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from sources_fixtures import blocks, rows, source, write
 
-from smollm3_mix.errors import SourceError, Unreadable
+from smollm3_mix.errors import SourceError, UnreadableSourcesError
 from smollm3_mix.recipe.model import Block, Recipe
 from smollm3_mix.sources.block_reader import Reader
 from smollm3_mix.sources.hub_files import listing
-from smollm3_mix.sources.partition import deal
+from smollm3_mix.sources.partition import partition_source
 from smollm3_mix.sources.resolve import resolve
-from smollm3_mix.sources.resolved_recipe import Plan
+from smollm3_mix.sources.resolved_recipe import ResolvedRecipe
 from smollm3_mix.sources.software_heritage.terms import TERMS, UNACCEPTED
 
 
@@ -23,13 +23,13 @@ def recipe(*sources: Any, **changes: Any) -> Recipe:
     return Recipe(sources=sources, file="mine.yaml", **changes)
 
 
-def one(name: Path | str, **changes: Any) -> Plan:
+def one(name: Path | str, **changes: Any) -> ResolvedRecipe:
     return resolve(recipe(source(name=str(name), **changes)))
 
 
 def fault(name: Path | str, **changes: Any) -> str:
     """The sentence on the one source that cannot be read."""
-    with pytest.raises(Unreadable) as error:
+    with pytest.raises(UnreadableSourcesError) as error:
         one(name, **changes)
     first, line, last = str(error.value).split("\n")
     assert first == "mine.yaml: 1 of 1 sources (100 % of the weight) cannot be read"
@@ -77,7 +77,7 @@ def test_relative_names_are_told_as_written(folder: Path, monkeypatch: pytest.Mo
         found = resolve(recipe(source(name=name, config="fr"), folder=base)).resolved["s"]
         assert [file.path for file in found.files] == ["web/fr/train-0.parquet"]
         monkeypatch.chdir("/")
-        assert len(blocks(Reader(source(), found, deal(found, 1, 0, True)[0], Block()))) == 1
+        assert len(blocks(Reader(source(), found, partition_source(found, 1, 0, True)[0], Block()))) == 1
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_files_and_globs(
     for place, expected in ((name, shown), (f"{tmp_path}/{name}", absolute)):
         found = one(place).resolved["s"]
         assert [file.path for file in found.files] == expected
-        read = rows(blocks(Reader(source(), found, deal(found, 1, 0, False)[0], Block())))
+        read = rows(blocks(Reader(source(), found, partition_source(found, 1, 0, False)[0], Block())))
         assert [text for _, _, text, _ in read] == ["a", "b"][: len(shown)]
 
 
@@ -115,7 +115,7 @@ def test_all_formats_in_folders(tmp_path: Path) -> None:
         write(root / f"deep/er/a{ending}", [{"text": "a"}])
         found = one(root).resolved["s"]
         assert found.format == form
-        assert rows(blocks(Reader(source(), found, deal(found, 1, 0, False)[0], Block())))[0][2] == "a"
+        assert rows(blocks(Reader(source(), found, partition_source(found, 1, 0, False)[0], Block())))[0][2] == "a"
 
 
 def test_the_pin_of_local_files_changes_with_them_and_not_with_their_place(tmp_path: Path) -> None:
@@ -148,7 +148,7 @@ def test_every_source_that_cannot_be_read_is_listed(
         source(id="secret", name=None, unavailable="internal", weight=0.5),
         source(id="nil", name="x", weight=0),
     )
-    with pytest.raises(Unreadable) as error:
+    with pytest.raises(UnreadableSourcesError) as error:
         resolve(mine)
     assert str(error.value) == (
         "mine.yaml: 3 of 4 sources (50 % of the weight) cannot be read\n"
@@ -174,7 +174,7 @@ def test_going_on_without_unreadable_sources_says_so(tmp_path: Path, caplog: pyt
     assert plan.skipped["secret"] == "internal"
     assert plan.skipped["bad"].startswith("it is one JSON array")
     assert "mine.yaml: source 'bad' (25 % of the weight) is left out: it is one JSON array" in caplog.text
-    with pytest.raises(Unreadable, match="there is no other source"):
+    with pytest.raises(UnreadableSourcesError, match="there is no other source"):
         resolve(recipe(dataclasses.replace(mine.sources[1])), skip_unreadable=True)
 
 

@@ -14,8 +14,8 @@ from doors import ROOT, run
 from heritage import heritage
 from stage_repositories import repositories, texts
 
-from smollm3_mix import publish_recipe
-from smollm3_mix.recipe.read_recipe import read
+from smollm3_mix.hub.push_recipes import push_recipes_to_hub
+from smollm3_mix.recipe.read_recipe import load_recipe
 from smollm3_mix.sources.software_heritage import contents
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # of huggingface_hub, to its client
@@ -48,11 +48,11 @@ def every_source(folder: Path) -> Path:
 
 def live(hub: Any, api: Any, recipe: Path | str, home: Path, monkeypatch: pytest.MonkeyPatch, count: int) -> Any:
     """The first records that `load_dataset` streams of a recipe from its repository."""
-    described = read(recipe)
+    described = load_recipe(recipe)
     found, blobs = repositories(list(described.active))
     for name, files in found.items():
         hub.create(name).add("main", files)
-    publish_recipe("org/smollm3_mix", [recipe], legacy_script=SCRIPTS, api=api)
+    push_recipes_to_hub("org/smollm3_mix", [recipe], legacy_script=SCRIPTS, api=api)
     with heritage(blobs) as server:
         monkeypatch.setenv(contents.ENDPOINT, server.endpoint)
         asked = {"name": described.name, "own": isinstance(recipe, Path), "count": count}
@@ -61,7 +61,7 @@ def live(hub: Any, api: Any, recipe: Path | str, home: Path, monkeypatch: pytest
 
 def test_the_shipped_stage_2_streams_live(hub, api, tmp_path, monkeypatch):
     records = live(hub, api, "stage2", tmp_path, monkeypatch, 24)
-    expected = {source.id: texts(source) for source in read("stage2").active}
+    expected = {source.id: texts(source) for source in load_recipe("stage2").active}
     assert len(records) == 24
     assert [record["id"] for record in records if record["text"] not in expected[record["source"]]] == []
     assert {"fineweb-edu", "dclm"} < {record["source"] for record in records}
@@ -73,7 +73,7 @@ def test_every_kind_of_source_of_the_stages_streams_live(hub, api, tmp_path, mon
     given: dict[str, set[str]] = {}
     for record in records:
         given.setdefault(record["source"], set()).add(record["text"])
-    for source in read(recipe).active:
+    for source in load_recipe(recipe).active:
         assert given[source.id] <= set(texts(source)), source.id
     endings = {record["file"].rpartition("/")[2].partition(".")[2] for record in records}
     assert endings == {"parquet", "json.gz", "jsonl", "jsonl.zst"}

@@ -12,7 +12,10 @@ import yaml
 from small_tokenizer import save
 
 import smollm3_mix
-from smollm3_mix import open_mix, packed
+import smollm3_mix.builder.load
+import smollm3_mix.torch_loader.mix_loader
+from smollm3_mix.mix.open_mix import open_mix
+from smollm3_mix.packing.packed_mix import open_packed
 
 FEW = 4
 """Records looked at after most positions; after every tenth, all that follow."""
@@ -48,10 +51,10 @@ def test_the_mixture_has_all_that_can_go_wrong(course):
         lane = mix.lane(number)
         while lane.fill():
             lane.pull(64)
-        first, second, third = lane.tallies()
-        assert min(stage.total.given for stage in (first, second, third)) > 2
+        first, second, third = lane.all_stats()
+        assert min(stage.total.emitted for stage in (first, second, third)) > 2
         assert ["c" in stage.sources for stage in (first, second, third)] == [False, True, True]
-        counts = lane.tally().sources
+        counts = lane.stats().sources
         assert min(counts["b"].passes, counts["c"].passes) > 1
         repeats.append(sum(source.dropped.get("duplicate", 0) for source in counts.values()))
     assert sum(repeats) > 0
@@ -59,7 +62,7 @@ def test_the_mixture_has_all_that_can_go_wrong(course):
 
 
 def test_the_datasets_door(course):
-    opened = pickle.dumps(smollm3_mix.load(course))
+    opened = pickle.dumps(smollm3_mix.builder.load.load(course))
     dataset = pickle.loads(opened)
     whole, states = [], [dataset.state_dict()]
     for record in dataset:
@@ -76,7 +79,7 @@ def test_the_datasets_door(course):
 @pytest.mark.parametrize("workers", [0, 2])
 def test_the_stateful_dataloader(course, workers):
     torchdata = pytest.importorskip("torchdata.stateful_dataloader", reason="its states are tested; extra torch")
-    opened = pickle.dumps(smollm3_mix.load(course))
+    opened = pickle.dumps(smollm3_mix.builder.load.load(course))
 
     def make():
         return torchdata.StatefulDataLoader(pickle.loads(opened), batch_size=2, num_workers=workers, collate_fn=list)
@@ -98,13 +101,13 @@ def test_the_loader_door(course, workers):
     pytest.importorskip("torch", reason="the torch door needs the extra torch")
     mix = open_mix(course)
     whole = list(mix.stream())
-    loader = smollm3_mix.loader(mix, 1, num_workers=workers)
+    loader = smollm3_mix.torch_loader.mix_loader.loader(mix, 1, num_workers=workers)
     states = [loader.state_dict()]
     for _ in loader:
         states.append(json.loads(json.dumps(loader.state_dict())))  # noqa: PERF401 - the state moves with the loader
     assert len(states) == len(whole) + 1
     for position, state in enumerate(states):
-        again = smollm3_mix.loader(mix, 1)
+        again = smollm3_mix.torch_loader.mix_loader.loader(mix, 1)
         again.load_state_dict(state)
         rest = same_after(position, whole[position:])
         found = itertools.islice(again, len(rest) + (position % 10 == 0))
@@ -113,7 +116,7 @@ def test_the_loader_door(course, workers):
 
 def test_the_packed_door(course, tmp_path):
     pytest.importorskip("tokenizers", reason="packs with a tokenizer of its own: pip install tokenizers")
-    windows = packed(course, tokenizer=save(tmp_path / "tokenizer.json"), sequence_length=32)
+    windows = open_packed(course, tokenizer=save(tmp_path / "tokenizer.json"), sequence_length=32)
     reader, whole = windows.stream(), []
     states = [reader.state_dict()]
     for window in reader:

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from smollm3_mix.recipe.model import Recipe, Source
-from smollm3_mix.recipe.read_recipe import read
+from smollm3_mix.recipe.read_recipe import load_recipe
 
 ROOT = Path(__file__).parents[1]
 OFFICIAL = ("stage1", "stage2", "stage3", "long-context-32k", "long-context-64k")
@@ -94,7 +94,7 @@ def plain(name: str) -> list[dict[str, Any]]:
 
 @functools.cache
 def recipe(name: str) -> Recipe:
-    return read(ROOT / "configs" / f"{name}.smollm3_mix.yaml")
+    return load_recipe(ROOT / "configs" / f"{name}.smollm3_mix.yaml")
 
 
 def is_language(source: str) -> bool:
@@ -180,9 +180,9 @@ def test_code_is_not_cleaned_as_prose_and_keeps_its_licences(name: str) -> None:
 def test_every_source_is_judged_by_the_preset_of_its_kind(name: str) -> None:
     """Short is 20 code points, 8 where two are a word; sums of one line may be shorter still."""
     for source in recipe(name).sources:
-        assert (source.judge.preset, source.judge.language) == (source.kind.type, source.kind.language), source.id
+        assert (source.filters.preset, source.filters.language) == (source.kind.type, source.kind.language), source.id
         dense = source.kind.language in ("zh", "ja")
-        assert source.judge.min_chars == (1 if "math_synth" in source.id else 8 if dense else 20), source.id
+        assert source.filters.min_chars == (1 if "math_synth" in source.id else 8 if dense else 20), source.id
 
 
 @pytest.mark.parametrize("name", OPEN)

@@ -11,12 +11,12 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from smollm3_mix.cli.main import main
-from smollm3_mix.errors import MissingExtra, OutputError
+from smollm3_mix.errors import MissingExtraError, OutputError
 from smollm3_mix.output import lane_writer, output_layout
 from smollm3_mix.output.write_mix import write
 from smollm3_mix.storage import atomic_files
-from smollm3_mix.storage.locations import store_at
-from smollm3_mix.storage.url_store import CLAIM, Store
+from smollm3_mix.storage.locations import open_store
+from smollm3_mix.storage.url_store import LOCK_FILE, UrlStore
 
 URL = "memory://bucket/mix"
 
@@ -70,31 +70,31 @@ def cut_off(monkeypatch, path, at):
     with monkeypatch.context() as patch:
         put_off(patch, at)
         with pytest.raises(OutputError, match="the store is gone"):
-            write(path, URL, part_bytes=1)
+            write(path, URL, max_shard_size=1)
 
 
 def test_a_store_holds_what_a_folder_would(path, tmp_path):
-    tallies = write(path, tmp_path / "one", part_bytes=1, keep_dropped=tmp_path / "dropped")
-    assert write(path, URL, part_bytes=1, keep_dropped=tmp_path / "far") == tallies
+    all_stats = write(path, tmp_path / "one", max_shard_size=1, keep_dropped=tmp_path / "dropped")
+    assert write(path, URL, max_shard_size=1, keep_dropped=tmp_path / "far") == all_stats
     assert stored() == content(tmp_path / "one")
     assert content(tmp_path / "far") == content(tmp_path / "dropped")
     before = dict(MemoryFileSystem.store)
-    assert write(path, URL, part_bytes=1, keep_dropped=tmp_path / "far") == tallies
+    assert write(path, URL, max_shard_size=1, keep_dropped=tmp_path / "far") == all_stats
     assert before == MemoryFileSystem.store
 
 
 def test_a_file_url_is_a_folder(path, tmp_path):
-    write(path, tmp_path / "one", part_bytes=1)
-    write(path, f"file://{tmp_path}/two", part_bytes=1)
+    write(path, tmp_path / "one", max_shard_size=1)
+    write(path, f"file://{tmp_path}/two", max_shard_size=1)
     assert content(tmp_path / "two") == content(tmp_path / "one")
 
 
 def test_cut_off_anywhere_it_is_no_mix_and_goes_on(path, tmp_path, monkeypatch):
-    write(path, tmp_path / "one", part_bytes=1)
+    write(path, tmp_path / "one", max_shard_size=1)
     whole = content(tmp_path / "one")
     with monkeypatch.context() as patch:
         requests = put_off(patch, 10**9)
-        write(path, URL, part_bytes=1)
+        write(path, URL, max_shard_size=1)
     assert stored() == whole
     made = sum("/data/" in str(at) and name == "put_file" for name, at in requests)
     for at in range(1, len(requests), len(requests) // 6):
@@ -103,12 +103,12 @@ def test_cut_off_anywhere_it_is_no_mix_and_goes_on(path, tmp_path, monkeypatch):
         cut = stored()
         assert (
             output_layout.CARD not in cut
-            or {k: v for k, v in cut.items() if not k.startswith(atomic_files.WORK)} == whole
+            or {k: v for k, v in cut.items() if not k.startswith(atomic_files.WORK_FOLDER)} == whole
         )
         kept = counted(cut)
         with monkeypatch.context() as patch:
             again = put_off(patch, 10**9)
-            write(path, URL, part_bytes=1, take_over=True)
+            write(path, URL, max_shard_size=1, take_over=True)
         assert stored() == whole
         sent = sum("/data/" in str(where) and name == "put_file" for name, where in again)
         assert sent <= made - len(kept)
@@ -116,18 +116,20 @@ def test_cut_off_anywhere_it_is_no_mix_and_goes_on(path, tmp_path, monkeypatch):
 
 def counted(there):
     """Parts that states count."""
-    ours = (f"{atomic_files.WORK}/train", f"{atomic_files.WORK}/validation")
+    ours = (f"{atomic_files.WORK_FOLDER}/train", f"{atomic_files.WORK_FOLDER}/validation")
     states = [json.loads(data) for name, data in there.items() if name.startswith(ours) and name.endswith(".json")]
-    names = [f"{atomic_files.WORK}/{name}" for state in states for name in state["sent"] if name.startswith("data/")]
+    names = [
+        f"{atomic_files.WORK_FOLDER}/{name}" for state in states for name in state["sent"] if name.startswith("data/")
+    ]
     return [name for name in names if name in there]
 
 
 def test_a_store_that_lists_late_has_the_mix_all_the_same(path, tmp_path, monkeypatch):
-    write(path, tmp_path / "one", part_bytes=1)
+    write(path, tmp_path / "one", max_shard_size=1)
     cut_off(monkeypatch, path, 20)
     monkeypatch.setattr(MemoryFileSystem, "ls", lambda *_, **__: [])
     monkeypatch.setattr(MemoryFileSystem, "find", lambda *_, **__: [])
-    write(path, URL, part_bytes=1, take_over=True)
+    write(path, URL, max_shard_size=1, take_over=True)
     monkeypatch.undo()
     assert stored() == content(tmp_path / "one")
 
@@ -137,14 +139,14 @@ def test_a_part_that_is_lost_is_named(path, monkeypatch):
     lost = counted(stored())[0]
     del MemoryFileSystem.store[f"/bucket/mix/{lost}"]
     with pytest.raises(OutputError) as error:
-        write(path, URL, part_bytes=1, take_over=True)
+        write(path, URL, max_shard_size=1, take_over=True)
     assert str(error.value) == (
         f"{URL}/{lost} is gone, which a state counts. Put it back, or remove {URL}/.writing to begin anew."
     )
 
 
 def test_two_writers_are_kept_apart(path, monkeypatch):
-    there = Store(URL)
+    there = UrlStore(URL)
     with there.claimed(take_over=False) as first:
         who = f"process {os.getpid()} of {socket.gethostname()}, since "
         with pytest.raises(OutputError) as error:
@@ -164,7 +166,7 @@ def test_two_writers_are_kept_apart(path, monkeypatch):
 def test_a_claim_of_a_process_that_has_ended_is_no_claim(path):
     ended = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
     claim = {"id": "x", "host": socket.gethostname(), "process": int(ended.stdout), "since": "then"}
-    fsspec.filesystem("memory").pipe_file(f"/bucket/mix/{CLAIM}", json.dumps(claim).encode())
+    fsspec.filesystem("memory").pipe_file(f"/bucket/mix/{LOCK_FILE}", json.dumps(claim).encode())
     write(path, URL)
     assert output_layout.CARD in stored()
 
@@ -210,7 +212,7 @@ def test_a_mix_by_source_needs_a_folder(path, capsys):
 def test_urls_that_cannot_be_written(path):
     with pytest.raises(OutputError, match=r"^nowhere://x: cannot read README\.md: Protocol not known: nowhere\."):
         write(path, "nowhere://x")
-    assert store_at("s3://bucket/mix/", None) == Store("s3://bucket/mix")
+    assert open_store("s3://bucket/mix/", None) == UrlStore("s3://bucket/mix")
 
 
 def test_an_engine_that_is_not_installed_says_what_to_install(path, tmp_path, monkeypatch, capsys):
@@ -218,7 +220,10 @@ def test_an_engine_that_is_not_installed_says_what_to_install(path, tmp_path, mo
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "ray", None)
     assert main(["write", str(path), "--output-dir", str(tmp_path / "out"), "--engine", "ray"]) == 1
-    assert "MissingExtra: --engine ray needs Ray. Install it: pip install 'smollm3_mix[ray]'" in capsys.readouterr().err
+    assert (
+        "MissingExtraError: --engine ray needs Ray. Install it: pip install 'smollm3_mix[ray]'"
+        in capsys.readouterr().err
+    )
 
 
 def test_a_url_is_not_verified(capsys):
@@ -231,7 +236,7 @@ def test_a_url_is_not_verified(capsys):
 
 def test_a_store_without_its_package_says_what_to_install(path, monkeypatch):
     monkeypatch.setitem(sys.modules, "gcsfs", None)
-    with pytest.raises(MissingExtra, match=r"^gs://bucket/mix: .*gcsfs.*Install what fsspec needs for it"):
+    with pytest.raises(MissingExtraError, match=r"^gs://bucket/mix: .*gcsfs.*Install what fsspec needs for it"):
         write(path, "gs://bucket/mix")
 
 
@@ -239,28 +244,28 @@ def test_a_store_without_its_package_says_what_to_install(path, monkeypatch):
 def test_s3_holds_what_a_folder_would_and_decides_who_writes(path, bucket, tmp_path, capsys):
     from datasets import load_dataset
 
-    tallies = write(path, tmp_path / "one", part_bytes=1)
-    assert write(path, bucket, part_bytes=1) == tallies
+    all_stats = write(path, tmp_path / "one", max_shard_size=1)
+    assert write(path, bucket, max_shard_size=1) == all_stats
     assert stored(bucket) == content(tmp_path / "one")
-    with Store(bucket).claimed(take_over=False), pytest.raises(OutputError, match="is being written by process"):
-        Store(bucket).claimed(take_over=False).__enter__()
+    with UrlStore(bucket).claimed(take_over=False), pytest.raises(OutputError, match="is being written by process"):
+        UrlStore(bucket).claimed(take_over=False).__enter__()
     with pytest.raises(
         OutputError, match=r"^cannot write none/mix/\.writing/writer\.json: .*\. Make the bucket, or name"
     ):
         write(path, "s3://none/mix")
     assert not fsspec.filesystem("s3").exists("none")
-    assert main(["write", str(path), "--output-dir", bucket, "--part-bytes", "1"]) == 0
+    assert main(["write", str(path), "--output-dir", bucket, "--max-shard-size", "1"]) == 0
     said = f'"parquet", data_files="{bucket}/data/**/train-*.parquet", split="train", streaming=True)'
     assert f"Load them: datasets.load_dataset({said}\n" in capsys.readouterr().out
     files = f"{bucket}/data/**/train-*.parquet"
     rows = load_dataset("parquet", data_files=files, split="train", streaming=True)
-    assert sum(1 for _ in rows) == tallies["train"].total.given
+    assert sum(1 for _ in rows) == all_stats["train"].total.emitted
 
 
 @pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # of huggingface_hub, to its client
 def test_the_hub_holds_what_a_folder_would_privately(path, hub, tmp_path):
-    url, asked = "hf://datasets/writer/mix/two", {"part_bytes": 1, "token": "hf_writer"}
-    tallies = write(path, tmp_path / "one", part_bytes=1)
+    url, asked = "hf://datasets/writer/mix/two", {"max_shard_size": 1, "token": "hf_writer"}
+    all_stats = write(path, tmp_path / "one", max_shard_size=1)
 
     class Stop(Exception):
         pass
@@ -270,20 +275,23 @@ def test_the_hub_holds_what_a_folder_would_privately(path, hub, tmp_path):
             raise Stop
 
     with pytest.raises(Stop):
-        write(path, url, listener=stop, **asked)
+        write(path, url, on_progress=stop, **asked)
     repository = hub.repos["writer/mix"]
     assert repository.private
     before = counted({name.removeprefix("two/"): data for name, data in repository.tree().items()})
     assert before
     hub.sent.clear()
-    held, said = store_at(url, "hf_writer").claimed(take_over=False), f"{url} is being written by process {os.getpid()}"
+    held, said = (
+        open_store(url, "hf_writer").claimed(take_over=False),
+        f"{url} is being written by process {os.getpid()}",
+    )
     with held, pytest.raises(OutputError, match=said):
         write(path, url, **asked)
-    assert write(path, url, **asked) == tallies
+    assert write(path, url, **asked) == all_stats
     there = {name.removeprefix("two/"): data for name, data in repository.tree().items() if name.startswith("two/")}
     assert there == content(tmp_path / "one")
     assert sum(name.startswith("data/") for name in there) == len(before) + len(hub.sent)  # none went twice
-    assert write(path, url, **asked) == tallies
+    assert write(path, url, **asked) == all_stats
     repository.private = False
     with pytest.raises(OutputError) as error:
         write(path, "hf://datasets/writer/mix/three", **asked)

@@ -10,13 +10,13 @@ import pyarrow.parquet as pq
 import pytest
 from small_tokenizer import save
 
-from smollm3_mix import packed
 from smollm3_mix.cli.main import main
 from smollm3_mix.errors import OutputError
 from smollm3_mix.output import lane_writer
 from smollm3_mix.output.output_formats import Tokens, megatron_index
 from smollm3_mix.output.write_mix import write
-from smollm3_mix.recipe.read_recipe import read
+from smollm3_mix.packing.packed_mix import open_packed
+from smollm3_mix.recipe.read_recipe import load_recipe
 from smollm3_mix.tokenizer.encoder import Tokenizer
 from smollm3_mix.verification import recount_tokens
 from smollm3_mix.verification.verify_mix import verify
@@ -65,21 +65,21 @@ def made(recipe_file, tokenizer_file, tmp_path):
     def make(form, **options):
         recipe = recipe_file(lanes=2, holdout={"fraction": 0.1})
         folder = tmp_path / form
-        tallies = write(recipe, folder, format=form, tokenizer=tokenizer_file, max_tokens=9_000, **options)
-        mix = packed(recipe, tokenizer=tokenizer_file, max_tokens=9_000).mix
+        all_stats = write(recipe, folder, format=form, tokenizer=tokenizer_file, max_tokens=9_000, **options)
+        mix = open_packed(recipe, tokenizer=tokenizer_file, max_tokens=9_000).mix
         documents = []
         for lane in range(2):
             stream, ids = mix.stream([lane]), []
             while (batch := stream.read(100)).num_rows:
                 ids += batch["ids"].to_pylist()
             documents.append(ids)
-        return folder, documents, tallies
+        return folder, documents, all_stats
 
     return make
 
 
 def test_a_nanotron_folder_byte_by_byte(made):
-    folder, documents, tallies = made("nanotron")
+    folder, documents, all_stats = made("nanotron")
     total = 0
     for lane, ids in enumerate(documents):
         stem = folder / "data" / "train" / f"train-{lane:05d}-00000.ds"
@@ -90,8 +90,8 @@ def test_a_nanotron_folder_byte_by_byte(made):
         assert first.endswith("tokenizer.json|2")
         assert int(second) == ends[-1]
         total += ends[-1]
-    assert total == tallies["train"].total.given_tokens
-    assert read(folder / "recipe.yaml").tokens.eos == EOS
+    assert total == all_stats["train"].total.emitted_tokens
+    assert load_recipe(folder / "recipe.yaml").tokens.eos == EOS
 
 
 def test_datatrove_reads_a_nanotron_folder(made):
@@ -120,7 +120,7 @@ def test_megatron_reads_a_megatron_folder(made, monkeypatch):
     indexed = pytest.importorskip(
         "megatron.core.datasets.indexed_dataset", reason="Megatron-LM's own reader: pip install megatron-core"
     )
-    folder, documents, tallies = made("megatron")
+    folder, documents, all_stats = made("megatron")
     total = 0
     for lane, ids in enumerate(documents):
         dataset = indexed.IndexedDataset(str(folder / "data" / "train" / f"train-{lane:05d}-00000"))
@@ -128,23 +128,23 @@ def test_megatron_reads_a_megatron_folder(made, monkeypatch):
         assert dataset.document_indices.tolist() == list(range(len(ids) + 1))
         assert [dataset[number].tolist() for number in range(len(ids))] == ids
         total += int(dataset.sequence_lengths.sum())
-    assert total == tallies["train"].total.given_tokens
+    assert total == all_stats["train"].total.emitted_tokens
 
 
 def test_a_megatron_folder_byte_by_byte(made):
-    folder, documents, tallies = made("megatron")
+    folder, documents, all_stats = made("megatron")
     for lane, ids in enumerate(documents):
         stem = folder / "data" / "train" / f"train-{lane:05d}-00000"
         lengths = np.array([len(each) for each in ids])
         assert stem.with_suffix(".idx").read_bytes() == megatron_index(lengths, 2)
         assert stem.with_suffix(".bin").read_bytes() == np.concatenate(ids).astype("<u2").tobytes()
-    shares, asked = tallies["train"].given_shares(), {"a": 0.6, "b": 0.3, "c": 0.1}
+    shares, asked = all_stats["train"].given_shares(), {"a": 0.6, "b": 0.3, "c": 0.1}
     assert all(abs(shares[source] - asked[source]) < 0.05 for source in asked)
 
 
 def test_the_tokens_are_those_of_the_written_texts(made, recipe_file, tokenizer_file, tmp_path):
     folder, _, _ = made("megatron", eos=None, bos="<|start|>")
-    assert read(folder / "recipe.yaml").tokens.bos == "<|start|>"
+    assert load_recipe(folder / "recipe.yaml").tokens.bos == "<|start|>"
     data = np.fromfile(folder / "data" / "train" / "train-00000-00000.bin", "<u2")
     tokenizer = Tokenizer(str(tokenizer_file), bos="<|start|>")
     assert data[0] == tokenizer.bos
@@ -155,7 +155,7 @@ def test_the_tokens_are_those_of_the_written_texts(made, recipe_file, tokenizer_
 @pytest.mark.parametrize("form", ["nanotron", "megatron"])
 def test_it_goes_on_after_a_stop_to_the_same_bytes(recipe_file, tokenizer_file, tmp_path, monkeypatch, form):
     monkeypatch.setattr(lane_writer, "GROUP_ROWS", 20)
-    options = {"format": form, "tokenizer": tokenizer_file, "part_bytes": 6_000}
+    options = {"format": form, "tokenizer": tokenizer_file, "max_shard_size": 6_000}
     recipe = recipe_file(lanes=1)
     write(recipe, tmp_path / "whole", **options)
     seen = []
@@ -166,7 +166,7 @@ def test_it_goes_on_after_a_stop_to_the_same_bytes(recipe_file, tokenizer_file, 
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        write(recipe, tmp_path / "cut", listener=stop, **options)
+        write(recipe, tmp_path / "cut", on_progress=stop, **options)
     write(recipe, tmp_path / "cut", **options)
     whole = {p.relative_to(tmp_path / "whole"): p.read_bytes() for p in (tmp_path / "whole" / "data").rglob("*.*")}
     assert len(whole) >= 4
@@ -180,10 +180,10 @@ def test_the_command_line_writes_them_and_says_how_to_read(recipe_file, tokenize
     said = capsys.readouterr().out
     assert said.endswith(f"Read them: --data-path {out}/data/train/train-00000-00000 and so on, in Megatron-LM.\n")
     assert "after each: nothing" in (tmp_path / "out" / "README.md").read_text()
-    files = json.loads((tmp_path / "out" / "tally.json").read_text())["files"]
+    files = json.loads((tmp_path / "out" / "stats.json").read_text())["files"]
     assert "train/train-00000-00000.idx" in files
     with pytest.raises(OutputError, match="holds megatron files, tokens already"):
-        packed(out, tokenizer=tokenizer_file)
+        open_packed(out, tokenizer=tokenizer_file)
 
 
 # Recounted
@@ -191,14 +191,14 @@ def test_the_command_line_writes_them_and_says_how_to_read(recipe_file, tokenize
 
 def test_verify_counts_token_files(made, capsys):
     for form, files in (("nanotron", 9), ("megatron", 6)):
-        folder, _, tallies = made(form)
-        assert verify(folder).faults == []
+        folder, _, all_stats = made(form)
+        assert verify(folder).problems == []
         assert main(["verify", str(folder)]) == 0
         said = capsys.readouterr().out
-        assert f"{tallies['train'].total.given:,}" in said
+        assert f"{all_stats['train'].total.emitted:,}" in said
         assert said.endswith(
             "Documents and tokens were counted. Token files do not say of which source a document is: the table is "
-            f"that of tally.json.\nAll as it should be: {files} files recounted.\n"
+            f"that of stats.json.\nAll as it should be: {files} files recounted.\n"
         )
 
 
@@ -263,19 +263,19 @@ def test_verify_finds_every_damage_of_token_files(made, tokenizer_file, form, ca
     ending = ".bin" if form == "megatron" else ".ds"
     unknown = (ending, lambda path: changed(path, 5, vocab), rf"token 5 is {vocab}; the tokenizer has {vocab} ids$")
     folder, _, _ = made(form, bos="<|start|>")
-    saved = json.loads((folder / "tally.json").read_text())
+    saved = json.loads((folder / "stats.json").read_text())
     for ending, change, fault in [*DAMAGE[form], unknown]:
         path = folder / "data" / "train" / f"train-00001-00000{ending}"
         whole = path.read_bytes()
         change(path)
-        faults = verify(folder).faults
-        assert any(re.search(fault, found) for found in faults), (ending, faults)
+        problems = verify(folder).problems
+        assert any(re.search(fault, found) for found in problems), (ending, problems)
         path.write_bytes(whole)
-    assert verify(folder).faults == []
-    saved["splits"]["train"]["sources"]["a"]["given"] += 1
-    (folder / "tally.json").write_text(json.dumps(saved))
+    assert verify(folder).problems == []
+    saved["splits"]["train"]["sources"]["a"]["emitted"] += 1
+    (folder / "stats.json").write_text(json.dumps(saved))
     assert main(["verify", str(folder)]) == 1
-    assert re.search(r"FAULT: train: documents are \d+ in the files and \d+ in tally.json\n", capsys.readouterr().out)
+    assert re.search(r"FAULT: train: documents are \d+ in the files and \d+ in stats.json\n", capsys.readouterr().out)
 
 
 def test_verify_of_token_files_needs_their_tokenizer(made, tokenizer_file, capsys):
@@ -290,7 +290,7 @@ def test_parquet_with_a_tokenizer_counts_the_text_alone(recipe_file, tokenizer_f
     table = pq.read_table(tmp_path / "out" / "data" / "train-00000-00000.parquet")
     ids = Tokenizer(str(tokenizer_file)).encode(table["text"].combine_chunks())
     assert np.diff(ids.offsets.to_numpy()).tolist() == table["tokens"].to_pylist()
-    assert verify(tmp_path / "out").faults == []
+    assert verify(tmp_path / "out").problems == []
 
 
 def test_token_files_need_a_tokenizer(recipe_file, tmp_path, capsys):

@@ -10,10 +10,11 @@ import yaml
 from conftest import document, parquet
 from small_tokenizer import save
 
-from smollm3_mix import Recipe, open_mix
-from smollm3_mix.errors import MissingExtra, SourceError, StateError, Unreadable
-from smollm3_mix.recipe.read_recipe import read
-from smollm3_mix.recipe.sections import Counting
+from smollm3_mix.errors import MissingExtraError, SourceError, StateError, UnreadableSourcesError
+from smollm3_mix.mix.open_mix import open_mix
+from smollm3_mix.recipe.model import Recipe
+from smollm3_mix.recipe.read_recipe import load_recipe
+from smollm3_mix.recipe.sections import TokenCounting
 
 TEXTS = [document("a", number) for number in range(20)]
 
@@ -28,7 +29,7 @@ def test_without_the_package_the_error_says_what_to_install(tmp_path, recipe_fil
     monkeypatch.setitem(sys.modules, "tokenizers", None)
     (tmp_path / "tokenizer.json").write_text("{}")
     recipe = recipe_file(tokens={"tokenizer": "tokenizer.json"})
-    with pytest.raises(MissingExtra) as error:
+    with pytest.raises(MissingExtraError) as error:
         open_mix(recipe).lane(0)
     assert str(error.value) == (
         "counting tokens with a tokenizer needs tokenizers, which is missing: pip install 'smollm3_mix[tokenizers]', "
@@ -61,10 +62,10 @@ def test_a_token_that_it_does_not_have_is_named(tokenizer_file, recipe_file):
     )
 
 
-@pytest.mark.parametrize("faults", [{"eos": ""}, {"sha256": "abc"}, {"tokeniser": "x"}])
-def test_faults_of_tokens_are_those_of_the_recipe(recipe_file, faults):
+@pytest.mark.parametrize("problems", [{"eos": ""}, {"sha256": "abc"}, {"tokeniser": "x"}])
+def test_faults_of_tokens_are_those_of_the_recipe(recipe_file, problems):
     with pytest.raises(ValueError, match="tokens"):
-        read(recipe_file(tokens={"tokenizer": "t.json", **faults}))
+        load_recipe(recipe_file(tokens={"tokenizer": "t.json", **problems}))
 
 
 def test_every_record_counts_the_tokens_that_the_tokenizer_makes_of_it(tokenizer_file, recipe_file):
@@ -113,16 +114,16 @@ def test_batches_carry_ids_when_asked_for(tokenizer_file, recipe_file):
 
 
 def test_the_digest_of_the_file_decides_the_fingerprint_and_its_name_does_not(tmp_path, tokenizer_file, recipe_file):
-    recipe = read(recipe_file(tokens={"tokenizer": "tokenizer.json"}))
+    recipe = load_recipe(recipe_file(tokens={"tokenizer": "tokenizer.json"}))
     pinned = open_mix(recipe).recipe
     moved = tmp_path / "elsewhere"
     moved.mkdir()
     save(moved / "tokenizer.json")
-    assert open_mix(recipe.with_(tokens=Counting(str(moved)))).recipe.fingerprint == pinned.fingerprint
+    assert open_mix(recipe.replace(tokens=TokenCounting(str(moved)))).recipe.fingerprint == pinned.fingerprint
     save(moved / "tokenizer.json", vocab=300)
-    other = open_mix(recipe.with_(tokens=Counting(str(moved)))).recipe
+    other = open_mix(recipe.replace(tokens=TokenCounting(str(moved)))).recipe
     assert other.fingerprint != pinned.fingerprint
-    assert pinned.differences(other)[0].startswith("tokens.sha256: ")
+    assert pinned.diff(other)[0].startswith("tokens.sha256: ")
     assert Recipe.from_dict(json.loads(json.dumps(pinned.to_dict()))) == pinned
     assert yaml.safe_load(pinned.to_yaml())["tokens"]["sha256"] == pinned.tokens.sha256
 
@@ -137,7 +138,7 @@ def test_a_tokenizer_that_changed_after_it_was_pinned_is_refused(tokenizer_file,
 
 
 def test_a_state_resumes_exactly_and_not_under_another_tokenizer(tokenizer_file, recipe_file):
-    recipe = read(recipe_file(tokens={"tokenizer": "tokenizer.json"}))
+    recipe = load_recipe(recipe_file(tokens={"tokenizer": "tokenizer.json"}))
     stream = open_mix(recipe).stream()
     records = iter(stream)
     for _ in range(37):
@@ -169,7 +170,7 @@ def test_a_column_of_counts_is_taken_as_it_is(tmp_path, form):
         (tmp_path / "s" / "all.csv").write_text("\n".join(lines))
     source = {"name": "s", "weight": 1, "tokens_field": "count"}
     (tmp_path / "r.yaml").write_text(yaml.safe_dump({"tokens": "column", "lanes": 1, "datasets": [source]}))
-    mix = open_mix(read(tmp_path / "r.yaml", on_exhausted="stop"))
+    mix = open_mix(load_recipe(tmp_path / "r.yaml", on_exhausted="stop"))
     expected = dict(zip(TEXTS, COUNTS, strict=True))
     given = list(mix.stream())
     assert len(given) == 20
@@ -180,7 +181,9 @@ def test_a_column_that_holds_no_counts_is_refused(tmp_path):
     parquet(tmp_path / "s", TEXTS, count=[str(count) for count in COUNTS])
     source = {"name": "s", "weight": 1, "tokens_field": "count"}
     (tmp_path / "r.yaml").write_text(yaml.safe_dump({"tokens": "column", "datasets": [source]}))
-    with pytest.raises(Unreadable, match=r"tokens_field: column 'count' holds string; expected whole numbers"):
+    with pytest.raises(
+        UnreadableSourcesError, match=r"tokens_field: column 'count' holds string; expected whole numbers"
+    ):
         open_mix(tmp_path / "r.yaml")
 
 
@@ -195,7 +198,7 @@ def test_an_empty_or_negative_count_is_refused(tmp_path):
 
 def test_a_column_of_counts_needs_a_field_in_every_source(recipe_file):
     with pytest.raises(ValueError, match=r"column needs a `tokens_field` of every source; none has 'a', 'b'"):
-        read(recipe_file(tokens="column"))
+        load_recipe(recipe_file(tokens="column"))
 
 
 def test_a_line_without_a_count_is_refused(tmp_path):

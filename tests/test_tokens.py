@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from smollm3_mix.text.lengths import byte_lengths, document_units, tokens_per_byte
+from smollm3_mix.text.lengths import byte_lengths, document_units, estimate_tokens
 
 
 def hidden(kind: pa.DataType) -> pa.Array:
@@ -25,8 +25,8 @@ def test_bytes_under_a_null_are_not_counted(kind: pa.DataType) -> None:
 
 
 def test_estimated_tokens_are_rounded_to_the_nearest_and_at_least_one() -> None:
-    assert tokens_per_byte(np.array([0, 1, 2, 3, 5, 7, 9, 11]), 0.3).tolist() == [1, 1, 1, 1, 2, 2, 3, 3]
-    assert tokens_per_byte(np.array([6, 10, 11]), 0.25).tolist() == [2, 2, 3]  # 1.5, 2.5 and 2.75
+    assert estimate_tokens(np.array([0, 1, 2, 3, 5, 7, 9, 11]), 0.3).tolist() == [1, 1, 1, 1, 2, 2, 3, 3]
+    assert estimate_tokens(np.array([6, 10, 11]), 0.25).tolist() == [2, 2, 3]  # 1.5, 2.5 and 2.75
 
 
 def test_units_are_tokens_bytes_or_documents_and_at_least_one() -> None:

@@ -10,7 +10,8 @@ import pytest
 from datasets.distributed import split_dataset_by_node
 from doors import stream, write_recipe, write_sources
 
-from smollm3_mix import merge_states, open_mix
+from smollm3_mix.mix.open_mix import open_mix
+from smollm3_mix.mix.state.merge_states import merge_states
 
 pytest.importorskip("torch", reason="workers are torch's")
 stateful_dataloader = pytest.importorskip("torchdata.stateful_dataloader", reason="its states are tested")

@@ -12,7 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smollm3_mix.tokenizer.encoder import Tokenizer
-from smollm3_mix.tokenizer.tiktoken_backend import ALPHABET, CHARACTERS, CLASSES, HEADS, SPACES, TAIL, Twin, twin
+from smollm3_mix.tokenizer.tiktoken_backend import (
+    ALPHABET,
+    CHARACTERS,
+    CLASSES,
+    HEADS,
+    SPACES,
+    TAIL,
+    TiktokenBackend,
+    load_backend,
+)
 
 tokenizers = pytest.importorskip("tokenizers", reason="its ids are what is asked for: pip install tokenizers")
 pytest.importorskip("tiktoken", reason="the twin is tiktoken's: pip install tiktoken")
@@ -66,7 +75,7 @@ def trained(path, head, *, whole=False):
 
 @pytest.fixture(scope="module", params=range(3), ids=["llama3", "gpt2", "llama3 whole"])
 def tokenizer(request, tmp_path_factory):
-    path = tmp_path_factory.mktemp("twin") / "tokenizer.json"
+    path = tmp_path_factory.mktemp("load_backend") / "tokenizer.json"
     return trained(path, HEADS[request.param % 2], whole=request.param == 2)
 
 
@@ -77,7 +86,7 @@ def ids(tokenizer, texts):
 
 
 def same(tokenizer, texts):
-    assert isinstance(tokenizer._twin, Twin)
+    assert isinstance(tokenizer._backend, TiktokenBackend)
     expected = ids(tokenizer, texts)
     encoded = tokenizer.encode(pa.array(texts, pa.string()))
     assert encoded.type == pa.large_list(pa.int32())
@@ -89,7 +98,7 @@ def same(tokenizer, texts):
 
 def test_the_same_ids_of_ordinary_texts(tokenizer):
     same(tokenizer, [*TEXTS, ""])
-    assert tokenizer._twin.takes(pa.array(TEXTS)).all()
+    assert tokenizer._backend.takes(pa.array(TEXTS)).all()
 
 
 @examples(60)
@@ -134,11 +143,11 @@ def test_characters_of_one_kind_without_end(tokenizer, text):
 
 def test_only_white_space_without_end_is_left_to_the_tokenizer(tokenizer):
     texts = pa.array(["x" * (SPACES + 9), " " * (SPACES + 1) + "x", " " * SPACES + "x", "a <think> b", "a <|end|> b"])
-    assert tokenizer._twin.takes(texts).tolist() == [True, False, True, False, True]
+    assert tokenizer._backend.takes(texts).tolist() == [True, False, True, False, True]
 
 
 def test_characters_that_one_engine_does_not_know_are_left_to_the_tokenizer():
-    known = Twin({bytes([byte]): byte for byte in range(256)}, GPT2, {"\U0001e4d0", "a.b"})
+    known = TiktokenBackend({bytes([byte]): byte for byte in range(256)}, GPT2, {"\U0001e4d0", "a.b"})
     assert known.takes(pa.array(["\U0001e4d1", "\U0001e4d0", "axb", "a.b"])).tolist() == [True, False, True, False]
 
 
@@ -149,7 +158,7 @@ def test_tokens_before_and_after_stand_where_they_do_without_the_twin(tokenizer,
     monkeypatch.setitem(sys.modules, "tiktoken", None)
     alone = Tokenizer(tokenizer._path, bos="<think>", eos="<|end|>")
     slow = alone.encode(texts)
-    assert alone._twin is None
+    assert alone._backend is None
     assert fast.equals(slow)
     assert (counts == np.diff(slow.offsets.to_numpy())).all()
     assert [row[0] for row in slow.to_pylist()] == [ended.bos] * len(texts)
@@ -169,8 +178,8 @@ def written(path, vocab, merges, *, whole=False, **more):
 def test_a_vocabulary_that_tiktoken_would_merge_otherwise_has_no_twin(tmp_path):
     falling = written(tmp_path / "a.json", {"ab": 300, "bc": 299}, [["a", "b"], ["b", "c"]])
     unlisted = written(tmp_path / "b.json", {"ab": 300}, [], whole=True)
-    assert falling._twin is None
-    assert unlisted._twin is None
+    assert falling._backend is None
+    assert unlisted._backend is None
     assert (
         ids(falling, ["abc"])
         == falling.encode(pa.array(["abc"])).to_pylist()
@@ -178,7 +187,7 @@ def test_a_vocabulary_that_tiktoken_would_merge_otherwise_has_no_twin(tmp_path):
     )
     assert len(ids(unlisted, ["xab"])[0]) == 3
     unmade = written(tmp_path / "c.json", {"ab": 300, "<|x|>": 301}, [])
-    assert unmade._twin is not None
+    assert unmade._backend is not None
     same(unmade, ["ab", "xab", "<|x|>"])
 
 
@@ -194,7 +203,7 @@ def test_a_vocabulary_that_tiktoken_would_merge_otherwise_has_no_twin(tmp_path):
 )
 def test_what_else_makes_ids_has_no_twin(tmp_path, more):
     made = written(tmp_path / "t.json", {"ab": 300}, [["a", "b"]], **more)
-    assert made._twin is None
+    assert made._backend is None
     assert made.encode(pa.array(["Ab ab"])).to_pylist() == ids(made, ["Ab ab"])
 
 
@@ -220,5 +229,5 @@ def vocabularies(draw):
 )
 def test_whatever_has_a_twin_has_the_same_ids(tmp_path_factory, vocabulary, whole, texts):
     made = written(tmp_path_factory.getbasetemp() / "any.json", *vocabulary, whole=whole)
-    if twin(made._path, made._encoder) is not None:
+    if load_backend(made._path, made._encoder) is not None:
         same(made, texts)

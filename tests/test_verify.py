@@ -9,13 +9,15 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import document, jsonl
 
-from smollm3_mix import RECORD, build_index, open_mix
-from smollm3_mix.mix.interleave import debt_bound
-from smollm3_mix.mix.mix_stats import Debts, Tally
+from smollm3_mix.dedup_index.build_index import build_index
+from smollm3_mix.mix.interleave import discrepancy_bound
+from smollm3_mix.mix.mix_stats import DiscrepancyTracker, MixStats
+from smollm3_mix.mix.open_mix import open_mix
 from smollm3_mix.output.write_mix import write
-from smollm3_mix.recipe.read_recipe import read
+from smollm3_mix.recipe.read_recipe import load_recipe
+from smollm3_mix.schema import RECORD_SCHEMA
 from smollm3_mix.verification import recount_sources
-from smollm3_mix.verification.verification_report import Verdict
+from smollm3_mix.verification.verification_report import VerificationReport
 from smollm3_mix.verification.verify_mix import verify
 
 
@@ -31,7 +33,7 @@ def rows_of(folder: Path, change=None):
     path = folder / "data" / "train-00000-00000.parquet"
     rows = pq.read_table(path).to_pylist()
     if change is not None:
-        pq.write_table(pa.Table.from_pylist(change(rows), RECORD), path)
+        pq.write_table(pa.Table.from_pylist(change(rows), RECORD_SCHEMA), path)
     return rows
 
 
@@ -44,23 +46,23 @@ def test_verify_finds_too_few_and_too_many_tokens(written):
     for tokens in (rows[0]["tokens"] - 1, rows[0]["tokens"] + 1):
         rows_of(written, lambda rows, tokens=tokens: with_first(rows, tokens=tokens))
         assert any(
-            f"says {tokens} tokens; its text gives {rows[0]['tokens']}" in each for each in verify(written).faults
+            f"says {tokens} tokens; its text gives {rows[0]['tokens']}" in each for each in verify(written).problems
         )
 
 
 def test_verify_finds_bytes_that_change_no_token(written):
     place = next(n for n, row in enumerate(rows_of(written)) if len(row["text"].encode()) % 4 == 0)
     rows_of(written, lambda rows: [row | {"text": row["text"] + "x" * (n == place)} for n, row in enumerate(rows)])
-    _, fault = verify(written).faults  # beside the size of the file
-    assert ": given_bytes is " in fault
+    _, fault = verify(written).problems  # beside the size of the file
+    assert ": emitted_bytes is " in fault
 
 
-@pytest.mark.parametrize("name", ["given", "given_bytes", "given_tokens", "given_units"])
+@pytest.mark.parametrize("name", ["emitted", "emitted_bytes", "emitted_tokens", "emitted_units"])
 def test_verify_compares_every_count_with_the_tally(written, name):
-    saved = json.loads((written / "tally.json").read_text())
+    saved = json.loads((written / "stats.json").read_text())
     saved["splits"]["train"]["sources"]["a"][name] += 1
-    (written / "tally.json").write_text(json.dumps(saved))
-    (fault,) = verify(written).faults
+    (written / "stats.json").write_text(json.dumps(saved))
+    (fault,) = verify(written).problems
     assert fault.startswith(f"train: 'a': {name} is ")
 
 
@@ -69,7 +71,7 @@ def test_verify_wants_the_types_of_the_columns_too(written):
     table = pq.read_table(path)
     at = table.column_names.index("row")
     pq.write_table(table.set_column(at, "row", table["row"].cast(pa.int32())), path)
-    assert any(": columns are " in fault for fault in verify(written).faults)
+    assert any(": columns are " in fault for fault in verify(written).problems)
 
 
 def late(rows, source, records):
@@ -80,23 +82,23 @@ def late(rows, source, records):
 
 def worst_debts(recipe, rows):
     numbers = {source: number for number, source in enumerate(recipe.shares)}
-    debts = Debts(np.array(list(recipe.shares.values())))
-    debts.add(np.array([numbers[row["source"]] for row in rows]), np.array([row["tokens"] for row in rows]))
-    return debts.worst
+    discrepancies = DiscrepancyTracker(np.array(list(recipe.shares.values())))
+    discrepancies.add(np.array([numbers[row["source"]] for row in rows]), np.array([row["tokens"] for row in rows]))
+    return discrepancies.largest
 
 
 def test_verify_finds_a_debt_that_is_hardly_above_its_bound(written):
-    recipe, rows = read(written / "recipe.yaml"), rows_of(written)
-    saved = json.loads((written / "tally.json").read_text())["splits"]["train"]["sources"]
+    recipe, rows = load_recipe(written / "recipe.yaml"), rows_of(written)
+    saved = json.loads((written / "stats.json").read_text())["splits"]["train"]["sources"]
     longest = np.array([saved[source]["longest"] for source in recipe.shares], np.float64)
-    bound = debt_bound(np.array(list(recipe.shares.values())), longest)
+    bound = discrepancy_bound(np.array(list(recipe.shares.values())), longest)
     over = (n for n in range(len(rows)) if (worst_debts(recipe, late(rows, "b", n)) > bound).any())
     records = next(over)
     ratio = (worst_debts(recipe, late(rows, "b", records)) / bound).max()
     assert 1 < ratio < 1.3
     for number, found in ((records - 1, False), (records, True)):
         rows_of(written, lambda _, number=number: late(rows, "b", number))
-        assert any("the debt of " in fault for fault in verify(written).faults) is found
+        assert any("the debt of " in fault for fault in verify(written).problems) is found
 
 
 def test_verify_by_source_finds_a_debt_above_its_bound(recipe_file):
@@ -108,13 +110,13 @@ def test_verify_by_source_finds_a_debt_above_its_bound(recipe_file):
         recipe, num_lanes, stream = exact.recipe, 1, staticmethod(drawn.stream)
 
     for mix, found in ((exact, False), (Claimed, True)):
-        verdict = Verdict(exact.recipe, {"train": Tally.empty(exact.recipe.shares)}, Tally({}))
+        verdict = VerificationReport(exact.recipe, {"train": MixStats.empty(exact.recipe.shares)}, MixStats({}))
         recount_sources._mixed(mix, verdict)
-        assert any(fault.startswith("train-00000: the debt of '") for fault in verdict.faults) is found
+        assert any(fault.startswith("train-00000: the debt of '") for fault in verdict.problems) is found
 
 
 def test_verify_finds_texts_of_two_lanes_though_a_source_is_read_twice(recipe_file, tmp_path):
-    make = {"lanes": 2, "sources": {"c": {"max_passes": 2}}, "on_exhausted": "renormalise"}
+    make = {"lanes": 2, "sources": {"c": {"max_passes": 2}}, "on_exhausted": "renormalize"}
     plain = recipe_file("plain", **make)
     same = [document("same", number) for number in range(40)]
     jsonl(tmp_path / "sources" / "b", same)
@@ -122,8 +124,8 @@ def test_verify_finds_texts_of_two_lanes_though_a_source_is_read_twice(recipe_fi
     pq.write_table(pa.table({"text": same}), tmp_path / "sources" / "a" / "part-00.parquet")
     build_index(plain, tmp_path / "index")
     write(recipe_file("indexed", dedup={"index": str(tmp_path / "index")}, **make), tmp_path / "out")
-    assert verify(tmp_path / "out").faults == []
+    assert verify(tmp_path / "out").problems == []
     write(plain, tmp_path / "lanes")
     (tmp_path / "lanes" / "recipe.yaml").write_bytes((tmp_path / "out" / "recipe.yaml").read_bytes())
-    (fault,) = verify(tmp_path / "lanes").faults
+    (fault,) = verify(tmp_path / "lanes").problems
     assert fault.endswith(" records repeat a text of another lane, which the dedup index drops")

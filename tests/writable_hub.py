@@ -63,7 +63,7 @@ class Hub:
         self.blobs: dict[str, bytes] = {}
         self.sent: list[tuple[str, int]] = []
         self.commits: list[int] = []
-        self.faults: list[int] = []
+        self.problems: list[int] = []
         self.slow: float | None = None
         self.requests = 0
         self.asked: list[str] = []
@@ -216,8 +216,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _commit(self, name: str, repo: Repo, branch: str) -> None:
         lines = [json.loads(line) for line in self._body().splitlines() if line.strip()]
         with self.hub.lock:
-            if self.hub.faults:
-                raise _Refused(self.hub.faults.pop(0), message="the Hub is not well")
+            if self.hub.problems:
+                raise _Refused(self.hub.problems.pop(0), message="the Hub is not well")
             tree = dict(repo.tree(branch))
             for line in lines:
                 value = line["value"]

@@ -21,11 +21,11 @@ from smollm3_mix.errors import StateError
 from smollm3_mix.mix.recipe_mix import Mix
 from smollm3_mix.mix.state.merge_states import CURSOR
 from smollm3_mix.mix.stream import Stream
-from smollm3_mix.schema import RECORD
+from smollm3_mix.schema import RECORD_SCHEMA
 
 log = logging.getLogger("smollm3_mix")
 
-FEATURES = Features.from_arrow_schema(RECORD)
+FEATURES = Features.from_arrow_schema(RECORD_SCHEMA)
 """The columns of a record, as `datasets` calls them."""
 
 TABLE_ROWS = 256
@@ -59,13 +59,13 @@ class MixExamples(_BaseExamplesIterable):  # type: ignore[misc]  # datasets carr
     def __iter__(self) -> Iterator[tuple[str, dict[str, Any]]]:
         with self._stream() as (stream, state):
             for record in stream:
-                state.given += 1
+                state.emitted += 1
                 yield record["id"], record
 
     def _iter_arrow(self) -> Iterator[tuple[str, pa.Table]]:
         with self._stream() as (stream, state):
             for number, table in enumerate(_tables(stream, self.table_rows)):
-                state.given += table.num_rows
+                state.emitted += table.num_rows
                 yield str(number), table
 
     @property
@@ -137,12 +137,12 @@ class LaneCount(int):
     def __mod__(self, nodes: int) -> int:
         rest = int(self) % nodes
         if rest:
-            _warn_of_rest(int(self), nodes)
+            _warn_of_leftover(int(self), nodes)
         return rest if nodes > self else 0
 
 
 @functools.cache
-def _warn_of_rest(lanes: int, nodes: int) -> None:
+def _warn_of_leftover(lanes: int, nodes: int) -> None:
     if nodes > lanes:
         what = f"each of the {nodes} reads and cleans the whole mix and keeps one record in {nodes}"
     else:
@@ -181,7 +181,7 @@ class _State(dict[str, Any]):
     def __init__(self, cursor: dict[str, Any] | None = None) -> None:
         super().__init__({CURSOR: None})
         self.cursor = cursor
-        self.given = 0
+        self.emitted = 0
         self._live: Stream | None = None
         self._asked: dict[str, Any] | None = None
         self._seconds, self._taken = 0.0, 0.0
@@ -205,7 +205,7 @@ class _State(dict[str, Any]):
         """Bring a fresh stream to the cursor, and follow it from there."""
         if self.cursor is not None:
             stream.load_state_dict(self.cursor)
-        self._live, self.given = stream, 0
+        self._live, self.emitted = stream, 0
 
     def settle(self, stream: Stream) -> None:
         """Keep the cursor of a stream that is about to be closed."""
@@ -214,7 +214,7 @@ class _State(dict[str, Any]):
 
     def _now(self) -> dict[str, Any] | None:
         """The cursor, as it is never changed afterwards."""
-        if self._live is None or not self.given:
+        if self._live is None or not self.emitted:
             return self.cursor
         asked = time.monotonic()
         if self._asked is None or asked - self._taken > PATIENCE * self._seconds:
@@ -223,5 +223,5 @@ class _State(dict[str, Any]):
             self._seconds = self._taken - asked
         else:
             self.cursor = self._live.state_dict(since=self._asked)
-        self.given = 0
+        self.emitted = 0
         return self.cursor

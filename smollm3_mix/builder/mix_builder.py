@@ -13,10 +13,10 @@ from datasets.utils.py_utils import classproperty
 
 from smollm3_mix.builder.examples_iterable import FEATURES, MixExamples
 from smollm3_mix.builder.mix_config import SmolLM3MixConfig
-from smollm3_mix.builder.prepared_cache import leave_link, newest, plain_id
+from smollm3_mix.builder.prepared_cache import leave_link, newest_prepared, plain_cache_id
 from smollm3_mix.mix.open_mix import open_mix
 from smollm3_mix.mix.recipe_mix import Mix
-from smollm3_mix.recipe.index_scope import digest
+from smollm3_mix.recipe.index_scope import index_scope_digest
 from smollm3_mix.recipe.model import Recipe
 from smollm3_mix.recipe.shipped import list_recipes
 from smollm3_mix.sources.evaluation_texts import sources_of
@@ -71,7 +71,7 @@ class SmolLM3Mix(datasets.GeneratorBasedBuilder):  # type: ignore[misc]  # datas
         self.recipe = config.read(self.token)
         identity = kwargs.get("config_id") or config.identity(self.recipe, custom_features)
         self._asked = self.recipe, identity
-        self._plain_id = plain_id(config.name, kwargs, custom_features)
+        self._plain_id = plain_cache_id(config.name, kwargs, custom_features)
         return config, identity
 
     def _info(self) -> datasets.DatasetInfo:
@@ -95,12 +95,12 @@ class SmolLM3Mix(datasets.GeneratorBasedBuilder):  # type: ignore[misc]  # datas
         found = commits(recipe, recipe.active, self.token)
         texts = commits(recipe, sources_of(recipe), self.token)
         if found is None or texts is None:
-            before = newest(self.cache_dir, identity)
+            before = newest_prepared(self.cache_dir, identity)
             if before is not None:
                 log.warning("The Hub does not answer; taking what was prepared when it did: %s", before)
                 self.config_id = before
         elif found or texts:
-            self.recipe, self.config_id = recipe.pinned(found), f"{identity}-{digest([found, texts])[:8]}"
+            self.recipe, self.config_id = recipe.pinned(found), f"{identity}-{index_scope_digest([found, texts])[:8]}"
         self._cache_dir = self._output_dir = self._build_cache_dir()
 
     def _split_generators(self, dl_manager: Any) -> list[datasets.SplitGenerator]:  # noqa: ARG002
@@ -110,7 +110,7 @@ class SmolLM3Mix(datasets.GeneratorBasedBuilder):  # type: ignore[misc]  # datas
             max_samples=asked.max_samples,
             max_tokens=asked.max_tokens,
             continue_from=asked.continue_from,
-            seen_dir=asked.seen_dir,
+            dedup_state_dir=asked.dedup_state_dir,
             skip_unreadable=asked.skip_unreadable,
             accept_terms=asked.accept_terms,
             token=self.token,

@@ -13,9 +13,9 @@ import datasets
 from smollm3_mix.compat.register import EXTENSION
 from smollm3_mix.errors import RecipeError
 from smollm3_mix.recipe.display_names import EMBEDDED
-from smollm3_mix.recipe.index_scope import digest
+from smollm3_mix.recipe.index_scope import index_scope_digest
 from smollm3_mix.recipe.model import Recipe, Source
-from smollm3_mix.recipe.read_recipe import read, stage_files
+from smollm3_mix.recipe.read_recipe import load_recipe, stage_files
 from smollm3_mix.sources import local_sources
 from smollm3_mix.sources.evaluation_texts import sources_of
 from smollm3_mix.sources.url_files import local_copy
@@ -37,10 +37,10 @@ class SmolLM3MixConfig(datasets.BuilderConfig):  # type: ignore[misc]  # dataset
         max_tokens: tokens of the whole mix, dealt evenly to the lanes; default: no limit.
         total_tokens: what the stages of a curriculum take together, each the part it takes in the recipe.
         continue_from: state of another recipe, of any kind that `merge_states` takes; see `open_mix`.
-        seen_dir: folder in which states keep what dedup remembers, beside a run's checkpoints; default: in themselves.
+        dedup_state_dir: folder in which states keep what dedup remembers, beside a run's checkpoints; default: in themselves.
         skip_unreadable: go on without the sources that cannot be read; the log names them.
         accept_terms: terms that you accept, such as `softwareheritage`, which sources of blob ids ask for.
-        trust_remote_code: let a recipe of the Hub name a Python function to judge by (`judge: {python: …}`).
+        trust_remote_code: let a recipe of the Hub name a Python function to judge by (`filters: {python: …}`).
     """
 
     name: str = "default"
@@ -52,7 +52,7 @@ class SmolLM3MixConfig(datasets.BuilderConfig):  # type: ignore[misc]  # dataset
     max_tokens: int | None = None
     total_tokens: int | None = None
     continue_from: Mapping[str, Any] | None = None
-    seen_dir: str | os.PathLike[str] | None = None
+    dedup_state_dir: str | os.PathLike[str] | None = None
     skip_unreadable: bool = False
     accept_terms: str | list[str] | None = None
     trust_remote_code: bool = False
@@ -88,19 +88,19 @@ class SmolLM3MixConfig(datasets.BuilderConfig):  # type: ignore[misc]  # dataset
             RecipeError: there is no such recipe, or it has faults.
         """
         if isinstance(self.recipe, Recipe):
-            return self._scaled(self.recipe.with_(seed=self.seed, lanes=self.lanes))
+            return self._scaled(self.recipe.replace(seed=self.seed, lanes=self.lanes))
         place = self._place()
         folder = place.rpartition("/")[0] if place.startswith("hf://") else None
         local_place = local_copy(place, token)
         for name in stage_files(local_place) if folder is not None else ():
             local_copy(f"{folder}/{name}", token)  # into the same folder of the cache
-        recipe = read(local_place, folder=folder, seed=self.seed, lanes=self.lanes)
+        recipe = load_recipe(local_place, folder=folder, seed=self.seed, lanes=self.lanes)
         if place.startswith("hf://") and not self.trust_remote_code:
             refuse_functions(place, recipe)
         return self._scaled(recipe)
 
     def _scaled(self, recipe: Recipe) -> Recipe:
-        return recipe if self.total_tokens is None else recipe.scaled(self.total_tokens)
+        return recipe if self.total_tokens is None else recipe.scale(self.total_tokens)
 
     def identity(self, recipe: Recipe, features: Any = None) -> str:
         """Name and 16 hex digits that change with all that decides what is prepared: the cache folder's name.
@@ -113,7 +113,7 @@ class SmolLM3MixConfig(datasets.BuilderConfig):  # type: ignore[misc]  # dataset
         asked += [self.skip_unreadable, repr(features)]
         if self.continue_from is not None:
             asked.append(self.continue_from)
-        return f"{self.name}-{digest(asked)[:16]}"
+        return f"{self.name}-{index_scope_digest(asked)[:16]}"
 
     def _place(self) -> str:
         """Path, URL or name of the recipe: `recipe`, else the one of `data_files` that is meant, else `name`."""
@@ -132,9 +132,9 @@ def refuse_functions(place: str, recipe: Recipe) -> None:
     Raises:
         RecipeError: it came from the Hub and names a function to be imported and run.
     """
-    named = [f"source {s.id!r} would run {s.judge.python!r}" for s in recipe.active if s.judge.python is not None]
+    named = [f"source {s.id!r} would run {s.filters.python!r}" for s in recipe.active if s.filters.python is not None]
     if named:
-        remedy = f'read the recipe, then smollm3_mix.load("{place}", trust_remote_code=True), or load a local copy'
+        remedy = f'read the recipe, then smollm3_mix.builder.load.load("{place}", trust_remote_code=True), or load a local copy'
         raise RecipeError(place, [f"{each}; {remedy}" for each in named])
 
 
@@ -150,7 +150,7 @@ def recipe_name(recipe: str | os.PathLike[str] | Recipe) -> str:
 
 def local_files(recipe: Recipe, source: Source) -> Iterator[tuple[str, int, int]]:
     """Path, bytes and time of change (ns) of each file of a local source; none of any other."""
-    place = None if (source.name or "").startswith(EMBEDDED) else local_sources.place(recipe, source)
+    place = None if (source.name or "").startswith(EMBEDDED) else local_sources.find_local(recipe, source)
     if place is not None:
         for path in sorted(place.root.rglob("*")) if place.files is None else place.files:
             if path.is_file():

@@ -11,7 +11,7 @@ import datasets
 from smollm3_mix.builder.mix_config import log
 
 
-def newest(cache_dir: str, identity: str) -> str | None:
+def newest_prepared(cache_dir: str, identity: str) -> str | None:
     """Of the mixes of that identity that are prepared, at whatever commits, the last one's id; None: there is none.
 
     Args:
@@ -24,7 +24,7 @@ def newest(cache_dir: str, identity: str) -> str | None:
     return None if last is None else last.relative_to(above).parts[0]
 
 
-def plain_id(name: str, asked: Mapping[str, Any], features: Any) -> str:
+def plain_cache_id(name: str, asked: Mapping[str, Any], features: Any) -> str:
     """The id that `datasets` itself gives a config that a user asked for by name and fields: `mine`, `mine-seed=1`.
 
     Args:

@@ -14,15 +14,15 @@ from tqdm import tqdm
 from smollm3_mix.errors import OutputError, RecipeError
 from smollm3_mix.mix.open_mix import open_mix
 from smollm3_mix.recipe.curriculum import Curriculum
-from smollm3_mix.recipe.display_names import shown
+from smollm3_mix.recipe.display_names import display_name
 from smollm3_mix.recipe.model import Recipe
-from smollm3_mix.recipe.read_recipe import read
-from smollm3_mix.recipe.sections import Counting
-from smollm3_mix.recipe.shipped import find
-from smollm3_mix.report.calibration import Ratio, header, measured, ratios_table, written
+from smollm3_mix.recipe.read_recipe import load_recipe
+from smollm3_mix.recipe.sections import TokenCounting
+from smollm3_mix.recipe.shipped import find_recipe
+from smollm3_mix.report.calibration import TokenRatio, format_ratio, header, measure_ratios, ratios_table
 from smollm3_mix.report.recipe_edits import with_ratios
-from smollm3_mix.storage.atomic_files import replace
-from smollm3_mix.table_format import plain
+from smollm3_mix.storage.atomic_files import replace_file
+from smollm3_mix.table_format import plain_table
 from smollm3_mix.tokenizer import recipe_tokenizer
 from smollm3_mix.tokenizer.encoder import Tokenizer
 
@@ -44,19 +44,19 @@ def calibrate(options: argparse.Namespace) -> int:
     """Measure, print the table, and write the copy."""
     out = Path(options.out)
     _check_place(out)
-    recipe = read(options.recipe, seed=options.seed, lanes=options.lanes)
+    recipe = load_recipe(options.recipe, seed=options.seed, lanes=options.lanes)
     if isinstance(recipe, Curriculum):
         raise RecipeError(recipe.file, ["is a curriculum; calibrate the recipe of each stage"])
-    counting = Counting(options.tokenizer)
+    counting = TokenCounting(options.tokenizer)
     path, _ = recipe_tokenizer.find_tokenizer(counting, recipe.folder)
     encoder = Tokenizer(path)
     mix = open_mix(recipe, skip_unreadable=options.skip_unreadable, accept_terms=options.accept_terms)
     with tqdm(total=len(mix.plan.recipe.active), unit="source", desc=recipe.name, disable=None) as bar:
-        found = measured(mix.plan, encoder, options.samples, lambda _: bar.update())
+        found = measure_ratios(mix.plan, encoder, options.samples, lambda _: bar.update())
     digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
-    text = edited(recipe, find(options.recipe).read_text(encoding="utf-8"), found)
-    replace(out, (header(recipe, shown(options.tokenizer), digest, found) + text).encode())
-    sys.stdout.write(f"{plain(ratios_table(found))}\nWrote {out}. Use it: smollm3-mix plan {out}\n")
+    text = edited(recipe, find_recipe(options.recipe).read_text(encoding="utf-8"), found)
+    replace_file(out, (header(recipe, display_name(options.tokenizer), digest, found) + text).encode())
+    sys.stdout.write(f"{plain_table(ratios_table(found))}\nWrote {out}. Use it: smollm3-mix plan {out}\n")
     return 0
 
 
@@ -72,12 +72,12 @@ def _check_place(out: Path) -> None:
         raise OutputError(f"cannot write in {out.parent}. Name another file with --out.")
 
 
-def edited(recipe: Recipe, text: str, found: list[Ratio]) -> str:
+def edited(recipe: Recipe, text: str, found: list[TokenRatio]) -> str:
     """The recipe's file with the measured ratios and everything else as it was.
 
     Where that cannot be (entries that are aliases, or old lists), the recipe is written anew, without its comments.
     """
-    values = {each.source: written(each.value) for each in found}
+    values = {each.source: format_ratio(each.value) for each in found}
     wanted = tuple(
         dataclasses.replace(source, tokens_per_byte=float(values.get(source.id, source.tokens_per_byte)))
         for source in recipe.sources
@@ -92,4 +92,4 @@ def _read(text: str) -> Any:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "recipe.yaml"
         path.write_text(text, encoding="utf-8")
-        return read(path).sources
+        return load_recipe(path).sources

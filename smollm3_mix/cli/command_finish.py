@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from smollm3_mix.errors import OutputError
-from smollm3_mix.mix.mix_stats import Tally
+from smollm3_mix.mix.mix_stats import MixStats
 from smollm3_mix.output.finish import finish as finish_mix
 
 SUMMARY = "Commit a mix all of whose lanes are written: card, recipe, counts. Nothing but its folder is opened."
@@ -55,25 +55,25 @@ def chosen(options: argparse.Namespace) -> tuple[int | None, list[int] | None]:
     return options.part_of, only
 
 
-def amount(tallies: Mapping[str, Tally]) -> str:
+def amount(all_stats: Mapping[str, MixStats]) -> str:
     """How much a mix holds: 3,338 records (1,061,863 tokens) and 18 of validation."""
-    total = tallies["train"].total
-    held = tallies["validation"].total.given if "validation" in tallies else 0
-    return f"{total.given:,} records ({total.given_tokens:,} tokens) and {held:,} of validation"
+    total = all_stats["train"].total
+    held = all_stats["validation"].total.emitted if "validation" in all_stats else 0
+    return f"{total.emitted:,} records ({total.emitted_tokens:,} tokens) and {held:,} of validation"
 
 
-def wrote(folder: str, only: list[int], of: int, total: Tally) -> None:
+def wrote(folder: str, only: list[int], of: int, total: MixStats) -> None:
     """Say what was written of some lanes, and what to type when all are."""
     sys.stdout.write(
-        f"Wrote {total.total.given:,} records of lanes {only[0]}-{only[-1]} of {of} to {folder}. "
+        f"Wrote {total.total.emitted:,} records of lanes {only[0]}-{only[-1]} of {of} to {folder}. "
         f"When all lanes are written: smollm3-mix finish {folder}\n"
     )
 
 
 def finish(options: argparse.Namespace) -> int:
     """Commit, and print how much there is."""
-    tallies = finish_mix(options.directory, keep_dropped=options.keep_dropped)
+    all_stats = finish_mix(options.directory, keep_dropped=options.keep_dropped)
     sys.stdout.write(
-        f"Finished {options.directory}: {amount(tallies)}. Check it: smollm3-mix verify {options.directory}\n"
+        f"Finished {options.directory}: {amount(all_stats)}. Check it: smollm3-mix verify {options.directory}\n"
     )
     return 0

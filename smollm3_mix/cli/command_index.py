@@ -10,7 +10,7 @@ from tqdm import tqdm
 from smollm3_mix.cli import executor_flags
 from smollm3_mix.dedup_index.build_index import MEMORY, build_index
 from smollm3_mix.sources.dedup_lookup import MANIFEST
-from smollm3_mix.table_format import plain
+from smollm3_mix.table_format import plain_table
 
 SUMMARY = "Find the duplicates of all sources of a recipe, over all lanes, for `dedup: {index: DIR}` to look up."
 
@@ -48,7 +48,7 @@ def add_arguments(verb: argparse.ArgumentParser, count: Any) -> None:
 def index(options: argparse.Namespace) -> int:
     """Build the index, with a progress bar for each pass, and print what it drops."""
     started = time.perf_counter()
-    with _Bars() as bars, executor_flags.runner(options) as runner:
+    with _Bars() as bars, executor_flags.open_executor(options) as runner:
         built = build_index(
             options.recipe,
             options.out,
@@ -57,13 +57,13 @@ def index(options: argparse.Namespace) -> int:
             work=options.work,
             skip_unreadable=options.skip_unreadable,
             accept_terms=options.accept_terms,
-            listener=bars,
+            on_progress=bars,
             runner=runner,
         )
     counts = built.index.counts
     table = [["source", "rows", "documents", "duplicates", "near duplicates"]]
     table += [[id_, *(f"{number:,}" for number in mine.values())] for id_, mine in counts.items()]
-    sys.stdout.write(plain(table) + "\n")
+    sys.stdout.write(plain_table(table) + "\n")
     documents = sum(mine["documents"] for mine in counts.values())
     each = built.index.nbytes / documents * 1e6 if documents else 0
     sys.stdout.write(

@@ -11,11 +11,11 @@ from typing import Any
 
 from tqdm import tqdm
 
-from smollm3_mix.errors import SourceExhausted
+from smollm3_mix.errors import SourceExhaustedError
 from smollm3_mix.merge_datasets import merge_output
 from smollm3_mix.merge_datasets.dataset_merger import DatasetMerger
-from smollm3_mix.merge_datasets.row_draws import Draws, Outcome
-from smollm3_mix.table_format import plain
+from smollm3_mix.merge_datasets.row_draws import Outcome, RowDraws
+from smollm3_mix.table_format import plain_table
 
 log = logging.getLogger("smollm3_mix")
 
@@ -83,17 +83,17 @@ def merge(options: argparse.Namespace) -> int:
     return 0
 
 
-def _merged(options: argparse.Namespace, work: Path) -> Draws:
+def _merged(options: argparse.Namespace, work: Path) -> RowDraws:
     """What was drawn; its texts are saved and pushed as asked for."""
     if options.push_to_hub:
         merge_output.check_hub(options.hub_repo)
     with _Bar() as bar:
         merger = DatasetMerger(
-            options.config, options.use_weights, skip_unreadable=options.skip_unreadable, listener=bar
+            options.config, options.use_weights, skip_unreadable=options.skip_unreadable, on_progress=bar
         )
         texts = merge_output.spill(_texts(merger, options), work / "texts.arrow")
     if merger.draws is None or not len(texts):
-        raise SourceExhausted(_nothing(merger))
+        raise SourceExhaustedError(_nothing(merger))
     dataset = merger.create_huggingface_dataset(texts)
     if not options.no_save_local:
         merger.save_into(dataset, options.output_dir, work)
@@ -116,18 +116,18 @@ def _nothing(merger: DatasetMerger) -> str:
     return (
         f"{merger.recipe.file}: no texts were merged: {outcome.processed:,} rows processed, dropped: "
         f"{dropped or 'none'}. "
-        "Loosen the recipe's `judge` or `where`, or raise --max-samples."
+        "Loosen the recipe's `filters` or `where`, or raise --max-samples."
     )
 
 
-def _show(draws: Draws) -> None:
+def _show(draws: RowDraws) -> None:
     """The table of rows processed, kept and dropped by reason."""
     reasons = sorted(draws.outcome.dropped)
     table = [["source", "processed", "kept", *reasons]]
     for name, outcome in [*draws.outcomes.items(), ("total", draws.outcome)]:
         counts = [outcome.processed, outcome.kept, *(outcome.dropped.get(reason, 0) for reason in reasons)]
         table.append([name, *(f"{count:,}" for count in counts)])
-    sys.stdout.write(plain(table) + "\n")
+    sys.stdout.write(plain_table(table) + "\n")
 
 
 @contextmanager

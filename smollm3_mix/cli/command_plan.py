@@ -4,10 +4,10 @@ import argparse
 import sys
 from typing import Any
 
-from smollm3_mix.recipe.read_recipe import read
-from smollm3_mix.report.plan_table import memory_line, needs, plan_table, summary
-from smollm3_mix.sources.resolve import look
-from smollm3_mix.table_format import plain
+from smollm3_mix.recipe.read_recipe import load_recipe
+from smollm3_mix.report.plan_table import memory_line, plan_table, source_needs, summary
+from smollm3_mix.sources.resolve import inspect
+from smollm3_mix.table_format import plain_table
 
 SUMMARY = "Show shares, files, bytes, passes and time of a mix, and what cannot be read, before anything is."
 
@@ -24,19 +24,19 @@ def add_arguments(verb: argparse.ArgumentParser, count: Any) -> None:
 
 def plan(options: argparse.Namespace) -> int:
     """Print shares, files, bytes and passes of each source, and what cannot be read; 1 where something cannot."""
-    recipe = read(options.recipe, seed=options.seed, lanes=options.lanes)
-    resolved, faults = ({}, {}) if options.offline else look(recipe)
-    found = needs(recipe, {id_: files for id_, files in resolved.items() if id_ not in faults}, options.tokens)
+    recipe = load_recipe(options.recipe, seed=options.seed, lanes=options.lanes)
+    resolved, problems = ({}, {}) if options.offline else inspect(recipe)
+    found = source_needs(recipe, {id_: files for id_, files in resolved.items() if id_ not in problems}, options.tokens)
     head = (
         f"{recipe.name}: {len(recipe.sources)} sources, {len(recipe.active)} of them to be read. {recipe.description}"
     )
     sys.stdout.write(
         f"{head.rstrip()}\n"
         f"Weights add up to {recipe.raw_sum:.10g} as written; shares are taken of {len(recipe.active)} sources.\n"
-        f"{plain(plan_table(recipe, found))}\n"
+        f"{plain_table(plan_table(recipe, found))}\n"
     )
     if line := memory_line(recipe):
         sys.stdout.write(f"{line}\n")
-    for sentence in summary(recipe, found, faults, options.rate):
+    for sentence in summary(recipe, found, problems, options.rate):
         sys.stdout.write(f"{sentence}\n")
-    return 1 if faults and not options.skip_unreadable else 0
+    return 1 if problems and not options.skip_unreadable else 0

@@ -5,7 +5,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from smollm3_mix.hub.hub_target import Outlet
+    from smollm3_mix.hub.hub_target import HubTarget
     from smollm3_mix.recipe.model import Recipe
 
 PUSH = "Push a written mix to the Hub as a dataset that loads with no code. Repeated after a stop, it goes on."
@@ -51,27 +51,27 @@ def add_recipe_arguments(verb: argparse.ArgumentParser) -> None:
 
 def add_access_arguments(verb: argparse.ArgumentParser) -> None:
     """Options on who may read what is pushed."""
-    verb.add_argument("--private", action="store_true", help="make the repository private whatever the licences say")
+    verb.add_argument("--private", action="store_true", help="make the repository private whatever the licenses say")
     verb.add_argument(
-        "--public-despite",
+        "--allow-public",
         action="append",
         default=[],
         metavar="SOURCE",
-        help="share the text of this source though its licence is unknown or does not say so; may be repeated",
+        help="share the text of this source though its license is unknown or does not say so; may be repeated",
     )
 
 
-def outlet(options: argparse.Namespace, recipe: "Recipe") -> "Outlet | None":
+def outlet(options: argparse.Namespace, recipe: "Recipe") -> "HubTarget | None":
     """Where `write` pushes to, ready; None where it does not."""
     from smollm3_mix.hub import hub_target
 
     if options.push_to is None:
         return None
-    return hub_target.Outlet(recipe, options.push_to, **_target(options))
+    return hub_target.HubTarget(recipe, options.push_to, **_target(options))
 
 
 def _target(options: argparse.Namespace) -> dict[str, Any]:
-    names = ("config_name", "private", "revision", "replace", "public_despite")
+    names = ("config_name", "private", "revision", "replace", "allow_public")
     return {name: getattr(options, name) for name in names}
 
 
@@ -79,7 +79,7 @@ def publish_recipe(options: argparse.Namespace) -> int:
     """Publish recipes and print where they are."""
     from smollm3_mix.hub import push_recipes
 
-    url = push_recipes.publish_recipe(
+    url = push_recipes.push_recipes_to_hub(
         options.repository, options.recipes, legacy_script=options.legacy_script, private=options.private
     )
     sys.stdout.write(f"The recipes are in {url}\n")
@@ -90,6 +90,6 @@ def push(options: argparse.Namespace) -> int:
     """Push a mix and print where it is."""
     from smollm3_mix.hub import push_mix
 
-    url = push_mix.push(options.directory, options.repository, **_target(options))
+    url = push_mix.push_to_hub(options.directory, options.repository, **_target(options))
     sys.stdout.write(f"{options.directory} is in {url}\n")
     return 0

@@ -12,20 +12,20 @@ from tqdm import tqdm
 from smollm3_mix.cli import command_finish, command_push, executor_flags
 from smollm3_mix.cli.process_info import open_files, peak_memory, printed
 from smollm3_mix.errors import OutputError
-from smollm3_mix.mix.exhaustion import short
-from smollm3_mix.mix.mix_stats import Tally
+from smollm3_mix.mix.exhaustion import short_error
+from smollm3_mix.mix.mix_stats import MixStats
 from smollm3_mix.mix.open_mix import open_mix
 from smollm3_mix.mix.recipe_mix import Mix
-from smollm3_mix.output.card.readme import pushed, usage
+from smollm3_mix.output.card.readme import pushed_readme, usage
 from smollm3_mix.output.lane_pool import Progress
 from smollm3_mix.output.output_formats import BY_SOURCE
-from smollm3_mix.output.write_mix import PART_BYTES
+from smollm3_mix.output.write_mix import MAX_SHARD_BYTES
 from smollm3_mix.output.write_mix import write as write_mix
 from smollm3_mix.recipe.model import Recipe
-from smollm3_mix.recipe.read_recipe import read
-from smollm3_mix.report.source_rows import rows, sparse
+from smollm3_mix.recipe.read_recipe import load_recipe
+from smollm3_mix.report.source_rows import source_rows, sparse_sources
 from smollm3_mix.report.tables import drops_table, shares_table
-from smollm3_mix.table_format import plain
+from smollm3_mix.table_format import plain_table
 from smollm3_mix.verification.verify_mix import verify as recount
 from smollm3_mix.verification.verify_mix import write_report
 
@@ -43,16 +43,16 @@ def take(options: argparse.Namespace) -> int:
             if not first:
                 first = {
                     "seconds": time.perf_counter() - started,
-                    "read": stream.tally().total.read_bytes,
+                    "load_recipe": stream.stats().total.read_bytes,
                     "files": open_files(),
                 }
             if not printed(json.dumps(record, ensure_ascii=False) + "\n"):
                 return 0
         if printed() and not options.quiet:
-            _show(mix.plan.recipe, stream.tally(), sys.stderr)
+            _show(mix.plan.recipe, stream.stats(), sys.stderr)
             if first:
                 sys.stderr.write(
-                    f"First record after {first['seconds']:.1f} s and {short(first['read'])}B of text read. "
+                    f"First record after {first['seconds']:.1f} s and {short_error(first['read'])}B of text read. "
                     f"Peak memory {peak_memory()}, open files {first['files']}, "
                     f"{len(mix.recipe.active)} sources, {mix.num_lanes} lanes.\n"
                 )
@@ -69,8 +69,8 @@ def write(options: argparse.Namespace) -> int:
     if options.by_source and options.format != "parquet":
         raise OutputError(f"--by-source stores texts, so it has no --format {options.format}. Leave one of them out.")
     folder, form = options.by_source or options.output_dir, BY_SOURCE if options.by_source else options.format
-    with executor_flags.runner(options) as runner, _Bar(recipe, options) as bar:
-        tallies = write_mix(
+    with executor_flags.open_executor(options) as runner, _Bar(recipe, options) as bar:
+        all_stats = write_mix(
             recipe,
             folder,
             format=form,
@@ -78,11 +78,11 @@ def write(options: argparse.Namespace) -> int:
             bos=options.bos,
             eos=None if options.eos == "none" else options.eos,
             processes=options.processes or 1,
-            part_bytes=options.part_bytes or PART_BYTES,
+            max_shard_size=options.max_shard_size or MAX_SHARD_BYTES,
             keep_dropped=options.keep_dropped,
             skip_unreadable=options.skip_unreadable,
             accept_terms=options.accept_terms,
-            listener=bar,
+            on_progress=bar,
             outlet=command_push.outlet(options, recipe),
             only=only,
             runner=runner,
@@ -90,19 +90,19 @@ def write(options: argparse.Namespace) -> int:
             **_limits(options),
         )
     if only is not None:
-        command_finish.wrote(folder, only, recipe.lanes, tallies["train"])
+        command_finish.wrote(folder, only, recipe.lanes, all_stats["train"])
         return 0
-    _show(recipe, tallies["train"], sys.stdout)
-    few = sparse(recipe, tallies["train"], recipe.lanes)
+    _show(recipe, all_stats["train"], sys.stdout)
+    few = sparse_sources(recipe, all_stats["train"], recipe.lanes)
     if few is not None:
         log.warning(few)
     if options.keep_dropped:
         sys.stdout.write(f"The dropped documents are in {options.keep_dropped}, with their reasons.\n")
     config = options.config_name or recipe.name
     sys.stdout.write(
-        f"Wrote {command_finish.amount(tallies)} "
+        f"Wrote {command_finish.amount(all_stats)} "
         f"to {options.push_to or folder} in {time.perf_counter() - started:.1f} s.\n"
-        + (pushed(options.push_to, config, options.revision) if options.push_to else usage(form, str(folder)))
+        + (pushed_readme(options.push_to, config, options.revision) if options.push_to else usage(form, str(folder)))
     )
     return 0
 
@@ -113,20 +113,20 @@ def verify(options: argparse.Namespace) -> int:
         verdict = recount(options.directory)
     else:
         verdict = write_report(options.directory, options.report, options.dropped)
-    sys.stdout.write(plain(shares_table(verdict.table, verdict.recipe.weigh_by)) + "\n")
-    for fault in verdict.faults:
+    sys.stdout.write(plain_table(shares_table(verdict.table, verdict.recipe.weigh_by)) + "\n")
+    for fault in verdict.problems:
         sys.stdout.write(f"FAULT: {fault}\n")
     if verdict.note:
         sys.stdout.write(f"{verdict.note}\n")
     sys.stdout.write(
-        f"{'Not as it should be' if verdict.faults else 'All as it should be'}: {verdict.files} files recounted.\n"
+        f"{'Not as it should be' if verdict.problems else 'All as it should be'}: {verdict.files} files recounted.\n"
     )
-    return 1 if verdict.faults else 0
+    return 1 if verdict.problems else 0
 
 
 def _recipe(options: argparse.Namespace, lanes: int | None) -> Recipe:
-    recipe = read(options.recipe, seed=options.seed, lanes=lanes)
-    return recipe if options.total_tokens is None else recipe.scaled(options.total_tokens)
+    recipe = load_recipe(options.recipe, seed=options.seed, lanes=lanes)
+    return recipe if options.total_tokens is None else recipe.scale(options.total_tokens)
 
 
 def _limits(options: argparse.Namespace) -> dict[str, Any]:
@@ -142,20 +142,20 @@ def _opened(options: argparse.Namespace, **more: Any) -> Mix:
     )
 
 
-def _show(recipe: Recipe, tally: Tally, to: TextIO) -> None:
-    kept = [source for source in recipe.active if source.id in tally.sources]
+def _show(recipe: Recipe, stats: MixStats, to: TextIO) -> None:
+    kept = [source for source in recipe.active if source.id in stats.sources]
     if len(kept) == len(recipe.active):
-        to.write(plain(shares_table(rows(recipe, tally), recipe.weigh_by)) + "\n")
-    drops = drops_table(tally)
+        to.write(plain_table(shares_table(source_rows(recipe, stats), recipe.weigh_by)) + "\n")
+    drops = drops_table(stats)
     if len(drops) > 1:
-        to.write("\n" + plain(drops) + "\n")
+        to.write("\n" + plain_table(drops) + "\n")
 
 
 class _Bar:
     """Progress of a write over all lanes: tokens, tokens a second, and the worst debt."""
 
     def __init__(self, recipe: Recipe, options: argparse.Namespace) -> None:
-        self._tallies: dict[str, Tally] = {}
+        self._all_stats: dict[str, MixStats] = {}
         self._bar = tqdm(total=options.max_tokens, unit="tok", unit_scale=True, desc=recipe.name, disable=None)
 
     def __enter__(self) -> "_Bar":
@@ -165,9 +165,9 @@ class _Bar:
         self._bar.close()
 
     def __call__(self, progress: Progress) -> None:
-        before = self._tallies.get(progress.label)
-        self._tallies[progress.label] = progress.tally
-        done = progress.tally.total.given_tokens - (before.total.given_tokens if before else 0)
-        worst = max(counts.worst_debt for counts in progress.tally.sources.values())
-        self._bar.set_postfix_str(f"worst debt {worst:,.0f}", refresh=False)
+        before = self._all_stats.get(progress.label)
+        self._all_stats[progress.label] = progress.stats
+        done = progress.stats.total.emitted_tokens - (before.total.emitted_tokens if before else 0)
+        largest = max(counts.max_discrepancy for counts in progress.stats.sources.values())
+        self._bar.set_postfix_str(f"worst debt {largest:,.0f}", refresh=False)
         self._bar.update(done)

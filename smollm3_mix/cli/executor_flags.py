@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from smollm3_mix.errors import OutputError
 
 if TYPE_CHECKING:
-    from smollm3_mix.executors.ray_executor import Cluster
+    from smollm3_mix.executors.ray_executor import RayExecutor
 
 
 def add_arguments(verb: argparse.ArgumentParser) -> None:
@@ -22,19 +22,19 @@ def add_arguments(verb: argparse.ArgumentParser) -> None:
 
 
 @contextmanager
-def runner(options: argparse.Namespace) -> Iterator["Cluster | None"]:
+def open_executor(options: argparse.Namespace) -> Iterator["RayExecutor | None"]:
     """The cluster that the options name, connected until the block ends; None where they name no engine.
 
     Raises:
         OutputError: there is an address and no engine, or the cluster cannot be reached.
-        MissingExtra: Ray is not installed.
+        MissingExtraError: Ray is not installed.
     """
     if options.engine is None:
         if options.address is not None:
             raise OutputError(f"--address {options.address} is of a Ray cluster. Add --engine ray.")
         yield None
         return
-    from smollm3_mix.executors.ray_executor import Cluster
+    from smollm3_mix.executors.ray_executor import RayExecutor
 
-    with Cluster(options.address, options.processes) as cluster:
+    with RayExecutor(options.address, options.processes) as cluster:
         yield cluster

@@ -8,7 +8,7 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from smollm3_mix.cli.parser import parser
+from smollm3_mix.cli.parser import build_parser
 from smollm3_mix.cli.process_info import printed
 from smollm3_mix.errors import MixError
 
@@ -18,7 +18,7 @@ RESUMED = ("write", "index", "push")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit code of one command line; messages go to standard error, results to standard output."""
-    options = parser().parse_args(arguments)
+    options = build_parser().parse_args(arguments)
     logging.basicConfig(
         level=logging.INFO,
         format="%(asctime)s - %(levelname)s - %(message)s",

@@ -14,20 +14,20 @@ from typing import TypeVar
 import numpy as np
 
 from smollm3_mix.dedup_index.duplicate_ranges import BYTES, Numbers, RangeJob, decide_range, later_documents
-from smollm3_mix.dedup_index.index_units import Unit, is_whole, read_unit, remembering, segments, unit_jobs, units
+from smollm3_mix.dedup_index.index_units import IndexUnit, is_whole, read_unit, remembering, segments, unit_jobs, units
 from smollm3_mix.dedup_index.index_upload import upload
 from smollm3_mix.errors import MixError, OutputError, RecipeError
 from smollm3_mix.executors.child_process import end_with_parent
-from smollm3_mix.executors.protocol import Runner
+from smollm3_mix.executors.protocol import Executor
 from smollm3_mix.output import output_layout
-from smollm3_mix.recipe.index_scope import digest, disagreements, scope
+from smollm3_mix.recipe.index_scope import disagreements, index_scope, index_scope_digest
 from smollm3_mix.recipe.model import Recipe
-from smollm3_mix.recipe.read_recipe import read
-from smollm3_mix.sources.dedup_lookup import DROPS, MANIFEST, Dropped, Entry
+from smollm3_mix.recipe.read_recipe import load_recipe
+from smollm3_mix.sources.dedup_lookup import DROPS, MANIFEST, DedupIndex, IndexEntry
 from smollm3_mix.sources.resolve import resolve
-from smollm3_mix.sources.resolved_recipe import Plan
+from smollm3_mix.sources.resolved_recipe import ResolvedRecipe
 from smollm3_mix.storage import atomic_files, folder_lock
-from smollm3_mix.text.dedup.duplicate_rows import DropSet
+from smollm3_mix.text.dedup.duplicate_rows import DuplicateRows
 
 KEYS = "keys"
 """Folder of what pass one found. Nobody who reads the index needs it; a later build goes on from it."""
@@ -38,12 +38,12 @@ WINDOW = 256
 """Units whose dropped rows are held at once while the drop sets are written."""
 
 Job = TypeVar("Job")
-Listener = Callable[[str, int, int], None]
+IndexListener = Callable[[str, int, int], None]
 """Called with what is done, how much of it, and of how much."""
 
 
 @dataclass(frozen=True)
-class Built:
+class IndexBuild:
     """A finished index.
 
     Attributes:
@@ -52,7 +52,7 @@ class Built:
         read: those of them that were read for it; the others were there.
     """
 
-    index: Dropped
+    index: DedupIndex
     units: int
     read: int
 
@@ -67,9 +67,9 @@ def build_index(
     skip_unreadable: bool = False,
     accept_terms: Sequence[str] | str | None = None,
     token: str | bool | None = None,
-    listener: Listener | None = None,
-    runner: Runner | None = None,
-) -> Built:
+    on_progress: IndexListener | None = None,
+    runner: Executor | None = None,
+) -> IndexBuild:
     """The index that now lies in `out`: what of the recipe's sources is dropped as a duplicate, over all lanes.
 
     A document is dropped if an earlier one has the same text, or shares a band with it, be that one dropped or not.
@@ -94,29 +94,29 @@ def build_index(
         OutputError: the folder holds something else, is in use, or cannot be written; or a URL came without `work`.
         RecipeError: the recipe has faults, or no dedup, or is a curriculum whose stages clean or judge a source
             differently.
-        Unreadable, SourceError: sources cannot be read.
+        UnreadableSourcesError, SourceError: sources cannot be read.
     """
-    asked = recipe if isinstance(recipe, Recipe) else read(recipe)
+    asked = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
     asked = remembering(asked)
     if not asked.dedup.remembers:
         raise RecipeError(asked.file, ["dedup: expected exact: true or near, got neither; there is nothing to index"])
     if processes < 1 or memory < 1:
         raise ValueError(f"processes and memory must be at least 1, got {processes} and {memory}")
-    if faults := disagreements(asked):
-        raise RecipeError(asked.file, faults)
+    if problems := disagreements(asked):
+        raise RecipeError(asked.file, problems)
     url = os.fspath(out).rstrip("/") if "://" in os.fspath(out) else None
     folder = _folder(out, url, work)
     flag = "--out" if url is None else "--work"
     _check_ours(folder, flag)
     plan = resolve(asked, skip_unreadable=skip_unreadable, token=token, accept_terms=accept_terms)
-    workers = _Workers(processes, listener or (lambda *_: None), runner)
+    workers = _Workers(processes, on_progress or (lambda *_: None), runner)
     built = _built(plan, folder, flag, memory, workers)
     if url is not None:
         upload(built.index, url, token)
     return built
 
 
-def _built(plan: Plan, folder: Path, flag: str, memory: int, workers: "_Workers") -> Built:
+def _built(plan: ResolvedRecipe, folder: Path, flag: str, memory: int, workers: "_Workers") -> IndexBuild:
     """Both passes, where what the disk refuses is said as such."""
     try:
         return _both_passes(plan, folder, flag, memory, workers)
@@ -128,9 +128,9 @@ def _built(plan: Plan, folder: Path, flag: str, memory: int, workers: "_Workers"
         ) from error
 
 
-def _both_passes(plan: Plan, folder: Path, flag: str, memory: int, workers: "_Workers") -> Built:
+def _both_passes(plan: ResolvedRecipe, folder: Path, flag: str, memory: int, workers: "_Workers") -> IndexBuild:
     """Both passes, and what they leave in the folder."""
-    with folder_lock.locked(folder, flag) as aside:
+    with folder_lock.folder_lock(folder, flag) as aside:
         keys = folder / KEYS
         keys.mkdir(exist_ok=True)
         _sweep(keys, aside)
@@ -144,8 +144,8 @@ def _both_passes(plan: Plan, folder: Path, flag: str, memory: int, workers: "_Wo
         _commit(folder, aside, index)
         for path in set(keys.iterdir()) - {keys / f"{unit.name}.arrow" for unit in found}:
             path.unlink()
-    output_layout.clear(folder)
-    return Built(index, len(found), len(jobs))
+    output_layout.clear_folder(folder)
+    return IndexBuild(index, len(found), len(jobs))
 
 
 def _folder(out: str | os.PathLike[str], url: str | None, work: str | os.PathLike[str] | None) -> Path:
@@ -166,7 +166,7 @@ def _check_ours(folder: Path, flag: str) -> None:
     """Nothing, where a folder is new, empty, or holds an index or the beginning of one."""
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"{folder} is a file. Choose an empty or new folder with {flag}.")
-    ours = {MANIFEST, DROPS, KEYS, atomic_files.WORK}
+    ours = {MANIFEST, DROPS, KEYS, atomic_files.WORK_FOLDER}
     strangers = sorted(path.name for path in folder.iterdir() if path.name not in ours) if folder.exists() else []
     if strangers:
         raise OutputError(
@@ -180,7 +180,7 @@ def _sweep(keys: Path, work: Path) -> None:
         path.unlink()
 
 
-def _ranges(recipe: Recipe, found: Sequence[Unit], keys: Path, work: Path, memory: int) -> list[RangeJob]:
+def _ranges(recipe: Recipe, found: Sequence[IndexUnit], keys: Path, work: Path, memory: int) -> list[RangeJob]:
     """The jobs of pass two: as many ranges of each column as it takes for one to fit into the memory."""
     dedup = recipe.dedup
     paths = tuple(str(keys / f"{unit.name}.arrow") for unit in found)
@@ -188,7 +188,7 @@ def _ranges(recipe: Recipe, found: Sequence[Unit], keys: Path, work: Path, memor
     for path in paths:
         for segment in segments(path):
             counts += np.diff(segment.ends)
-    name = digest([unit.name for unit in found])[:16]
+    name = index_scope_digest([unit.name for unit in found])[:16]
     jobs = []
     for column, count in enumerate(counts.tolist()):
         parts = max(1, -(-count * BYTES // memory))
@@ -200,14 +200,14 @@ def _ranges(recipe: Recipe, found: Sequence[Unit], keys: Path, work: Path, memor
 
 
 def _composed(  # noqa: PLR0917 - called in one place only
-    plan: Plan, found: Sequence[Unit], ranges: Sequence[RangeJob], keys: Path, drops: Path, folder: Path
-) -> Dropped:
+    plan: ResolvedRecipe, found: Sequence[IndexUnit], ranges: Sequence[RangeJob], keys: Path, drops: Path, folder: Path
+) -> DedupIndex:
     """The index, its drop sets written: of each file, what any range has found."""
     if drops.exists():
         shutil.rmtree(drops)
-    exact = _Later(job for job in ranges if job.column < job.dedup.exact)
-    near = _Later(job for job in ranges if job.column >= job.dedup.exact)
-    files: dict[str, dict[str, Entry]] = {}
+    exact = _LaterRows(job for job in ranges if job.column < job.dedup.exact)
+    near = _LaterRows(job for job in ranges if job.column >= job.dedup.exact)
+    files: dict[str, dict[str, IndexEntry]] = {}
     counts: dict[str, dict[str, int]] = {}
     begin = 0
     for number, source in enumerate(plan.recipe.active):
@@ -226,12 +226,12 @@ def _composed(  # noqa: PLR0917 - called in one place only
             if len(same) or len(alike):
                 mine["duplicates"] += len(same)
                 mine["near_duplicates"] += len(alike)
-                entry = _written(drops, DropSet(same, alike), f"{number:03d}/{place:06d}.rows")
+                entry = _written(drops, DuplicateRows(same, alike), f"{number:03d}/{place:06d}.rows")
                 files.setdefault(source.id, {})[file.path] = entry
-    return Dropped(str(folder), scope(plan.recipe), files, counts, plan.token)
+    return DedupIndex(str(folder), index_scope(plan.recipe), files, counts, plan.token)
 
 
-class _Later:
+class _LaterRows:
     """What ranges have found, for units that are asked for in order: the ranges are gone through once for WINDOW units.
 
     Args:
@@ -259,14 +259,14 @@ class _Later:
         return np.unique(self._rows[low:high])
 
 
-def _written(drops: Path, dropset: DropSet, at: str) -> Entry:
+def _written(drops: Path, dropset: DuplicateRows, at: str) -> IndexEntry:
     path, data = drops / at, dropset.to_bytes()
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
-    return Entry(f"{DROPS}/{at}", len(dropset.duplicates), len(dropset.near), hashlib.sha256(data).hexdigest())
+    return IndexEntry(f"{DROPS}/{at}", len(dropset.duplicates), len(dropset.near), hashlib.sha256(data).hexdigest())
 
 
-def _commit(folder: Path, work: Path, index: Dropped) -> None:
+def _commit(folder: Path, work: Path, index: DedupIndex) -> None:
     """Put a new index in the place of the old one. Without a manifest there is no index, so a kill leaves none."""
     manifest = folder / MANIFEST
     manifest.unlink(missing_ok=True)
@@ -274,7 +274,7 @@ def _commit(folder: Path, work: Path, index: Dropped) -> None:
         shutil.rmtree(folder / DROPS)
     if (work / DROPS).exists():
         os.replace(work / DROPS, folder / DROPS)  # noqa: PTH105 - one call for files and folders
-    atomic_files.replace(manifest, index.to_json())
+    atomic_files.replace_file(manifest, index.to_json())
 
 
 @dataclass(frozen=True)
@@ -282,24 +282,24 @@ class _Workers:
     """Who does jobs: this process, several of them, or a runner."""
 
     processes: int
-    listener: Listener
-    runner: Runner | None
+    on_progress: IndexListener
+    runner: Executor | None
 
     def run(self, function: Callable[[Job], None], jobs: Sequence[Job], what: str, folder: Path) -> None:
         """Each job done, in any order."""
-        self.listener(what, 0, len(jobs))
+        self.on_progress(what, 0, len(jobs))
         if self.runner is not None and jobs:
             done: set[int] = set()
 
             def heard(number: int, _: None) -> None:
                 done.add(number)
-                self.listener(what, len(done), len(jobs))
+                self.on_progress(what, len(done), len(jobs))
 
             self.runner.each(partial(_done, function), jobs, heard, str(folder))
         elif self.processes == 1 or len(jobs) < 2:
             for number, job in enumerate(jobs, 1):
                 function(job)
-                self.listener(what, number, len(jobs))
+                self.on_progress(what, number, len(jobs))
         else:
             self._in_processes(function, jobs, what)
 
@@ -310,7 +310,7 @@ class _Workers:
             futures = [pool.submit(function, job) for job in jobs]
             for done, future in enumerate(as_completed(futures), 1):
                 future.result()
-                self.listener(what, done, len(jobs))
+                self.on_progress(what, done, len(jobs))
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 

@@ -98,7 +98,7 @@ def _alike(  # noqa: PLR0917 - called in one place only
     first = np.maximum.accumulate(np.where(begins, np.arange(len(order)), 0))
     one = _signatures(job, units[order[later]], rows[order[later]])
     other = _signatures(job, units[order[first[later]]], rows[order[first[later]]])
-    return np.asarray(minhash.agreement(one, other, near) >= near.jaccard)
+    return np.asarray(minhash.signature_agreement(one, other, near) >= near.jaccard)
 
 
 def _signatures(job: RangeJob, units: Numbers, rows: Numbers) -> Keys:

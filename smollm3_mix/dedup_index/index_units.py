@@ -12,18 +12,18 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from smollm3_mix.errors import SourceError
-from smollm3_mix.mix.block_pipeline import prepare
+from smollm3_mix.mix.block_pipeline import filter_raw_block
 from smollm3_mix.network.urls import Token
-from smollm3_mix.recipe.index_scope import digest, of_rows, scope
+from smollm3_mix.recipe.index_scope import index_scope, index_scope_digest, of_rows
 from smollm3_mix.recipe.model import Block, Holdout, Recipe, Source
 from smollm3_mix.sources.block_reader import Reader
-from smollm3_mix.sources.dedup_lookup import FORM
+from smollm3_mix.sources.dedup_lookup import INDEX_VERSION
 from smollm3_mix.sources.formats.byte_ranges import state
-from smollm3_mix.sources.resolved_recipe import Plan
-from smollm3_mix.sources.source_files import Part, Resolved
-from smollm3_mix.text.decontamination import Contaminants
+from smollm3_mix.sources.resolved_recipe import ResolvedRecipe
+from smollm3_mix.sources.source_files import ResolvedSource, ShardSlice
+from smollm3_mix.text.decontamination import EvaluationNgrams
 from smollm3_mix.text.dedup import duplicate_rows, key_table
-from smollm3_mix.text.exclusion import Excluded
+from smollm3_mix.text.exclusion import ExclusionList
 
 Keys = npt.NDArray[np.uint64]
 Rows = npt.NDArray[np.uint32]
@@ -37,7 +37,7 @@ HELD = 64 << 20
 KEYS = pa.schema([("place", pa.uint64()), ("row", pa.uint32())])
 
 
-class Unit(NamedTuple):
+class IndexUnit(NamedTuple):
     """A part of one file of a source.
 
     Attributes:
@@ -55,7 +55,7 @@ class Unit(NamedTuple):
 
 
 @dataclass(frozen=True)
-class UnitJob:
+class IndexUnitJob:
     """What pass one needs to know of a unit; picklable.
 
     Attributes:
@@ -71,12 +71,12 @@ class UnitJob:
 
     recipe: Recipe
     source: Source
-    resolved: Resolved
-    part: Part
+    resolved: ResolvedSource
+    part: ShardSlice
     out: str
     token: Token = None
-    excluded: Excluded | None = None
-    contaminants: Contaminants | None = None
+    excluded: ExclusionList | None = None
+    evaluation_ngrams: EvaluationNgrams | None = None
 
 
 class Segment(NamedTuple):
@@ -107,37 +107,39 @@ class Segment(NamedTuple):
 
 def remembering(recipe: Recipe) -> Recipe:
     """The recipe without index and holdout: both splits are compared with each other."""
-    return recipe.with_(dedup=replace(recipe.dedup, index=None), holdout=Holdout())
+    return recipe.replace(dedup=replace(recipe.dedup, index=None), holdout=Holdout())
 
 
-def units(plan: Plan) -> list[Unit]:
+def units(plan: ResolvedRecipe) -> list[IndexUnit]:
     """All units of the plan's sources: in order of sources, files and rows, which says who comes first."""
-    whole = scope(plan.recipe)
+    whole = index_scope(plan.recipe)
     found = []
     for source in plan.recipe.active:
         resolved = plan.resolved[source.id]
-        decides = [FORM, of_rows(whole, source.id), resolved.format, resolved.delimiter]
+        decides = [INDEX_VERSION, of_rows(whole, source.id), resolved.format, resolved.delimiter]
         for number, file in enumerate(resolved.files):
             step = UNIT if resolved.format == "parquet" else max(file.size, 1)
             for start in range(0, file.size, step):
                 stop = min(start + step, file.size)
-                name = digest([*decides, file.path, file.size, file.sha256, state(file), start, stop])[:32]
-                found.append(Unit(source.id, number, start, stop, name))
+                name = index_scope_digest([*decides, file.path, file.size, file.sha256, state(file), start, stop])[:32]
+                found.append(IndexUnit(source.id, number, start, stop, name))
     return found
 
 
-def unit_jobs(plan: Plan, found: list[Unit], folder: Path) -> Iterator[UnitJob]:
+def unit_jobs(plan: ResolvedRecipe, found: list[IndexUnit], folder: Path) -> Iterator[IndexUnitJob]:
     """What pass one has to do for each unit."""
     recipe = remembering(plan.recipe)
     sources = {source.id: source for source in recipe.active}
     for unit in found:
         resolved = plan.resolved[unit.source]
         one = replace(resolved, files=(resolved.files[unit.file],))
-        part, out = Part(0, unit.start, unit.stop), str(folder / f"{unit.name}.arrow")
-        yield UnitJob(recipe, sources[unit.source], one, part, out, plan.token, plan.excluded, plan.contaminants)
+        part, out = ShardSlice(0, unit.start, unit.stop), str(folder / f"{unit.name}.arrow")
+        yield IndexUnitJob(
+            recipe, sources[unit.source], one, part, out, plan.token, plan.excluded, plan.evaluation_ngrams
+        )
 
 
-def read_unit(job: UnitJob) -> None:
+def read_unit(job: IndexUnitJob) -> None:
     """Write the keys of a unit's documents: of all rows that the recipe would give, were there no duplicates.
 
     The file is there whole or not at all. Memory: a block of text, and HELD bytes of keys three times.
@@ -155,7 +157,7 @@ def read_unit(job: UnitJob) -> None:
         read = size = 0
         while (raw := reader.read()) is not None:
             read += len(raw.rows)
-            prepared = prepare(raw, job.recipe, job.source, "train", job.contaminants)
+            prepared = filter_raw_block(raw, job.recipe, job.source, "train", job.evaluation_ngrams)
             if prepared.fingerprints is None:
                 continue
             keys = np.empty((len(raw.rows), columns), np.uint64)
@@ -206,7 +208,7 @@ def _write(file: Any, held: list[tuple[Keys, npt.NDArray[np.int64]]], read: int,
     ends = [0]
     for column in range(columns):
         mine = np.flatnonzero(keys[:, column])
-        place = key_table.places(keys[mine, column], np.full(len(mine), column))
+        place = key_table.ring_positions(keys[mine, column], np.full(len(mine), column))
         order = np.argsort(place, kind="stable")
         place_of.append(place[order])
         row_of.append(rows[mine[order]])

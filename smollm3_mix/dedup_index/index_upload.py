@@ -4,12 +4,12 @@ from pathlib import Path
 from typing import Any
 
 from smollm3_mix.errors import MixError, OutputError
-from smollm3_mix.network.retry import failures
-from smollm3_mix.network.urls import ON_THE_HUB, Token, file_system, unreachable
-from smollm3_mix.sources.dedup_lookup import DROPS, MANIFEST, Dropped
+from smollm3_mix.network.retry import network_errors
+from smollm3_mix.network.urls import HUB_FILE_URL, Token, file_system, unreachable_message
+from smollm3_mix.sources.dedup_lookup import DROPS, MANIFEST, DedupIndex
 
 
-def upload(index: Dropped, url: str, token: Token = None) -> None:
+def upload(index: DedupIndex, url: str, token: Token = None) -> None:
     """Have an index that lies in a folder of this machine lie at a URL too, in place of what index was there.
 
     On the Hub that is one commit, to a private dataset repository which is made if there is none. Elsewhere, where
@@ -27,17 +27,17 @@ def upload(index: Dropped, url: str, token: Token = None) -> None:
             _copy(index, entries, url)
     except MixError:
         raise
-    except failures() as error:
+    except network_errors() as error:
         raise OutputError(
-            f"{url}: the index cannot be written there ({unreachable(error)}). It lies whole in {index.place}: mend "
+            f"{url}: the index cannot be written there ({unreachable_message(error)}). It lies whole in {index.place}: mend "
             "this and give the same command again, which reads nothing twice."
         ) from error
 
 
-def _commit(index: Dropped, url: str, token: Token) -> None:
+def _commit(index: DedupIndex, url: str, token: Token) -> None:
     from huggingface_hub import HfApi
 
-    found = ON_THE_HUB.fullmatch(f"{url}/{MANIFEST}")
+    found = HUB_FILE_URL.fullmatch(f"{url}/{MANIFEST}")
     if found is None:
         raise OutputError(f"{url}: expected hf://datasets/<owner>/<name>[@<branch>][/<folder>] after --out")
     api, repository = HfApi(token=token), found["repository"]
@@ -55,7 +55,7 @@ def _commit(index: Dropped, url: str, token: Token) -> None:
     )
 
 
-def _copy(index: Dropped, entries: list[str], url: str) -> None:
+def _copy(index: DedupIndex, entries: list[str], url: str) -> None:
     fs, root = file_system(url, None)
     _remove(fs, f"{root}/{MANIFEST}")
     for path in fs.find(f"{root}/{DROPS}") if fs.exists(f"{root}/{DROPS}") else ():

@@ -9,7 +9,7 @@ Job = TypeVar("Job")
 Result = TypeVar("Result")
 
 
-class Runner(Protocol):
+class Executor(Protocol):
     """Does jobs elsewhere than in this process, such as an `engine.Cluster`."""
 
     def each(

@@ -9,13 +9,13 @@ from types import TracebackType
 from typing import Any, TypeVar
 from uuid import uuid4
 
-from smollm3_mix.errors import MissingExtra, OutputError
+from smollm3_mix.errors import MissingExtraError, OutputError
 
 try:
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 except ImportError as error:
-    raise MissingExtra("--engine ray needs Ray. Install it: pip install 'smollm3_mix[ray]'") from error
+    raise MissingExtraError("--engine ray needs Ray. Install it: pip install 'smollm3_mix[ray]'") from error
 
 from smollm3_mix.executors import ray_node
 
@@ -24,24 +24,24 @@ log = logging.getLogger("smollm3_mix")
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
-REACH = 10.0
+REACH_SECONDS = 10.0
 """Seconds until a cluster that does not answer is an error."""
 
-LOOK = 120.0
+NODE_SECONDS = 120.0
 """Seconds until a node that does not answer is an error: it may have to start Python first."""
 
-LOSSES = 5
+MAX_LOSSES = 5
 """Times that a job may be lost, one after another without a word of it, before that is an error: what it does, and not
 its node, may be what ends it."""
 
-POLL = 0.2
+POLL_SECONDS = 0.2
 """Seconds between two looks at what jobs report."""
 
-ENDING = 60.0
+ENDING_SECONDS = 60.0
 """Seconds that jobs have to end when another has failed."""
 
 
-class Cluster:
+class RayExecutor:
     """Ray on this machine, or a cluster of it; a `write.Runner`, and of `index.build_index` too. Use it in `with`.
 
     Args:
@@ -57,7 +57,7 @@ class Cluster:
         self._address, self._at_once = address or os.environ.get("RAY_ADDRESS"), at_once
         self._ours = False
 
-    def __enter__(self) -> "Cluster":
+    def __enter__(self) -> "RayExecutor":
         if ray.is_initialized():
             return self
         self._ours = True
@@ -97,8 +97,8 @@ class Cluster:
             Path(probe).touch()
         try:
             _check_nodes(probe)
-            words = _words()
-            setting = ray_node.Setting(
+            words = _progress_actor()
+            setting = ray_node.JobContext(
                 ray.put(list(jobs)), function, str(Path.cwd()), probe, ray_node.versions(), words
             )
             return _Tasks(setting, len(jobs), self._at_once, heard).done()
@@ -118,7 +118,7 @@ class _Tasks:
     """
 
     def __init__(
-        self, setting: ray_node.Setting, count: int, at_once: int | None, heard: Callable[[int, Any], None]
+        self, setting: ray_node.JobContext, count: int, at_once: int | None, heard: Callable[[int, Any], None]
     ) -> None:
         self._setting, self._at_once, self._heard = setting, at_once, heard
         self._do = ray.remote(ray_node.do).options(num_cpus=1, max_retries=0)  # which are done again is decided here
@@ -137,7 +137,7 @@ class _Tasks:
                 while self._waiting and len(self._running) < self._room():
                     number = self._waiting.pop()
                     self._running[self._do.remote(shared, number)] = number
-                ended, _ = ray.wait(list(self._running), timeout=POLL)
+                ended, _ = ray.wait(list(self._running), timeout=POLL_SECONDS)
                 self._listen()
                 for task in ended:
                     self._take(task)
@@ -169,9 +169,9 @@ class _Tasks:
         except ray.exceptions.RayError as error:
             self._losses[number] = self._losses.get(number, 0) + 1
             first = str(error).strip().splitlines()[0]
-            if self._losses[number] >= LOSSES:
+            if self._losses[number] >= MAX_LOSSES:
                 raise OutputError(
-                    f"job {number} was lost {LOSSES} times without having reported anything ({first}). What is done is "
+                    f"job {number} was lost {MAX_LOSSES} times without having reported anything ({first}). What is done is "
                     "kept. Look into the memory and the logs of the nodes, then give the same command again."
                 ) from error
             log.warning("Job %d was lost (%s); it goes on elsewhere", number, first)
@@ -182,12 +182,12 @@ class _Tasks:
         for task in self._running:
             ray.cancel(task)
         if self._running:
-            _, late = ray.wait(list(self._running), num_returns=len(self._running), timeout=ENDING)
+            _, late = ray.wait(list(self._running), num_returns=len(self._running), timeout=ENDING_SECONDS)
             for task in late:
                 ray.cancel(task, force=True)
 
 
-class _Words:
+class _ProgressActor:
     """Takes the newest word of each job until it is asked for."""
 
     def __init__(self) -> None:
@@ -201,10 +201,10 @@ class _Words:
         return heard
 
 
-def _words() -> Any:
+def _progress_actor() -> Any:
     """The actor that takes words, on the node of this process if it can be: it is lost no sooner than who listens."""
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
-    return ray.remote(_Words).options(num_cpus=0, max_restarts=-1, scheduling_strategy=here).remote()
+    return ray.remote(_ProgressActor).options(num_cpus=0, max_restarts=-1, scheduling_strategy=here).remote()
 
 
 def _check_nodes(probe: str | None) -> None:
@@ -217,13 +217,13 @@ def _check_nodes(probe: str | None) -> None:
         .remote(str(Path.cwd()), probe): f"node {each['NodeManagerHostname']} ({each['NodeName']})"
         for id_, each in alive.items()
     }
-    _, late = ray.wait(list(asked), num_returns=len(asked), timeout=LOOK)
+    _, late = ray.wait(list(asked), num_returns=len(asked), timeout=NODE_SECONDS)
     if late:
         raise OutputError(
-            f"{asked[late[0]]} has not answered for {LOOK:.0f} seconds. Look into the logs of its Ray "
+            f"{asked[late[0]]} has not answered for {NODE_SECONDS:.0f} seconds. Look into the logs of its Ray "
             "(session_latest/logs), or take it out of the cluster."
         )
-    faults = []  # a machine may have several nodes of one name
+    problems = []  # a machine may have several nodes of one name
     for task, name in asked.items():
         try:
             there, sees = ray.get(task)
@@ -233,13 +233,13 @@ def _check_nodes(probe: str | None) -> None:
             log.warning("%s was lost (%s)", name, str(error).strip().splitlines()[0])
             continue
         if isinstance(there, str):
-            faults.append(f"{name}: {there}")
+            problems.append(f"{name}: {there}")
         elif fault := ray_node.differing(here, there):
-            faults.append(f"{name}: {fault}")
+            problems.append(f"{name}: {fault}")
         elif not sees:
             raise OutputError(ray_node.unshared(name, probe))
-    if faults:
-        raise OutputError(ray_node.unlike(faults))
+    if problems:
+        raise OutputError(ray_node.unlike(problems))
 
 
 def _by_value() -> Callable[[str, str | None], Any]:
@@ -261,7 +261,7 @@ def _check_reachable(address: str) -> None:
     if address == "auto" or not host or not port.isdigit():
         return
     try:
-        socket.create_connection((host, int(port)), REACH).close()
+        socket.create_connection((host, int(port)), REACH_SECONDS).close()
     except OSError as error:
         raise OutputError(_unreachable(address, error)) from error
 

@@ -18,7 +18,7 @@ DECIDE = ("smollm3_mix", "numpy", "pyarrow", "xxhash", "datasets", "huggingface_
 PYTHON = "python"
 
 
-class Setting(NamedTuple):
+class JobContext(NamedTuple):
     """What the jobs of one call share.
 
     Attributes:
@@ -60,7 +60,7 @@ def differing(here: Mapping[str, str], there: Mapping[str, str]) -> str:
     return ", ".join(f"{name} {there[name]}, here {here[name]}" for name in here if here[name] != there[name])
 
 
-def do(setting: Setting, number: int) -> Any:
+def do(setting: JobContext, number: int) -> Any:
     """What the function gives for the job of that number.
 
     Raises:
@@ -69,8 +69,8 @@ def do(setting: Setting, number: int) -> Any:
     """
     here = f"node {platform.node()} ({ray.util.get_node_ip_address()})"
     there, sees = look(setting.folder, setting.probe)  # it may have come since the others were looked at
-    if faults := differing(setting.versions, there):
-        raise OutputError(unlike([f"{here}: {faults}"]))
+    if problems := differing(setting.versions, there):
+        raise OutputError(unlike([f"{here}: {problems}"]))
     if not sees:
         raise OutputError(unshared(here, setting.probe))
     job = _jobs(setting.jobs)[number]
@@ -80,11 +80,11 @@ def do(setting: Setting, number: int) -> Any:
         raise type(error)(f"{here}: {error}") from error
 
 
-def unlike(faults: Sequence[str]) -> str:
+def unlike(problems: Sequence[str]) -> str:
     """That nodes have other versions, as an error says it; a line for each node."""
-    lines = "\n  ".join(faults)
+    lines = "\n  ".join(problems)
     return (
-        f"{len(faults)} of the nodes would not write the same bytes as this machine:\n  {lines}\n"
+        f"{len(problems)} of the nodes would not write the same bytes as this machine:\n  {lines}\n"
         "Install the same versions on all of them, then give the same command again."
     )
 

@@ -5,14 +5,14 @@ from collections.abc import Collection, Iterable
 
 from smollm3_mix.errors import OutputError
 from smollm3_mix.hub.repository import Repository
-from smollm3_mix.output.card.licenses import licence
+from smollm3_mix.output.card.licenses import classify_license
 from smollm3_mix.recipe.model import Source
 
 log = logging.getLogger("smollm3_mix")
 
 
 def kept_private(sources: Iterable[Source], despite: Collection[str]) -> dict[str, str]:
-    """Licence by id, of the sources that keep a mix private: none that is known to let their text be shared.
+    """License by id, of the sources that keep a mix private: none that is known to let their text be shared.
 
     Args:
         sources: what is in the mix.
@@ -25,12 +25,12 @@ def kept_private(sources: Iterable[Source], despite: Collection[str]) -> dict[st
     strangers = sorted(set(despite) - set(used))
     if strangers:
         raise OutputError(
-            f"--public-despite {strangers[0]!r} names no source of the mix; its sources are {', '.join(used)}."
+            f"--allow-public {strangers[0]!r} names no source of the mix; its sources are {', '.join(used)}."
         )
     return {
         name: source.license or "not stated"
         for name, source in used.items()
-        if name not in despite and not licence(source.license).shared
+        if name not in despite and not classify_license(source.license).shared
     }
 
 
@@ -48,7 +48,7 @@ def make_ready(repository: Repository, sources: Iterable[Source], *, private: bo
     if is_private is False and reasons:
         raise OutputError(
             f"{repository.name} is public, and {_named(reasons)} not known to let the text be shared. Push to another "
-            f"repository, make this one private, or give --public-despite {next(iter(reasons))}"
+            f"repository, make this one private, or give --allow-public {next(iter(reasons))}"
             f"{' and so on' if len(reasons) > 1 else ''} where you know that it may be."
         )
     if is_private is None and reasons and not private:
@@ -69,4 +69,4 @@ def _named(reasons: dict[str, str]) -> str:
     few = [f"{source} ({stated})" for source, stated in list(reasons.items())[:5]]
     more = f" and {len(reasons) - 5} more" if len(reasons) > 5 else ""
     one = len(reasons) == 1
-    return f"the licence{'' if one else 's'} of {', '.join(few)}{more} {'is' if one else 'are'}"
+    return f"the license{'' if one else 's'} of {', '.join(few)}{more} {'is' if one else 'are'}"

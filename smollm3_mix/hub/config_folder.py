@@ -3,7 +3,7 @@
     README.md              the card, with `configs:`; the last commit adds the mix to it
     {config}/recipe.yaml   first of all: whose data this is
     {config}/data/…        as `write` names them, at most 100 files a commit
-    {config}/tally.json, README.md, exclude.txt    with the last commit
+    {config}/stats.json, README.md, exclude.txt    with the last commit
 
 So a reader sees a mix when it is whole, and a push that was cut off is known by its recipe and goes on.
 """
@@ -29,7 +29,7 @@ ATTEMPTS = 5
 """How often the card is merged anew because somebody else pushed to the repository at the same time."""
 
 
-class Target:
+class ConfigFolder:
     """One config of a repository, being filled.
 
     Args:
@@ -96,8 +96,8 @@ class Target:
             return f"whose folder holds {sorted(self._there)[0]} and no recipe"
         if there != recipe:
             return f"of another recipe (fingerprint {_fingerprint(there)}, not {_fingerprint(recipe)})"
-        tally = self.repository.read(f"{self.config}/{output_layout.TALLY}", head)
-        other = None if tally is None else json.loads(tally)["request"]
+        stats = self.repository.read(f"{self.config}/{output_layout.STATS}", head)
+        other = None if stats is None else json.loads(stats)["request"]
         if other is not None and other != dict(request):
             differ = [
                 f"{key}={other.get(key)!r}, not {value!r}" for key, value in request.items() if other.get(key) != value

@@ -8,24 +8,24 @@ from typing import Any
 from huggingface_hub import HfApi
 
 from smollm3_mix.hub.access import make_ready
-from smollm3_mix.hub.config_folder import Target
+from smollm3_mix.hub.config_folder import ConfigFolder
 from smollm3_mix.hub.repository import Repository
 from smollm3_mix.output import output_layout
-from smollm3_mix.output.card.dataset_card import card
+from smollm3_mix.output.card.dataset_card import dataset_card
 from smollm3_mix.recipe.model import Recipe, Source
-from smollm3_mix.recipe.public_paths import is_local, published, without_paths
+from smollm3_mix.recipe.public_paths import is_local, public_recipe, redact_paths
 from smollm3_mix.storage import atomic_files
 
 log = logging.getLogger("smollm3_mix")
 
 
-class Outlet:
+class HubTarget:
     """One config of a repository, for `write(…, outlet=Outlet(recipe, "owner/name"))`.
 
     Args:
         recipe: what will be written.
         repository: `owner/name`; made if it is not there.
-        config_name, private, revision, replace, public_despite, api: as for `push`.
+        config_name, private, revision, replace, allow_public, api: as for `push`.
 
     Raises:
         OutputError: as for `push`; no source has been read by then.
@@ -40,12 +40,12 @@ class Outlet:
         private: bool = False,
         revision: str | None = None,
         replace: bool = False,
-        public_despite: Collection[str] = (),
+        allow_public: Collection[str] = (),
         api: HfApi | None = None,
     ) -> None:
-        self._target = Target(Repository(repository, revision, api), config_name or recipe.name)
+        self._target = ConfigFolder(Repository(repository, revision, api), config_name or recipe.name)
         self._replace = replace
-        make_ready(self._target.repository, recipe.active, private=private, despite=public_despite)
+        make_ready(self._target.repository, recipe.active, private=private, despite=allow_public)
         self._target.refuse_recipes()
 
     @property
@@ -61,7 +61,7 @@ class Outlet:
 
     def begin(self, recipe: Recipe, file: bytes, request: Mapping[str, Any]) -> None:
         """Nothing; the config is this recipe's, and its recipe is there: its file, unless that names paths of here."""
-        public = published(recipe)
+        public = public_recipe(recipe)
         if local := [source for source in recipe.active if is_local(source)]:
             log.warning("%s", _only_here(local, self._target.repository.name))
         self._target.claim(file if public is recipe else public.to_yaml().encode(), request, replace=self._replace)
@@ -73,12 +73,12 @@ class Outlet:
     def finish(self, recipe: Recipe, summary: Mapping[str, Any], rest: list[Path]) -> None:
         """Nothing; card and tally are in the repository, with no path of this machine in them."""
         content: dict[str, Path | bytes] = {path.name: path for path in rest}
-        public = published(recipe)
+        public = public_recipe(recipe)
         if public is not recipe:
-            summary = {**summary, "skipped": {id_: without_paths(why) for id_, why in summary["skipped"].items()}}
+            summary = {**summary, "skipped": {id_: redact_paths(why) for id_, why in summary["skipped"].items()}}
             content |= {
-                output_layout.TALLY: atomic_files.as_json(summary),
-                output_layout.CARD: card(public, summary).encode(),
+                output_layout.STATS: atomic_files.as_json(summary),
+                output_layout.CARD: dataset_card(public, summary).encode(),
             }
         self._target.finish(public, summary, content)
 

@@ -8,12 +8,12 @@ from pathlib import Path
 from huggingface_hub import HfApi
 
 from smollm3_mix.errors import OutputError
-from smollm3_mix.hub.hub_target import Outlet
+from smollm3_mix.hub.hub_target import HubTarget
 from smollm3_mix.output import output_layout
-from smollm3_mix.recipe.read_recipe import read
+from smollm3_mix.recipe.read_recipe import load_recipe
 
 
-def push(
+def push_to_hub(
     folder: str | os.PathLike[str],
     repository: str,
     *,
@@ -21,22 +21,22 @@ def push(
     private: bool = False,
     revision: str | None = None,
     replace: bool = False,
-    public_despite: Collection[str] = (),
+    allow_public: Collection[str] = (),
     api: HfApi | None = None,
 ) -> str:
     """URL of the repository in which the written mix now is a config that any `datasets` loads.
 
     Repeated after an interruption, it sends only what is not there. A new repository is public only where every source
-    has a licence that is known to let the text be shared.
+    has a license that is known to let the text be shared.
 
     Args:
         folder: a mix that `write` has finished.
         repository: `owner/name`; made if it is not there.
         config_name: default: the recipe's name.
-        private: make it private whatever the licences say.
+        private: make it private whatever the licenses say.
         revision: branch to push to; default: main.
         replace: put the mix in the place of another one of that name.
-        public_despite: ids of sources whose text may be shared though their licence does not say so.
+        allow_public: ids of sources whose text may be shared though their license does not say so.
         api: client of the Hub; default: one with the endpoint and token of this machine.
 
     Raises:
@@ -44,30 +44,30 @@ def push(
             data is there; or the mix must not be public and the repository is.
     """
     place = Path(folder)
-    if fault := output_layout.unfinished(place):
+    if fault := output_layout.is_unfinished(place):
         raise OutputError(fault)
-    recipe = read(place / output_layout.RECIPE)
-    summary = json.loads((place / output_layout.TALLY).read_bytes())
-    form = output_layout.form(summary)
+    recipe = load_recipe(place / output_layout.RECIPE)
+    summary = json.loads((place / output_layout.STATS).read_bytes())
+    form = output_layout.written_format(summary)
     if form != "parquet":
         raise OutputError(
             f"{place} was written with --format {form}; push takes Parquet, which load_dataset opens. "
             f"Upload it as it is: hf upload {repository} {place} --repo-type dataset"
         )
     _check_whole(place, summary["files"])
-    outlet = Outlet(
+    outlet = HubTarget(
         recipe,
         repository,
         config_name=config_name or summary["name"],
         private=private,
         revision=revision,
         replace=replace,
-        public_despite=public_despite,
+        allow_public=allow_public,
         api=api,
     )
     outlet.begin(recipe, (place / output_layout.RECIPE).read_bytes(), summary["request"])
     outlet.send({name: place / output_layout.DATA / name for name in summary["files"]})
-    outlet.finish(recipe, summary, output_layout.beside(place))
+    outlet.finish(recipe, summary, output_layout.file_beside(place))
     return outlet.url
 
 
@@ -76,6 +76,6 @@ def _check_whole(place: Path, files: Mapping[str, int]) -> None:
         path = place / output_layout.DATA / name
         if not path.exists() or path.stat().st_size != size:
             raise OutputError(
-                f"{path} {'has another size' if path.exists() else 'is missing'}: {output_layout.TALLY} says "
+                f"{path} {'has another size' if path.exists() else 'is missing'}: {output_layout.STATS} says "
                 f"{size:,} bytes. Run `smollm3-mix verify {place}`."
             )

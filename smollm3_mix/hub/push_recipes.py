@@ -17,12 +17,12 @@ from smollm3_mix.errors import OutputError
 from smollm3_mix.hub.access import make_ready
 from smollm3_mix.hub.repository import Repository
 from smollm3_mix.output.card.dataset_card import dump
-from smollm3_mix.recipe.display_names import shown
+from smollm3_mix.recipe.display_names import display_name
 from smollm3_mix.recipe.model import Recipe
-from smollm3_mix.recipe.read_recipe import read
-from smollm3_mix.recipe.sections import Counting
-from smollm3_mix.recipe.shipped import ENDING, find, list_recipes
-from smollm3_mix.table_format import markdown
+from smollm3_mix.recipe.read_recipe import load_recipe
+from smollm3_mix.recipe.sections import TokenCounting
+from smollm3_mix.recipe.shipped import ENDING, find_recipe, list_recipes
+from smollm3_mix.table_format import markdown_table
 from smollm3_mix.version import __version__
 
 log = logging.getLogger("smollm3_mix")
@@ -60,16 +60,16 @@ pass through `load_dataset`. {legacy}
 {table}
 
 Written with smollm3_mix {version}. A recipe names its sources; their texts stay where they are, under their own
-licences.
+licenses.
 """
 
-_LEGACY = (
+_LOADING_SCRIPT = (
     'On `datasets` 3: `load_dataset("{repository}", "{first}", revision="script", trust_remote_code=True, …)`, '
     "for the recipes that come with the package."
 )
 
 
-def publish_recipe(
+def push_recipes_to_hub(
     repository: str,
     recipes: Sequence[str | os.PathLike[str]] = (),
     *,
@@ -93,8 +93,8 @@ def publish_recipe(
             suit; or a recipe reads what others do not have.
         RecipeError: a recipe is missing or has faults.
     """
-    files = {path.name.split(".")[0]: path for path in map(find, recipes or list_recipes())}
-    read_ones = {name: read(path) for name, path in files.items()}
+    files = {path.name.split(".")[0]: path for path in map(find_recipe, recipes or list_recipes())}
+    read_ones = {name: load_recipe(path) for name, path in files.items()}
     if len(files) < len(recipes):
         raise OutputError(
             f"two of the recipes have the same name; expected different ones, got {', '.join(map(str, recipes))}."
@@ -139,7 +139,7 @@ def _check_portable(name: str, recipe: Recipe) -> None:
 
 def _places(recipe: Recipe) -> Iterator[tuple[str, str]]:
     """What a recipe names beside its sources and its list of exclusions, with the key that names it."""
-    if isinstance(recipe.tokens, Counting):
+    if isinstance(recipe.tokens, TokenCounting):
         yield "tokens", recipe.tokens.tokenizer
     for texts in recipe.decontaminate.sets if recipe.decontaminate is not None else ():
         yield "decontaminate", texts.name
@@ -149,7 +149,7 @@ def _places(recipe: Recipe) -> Iterator[tuple[str, str]]:
 
 def _is_here(recipe: Recipe, place: str) -> bool:
     """Whether a path is meant, and not a repository or URL."""
-    return shown(place) != place or any((Path(folder) / place).exists() for folder in {recipe.folder, ""})
+    return display_name(place) != place or any((Path(folder) / place).exists() for folder in {recipe.folder, ""})
 
 
 def _put(
@@ -191,7 +191,7 @@ def _card(repository: str, recipes: dict[str, Recipe], *, legacy: bool) -> str:
         "tags": ["smollm3_mix", "pretraining", "data-mixture", "recipe"],
         "configs": [{"config_name": name, "data_files": f"{FOLDER}{name}{ENDING}"} for name in recipes],
     }
-    table = [["recipe", "sources", "read", "not to be had", "what"]]
+    table = [["recipe", "sources", "load_recipe", "not to be had", "what"]]
     for name, recipe in recipes.items():
         counts = [str(len(recipe.sources)), str(len(recipe.active)), f"{recipe.unavailable_share:.2%}"]
         table.append([f"[{name}]({FOLDER}{name}{ENDING})", *counts, recipe.description])
@@ -200,7 +200,7 @@ def _card(repository: str, recipes: dict[str, Recipe], *, legacy: bool) -> str:
         title=repository.split("/")[1],
         repository=repository,
         first=first,
-        legacy=_LEGACY.format(repository=repository, first=first) if legacy else "",
-        table=markdown(table, words=(0, 4)),
+        legacy=_LOADING_SCRIPT.format(repository=repository, first=first) if legacy else "",
+        table=markdown_table(table, words=(0, 4)),
         version=__version__,
     )

@@ -9,7 +9,7 @@ from typing import Any
 
 from huggingface_hub import DatasetCard
 
-from smollm3_mix.output.card.dataset_card import Home, card, dump, size_category
+from smollm3_mix.output.card.dataset_card import Home, dataset_card, dump, size_category
 from smollm3_mix.recipe.model import Recipe
 
 _UNITED = ("language", "license", "source_datasets")
@@ -19,7 +19,7 @@ _INTRODUCTION = """# {title}
 
 Data mixtures written by smollm3_mix: token shares that hold at every prefix, after cleaning, judging and dedup.
 Plain Parquet, one config for each mixture; no code is needed to load them. The folder of each holds the recipe that
-rebuilds it (`recipe.yaml`) and every count below (`tally.json`)."""
+rebuilds it (`recipe.yaml`) and every count below (`stats.json`)."""
 
 Read = Callable[[str], str | None]
 """Text of a file in the repository, None where there is none."""
@@ -30,12 +30,12 @@ def merged(recipe: Recipe, summary: Mapping[str, Any], home: Home, read: Read) -
 
     Args:
         recipe: of the mix, with every source pinned.
-        summary: its `tally.json`.
+        summary: its `stats.json`.
         home: where it lies.
         read: gives the card that is there, and those of the other mixes.
     """
     there, text = _parsed(read("README.md"))
-    mine, mine_text = _parsed(card(recipe, summary, home))
+    mine, mine_text = _parsed(dataset_card(recipe, summary, home))
     metadata = _merged(there, mine, home.config, read)
     page = text.strip() or _INTRODUCTION.format(title=home.repository.split("/")[1])
     return f"---\n{dump(metadata)}\n---\n\n{_with_section(page, home.config, mine_text)}\n"

@@ -22,7 +22,7 @@ from huggingface_hub.errors import (
 from huggingface_hub.hf_api import RepoFile
 
 from smollm3_mix.errors import OutputError
-from smollm3_mix.network.retry import passing, patiently, statuses
+from smollm3_mix.network.retry import http_statuses, is_transient, with_retries
 
 log = logging.getLogger("smollm3_mix")
 
@@ -228,24 +228,24 @@ class Repository:
         """The answer to a request, asked again where the Hub or the way to it may be better in a moment."""
 
         def passes(error: BaseException) -> bool:
-            found = statuses(error)
+            found = http_statuses(error)
             moved = CONFLICT in found and CONFLICT not in final
-            if moved or passing(error):
+            if moved or is_transient(error):
                 log.warning("Cannot %s %s (%s); trying again", what, self.name, _short(error))
                 return True
             return False
 
         try:
-            return patiently(request, passes, TRIES)
+            return with_retries(request, passes, TRIES)
         except FAULTS as error:
-            if isinstance(error, (EntryNotFoundError, RepositoryNotFoundError)) and not passing(error):
+            if isinstance(error, (EntryNotFoundError, RepositoryNotFoundError)) and not is_transient(error):
                 raise
-            if any(status in final for status in statuses(error)):
+            if any(status in final for status in http_statuses(error)):
                 raise Conflict(f"{self.name} was changed by somebody else just now") from error
             raise self._refused(what, error) from error
 
     def _refused(self, what: str, error: BaseException) -> OutputError:
-        if set(statuses(error)) & {401, 403, 404}:
+        if set(http_statuses(error)) & {401, 403, 404}:
             remedy = "Log in with a token that may write there (`hf auth login`), or name a repository of your own."
         else:
             remedy = "What is there stays; run the same command again to go on."

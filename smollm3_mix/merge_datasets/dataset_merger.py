@@ -10,11 +10,11 @@ import pyarrow as pa
 
 from smollm3_mix.errors import RecipeError
 from smollm3_mix.merge_datasets import merge_output
-from smollm3_mix.merge_datasets.row_draws import Draws, Outcome
+from smollm3_mix.merge_datasets.row_draws import Outcome, RowDraws
 from smollm3_mix.mix.open_mix import open_mix
 from smollm3_mix.recipe.model import Recipe, Source
-from smollm3_mix.recipe.read_recipe import read
-from smollm3_mix.recipe.shipped import find
+from smollm3_mix.recipe.read_recipe import load_recipe
+from smollm3_mix.recipe.shipped import find_recipe
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -32,7 +32,7 @@ class DatasetMerger:
     """Sources merged into one list of texts: by seeded draws with their weights, or one after another.
 
     Draws are made for each row, before it is judged, as `datasets.interleave_datasets` makes them: shares hold for rows
-    drawn, on average only. `smollm3_mix.load` and `smollm3-mix write` give exact token shares of what comes out.
+    drawn, on average only. `smollm3_mix.builder.load.load` and `smollm3-mix write` give exact token shares of what comes out.
 
     Args:
         config_path: a recipe file, a shipped name, or one of the old tool's file names (see `recipe.find`).
@@ -56,18 +56,18 @@ class DatasetMerger:
         *,
         skip_unreadable: bool = False,
         token: str | bool | None = None,
-        listener: Listener | None = None,
+        on_progress: Listener | None = None,
     ) -> None:
         log.info("Loading configuration from %s", config_path)
-        self.recipe = read(config_path, use_weights=use_weights)
-        path = find(config_path)
+        self.recipe = load_recipe(config_path, use_weights=use_weights)
+        path = find_recipe(config_path)
         if path.name != os.path.basename(config_path):  # noqa: PTH119 - what the user typed need not be a path
             log.info("No such file; taking the shipped %s", path.name)
         if use_weights:
             log.info("Weighted sampling enabled")
-        self.draws: Draws | None = None
+        self.draws: RowDraws | None = None
         self._config, self._skip, self._token = config_path, skip_unreadable, token
-        self._listener = listener or (lambda *_: None)
+        self._on_progress = on_progress or (lambda *_: None)
 
     def merge_all_datasets_weighted(self, max_samples: int | None = None, seed: int | None = None) -> list[str]:
         """Kept texts of all sources, by draws with their weights. A source that ends starts again.
@@ -78,7 +78,7 @@ class DatasetMerger:
 
         Raises:
             RecipeError: the recipe has no weights.
-            Unreadable, SourceExhausted, SourceError: as the mix raises them.
+            UnreadableSourcesError, SourceExhaustedError, SourceError: as the mix raises them.
         """
         return [text for texts in self.weighted(max_samples, seed) for text in texts.to_pylist()]
 
@@ -97,7 +97,7 @@ class DatasetMerger:
 
         Raises:
             RecipeError: no source is left.
-            Unreadable, SourceError: as the mix raises them.
+            UnreadableSourcesError, SourceError: as the mix raises them.
         """
         found = self.concatenated(include_english, include_vietnamese, max_samples_per_dataset)
         return [text for texts in found for text in texts.to_pylist()]
@@ -105,10 +105,10 @@ class DatasetMerger:
     def weighted(self, max_samples: int | None = None, seed: int | None = None) -> Iterator[pa.StringArray]:
         """The texts of `merge_all_datasets_weighted`, some at a time."""
         log.info("Loading datasets for weighted sampling...")
-        recipe = self.recipe if self.recipe.weighted else read(self._config, use_weights=True)
+        recipe = self.recipe if self.recipe.weighted else load_recipe(self._config, use_weights=True)
         for source in recipe.active:
             log.info("Loading %s%s [weight: %s]", source.name, _config(source), source.weight)
-        recipe = recipe.with_(seed=seed, on_exhausted="repeat")
+        recipe = recipe.replace(seed=seed, on_exhausted="repeat")
         draws = self._open(recipe, max_samples)
         active = draws.recipe.active
         log.info("Dataset weights (normalized):")
@@ -117,7 +117,7 @@ class DatasetMerger:
             log.info("  %s: %.4f (%.2f%%)", label(source), share, 100 * share)
         log.info("Interleaving datasets with weighted sampling...")
         for texts in draws.weighted():
-            self._listener("weighted samples", draws.outcome.processed, max_samples)
+            self._on_progress("weighted samples", draws.outcome.processed, max_samples)
             yield texts
         log.info("Weighted sampling completed: %s", draws.outcome)
 
@@ -126,13 +126,13 @@ class DatasetMerger:
     ) -> Iterator[pa.StringArray]:
         """The texts of `merge_all_datasets`, some at a time."""
         recipe = self._chosen(english, vietnamese)
-        draws = self._open(recipe.with_(on_exhausted="renormalise", weighted=False), max_samples)
+        draws = self._open(recipe.replace(on_exhausted="renormalize", weighted=False), max_samples)
         for language, sources in groupby(draws.recipe.active, key=_language):
             log.info("Processing %s datasets...", (language or "other").capitalize())
             for source in sources:
                 log.info("Loading dataset: %s (%s)%s", source.name, _tongue(source), _config(source))
                 for texts in draws.one(source):
-                    self._listener(label(source), draws.outcomes[source.id].processed, max_samples)
+                    self._on_progress(label(source), draws.outcomes[source.id].processed, max_samples)
                     yield texts
                 log.info("Completed %s: %s", label(source), draws.outcomes[source.id])
         log.info("Total merged texts: %d", draws.outcome.kept)
@@ -182,12 +182,12 @@ class DatasetMerger:
             raise RecipeError(
                 self.recipe.file, [f"{fault}. Give a source `kind: {{language: en}}` or vi, or ask for all"]
             )
-        return self.recipe.with_(sources=chosen)
+        return self.recipe.replace(sources=chosen)
 
-    def _open(self, recipe: Recipe, max_samples: int | None) -> Draws:
-        plain = recipe.with_(lanes=1, order="iid", shuffle="none")
+    def _open(self, recipe: Recipe, max_samples: int | None) -> RowDraws:
+        plain = recipe.replace(lanes=1, order="iid", shuffle="none")
         mix = open_mix(plain, max_samples=max_samples, skip_unreadable=self._skip, token=self._token)
-        self.draws = Draws(mix)
+        self.draws = RowDraws(mix)
         return self.draws
 
     def _account(self) -> tuple[str, dict[str, Any]]:

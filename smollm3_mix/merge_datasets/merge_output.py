@@ -2,7 +2,7 @@
 
 dataset_dict.json, train/, test/    for `datasets.load_from_disk`
 recipe.yaml                         the recipe, every source pinned to the revision that was read
-tally.json                          rows processed, kept and dropped by reason, by source
+stats.json                          rows processed, kept and dropped by reason, by source
 """
 
 import os
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from smollm3_mix.errors import OutputError
-from smollm3_mix.network.retry import failures
+from smollm3_mix.network.retry import network_errors
 from smollm3_mix.output import output_layout
 from smollm3_mix.storage import atomic_files, folder_lock
 from smollm3_mix.version import __version__
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
 
 TEXTS = pa.schema([pa.field("text", pa.string())])
-RECIPE, TALLY, SPLITS, INDEX = "recipe.yaml", "tally.json", ("train", "test"), "dataset_dict.json"
-RESULT = (*SPLITS, RECIPE, TALLY, INDEX)
+RECIPE, STATS, SPLITS, INDEX = "recipe.yaml", "stats.json", ("train", "test"), "dataset_dict.json"
+RESULT = (*SPLITS, RECIPE, STATS, INDEX)
 """In the order in which it is moved into place; without the last, `load_from_disk` takes the folder for none."""
 
 LOGIN = "Log in with `hf auth login`, or set HF_TOKEN to a token that may write."
@@ -63,12 +63,12 @@ def workplace(output_dir: str | os.PathLike[str]) -> Iterator[Path]:
     _refuse_others(folder)
     entered = False
     try:
-        with folder_lock.locked(folder) as work:
+        with folder_lock.folder_lock(folder) as work:
             entered = True
             yield work
     finally:
         if entered:
-            output_layout.clear(folder)
+            output_layout.clear_folder(folder)
 
 
 def save(
@@ -76,7 +76,7 @@ def save(
     output_dir: str | os.PathLike[str],
     work: os.PathLike[str],
     recipe: str,
-    tally: dict[str, Any],
+    stats: dict[str, Any],
 ) -> None:
     """The result in the output folder, in place of an earlier one; made in `work` and moved when it is whole.
 
@@ -88,8 +88,8 @@ def save(
         if made.exists():  # left by a merge that was killed
             shutil.rmtree(made)
         dataset.save_to_disk(str(made))
-        atomic_files.replace(made / RECIPE, recipe.encode())
-        atomic_files.replace_json(made / TALLY, {"smollm3_mix": __version__, "verb": "merge", **tally})
+        atomic_files.replace_file(made / RECIPE, recipe.encode())
+        atomic_files.replace_json(made / STATS, {"smollm3_mix": __version__, "verb": "merge", **stats})
         (folder / INDEX).unlink(missing_ok=True)
         for name in RESULT:
             if (folder / name).is_dir():
@@ -139,7 +139,7 @@ def _hub_failures() -> tuple[type[Exception], ...]:
     """What calls of the Hub raise when it refuses, is out of reach, or cannot be meant."""
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
-    return (HfHubHTTPError, HFValidationError, OSError, *failures())
+    return (HfHubHTTPError, HFValidationError, OSError, *network_errors())
 
 
 def _not_pushed(repo: str, error: Exception) -> OutputError:
@@ -159,13 +159,13 @@ def _refuse_others(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"{folder} is a file. Choose another --output-dir.")
     names = {entry.name for entry in folder.iterdir()} if folder.exists() else set()
-    unfinished = folder / atomic_files.WORK / output_layout.REQUEST
+    unfinished = folder / atomic_files.WORK_FOLDER / output_layout.REQUEST
     if unfinished.exists():
         raise OutputError(
             f"{folder} holds the unfinished work of `smollm3-mix write`. Choose another --output-dir, or remove it."
         )
     # A stop in the middle of `save` leaves the work folder, and part of what is ours.
-    ours = set(RESULT) if atomic_files.WORK in names or names >= set(RESULT) else set()
-    others = sorted(names - ours - {atomic_files.WORK})
+    ours = set(RESULT) if atomic_files.WORK_FOLDER in names or names >= set(RESULT) else set()
+    others = sorted(names - ours - {atomic_files.WORK_FOLDER})
     if others:
         raise OutputError(f"{folder} holds {others[0]!r}, which no merge has saved there. Choose another --output-dir.")

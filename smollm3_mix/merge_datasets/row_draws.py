@@ -15,14 +15,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from smollm3_mix.mix import interleave
-from smollm3_mix.mix.block_pipeline import Accepted, accept, cleaned, prepare
+from smollm3_mix.mix.block_pipeline import AcceptedBlock, accept_rows, clean_raw_block, filter_raw_block
 from smollm3_mix.mix.lane import Lane
 from smollm3_mix.mix.recipe_mix import Mix
-from smollm3_mix.mix.source_stream import DROPPED_BEFORE, Line
+from smollm3_mix.mix.source_stream import DROPPED_IN_FIRST_PASS, SourceStream
 from smollm3_mix.recipe.model import Recipe, Source
 from smollm3_mix.sources.block_reader import DUPLICATES, RawBlock, Reader
-from smollm3_mix.sources.partition import deal
-from smollm3_mix.text.decontamination import Contaminants
+from smollm3_mix.sources.partition import partition_source
+from smollm3_mix.text.decontamination import EvaluationNgrams
 from smollm3_mix.text.dedup import dedup_options, dedup_store, minhash, text_hashes
 
 PULL = 1024
@@ -62,7 +62,7 @@ class Outcome:
         return f"Processed {self.processed}, Kept {self.kept} ({self.kept / max(1, self.processed):.2%})"
 
 
-class Drawn(Line):
+class DrawnRow(SourceStream):
     """A line of every raw row of its source, in the source's order.
 
     A record's `meta` holds why it is dropped, `KEPT` if it is not, `REPEAT` if it was kept in an earlier pass; a
@@ -70,9 +70,9 @@ class Drawn(Line):
     """
 
     def __init__(
-        self, recipe: Recipe, number: int, source: Source, reader: Reader, contaminants: Contaminants | None
+        self, recipe: Recipe, number: int, source: Source, reader: Reader, evaluation_ngrams: EvaluationNgrams | None
     ) -> None:
-        super().__init__(recipe, number, source, reader, 0, "train", contaminants=contaminants)
+        super().__init__(recipe, number, source, reader, 0, "train", evaluation_ngrams=evaluation_ngrams)
         self._kept = bytearray()  # one byte for each row drawn in the first pass
         self._drawn = 0  # rows of this pass before the next block
         self._read_again = source.max_passes > 1 or recipe.on_exhausted == "repeat"
@@ -82,20 +82,20 @@ class Drawn(Line):
         if self._read_again and self.passes == 0:
             self._kept += kept.tobytes()
 
-    def _take(self, raw: RawBlock, seen: dedup_store.Seen | None) -> Accepted:  # noqa: ARG002 - duplicates are seen when drawn
+    def _take(self, raw: RawBlock, seen: dedup_store.DedupStore | None) -> AcceptedBlock:  # noqa: ARG002 - duplicates are seen when drawn
         rows = len(raw.rows)
         if self.passes == 0:
-            prepared = prepare(raw, self._recipe, self.source, self._split, self._contaminants)
+            prepared = filter_raw_block(raw, self._recipe, self.source, self._split, self._evaluation_ngrams)
             reasons = prepared.reasons
         else:
-            prepared = cleaned(raw, self.source)
+            prepared = clean_raw_block(raw, self.source)
             kept = np.frombuffer(bytes(self._kept[self._drawn : self._drawn + rows]), bool)
-            reasons = pc.if_else(pa.array(kept), REPEAT, DROPPED_BEFORE)
+            reasons = pc.if_else(pa.array(kept), REPEAT, DROPPED_IN_FIRST_PASS)
         self._drawn += rows
         dropped = pc.and_not(reasons.is_valid(), pc.equal(reasons, REPEAT).fill_null(False))
         said = replace(raw, meta=reasons.fill_null(KEPT))
         every = replace(prepared, raw=said, texts=pc.if_else(dropped, "", prepared.texts))
-        self.accepted = accept(every, np.arange(rows), self._recipe, self.source)
+        self.accepted = accept_rows(every, np.arange(rows), self._recipe, self.source)
         self._accepted_in_pass += rows
         return self.accepted
 
@@ -105,7 +105,7 @@ class Drawn(Line):
         self._drawn = 0
 
 
-class Draws:
+class RowDraws:
     """The kept texts of a mix of one lane, and what became of every row drawn for them.
 
     Args:
@@ -122,9 +122,9 @@ class Draws:
         self.outcomes = {source.id: Outcome() for source in self.recipe.active}
         self._mix = mix
         self._seen = (
-            dedup_store.Seen(self.recipe.dedup, self.recipe.dedup.memory) if self.recipe.dedup.remembers else None
+            dedup_store.DedupStore(self.recipe.dedup, self.recipe.dedup.memory) if self.recipe.dedup.remembers else None
         )
-        self._undeduped = self.recipe.with_(dedup=dedup_options.Dedup(exact=False))  # for the lines
+        self._undeduped = self.recipe.replace(dedup=dedup_options.Dedup(exact=False))  # for the lines
 
     @property
     def outcome(self) -> Outcome:
@@ -138,7 +138,7 @@ class Draws:
         A repeated row is kept if it was kept the first time.
 
         Raises:
-            SourceExhausted: a source has no row.
+            SourceExhaustedError: a source has no row.
             SourceError: a source cannot be read.
         """
         shares = np.array(list(self.recipe.shares.values()))
@@ -161,9 +161,9 @@ class Draws:
         finally:
             lane.close()
 
-    def _line(self, place: int, source: Source) -> Drawn:
+    def _line(self, place: int, source: Source) -> DrawnRow:
         resolved = self._mix.plan.resolved[source.id]
-        parts = deal(resolved, 1, self.recipe.seed, shuffle=False)[0]
+        parts = partition_source(resolved, 1, self.recipe.seed, shuffle=False)[0]
         reader = Reader(
             source,
             resolved,
@@ -173,16 +173,16 @@ class Draws:
             self._mix.plan.excluded,
             self._mix.plan.dropped,
         )
-        return Drawn(self._undeduped, place, source, reader, self._mix.plan.contaminants)
+        return DrawnRow(self._undeduped, place, source, reader, self._mix.plan.evaluation_ngrams)
 
-    def _settled(self, lines: Sequence[Drawn], drawn: pa.RecordBatch) -> pa.StringArray:
+    def _settled(self, lines: Sequence[DrawnRow], drawn: pa.RecordBatch) -> pa.StringArray:
         """The texts to keep of a stretch of drawn rows, which are deduplicated and counted."""
         texts, reasons = drawn["text"], pc.if_else(pc.equal(drawn["meta"], KEPT), None, drawn["meta"])
         candidates = reasons.is_null().to_numpy(zero_copy_only=False)
         if self._seen is not None:
             near = self.recipe.dedup.near
-            signatures = None if near is None else minhash.signatures(texts, near)
-            codes = self._seen.first(text_hashes.fingerprints(texts), signatures, candidates)
+            signatures = None if near is None else minhash.minhash_signatures(texts, near)
+            codes = self._seen.first(text_hashes.hash_texts(texts), signatures, candidates)
             names = pa.array(DUPLICATES, pa.string()).take(pa.array(codes, pa.int64()))
             reasons = pc.coalesce(reasons, names)
         reasons = pc.if_else(pc.equal(reasons, REPEAT), None, reasons)

@@ -12,11 +12,11 @@ import pyarrow.compute as pc
 from smollm3_mix import schema
 from smollm3_mix.recipe.model import Recipe, Source
 from smollm3_mix.sources.block_reader import DUPLICATES, RawBlock
-from smollm3_mix.text.clean.clean_block import clean
-from smollm3_mix.text.decontamination import NONE, Contaminants
+from smollm3_mix.text.clean.clean_block import clean_texts
+from smollm3_mix.text.decontamination import NONE, EvaluationNgrams
 from smollm3_mix.text.dedup import dedup_store, minhash, text_hashes
-from smollm3_mix.text.filters.filter_block import judge
-from smollm3_mix.text.lengths import byte_lengths, document_units, tokens_per_byte
+from smollm3_mix.text.filters.filter_block import drop_reasons
+from smollm3_mix.text.lengths import byte_lengths, document_units, estimate_tokens
 from smollm3_mix.text.measure.words import words
 from smollm3_mix.tokenizer.encoder import Tokenizer
 
@@ -25,7 +25,7 @@ HELD_OUT = {"train": "holdout", "validation": "not_holdout"}
 
 
 @dataclass(frozen=True)
-class Prepared:
+class FilteredBlock:
     """A block after cleaning and judging, before dedup.
 
     Attributes:
@@ -44,7 +44,7 @@ class Prepared:
 
 
 @dataclass(frozen=True)
-class Accepted:
+class AcceptedBlock:
     """The accepted documents of a block, in the order in which they are laid on the line.
 
     Attributes:
@@ -61,7 +61,7 @@ class Accepted:
 
 
 @dataclass(frozen=True)
-class Encoding:
+class TokenEncoding:
     """How accepted documents are made into tokens.
 
     Attributes:
@@ -73,42 +73,47 @@ class Encoding:
     ids: bool = False
 
 
-NO_ENCODING = Encoding()
+NO_TOKEN_ENCODING = TokenEncoding()
 
 
-def prepare(
-    raw: RawBlock, recipe: Recipe, source: Source, split: str, contaminants: Contaminants | None = None
-) -> Prepared:
+def filter_raw_block(
+    raw: RawBlock, recipe: Recipe, source: Source, split: str, evaluation_ngrams: EvaluationNgrams | None = None
+) -> FilteredBlock:
     """The block cleaned and judged; nothing is remembered.
 
-    The first of these that applies is a row's reason: what the reader found (`excluded` among it), the judge's,
+    The first of these that applies is a row's reason: what the reader found (`excluded` among it), the filters's,
     `contaminated`, the other split's.
     """
-    start = cleaned(raw, source)
+    start = clean_raw_block(raw, source)
     texts, reasons = start.texts, start.reasons
     kept = reasons.null_count
     near = recipe.dedup.near if recipe.dedup.remembers else None
     found = words(texts) if kept and near is not None else None  # one pass serves judge and signatures
     if kept:
-        reasons = pc.coalesce(reasons, judge(texts, source.judge, found))
-    if kept and contaminants is not None and recipe.decontaminate is not None and recipe.decontaminate.action == "drop":
-        reasons = pc.coalesce(reasons, contaminated(texts, contaminants))
+        reasons = pc.coalesce(reasons, drop_reasons(texts, source.filters, found))
+    if (
+        kept
+        and evaluation_ngrams is not None
+        and recipe.decontaminate is not None
+        and recipe.decontaminate.action == "drop"
+    ):
+        reasons = pc.coalesce(reasons, contaminated_reasons(texts, evaluation_ngrams))
     fingerprints = None
     if kept and (recipe.dedup.remembers or recipe.holdout.fraction > 0):
-        fingerprints = text_hashes.fingerprints(texts)
+        fingerprints = text_hashes.hash_texts(texts)
         if recipe.holdout.fraction > 0:
-            reasons = pc.coalesce(reasons, other_split(fingerprints, recipe.holdout.fraction, split))
+            reasons = pc.coalesce(reasons, other_split_reasons(fingerprints, recipe.holdout.fraction, split))
     among = reasons.is_null().to_numpy(zero_copy_only=False)  # the others are neither looked up nor remembered
-    signatures = minhash.signatures(texts, near, found, among) if kept and near is not None else None
-    return Prepared(raw, texts, reasons, fingerprints, signatures)
+    signatures = minhash.minhash_signatures(texts, near, found, among) if kept and near is not None else None
+    return FilteredBlock(raw, texts, reasons, fingerprints, signatures)
 
 
-def cleaned(raw: RawBlock, source: Source) -> Prepared:
+def clean_raw_block(raw: RawBlock, source: Source) -> FilteredBlock:
     """The block cleaned and nothing more, for rows whose verdicts are known."""
-    return Prepared(raw, clean(raw.texts, source.clean), raw.reasons, None, None)
+    return FilteredBlock(raw, clean_texts(raw.texts, source.clean), raw.reasons, None, None)
 
 
-def other_split(fingerprints: npt.NDArray[np.uint64], fraction: float, split: str) -> pa.StringArray:
+def other_split_reasons(fingerprints: npt.NDArray[np.uint64], fraction: float, split: str) -> pa.StringArray:
     """Reason for each document that belongs to the other split, null for the rest.
 
     Membership is a function of the cleaned text alone, so no seed, lane or stage can move a document from one split
@@ -119,25 +124,29 @@ def other_split(fingerprints: npt.NDArray[np.uint64], fraction: float, split: st
     return pc.if_else(pa.array(mask), HELD_OUT[split], pa.scalar(None, pa.string()))
 
 
-def contaminated(texts: pa.StringArray, contaminants: Contaminants) -> pa.StringArray:
+def contaminated_reasons(texts: pa.StringArray, evaluation_ngrams: EvaluationNgrams) -> pa.StringArray:
     """`contaminated` for each document that shares a run of words with an evaluation, null for the rest."""
-    return pc.if_else(pa.array(contaminants.search(texts) != NONE), "contaminated", pa.scalar(None, pa.string()))
+    return pc.if_else(
+        pa.array(evaluation_ngrams.search(texts) != NONE), "contaminated_reasons", pa.scalar(None, pa.string())
+    )
 
 
-def marked(meta: pa.StringArray, texts: pa.StringArray, contaminants: Contaminants) -> pa.StringArray:
+def mark_contaminated(
+    meta: pa.StringArray, texts: pa.StringArray, evaluation_ngrams: EvaluationNgrams
+) -> pa.StringArray:
     """`meta` with `contaminated` and `contaminated_by` for documents that share a run of words with an evaluation."""
-    sets = contaminants.search(texts)
+    sets = evaluation_ngrams.search(texts)
     found = np.flatnonzero(sets != NONE)
     if not len(found):
         return meta
     values = meta.to_pylist()
     for row in found.tolist():  # few
-        mark = {"contaminated": True, "contaminated_by": contaminants.names[sets[row]]}
+        mark = {"contaminated": True, "contaminated_by": evaluation_ngrams.names[sets[row]]}
         values[row] = json.dumps(json.loads(values[row]) | mark, ensure_ascii=False)
     return pa.array(values, pa.string())
 
 
-def admit(prepared: Prepared, seen: dedup_store.Seen | None) -> pa.StringArray:
+def deduplicate(prepared: FilteredBlock, seen: dedup_store.DedupStore | None) -> pa.StringArray:
     """Reasons after dedup; what is accepted is remembered in `seen`, in raw order."""
     if seen is None or prepared.fingerprints is None:
         return prepared.reasons
@@ -149,14 +158,14 @@ def admit(prepared: Prepared, seen: dedup_store.Seen | None) -> pa.StringArray:
     return pc.coalesce(prepared.reasons, names)
 
 
-def accept(  # noqa: PLR0917 - called by lines only
-    prepared: Prepared,
+def accept_rows(  # noqa: PLR0917 - called by lines only
+    prepared: FilteredBlock,
     rows: npt.NDArray[np.int64],
     recipe: Recipe,
     source: Source,
-    encoding: Encoding = NO_ENCODING,
-    contaminants: Contaminants | None = None,
-) -> Accepted:
+    encoding: TokenEncoding = NO_TOKEN_ENCODING,
+    evaluation_ngrams: EvaluationNgrams | None = None,
+) -> AcceptedBlock:
     """The records of the given rows of the block, in the given order."""
     raw = prepared.raw
     index = pa.array(rows)
@@ -170,15 +179,15 @@ def accept(  # noqa: PLR0917 - called by lines only
     elif recipe.tokens == "column" and raw.tokens is not None:
         counted = raw.tokens.take(index).to_numpy()
     else:
-        counted = tokens_per_byte(lengths, source.tokens_per_byte)
+        counted = estimate_tokens(lengths, source.tokens_per_byte)
     numbers = pa.array(raw.rows[rows], pa.int64())
-    ids = own_ids(raw, rows)
+    ids = record_ids(raw, rows)
     origin = [pa.repeat(pa.scalar(source.id), len(rows)), pa.repeat(pa.scalar(raw.file), len(rows)), numbers]
     if raw.stored is not None:
         origin = raw.stored.take(index).flatten()
     meta = pa.repeat("{}", len(rows)) if raw.meta is None else raw.meta.take(index).fill_null("{}")
-    if contaminants is not None and recipe.decontaminate is not None and recipe.decontaminate.action == "mark":
-        meta = marked(meta, texts, contaminants)
+    if evaluation_ngrams is not None and recipe.decontaminate is not None and recipe.decontaminate.action == "mark":
+        meta = mark_contaminated(meta, texts, evaluation_ngrams)
     columns = [
         texts,
         ids,
@@ -187,13 +196,13 @@ def accept(  # noqa: PLR0917 - called by lines only
         *origin[1:],
         meta,
     ]
-    records = pa.RecordBatch.from_arrays(columns, schema=schema.RECORD)
+    records = pa.RecordBatch.from_arrays(columns, schema=schema.RECORD_SCHEMA)
     if ids_of_tokens is not None:
         records = records.append_column("ids", ids_of_tokens)
-    return Accepted(records, document_units(recipe.weigh_by, lengths, counted), counted, lengths)
+    return AcceptedBlock(records, document_units(recipe.weigh_by, lengths, counted), counted, lengths)
 
 
-def own_ids(raw: RawBlock, rows: npt.NDArray[np.int64]) -> pa.StringArray:
+def record_ids(raw: RawBlock, rows: npt.NDArray[np.int64]) -> pa.StringArray:
     """Ids of the given rows: the source's own, else made of file and row."""
     ids = pa.nulls(len(rows), pa.string()) if raw.ids is None else raw.ids.take(pa.array(rows))
     if ids.null_count:
@@ -202,7 +211,7 @@ def own_ids(raw: RawBlock, rows: npt.NDArray[np.int64]) -> pa.StringArray:
     return ids
 
 
-def dropped(prepared: Prepared, reasons: pa.StringArray, source: Source) -> pa.RecordBatch:
+def dropped_records(prepared: FilteredBlock, reasons: pa.StringArray, source: Source) -> pa.RecordBatch:
     """The dropped rows of the block, columns of schema.DROPPED; without those that the other split gives."""
     other = pc.is_in(reasons, value_set=pa.array(list(HELD_OUT.values())))
     rows = np.flatnonzero(np.asarray(pc.and_not(reasons.is_valid(), other))).astype(np.int64)
@@ -211,11 +220,11 @@ def dropped(prepared: Prepared, reasons: pa.StringArray, source: Source) -> pa.R
         prepared.texts.take(index),
         reasons.take(index),
         pa.repeat(pa.scalar(source.id), len(rows)),
-        own_ids(raw, rows),
+        record_ids(raw, rows),
         pa.repeat(pa.scalar(raw.file), len(rows)),
         pa.array(raw.rows[rows], pa.int64()),
     ]
-    return pa.RecordBatch.from_arrays(columns, schema=schema.DROPPED)
+    return pa.RecordBatch.from_arrays(columns, schema=schema.DROPPED_SCHEMA)
 
 
 def count_reasons(reasons: pa.StringArray) -> dict[str, int]:

@@ -41,7 +41,7 @@ def permutation(key: tuple[int, int], count: int) -> Ints:
     return np.argsort(uniforms(key, 0, count), kind="stable").astype(np.int64)
 
 
-def places(units: Ints, before: int, ordinal: int, share: float, key: tuple[int, int]) -> Floats:
+def positions(units: Ints, before: int, ordinal: int, share: float, key: tuple[int, int]) -> Floats:
     """Position of each document on the common line, float64[rows], in stretched units; never decreasing.
 
     A document of n units that starts at unit b of its source lies at (b + u·n) / share, with u in [0, 1) drawn from
@@ -61,7 +61,7 @@ def places(units: Ints, before: int, ordinal: int, share: float, key: tuple[int,
     return np.asarray(np.minimum(inside, np.nextafter(ends / share, 0)), dtype=np.float64)
 
 
-def debt_bound(shares: Floats, longest: Floats) -> Floats:
+def discrepancy_bound(shares: Floats, longest: Floats) -> Floats:
     """Largest |share × total − given| that `Exact` allows at any prefix, float64[sources], in units.
 
     At position x a source has given share·x, give or take the document that covers x, hence its longest; the total is
@@ -81,10 +81,10 @@ class Order(Protocol):
     def ready(self) -> Ints:
         """Sources of the documents to give now, in order, int64[n]; each counts as given. Empty: read `wanting()`."""
 
-    def wanting(self) -> int:
+    def next_source(self) -> int:
         """The source to read next when `ready` is empty."""
 
-    def coming(self, count: int) -> Ints:
+    def upcoming(self, count: int) -> Ints:
         """Sources of about the next `count` blocks to be read, soonest first, int64[at most count]: a guess.
 
         It takes each block to be as large as its source's last, and changes nothing.
@@ -118,26 +118,26 @@ class Exact:
         count = len(shares)
         self._units = [0] * count
         self._documents = [0] * count
-        self._horizon = np.zeros(count)
+        self._watermarks = np.zeros(count)
         self._stretch = np.zeros(count)  # of the common line, that the last block took
         self._waiting: list[Floats] = [np.empty(0)] * count
 
     def lay(self, source: int, units: Ints, *, last: bool) -> None:  # noqa: ARG002 - the end of a line needs no forewarning
         """Place the source's next documents."""
         before, ordinal, share = self._units[source], self._documents[source], float(self._shares[source])
-        new = places(units, before, ordinal, share, self._keys[source])
+        new = positions(units, before, ordinal, share, self._keys[source])
         self._waiting[source] = np.concatenate([self._waiting[source], new])
         self._units[source] = before + int(units.sum())
         self._documents[source] = ordinal + len(units)
-        self._horizon[source] = self._units[source] / share
+        self._watermarks[source] = self._units[source] / share
         self._stretch[source] = units.sum() / share
 
     def ready(self) -> Ints:
         """Every laid document below the least horizon: no document still to be read can come before it."""
-        horizon = self._horizon.min()
+        watermark = self._watermarks.min()
         found, positions = [], []
         for source, waiting in enumerate(self._waiting):
-            count = int(np.searchsorted(waiting, horizon))
+            count = int(np.searchsorted(waiting, watermark))
             if count:
                 found.append(np.full(count, source))
                 positions.append(waiting[:count])
@@ -148,18 +148,18 @@ class Exact:
         order = np.argsort(np.concatenate(positions), kind="stable")
         return np.concatenate(found)[order].astype(np.int64)
 
-    def wanting(self) -> int:
+    def next_source(self) -> int:
         """The source with the least horizon, ties in recipe order."""
-        return int(np.argmin(self._horizon))
+        return int(np.argmin(self._watermarks))
 
-    def coming(self, count: int) -> Ints:
+    def upcoming(self, count: int) -> Ints:
         """By their horizons."""
-        return _coming(self._horizon, self._stretch, count)
+        return _upcoming(self._watermarks, self._stretch, count)
 
     def leave(self, source: int) -> None:
         """Let the others go on without waiting for this source; the last one to leave ends the mix."""
-        self._horizon[source] = np.inf
-        self.ended = bool(np.isinf(self._horizon).all())
+        self._watermarks[source] = np.inf
+        self.ended = bool(np.isinf(self._watermarks).all())
 
     def state(self) -> list[int]:
         """Nothing: what was laid and given says it all."""
@@ -169,7 +169,7 @@ class Exact:
         """Start at a saved state."""
         for source, (units, documents) in enumerate(laid):
             self._units[source], self._documents[source] = units, documents
-            self._horizon[source] = units / float(self._shares[source])
+            self._watermarks[source] = units / float(self._shares[source])
 
     def skip(self, source: int, count: int) -> None:
         """Forget documents that were given before."""
@@ -239,14 +239,14 @@ class Iid:
                 return int(at) + 1
         return end
 
-    def wanting(self) -> int:
+    def next_source(self) -> int:
         """The source of the next draw."""
         return int(self._draws(1)[0])
 
-    def coming(self, count: int) -> Ints:
+    def upcoming(self, count: int) -> Ints:
         """By the draws that a source's documents last on average."""
         left = np.where(self._gone, np.inf, self._waiting / self._shares)
-        return _coming(left, self._block / self._shares, count)
+        return _upcoming(left, self._block / self._shares, count)
 
     def leave(self, source: int) -> None:
         """Skip the source's draws from here on; the last one to leave ends the mix."""
@@ -287,18 +287,18 @@ class Concatenation:
         """All documents laid by the current source."""
         if self.ended:
             return np.empty(0, np.int64)
-        source = self.wanting()
+        source = self.next_source()
         given = np.full(self._waiting[source], source, dtype=np.int64)
         self._waiting[source] = 0
         return given
 
-    def wanting(self) -> int:
+    def next_source(self) -> int:
         """The first source that has not ended."""
         return self._gone.index(False)
 
-    def coming(self, count: int) -> Ints:
+    def upcoming(self, count: int) -> Ints:
         """Of the current source."""
-        return np.empty(0, np.int64) if self.ended else np.full(count, self.wanting())
+        return np.empty(0, np.int64) if self.ended else np.full(count, self.next_source())
 
     def leave(self, source: int) -> None:
         """Go on to the next source; after the last one the mix ends."""
@@ -317,7 +317,7 @@ class Concatenation:
         self._waiting[source] -= count
 
 
-def _coming(first: Floats, stretch: Floats, count: int) -> Ints:
+def _upcoming(first: Floats, stretch: Floats, count: int) -> Ints:
     """Sources of the `count` least places among first[i] + k · stretch[i], k ≥ 0, in order; none that are infinite."""
     places = (first[:, None] + np.maximum(stretch, 1.0)[:, None] * np.arange(count)).ravel()
     count = min(count, int(np.isfinite(places).sum()))

@@ -10,13 +10,13 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from smollm3_mix.mix import interleave
-from smollm3_mix.mix.block_pipeline import Accepted
-from smollm3_mix.mix.exhaustion import exhausted, no_rows, nothing_kept
+from smollm3_mix.mix.block_pipeline import AcceptedBlock
+from smollm3_mix.mix.exhaustion import exhausted_error, no_rows_error, nothing_kept_error
 from smollm3_mix.mix.limits import Limits
-from smollm3_mix.mix.mix_stats import Counts, Debts, Tally
-from smollm3_mix.mix.prefetch_schedule import Foresight
-from smollm3_mix.mix.record_chunk import Chunk
-from smollm3_mix.mix.source_stream import Line
+from smollm3_mix.mix.mix_stats import DiscrepancyTracker, MixStats, SourceStats
+from smollm3_mix.mix.prefetch_schedule import PrefetchScheduler
+from smollm3_mix.mix.record_chunk import RecordChunk
+from smollm3_mix.mix.source_stream import SourceStream
 from smollm3_mix.recipe.model import Recipe
 from smollm3_mix.text.dedup import dedup_store
 
@@ -36,7 +36,7 @@ def keep_heap() -> None:
     np.empty(31 << 20, np.uint8)  # freed at once: nobody holds it
 
 
-def _tidily(work: Callable[[], object]) -> None:
+def _run_and_release_memory(work: Callable[[], object]) -> None:
     """Do it, and give back the memory that it freed, which Arrow would keep for this thread alone: a row group's."""
     work()
     pa.default_memory_pool().release_unused()
@@ -60,25 +60,25 @@ class Lane:
     def __init__(  # noqa: PLR0917 - made in one place only
         self,
         recipe: Recipe,
-        lines: list[Line],
+        lines: list[SourceStream],
         number: int,
         limits: Limits,
-        seen: dedup_store.Seen | None,
+        seen: dedup_store.DedupStore | None,
         order: interleave.Order,
     ) -> None:
         self.number, self.ended = number, False
         self._recipe, self.lines, self.limits, self.seen = recipe, lines, limits, seen
-        self.parked: dict[str, dict[str, Any]] = {}
-        self.parked_logs: dict[str, bytes] = {}
+        self.inactive: dict[str, dict[str, Any]] = {}
+        self.inactive_logs: dict[str, bytes] = {}
         self._order = order
         shares = recipe.shares
-        self._debts = Debts(np.array([shares.get(line.source.id, 0.0) for line in lines]))
+        self._discrepancies = DiscrepancyTracker(np.array([shares.get(line.source.id, 0.0) for line in lines]))
         self._opened = False
         self._ready, self._pulled = np.empty(0, np.int64), 0
         self._given = np.zeros(len(lines), np.int64)  # of each current block, before the pending stretch
         self._taken = np.zeros(len(lines), np.int64)  # of each current block, after the last record pulled
         self._order_state = order.state()
-        self._foresight = Foresight(lines, order)
+        self._prefetch_schedule = PrefetchScheduler(lines, order)
 
     @property
     def stops(self) -> bool:
@@ -91,15 +91,15 @@ class Lane:
         return len(self._ready) - self._pulled
 
     @property
-    def given(self) -> int:
+    def emitted(self) -> int:
         """Records pulled since the lane's start, those before a state that was loaded included."""
-        return sum(line.counts.given for line in self.lines) + self._pulled
+        return sum(line.counts.emitted for line in self.lines) + self._pulled
 
     def fill(self) -> bool:
         """Make at least one record pending; False when the lane has ended.
 
         Raises:
-            SourceExhausted: a source ran out and the recipe does not say how to go on.
+            SourceExhaustedError: a source ran out and the recipe does not say how to go on.
             SourceError: a source cannot be read.
         """
         self._open()
@@ -117,12 +117,12 @@ class Lane:
             if self._order.ended:
                 self.ended = True
                 break
-            self._refill(self._order.wanting())
-            self._foresight.look()
-        self._foresight.close()
+            self._refill(self._order.next_source())
+            self._prefetch_schedule.look()
+        self._prefetch_schedule.close()
         return False
 
-    def pull(self, rows: int) -> Chunk:
+    def pull(self, rows: int) -> RecordChunk:
         """The next records, at most `rows` and at most `pending`."""
         taken = self._ready[self._pulled : self._pulled + rows]
         pieces = []
@@ -134,20 +134,20 @@ class Lane:
         self._pulled += len(taken)
         index = np.empty(len(taken), np.int64)
         index[np.argsort(taken, kind="stable")] = np.arange(len(taken))
-        return Chunk(pieces, index)
+        return RecordChunk(pieces, index)
 
-    def tally(self, unread: int = 0) -> Tally:
+    def stats(self, unread: int = 0) -> MixStats:
         """Counts after the last record pulled, less the last `unread` of the pulled ones."""
-        counts, debts = [line.counts.copy() for line in self.lines], self._debts.copy()
-        self._count(counts, debts, self._pulled - unread)
+        counts, discrepancies = [line.counts.copy() for line in self.lines], self._discrepancies.copy()
+        self._count(counts, discrepancies, self._pulled - unread)
         for number, mine in enumerate(counts):
-            mine.waiting = mine.read - sum(mine.dropped.values()) - mine.given
-            mine.worst_debt = float(debts.worst[number])
-        return Tally({line.source.id: mine for line, mine in zip(self.lines, counts, strict=True)})
+            mine.pending = mine.read - sum(mine.dropped.values()) - mine.emitted
+            mine.max_discrepancy = float(discrepancies.largest[number])
+        return MixStats({line.source.id: mine for line, mine in zip(self.lines, counts, strict=True)})
 
-    def tallies(self, unread: int = 0) -> list[Tally]:
+    def all_stats(self, unread: int = 0) -> list[MixStats]:
         """The same for each stage that has begun: this one."""
-        return [self.tally(unread)]
+        return [self.stats(unread)]
 
     def state_dict(self, unread: int = 0) -> dict[str, Any]:
         """Where the lane stands after the last record pulled, less `unread`; JSON-able. See `seen_log`, `logs`."""
@@ -159,60 +159,68 @@ class Lane:
             "taken": (self._given + self._rows(self._pulled - unread)).tolist(),
             "ended": self.ended,
             "lines": [line.state_dict(int(self._given[n])) for n, line in enumerate(self.lines)],
-            "counts": Tally(counts).to_dict(),
-            "debts": [self._debts.total, self._debts.given.tolist(), self._debts.worst.tolist()],
-            "parked": self.parked,
+            "counts": MixStats(counts).to_dict(),
+            "debts": [
+                self._discrepancies.total,
+                self._discrepancies.emitted.tolist(),
+                self._discrepancies.largest.tolist(),
+            ],
+            "parked": self.inactive,
         }
 
-    def load_state_dict(self, state: dict[str, Any], verdicts: dict[str, bytes]) -> None:
+    def load_state_dict(self, state: dict[str, Any], decisions: dict[str, bytes]) -> None:
         """Stand where `state_dict` was taken, after `restore_seen`. Reads the current block of each source."""
-        counts = Tally.from_dict(state["counts"])
+        counts = MixStats.from_dict(state["counts"])
         saved = zip(self.lines, state["lines"], strict=True)
         self._at_once(
             [
-                partial(line.load_state_dict, at, counts.sources[line.source.id], verdicts.get(line.source.id, b""))
+                partial(line.load_state_dict, at, counts.sources[line.source.id], decisions.get(line.source.id, b""))
                 for line, at in saved
             ]
         )
         self._order.restore(state["order"], [(line.units, line.documents) for line in self.lines])
-        total, given, worst = state["debts"]
+        total, given, largest = state["debts"]
         for number, line in enumerate(self.lines):
             if line.gone:
                 self._leave(number)
             elif line.accepted is not None and len(line.accepted.units):
                 self._order.lay(number, line.accepted.units, last=self._last(line))
-                self._order.skip(number, state["lines"][number]["given"])
-        self._debts.total, self._debts.given, self._debts.worst = total, np.array(given), np.array(worst)
+                self._order.skip(number, state["lines"][number]["emitted"])
+        self._discrepancies.total, self._discrepancies.emitted, self._discrepancies.largest = (
+            total,
+            np.array(given),
+            np.array(largest),
+        )
         self._opened, self.ended = True, state["ended"]
-        self._given = np.array([at["given"] for at in state["lines"]], dtype=np.int64)
+        self._given = np.array([at["emitted"] for at in state["lines"]], dtype=np.int64)
         self._order_state = state["order"]
         ready = np.empty(0, np.int64) if self._limit_reached() else self._within_limits(self._order.ready())
         self._ready, self._pulled = ready, state["skip"]
         self._taken = self._given + self._rows(self._pulled)
-        self.parked = state["parked"]
-        self.parked_logs = {source: verdicts[source] for source in self.parked if source in verdicts}
+        self.inactive = state["parked"]
+        self.inactive_logs = {source: decisions[source] for source in self.inactive if source in decisions}
 
-    def waiting(self) -> list[pa.RecordBatch]:
+    def pending_documents(self) -> list[pa.RecordBatch]:
         """Documents of the current blocks that were accepted and not pulled, source by source, in the order laid."""
         blocks = [(n, line.records()) for n, line in enumerate(self.lines) if line.accepted is not None]
         return [block.slice(int(self._taken[n])) for n, block in blocks if int(self._taken[n]) < block.num_rows]
 
     def logs(self) -> dict[str, bytes]:
         """Verdicts of the first pass of every source, those of `parked` included, by source id."""
-        return {line.source.id: line.verdicts() for line in self.lines} | self.parked_logs
+        return {line.source.id: line.decisions() for line in self.lines} | self.inactive_logs
 
-    def seen_log(self, since: int = 0) -> tuple[bytes, int]:
+    def dedup_log(self, since: int = 0) -> tuple[bytes, int]:
         """What dedup remembers from its document number `since` on, and how many documents it remembers in all."""
         if self.seen is None:
             return b"", 0
         return self.seen.log_since(since).tobytes(), len(self.seen)
 
     @property
-    def seen_digest(self) -> str | None:
+    def dedup_digest(self) -> str | None:
         """Digest of all that `seen_log` gives from the start; None without dedup."""
         return None if self.seen is None else self.seen.digest
 
-    def restore_seen(self, logs: Iterable[bytes]) -> None:
+    def restore_dedup_state(self, logs: Iterable[bytes]) -> None:
         """Remember again what `seen_log` gave, in order; before `load_state_dict`."""
         if self.seen is not None:
             columns = self._recipe.dedup.exact + (self._recipe.dedup.near.bands if self._recipe.dedup.near else 0)
@@ -222,7 +230,7 @@ class Lane:
         """Close all files."""
         for line in self.lines:
             line.close()
-        self._foresight.close()
+        self._prefetch_schedule.close()
 
     def _open(self) -> None:
         """Read the first block of every source at once, so that a slow Hub is waited for once and not once a source."""
@@ -237,11 +245,11 @@ class Lane:
         """Have threads do some work of each source."""
         local = min(LOCAL_OPENERS, pa.cpu_count())  # what waits for the processor alone only gets in its own way
         with ThreadPoolExecutor(OPENERS if any(line.remote for line in self.lines) else local) as pool:
-            for job in [pool.submit(_tidily, work) for work in works]:
+            for job in [pool.submit(_run_and_release_memory, work) for work in works]:
                 job.result()
         pa.default_memory_pool().release_unused()  # what the threads left, too
 
-    def _accepted(self, number: int) -> Accepted:
+    def _accepted(self, number: int) -> AcceptedBlock:
         accepted = self.lines[number].accepted
         if accepted is None:
             raise AssertionError(f"lane {self.number}: source {number} has no block although its documents are pending")
@@ -249,12 +257,12 @@ class Lane:
 
     def _settle(self) -> None:
         """Count all pulled records as given, and start a new stretch."""
-        self._count([line.counts for line in self.lines], self._debts, self._pulled)
+        self._count([line.counts for line in self.lines], self._discrepancies, self._pulled)
         self._given = self._taken.copy()
         self._order_state = self._order.state()
         self._ready, self._pulled = np.empty(0, np.int64), 0
 
-    def _count(self, counts: list[Counts], debts: Debts, pulled: int) -> None:
+    def _count(self, counts: list[SourceStats], discrepancies: DiscrepancyTracker, pulled: int) -> None:
         """Add the first `pulled` records of the current stretch to the counts and debts."""
         done = self._ready[:pulled]
         if not len(done):
@@ -264,11 +272,11 @@ class Lane:
             accepted = self._accepted(number)
             span = slice(int(self._given[number]), int(self._given[number] + rows[number]))
             mine = counts[number]
-            mine.given += int(rows[number])
-            mine.given_bytes += int(accepted.lengths[span].sum())
-            mine.given_units += int(accepted.units[span].sum())
-            mine.given_tokens += int(accepted.tokens[span].sum())
-        debts.add(done, self._each(done, "units"))
+            mine.emitted += int(rows[number])
+            mine.emitted_bytes += int(accepted.lengths[span].sum())
+            mine.emitted_units += int(accepted.units[span].sum())
+            mine.emitted_tokens += int(accepted.tokens[span].sum())
+        discrepancies.add(done, self._each(done, "units"))
 
     def _rows(self, pulled: int) -> Ints:
         """Records of each source among the first `pulled` of the current stretch, int64[sources]."""
@@ -280,7 +288,11 @@ class Lane:
     def _totals(self) -> tuple[int, int, int]:
         """Records, tokens and bytes given before the pending stretch."""
         counts = [line.counts for line in self.lines]
-        return sum(c.given for c in counts), sum(c.given_tokens for c in counts), sum(c.given_bytes for c in counts)
+        return (
+            sum(c.emitted for c in counts),
+            sum(c.emitted_tokens for c in counts),
+            sum(c.emitted_bytes for c in counts),
+        )
 
     def _within_limits(self, ready: Ints) -> Ints:
         """The records up to the one that reaches a limit."""
@@ -315,21 +327,21 @@ class Lane:
         if line.accepted is not None:  # blocks without a document may have come after the last one given from
             self._given[number] = self._taken[number] = len(line.accepted.units)
         policy = self._policy
-        if line.barren and policy != "renormalise":
-            raise (nothing_kept if line.counts.read else no_rows)(self._recipe, line, self.number)
-        if line.passes + 1 < line.source.max_passes and not line.barren:
+        if line.empty_pass and policy != "renormalize":
+            raise (nothing_kept_error if line.counts.read else no_rows_error)(self._recipe, line, self.number)
+        if line.passes + 1 < line.source.max_passes and not line.empty_pass:
             line.restart()
         elif policy == "error":
-            raise exhausted(self._recipe, line, self.limits, self._totals()[1])
+            raise exhausted_error(self._recipe, line, self.limits, self._totals()[1])
         elif policy == "stop":
             self.ended = True
-        elif policy == "renormalise" or line.barren:
+        elif policy == "renormalize" or line.empty_pass:
             line.gone = True
             self._leave(number)
         else:
             self._repeat(line)
 
-    def _repeat(self, line: Line) -> None:
+    def _repeat(self, line: SourceStream) -> None:
         """Start the source again; without a limit the lane ends when every source has had all its passes."""
         others = all(other.passes >= other.source.max_passes for other in self.lines if other is not line)
         if self.limits.none and others and line.passes < line.source.max_passes:
@@ -339,14 +351,14 @@ class Lane:
 
     def _leave(self, number: int) -> None:
         self._order.leave(number)
-        self._debts.leave(number)
+        self._discrepancies.leave(number)
 
     @property
     def _policy(self) -> str:
         """What the end of a source means; where one stands after the other, simply the next one's turn."""
-        return self._recipe.on_exhausted if self._recipe.weighted else "renormalise"
+        return self._recipe.on_exhausted if self._recipe.weighted else "renormalize"
 
-    def _last(self, line: Line) -> bool:
+    def _last(self, line: SourceStream) -> bool:
         """Whether the order must know that a pass ends with the current block; only draws need to."""
         if not isinstance(self._order, interleave.Iid):
             return False

@@ -33,6 +33,6 @@ class Limits:
         return Limits(*(None if limit is None else limit - given for limit, given in pairs))
 
 
-def part(limit: int | None, lane: int, lanes: int) -> int | None:
+def lane_limit(limit: int | None, lane: int, lanes: int) -> int | None:
     """A lane's part of a limit of the whole mix: dealt evenly, the remainder to the first lanes."""
     return None if limit is None else limit // lanes + (lane < limit % lanes)

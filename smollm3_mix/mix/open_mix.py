@@ -8,11 +8,11 @@ from typing import Any
 from smollm3_mix.mix.curriculum_mix import CurriculumMix
 from smollm3_mix.mix.recipe_mix import Mix
 from smollm3_mix.mix.state import continuation
-from smollm3_mix.mix.state.merge_states import stream_state
+from smollm3_mix.mix.state.merge_states import find_stream_state
 from smollm3_mix.network.urls import Token
 from smollm3_mix.recipe.curriculum import Curriculum
 from smollm3_mix.recipe.model import Recipe
-from smollm3_mix.recipe.read_recipe import read
+from smollm3_mix.recipe.read_recipe import load_recipe
 from smollm3_mix.sources.resolve import resolve
 from smollm3_mix.tokenizer import recipe_tokenizer
 
@@ -28,7 +28,7 @@ def open_mix(
     max_samples: int | None = None,
     max_tokens: int | None = None,
     max_bytes: int | None = None,
-    seen_dir: str | os.PathLike[str] | None = None,
+    dedup_state_dir: str | os.PathLike[str] | None = None,
     total_tokens: int | None = None,
     continue_from: Mapping[str, Any] | None = None,
     skip_unreadable: bool = False,
@@ -45,7 +45,7 @@ def open_mix(
         max_samples: records of the whole mix; default: no limit.
         max_tokens: tokens of the whole mix; default: no limit.
         max_bytes: UTF-8 bytes of text of the whole mix; default: no limit.
-        seen_dir: folder for what dedup remembers, beside a run's checkpoints; default: states carry it themselves.
+        dedup_state_dir: folder for what dedup remembers, beside a run's checkpoints; default: states carry it themselves.
         total_tokens: what the stages of a curriculum take together, each the part it takes in the recipe.
         continue_from: state of another recipe, of any kind that `merge_states` takes. Sources of the same id go on at
             the place and revision they have there, others start or stop, nothing comes twice. Limits count from there.
@@ -55,42 +55,45 @@ def open_mix(
 
     Raises:
         RecipeError: the recipe is missing or has faults; or total_tokens are asked of one that is no curriculum.
-        MissingExtra: it counts with a tokenizer, and `tokenizers` is not installed.
+        MissingExtraError: it counts with a tokenizer, and `tokenizers` is not installed.
         SourceError: its tokenizer cannot be read.
         StateError: the mix cannot go on from the state; the message says why.
         ValueError: there are no terms of that name.
-        Unreadable: sources cannot be read; the message lists them all, with their shares.
+        UnreadableSourcesError: sources cannot be read; the message lists them all, with their shares.
     """
-    opened = (recipe if isinstance(recipe, Recipe) else read(recipe)).with_(seed=seed, lanes=lanes)
-    opened = opened if total_tokens is None else opened.scaled(total_tokens)
-    start: Mapping[str, Any] | None = None if continue_from is None else stream_state(continue_from)
+    opened = (recipe if isinstance(recipe, Recipe) else load_recipe(recipe)).replace(seed=seed, lanes=lanes)
+    opened = opened if total_tokens is None else opened.scale(total_tokens)
+    start: Mapping[str, Any] | None = None if continue_from is None else find_stream_state(continue_from)
     if start is not None:
-        start = _settled(start, seen_dir, token, accept_terms)
-        opened = continuation.pinned(opened, start)
+        start = _settle(start, dedup_state_dir, token, accept_terms)
+        opened = continuation.pin_recipe(opened, start)
     plan = resolve(
-        recipe_tokenizer.pinned(opened, token), skip_unreadable=skip_unreadable, token=token, accept_terms=accept_terms
+        recipe_tokenizer.pin_tokenizer(opened, token),
+        skip_unreadable=skip_unreadable,
+        token=token,
+        accept_terms=accept_terms,
     )
-    for statement in plan.recipe.statements:
+    for statement in plan.recipe.warnings:
         log.warning("%s: %s", opened.name, statement)
     kind = CurriculumMix if isinstance(plan.recipe, Curriculum) else Mix
-    folder = None if seen_dir is None else os.fspath(seen_dir)
+    folder = None if dedup_state_dir is None else os.fspath(dedup_state_dir)
     return kind(plan, split, max_samples, max_tokens, max_bytes, folder, start=start)
 
 
-def _settled(
+def _settle(
     state: Mapping[str, Any],
-    seen_dir: str | os.PathLike[str] | None,
+    dedup_state_dir: str | os.PathLike[str] | None,
     token: Token,
     accept_terms: Sequence[str] | str | None,
 ) -> Mapping[str, Any]:
     """The state with every lane in it as it stands: what was to be made again is made, by the recipe that saved it."""
-    if continuation.whole(state):
+    if continuation.is_complete(state):
         return state
     recipe = Recipe.from_dict(state["recipe"])
     stream = open_mix(
         recipe,
         split=state["split"],
-        seen_dir=seen_dir,
+        dedup_state_dir=dedup_state_dir,
         token=token,
         accept_terms=accept_terms,
         **state["limits"],

@@ -5,20 +5,20 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
-from smollm3_mix.mix.mix_stats import Tally
-from smollm3_mix.mix.record_chunk import Chunk
-from smollm3_mix.mix.source_stream import Line
-from smollm3_mix.mix.state.dedup_state_file import Remembers
+from smollm3_mix.mix.mix_stats import MixStats
+from smollm3_mix.mix.record_chunk import RecordChunk
+from smollm3_mix.mix.source_stream import SourceStream
+from smollm3_mix.mix.state.dedup_state_file import HasDedupState
 from smollm3_mix.recipe.model import Recipe
 
 
-class LaneLike(Remembers, Protocol):
+class LaneProtocol(HasDedupState, Protocol):
     """What a stream asks of a lane: of one recipe (`Lane`), or of a curriculum (`StagedLane`)."""
 
     number: int
 
     @property
-    def lines(self) -> Sequence[Line]:
+    def lines(self) -> Sequence[SourceStream]:
         """Its sources."""
 
     @property
@@ -28,39 +28,39 @@ class LaneLike(Remembers, Protocol):
     def fill(self) -> bool:
         """Make at least one record pending; False when the lane has ended."""
 
-    def pull(self, rows: int) -> Chunk:
+    def pull(self, rows: int) -> RecordChunk:
         """The next records, at most `rows` and at most `pending`."""
 
-    def waiting(self) -> list[pa.RecordBatch]:
+    def pending_documents(self) -> list[pa.RecordBatch]:
         """Documents of the current blocks that were accepted and not pulled, source by source, in the order laid."""
 
-    def tally(self, unread: int = 0) -> Tally:
+    def stats(self, unread: int = 0) -> MixStats:
         """Counts after the last record pulled, less the last `unread` of the pulled ones."""
 
-    def tallies(self, unread: int = 0) -> list[Tally]:
+    def all_stats(self, unread: int = 0) -> list[MixStats]:
         """The same for each stage that has begun."""
 
     def state_dict(self, unread: int = 0) -> dict[str, Any]:
         """Where the lane stands after the last record pulled, less `unread`."""
 
-    def load_state_dict(self, state: dict[str, Any], verdicts: dict[str, bytes]) -> None:
+    def load_state_dict(self, state: dict[str, Any], decisions: dict[str, bytes]) -> None:
         """Stand where `state_dict` was taken, after `restore_seen`."""
 
     @property
-    def given(self) -> int:
+    def emitted(self) -> int:
         """Records pulled since the lane's start, those before a state that was loaded included."""
 
     def logs(self) -> dict[str, bytes]:
         """Verdicts of the first pass of every source, by source id."""
 
-    def restore_seen(self, logs: Iterable[bytes]) -> None:
+    def restore_dedup_state(self, logs: Iterable[bytes]) -> None:
         """Remember again what `seen_log` gave, in order."""
 
     def close(self) -> None:
         """Close all files."""
 
 
-class Readable(Protocol):
+class MixProtocol(Protocol):
     """What a stream asks of a mix: of one recipe (`Mix`), or of a curriculum (`CurriculumMix`)."""
 
     @property
@@ -72,7 +72,7 @@ class Readable(Protocol):
         """What is read, every source pinned."""
 
     @property
-    def seen_dir(self) -> str | None:
+    def dedup_state_dir(self) -> str | None:
         """Folder in which states keep what dedup remembers; None: in themselves."""
 
     @property
@@ -87,8 +87,8 @@ class Readable(Protocol):
     def asked(self) -> dict[str, int | None]:
         """The limits of the whole mix by name."""
 
-    def lane(self, number: int) -> LaneLike:
+    def lane(self, number: int) -> LaneProtocol:
         """One lane at its start."""
 
-    def blank(self, number: int) -> LaneLike:
+    def blank(self, number: int) -> LaneProtocol:
         """One lane of which nothing is known, to load a state into."""

@@ -8,17 +8,17 @@ import numpy as np
 
 from smollm3_mix.errors import RecipeError
 from smollm3_mix.mix import interleave
-from smollm3_mix.mix.block_pipeline import Encoding
+from smollm3_mix.mix.block_pipeline import TokenEncoding
 from smollm3_mix.mix.lane import Lane
-from smollm3_mix.mix.limits import Limits, part
-from smollm3_mix.mix.source_stream import Line
+from smollm3_mix.mix.limits import Limits, lane_limit
+from smollm3_mix.mix.source_stream import SourceStream
 from smollm3_mix.mix.state import continuation
 from smollm3_mix.mix.stream import Stream
 from smollm3_mix.recipe.model import Recipe
 from smollm3_mix.schema import SPLITS
 from smollm3_mix.sources.block_reader import Reader
-from smollm3_mix.sources.partition import deal, stored
-from smollm3_mix.sources.resolved_recipe import Plan
+from smollm3_mix.sources.partition import partition_source, partition_stored_source
+from smollm3_mix.sources.resolved_recipe import ResolvedRecipe
 from smollm3_mix.text.dedup import dedup_store
 from smollm3_mix.tokenizer import recipe_tokenizer
 
@@ -39,17 +39,17 @@ class Mix:
         max_samples: records of the whole mix, dealt evenly to the lanes, the remainder to the first ones.
         max_tokens: tokens of the whole mix, dealt likewise; each lane ends with the record that reaches its part.
         max_bytes: UTF-8 bytes of text of the whole mix, dealt likewise.
-        seen_dir: folder in which states keep what dedup remembers, one file for each lane; default: in themselves.
+        dedup_state_dir: folder in which states keep what dedup remembers, one file for each lane; default: in themselves.
         ids: batches of records have a column `ids` more, the tokens as the recipe's tokenizer has them.
         start: the state of a mix of another recipe, which this one goes on from; limits count from there.
     """
 
-    plan: Plan
+    plan: ResolvedRecipe
     split: str = "train"
     max_samples: int | None = None
     max_tokens: int | None = None
     max_bytes: int | None = None
-    seen_dir: str | None = None
+    dedup_state_dir: str | None = None
     ids: bool = False
     start: Mapping[str, Any] | None = field(default=None, repr=False)
 
@@ -63,7 +63,7 @@ class Mix:
             fault = "holds nothing out, so it has no validation split; add `holdout: {fraction: 0.001}`"
             raise RecipeError(self.plan.recipe.file, [fault])
         if self.start is not None:
-            continuation.check(self.plan.recipe, self.split, self.num_lanes, self.start)
+            continuation.check_continuation(self.plan.recipe, self.split, self.num_lanes, self.start)
 
     @property
     def asked(self) -> dict[str, int | None]:
@@ -74,7 +74,7 @@ class Mix:
     def recipe(self) -> Recipe:
         """The recipe with every source pinned; for the validation split going on without sources that end."""
         recipe = self.plan.recipe
-        return recipe.with_(on_exhausted="renormalise") if self.split == "validation" else recipe
+        return recipe.replace(on_exhausted="renormalize") if self.split == "validation" else recipe
 
     @property
     def num_lanes(self) -> int:
@@ -86,7 +86,7 @@ class Mix:
         samples, tokens, size = self.asked.values()
         if self.split == "validation":
             tokens = min(tokens or self.recipe.holdout.tokens, self.recipe.holdout.tokens)
-        return Limits(*(part(limit, lane, self.num_lanes) for limit in (samples, tokens, size)))
+        return Limits(*(lane_limit(limit, lane, self.num_lanes) for limit in (samples, tokens, size)))
 
     def lane(self, number: int) -> Lane:
         """One lane at its start; nothing is read yet, but where it goes on from a state.
@@ -96,14 +96,14 @@ class Mix:
         """
         lane = self.blank(number)
         if self.start is not None:
-            continuation.begin(lane, self.start, self)
+            continuation.begin_continuation(lane, self.start, self)
         return lane
 
     def blank(
         self,
         number: int,
         limits: Limits | None = None,
-        seen: dedup_store.Seen | None = None,
+        seen: dedup_store.DedupStore | None = None,
         again: Collection[str] = (),
     ) -> Lane:
         """One lane of which nothing is known, to load a state into.
@@ -120,22 +120,24 @@ class Mix:
         if not 0 <= number < self.num_lanes:
             raise ValueError(f"there is no lane {number}; {self.plan.recipe.file} has lanes 0 to {self.num_lanes - 1}")
         recipe = self.recipe
-        encoding = Encoding(recipe_tokenizer.load(recipe, self.plan.token), self.ids)
+        encoding = TokenEncoding(recipe_tokenizer.load_tokenizer(recipe, self.plan.token), self.ids)
         lines = []
         for place, source in enumerate(recipe.active):
             resolved = self.plan.resolved[source.id]
             if source.content == "records":
-                parts = stored(resolved, self.num_lanes)[number]
+                parts = partition_stored_source(resolved, self.num_lanes)[number]
             else:
-                parts = deal(resolved, self.num_lanes, recipe.seed, recipe.shuffle == "block")[number]
+                parts = partition_source(resolved, self.num_lanes, recipe.seed, recipe.shuffle == "block")[number]
             reader = Reader(
                 source, resolved, parts, recipe.block, self.plan.token, self.plan.excluded, self.plan.dropped
             )
-            line = Line(recipe, place, source, reader, number, self.split, encoding, self.plan.contaminants)
+            line = SourceStream(
+                recipe, place, source, reader, number, self.split, encoding, self.plan.evaluation_ngrams
+            )
             line.keeps = line.keeps or source.id in again
             lines.append(line)
         if seen is None and recipe.dedup.remembers:
-            seen = dedup_store.Seen(recipe.dedup, recipe.dedup.memory // self.num_lanes)
+            seen = dedup_store.DedupStore(recipe.dedup, recipe.dedup.memory // self.num_lanes)
         limits = limits or self.limits(number)
         return Lane(recipe, lines, number, limits, seen, self._order(recipe, number, limits))
 

@@ -14,7 +14,7 @@ Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Chunk:
+class RecordChunk:
     """Some records in the order in which they are given out.
 
     Attributes:
@@ -41,30 +41,32 @@ class Chunk:
         """The records as dicts. Rows become Python objects once; no Arrow gather is made for them."""
         pool: list[dict[str, Any]] = []
         for piece in self.pieces:
-            if piece.schema.names[: len(schema.RECORD)] != schema.RECORD.names:
+            if piece.schema.names[: len(schema.RECORD_SCHEMA)] != schema.RECORD_SCHEMA.names:
                 pool += piece.to_pylist()
                 continue
-            columns = [column.to_pylist() for column in piece.columns[: len(schema.RECORD)]]
+            columns = [column.to_pylist() for column in piece.columns[: len(schema.RECORD_SCHEMA)]]
             pool += [
                 {"text": text, "id": own, "source": source, "tokens": tokens, "file": file, "row": row, "meta": meta}
                 for text, own, source, tokens, file, row, meta in zip(*columns, strict=True)
             ]
         return [pool[i] for i in self.index.tolist()]
 
-    def slice(self, start: int, stop: int) -> "Chunk":
+    def slice(self, start: int, stop: int) -> "RecordChunk":
         """Records `start` to `stop` of this chunk."""
-        return Chunk(self.pieces, self.index[start:stop])
+        return RecordChunk(self.pieces, self.index[start:stop])
 
 
-def in_turn(chunks: Sequence[Chunk], turns: Ints) -> Chunk:
+def interleave_chunks(chunks: Sequence[RecordChunk], turns: Ints) -> RecordChunk:
     """One chunk that takes its i-th record from chunk `turns[i]`, each in order; together they hold len(turns)."""
     offsets = np.cumsum([0, *(sum(len(piece) for piece in chunk.pieces) for chunk in chunks)])
     index = np.empty(len(turns), np.int64)
     for number, chunk in enumerate(chunks):
         index[turns == number] = chunk.index + offsets[number]
-    return Chunk([piece for chunk in chunks for piece in chunk.pieces], index)
+    return RecordChunk([piece for chunk in chunks for piece in chunk.pieces], index)
 
 
 def empty_batch() -> pa.RecordBatch:
     """No records, with the columns of schema.RECORD."""
-    return pa.RecordBatch.from_arrays([pa.array([], field.type) for field in schema.RECORD], schema=schema.RECORD)
+    return pa.RecordBatch.from_arrays(
+        [pa.array([], field.type) for field in schema.RECORD_SCHEMA], schema=schema.RECORD_SCHEMA
+    )

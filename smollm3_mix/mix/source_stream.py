@@ -10,43 +10,43 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from smollm3_mix.errors import SourceExhausted, StateError
+from smollm3_mix.errors import SourceExhaustedError, StateError
 from smollm3_mix.mix import interleave
 from smollm3_mix.mix.block_pipeline import (
-    NO_ENCODING,
-    Accepted,
-    Encoding,
-    Prepared,
-    accept,
-    admit,
-    cleaned,
+    NO_TOKEN_ENCODING,
+    AcceptedBlock,
+    FilteredBlock,
+    TokenEncoding,
+    accept_rows,
+    clean_raw_block,
     count_reasons,
-    prepare,
+    deduplicate,
+    filter_raw_block,
 )
-from smollm3_mix.mix.block_pipeline import dropped as dropped_rows
-from smollm3_mix.mix.mix_stats import Counts
-from smollm3_mix.mix.state.block_layout import Laid
-from smollm3_mix.mix.state.row_decisions import Verdicts
+from smollm3_mix.mix.block_pipeline import dropped_records as dropped_rows
+from smollm3_mix.mix.mix_stats import SourceStats
+from smollm3_mix.mix.state.block_layout import BlockLayout
+from smollm3_mix.mix.state.row_decisions import RowDecisions
 from smollm3_mix.recipe.model import Recipe, Source
 from smollm3_mix.sources.block_reader import RawBlock, Reader
-from smollm3_mix.sources.partition import deal
-from smollm3_mix.sources.prefetch import Ahead, Room
+from smollm3_mix.sources.partition import partition_source
+from smollm3_mix.sources.prefetch import BlockPrefetcher, PrefetchBudget
 from smollm3_mix.sources.source_files import Cursor
-from smollm3_mix.text.decontamination import Contaminants
+from smollm3_mix.text.decontamination import EvaluationNgrams
 from smollm3_mix.text.dedup import dedup_store
 
 Ints = npt.NDArray[np.int64]
 
-FRUITLESS_BLOCKS = 512
+MAX_EMPTY_BLOCKS = 512
 """Blocks in a row without one accepted document before reading on is given up, with the reasons, in the train split."""
 
-DROPPED_BEFORE = "dropped_before"
+DROPPED_IN_FIRST_PASS = "dropped_in_first_pass"
 """Reason, in later passes, for what the first pass dropped: its verdicts are reused, since repeats are meant."""
 
 _clock = itertools.count()
 
 
-class Line:
+class SourceStream:
     """The source's side of a lane: reads, cleans, judges and dedups one block at a time.
 
     A source holds at most one block. The next is read only when every document of it has been given, so a place in
@@ -74,19 +74,19 @@ class Line:
         reader: Reader,
         lane: int,
         split: str,
-        encoding: Encoding = NO_ENCODING,
-        contaminants: Contaminants | None = None,
+        encoding: TokenEncoding = NO_TOKEN_ENCODING,
+        evaluation_ngrams: EvaluationNgrams | None = None,
     ) -> None:
         self.source, self.number = source, number
         self.passes, self.gone = 0, False
         self.units = self.documents = 0
-        self.accepted: Accepted | None = None
-        self.counts = Counts()
+        self.accepted: AcceptedBlock | None = None
+        self.counts = SourceStats()
         self._recipe, self._reader, self._lane, self._split = recipe, reader, lane, split
-        self._encoding, self._contaminants = encoding, contaminants
+        self._encoding, self._evaluation_ngrams = encoding, evaluation_ngrams
         self.keeps = source.max_passes > 1 or recipe.on_exhausted == "repeat"
-        self._verdicts = Verdicts()
-        self._laid = Laid.by(recipe, source)  # how the current block was
+        self._decisions = RowDecisions()
+        self._laid = BlockLayout.by(recipe, source)  # how the current block was
         self._laid_here = True
         self._dealt: list[Any] | None = None  # lanes, seed and shuffle that dealt the parts, if not this recipe's
         self._row = 0  # rows of this pass before the current block
@@ -94,7 +94,7 @@ class Line:
         self._block = -1  # number of the current block in this pass
         self._start: Cursor = reader.cursor
         self._keep = np.empty(0, bool)
-        self._blocks = Ahead(reader)
+        self._blocks = BlockPrefetcher(reader)
         self._accepted_in_pass = 0
         self.used = 0
         self.on_drop: Callable[[pa.RecordBatch], None] | None = None
@@ -134,7 +134,7 @@ class Line:
         """About the bytes that the block read last held."""
         return self._blocks.bytes
 
-    def read_ahead(self, blocks: int, room: Room) -> None:
+    def read_ahead(self, blocks: int, room: PrefetchBudget) -> None:
         """Have a thread read so many blocks ahead, as far as the room allows."""
         self._blocks.more(blocks, room)
 
@@ -142,11 +142,11 @@ class Line:
         """Whether no raw row is left in this pass; reads one block ahead to know it."""
         return self.gone or self._blocks.at_end()
 
-    def advance(self, seen: dedup_store.Seen | None) -> Accepted | None:
+    def advance(self, seen: dedup_store.DedupStore | None) -> AcceptedBlock | None:
         """The accepted documents of the next block that has any; None at the end of the pass.
 
         Raises:
-            SourceExhausted: a long stretch of rows gave no document at all.
+            SourceExhaustedError: a long stretch of rows gave no document at all.
         """
         fruitless = 0
         while True:
@@ -157,10 +157,10 @@ class Line:
             if len(accepted.units):
                 return accepted
             fruitless += 1
-            if fruitless >= FRUITLESS_BLOCKS and self._split == "train":
-                raise SourceExhausted(
+            if fruitless >= MAX_EMPTY_BLOCKS and self._split == "train":
+                raise SourceExhaustedError(
                     f"{self._recipe.file}: source '{self.source.id}': {fruitless} blocks in a row gave no document "
-                    f"({self.reasons()}). Loosen its `judge`, `where` or `dedup`, or remove it from the recipe."
+                    f"({self.reasons()}). Loosen its `filters`, `where` or `dedup`, or remove it from the recipe."
                 )
 
     def restart(self) -> None:
@@ -172,7 +172,7 @@ class Line:
         self._blocks.seek(Cursor(0, 0))
 
     @property
-    def barren(self) -> bool:
+    def empty_pass(self) -> bool:
         """Whether this pass has given no document so far."""
         return self._accepted_in_pass == 0
 
@@ -181,31 +181,31 @@ class Line:
         dropped = ", ".join(f"{reason} {rows:,}" for reason, rows in sorted(self.counts.dropped.items()))
         return f"{self.counts.read:,} rows read, dropped: {dropped or 'none'}"
 
-    def _take(self, raw: RawBlock, seen: dedup_store.Seen | None) -> Accepted:
+    def _take(self, raw: RawBlock, seen: dedup_store.DedupStore | None) -> AcceptedBlock:
         """Judge and dedup the block, make it the current one, and count it."""
         row = self._row + len(self._keep)
         if self.passes == 0:
-            prepared = prepare(raw, self._recipe, self.source, self._split, self._contaminants)
-            reasons = admit(prepared, seen)
+            prepared = filter_raw_block(raw, self._recipe, self.source, self._split, self._evaluation_ngrams)
+            reasons = deduplicate(prepared, seen)
             keep = reasons.is_null().to_numpy(zero_copy_only=False)
             dropped = count_reasons(reasons)
             if dropped and self.on_drop is not None:
                 self.on_drop(dropped_rows(prepared, reasons, self.source))
             if self.keeps:
-                self._verdicts.add(row, keep)
+                self._decisions.add(row, keep)
         else:
             prepared, before = self._decided(raw, row)
             keep = before & raw.reasons.is_null().to_numpy(zero_copy_only=False)  # what is fetched may have gone
             dropped = count_reasons(raw.reasons.filter(pa.array(before)))
             if not before.all():
-                dropped[DROPPED_BEFORE] = int((~before).sum())
+                dropped[DROPPED_IN_FIRST_PASS] = int((~before).sum())
         if self.accepted is not None:
             self.units += int(self.accepted.units.sum())
             self.documents += len(self.accepted.units)
         self._block, self._start, self._row, self._keep, self._behind = self._block + 1, raw.start, row, keep, 0
-        self._laid, self._laid_here = Laid.by(self._recipe, self.source), True
-        self.accepted = accept(
-            prepared, self._shuffled(), self._recipe, self.source, self._encoding, self._contaminants
+        self._laid, self._laid_here = BlockLayout.by(self._recipe, self.source), True
+        self.accepted = accept_rows(
+            prepared, self._shuffled(), self._recipe, self.source, self._encoding, self._evaluation_ngrams
         )
         self._accepted_in_pass += len(self.accepted.units)
         self._count(raw, dropped, self.accepted)
@@ -213,18 +213,18 @@ class Line:
         self._size = int(self.accepted.lengths.sum()) if self._reader.seekable else 0
         return self.accepted
 
-    def _decided(self, raw: RawBlock, row: int) -> tuple[Prepared, npt.NDArray[np.bool_]]:
+    def _decided(self, raw: RawBlock, row: int) -> tuple[FilteredBlock, npt.NDArray[np.bool_]]:
         """A block of a later pass, and which rows the first pass kept; judged again where that is not known.
 
         It is not where an earlier recipe, which this one goes on from, read the source only once: then duplicates come.
         """
-        keep, known = self._verdicts.at(row, len(raw.rows))
+        keep, known = self._decisions.at(row, len(raw.rows))
         if known.all():
-            return cleaned(raw, self.source), keep
-        prepared = prepare(raw, self._recipe, self.source, self._split, self._contaminants)
+            return clean_raw_block(raw, self.source), keep
+        prepared = filter_raw_block(raw, self._recipe, self.source, self._split, self._evaluation_ngrams)
         return prepared, np.where(known, keep, prepared.reasons.is_null().to_numpy(zero_copy_only=False))
 
-    def _count(self, raw: RawBlock, dropped: dict[str, int], accepted: Accepted) -> None:
+    def _count(self, raw: RawBlock, dropped: dict[str, int], accepted: AcceptedBlock) -> None:
         self.counts.read += len(raw.rows)
         self.counts.read_bytes += raw.bytes
         self.counts.passes = self.passes + 1
@@ -252,7 +252,7 @@ class Line:
             "block": self._block,
             "units": self.units,
             "documents": self.documents,
-            "given": given,
+            "emitted": given,
             "rows": len(self._keep),
             "keep": base64.b85encode(np.packbits(self._keep).tobytes()).decode(),
             "row": self._row,
@@ -262,18 +262,18 @@ class Line:
             "dealt": self._dealt,
         }
 
-    def load_state_dict(self, state: dict[str, Any], counts: Counts, verdicts: bytes) -> None:
+    def load_state_dict(self, state: dict[str, Any], counts: SourceStats, decisions: bytes) -> None:
         """Stand where `state_dict` was taken: only the current block is read again, and not judged again."""
         self.passes, self.gone, self._block = state["passes"], state["gone"], state["block"]
         self.units, self.documents, self.counts = state["units"], state["documents"], counts
         self._accepted_in_pass = state["accepted_in_pass"]
-        self._verdicts = Verdicts.from_bytes(verdicts)
+        self._decisions = RowDecisions.from_bytes(decisions)
         self._row, self._behind = state["row"], state["behind"]
         if state["laid"] is not None:
-            self._laid, self._laid_here = Laid.from_dict(state["laid"]), False
+            self._laid, self._laid_here = BlockLayout.from_dict(state["laid"]), False
         if state["dealt"] is not None and self.source.content != "records":  # those lie in lanes already
             self._dealt = state["dealt"]
-            self._reader.parts = deal(self._reader.resolved, *state["dealt"])[self._lane]
+            self._reader.parts = partition_source(self._reader.resolved, *state["dealt"])[self._lane]
         self._keep = _bits(base64.b85decode(state["keep"]), state["rows"])
         self.accepted = None
         self._start = Cursor(*state["cursor"])
@@ -285,7 +285,7 @@ class Line:
         self.accepted = self._again(state["rows"], "the state was saved")
         self._blocks.passed()
 
-    def _again(self, rows: int, when: str) -> Accepted:
+    def _again(self, rows: int, when: str) -> AcceptedBlock:
         """The current block, read where the reader stands and not judged again.
 
         Raises:
@@ -309,11 +309,18 @@ class Line:
                 "Start afresh."
             )
         source = self.source if self._laid_here else replace(self.source, clean=self._laid.clean)
-        return accept(cleaned(raw, source), self._shuffled(), self._recipe, source, self._encoding, self._contaminants)
+        return accept_rows(
+            clean_raw_block(raw, source),
+            self._shuffled(),
+            self._recipe,
+            source,
+            self._encoding,
+            self._evaluation_ngrams,
+        )
 
-    def verdicts(self) -> bytes:
+    def decisions(self) -> bytes:
         """Verdicts of the first pass, for `load_state_dict`; empty for a source that is read once."""
-        return self._verdicts.to_bytes()
+        return self._decisions.to_bytes()
 
     def close(self) -> None:
         """Close the reader's files."""

@@ -8,19 +8,19 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from smollm3_mix.errors import StateError
-from smollm3_mix.mix.mix_stats import Tally
-from smollm3_mix.mix.protocols import Readable
-from smollm3_mix.mix.record_chunk import Chunk, empty_batch, in_turn
-from smollm3_mix.mix.state.checkpoint import check_state, restored, saved, seen_file
-from smollm3_mix.mix.state.merge_states import check_lanes, place_of_turn
-from smollm3_mix.mix.state.state_codec import FORM
+from smollm3_mix.mix.mix_stats import MixStats
+from smollm3_mix.mix.protocols import MixProtocol
+from smollm3_mix.mix.record_chunk import RecordChunk, empty_batch, interleave_chunks
+from smollm3_mix.mix.state.checkpoint import check_state, open_dedup_state, restore_lanes, save_lanes
+from smollm3_mix.mix.state.merge_states import check_lanes, next_lane_position
+from smollm3_mix.mix.state.state_codec import STATE_VERSION
 
 Ints = npt.NDArray[np.int64]
 
-CHUNK = 1024
+CHUNK_RECORDS = 1024
 """Most records taken from the lanes at once. What comes out does not depend on it."""
 
-HELD = 1 << 27
+HELD_BYTES = 1 << 27
 """Bytes of records that the lanes of a stream hold together; blocks given from longest ago are read again when due."""
 
 
@@ -35,15 +35,15 @@ class Stream:
         ValueError: a lane that the mix does not have, or the same one twice.
     """
 
-    def __init__(self, mix: Readable, lanes: Sequence[int]) -> None:
+    def __init__(self, mix: MixProtocol, lanes: Sequence[int]) -> None:
         if len(set(lanes)) != len(lanes):
             raise ValueError(f"lanes must differ, got {list(lanes)}")
         self._mix = mix
         self._lanes = [mix.lane(number) for number in lanes]
-        self._files = [seen_file(mix, number) for number in lanes]
+        self._files = [open_dedup_state(mix, number) for number in lanes]
         self._round = list(range(len(self._lanes)))  # lanes that go on, in turn order
         self._turn = 0  # place in the round of the lane that gives the record at the buffer's start
-        self._chunk = Chunk([], np.empty(0, np.int64))
+        self._chunk = RecordChunk([], np.empty(0, np.int64))
         self._batch: pa.RecordBatch | None = None  # the chunk as Arrow, once somebody has asked for it
         self._read = 0  # records of the chunk that were given out
         self._pulled = np.zeros(len(self._lanes), np.int64)  # records of each lane so far, those of the chunk included
@@ -53,7 +53,7 @@ class Stream:
 
         Raises:
             ValueError: rows is below 1.
-            SourceExhausted: a source ran out and the recipe does not say how to go on.
+            SourceExhaustedError: a source ran out and the recipe does not say how to go on.
             SourceError: a source cannot be read.
         """
         if rows < 1:
@@ -81,18 +81,18 @@ class Stream:
                 self._read += 1
                 yield record
 
-    def tally(self) -> Tally:
+    def stats(self) -> MixStats:
         """Counts of these lanes after the last record given out."""
         unread = self._unread(self._read)
         return sum(
-            (lane.tally(int(unread[n])) for n, lane in enumerate(self._lanes)),
-            Tally.empty(source.id for source in self._mix.recipe.active),
+            (lane.stats(int(unread[n])) for n, lane in enumerate(self._lanes)),
+            MixStats.empty(source.id for source in self._mix.recipe.active),
         )
 
     def state_dict(self, since: Mapping[str, Any] | None = None, *, unread: int = 0) -> dict[str, Any]:
         """Where the stream stands after the last record given out, JSON-able; `load_state_dict` goes on from there.
 
-        Without a `seen_dir` it holds what dedup remembers as well, and grows by about 8 bytes for each document
+        Without a `dedup_state_dir` it holds what dedup remembers as well, and grows by about 8 bytes for each document
         accepted, 8 more for each band of near dedup.
 
         Args:
@@ -105,14 +105,14 @@ class Stream:
         records = (self._pulled - pending).tolist()
         if since is None:
             parts = zip(self._lanes, pending.tolist(), self._files, strict=True)
-            lanes = [saved(lane, behind, file) for lane, behind, file in parts]
+            lanes = [save_lanes(lane, behind, file) for lane, behind, file in parts]
         else:
             lanes = since["lanes"]
         turn = self._lanes[self._round[(self._turn + read) % len(self._round)]].number if self._round else None
         return {
             "recipe": self._mix.recipe.to_dict() if since is None else since["recipe"],
             "fingerprint": self._mix.recipe.fingerprint if since is None else since["fingerprint"],
-            "form": FORM,
+            "form": STATE_VERSION,
             "split": self._mix.split,
             "limits": self._mix.asked,
             "num_lanes": self._mix.num_lanes,
@@ -140,16 +140,16 @@ class Stream:
                 "had not begun. Open the mix with the same continue_from= as before."
             )
         fresh = []
-        self._files = [seen_file(self._mix, number) for number in mine]
+        self._files = [open_dedup_state(self._mix, number) for number in mine]
         for lane, file in zip(self._lanes, self._files, strict=True):
             lane.close()
             at = places.get(lane.number)
-            fresh.append(self._mix.lane(lane.number) if at is None else restored(self._mix, at, file))
+            fresh.append(self._mix.lane(lane.number) if at is None else restore_lanes(self._mix, at, file))
         self._lanes = fresh
-        self._pulled = np.array([lane.given for lane in fresh], np.int64)
+        self._pulled = np.array([lane.emitted for lane in fresh], np.int64)
         going = set(state["going"])
         self._round = [n for n, number in enumerate(mine) if number in going]
-        self._turn = place_of_turn(state["turn"], [mine[n] for n in self._round])
+        self._turn = next_lane_position(state["turn"], [mine[n] for n in self._round])
         self._clear()
 
     def close(self) -> None:
@@ -158,7 +158,7 @@ class Stream:
             lane.close()
 
     def _clear(self) -> None:
-        self._chunk, self._batch, self._read = Chunk([], np.empty(0, np.int64)), None, 0
+        self._chunk, self._batch, self._read = RecordChunk([], np.empty(0, np.int64)), None, 0
 
     def _fill(self) -> bool:
         """Have unread records at hand; False at the end. Filled only when empty, so no state lies behind it."""
@@ -179,20 +179,24 @@ class Stream:
     def _take(self) -> None:
         """Pull as many records, in turn, as the lanes have pending."""
         order = [self._lanes[n] for n in self._round[self._turn :] + self._round[: self._turn]]
-        rows = min(CHUNK, *(place + lane.pending * len(order) for place, lane in enumerate(order)), CHUNK)
+        rows = min(
+            CHUNK_RECORDS, *(place + lane.pending * len(order) for place, lane in enumerate(order)), CHUNK_RECORDS
+        )
         turns = np.arange(rows) % len(order)
         counts = np.bincount(turns, minlength=len(order))
         if len(order) == 1:
             self._chunk = order[0].pull(rows)
         else:
-            self._chunk = in_turn([lane.pull(int(n)) for lane, n in zip(order, counts, strict=True) if n], turns)
+            self._chunk = interleave_chunks(
+                [lane.pull(int(n)) for lane, n in zip(order, counts, strict=True) if n], turns
+            )
         self._pulled[np.roll(self._round, -self._turn)] += counts
         self._rest()
 
     def _rest(self) -> None:
         """Let blocks rest while all hold more than HELD."""
         held = [(line.used, line.held, line) for lane in self._lanes for line in lane.lines]
-        over = sum(size for _, size, _ in held) - HELD
+        over = sum(size for _, size, _ in held) - HELD_BYTES
         for _, size, line in sorted(held, key=lambda each: each[0]) if over > 0 else ():
             if over <= 0:
                 break

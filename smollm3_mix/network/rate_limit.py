@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from smollm3_mix.network.retry import log
 
 
-class Budget:
+class RateLimiter:
     """Requests a second to a host that all processes of this user on this machine spend together, with jitter.
 
     The place of the next free slot stands in a small SQLite file in the machine's temporary folder: known to every
@@ -96,10 +96,10 @@ def _prepared(place: str) -> sqlite3.Connection:
     return database
 
 
-LISTINGS = Budget("hub listings", 500 / 600, 250)
+LISTING_REQUESTS = RateLimiter("hub listings", 500 / 600, 250)
 
 
-RESOLVED = Budget("hub files", 3000 / 600, 1500)
+FILE_REQUESTS = RateLimiter("hub files", 3000 / 600, 1500)
 """Requests to the Hub for listings and for files: in 5 minutes never more than it grants those without an account, 500
 and 3,000 (https://huggingface.co/docs/hub/rate-limits); half of that at once, half spread out. Storage, where the Hub
 sends readers, is not counted."""

@@ -11,29 +11,31 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-RETRIED = (408, 429, 500, 502, 503, 504)
+RETRIED_STATUSES = (408, 429, 500, 502, 503, 504)
 """Statuses that may pass."""
 
-TRIES = 6
+MAX_TRIES = 6
 """Times that something is asked for before a fault counts as lasting."""
 
-PAUSE, LONGEST = 0.5, 8.0
+FIRST_PAUSE, MAX_PAUSE = 0.5, 8.0
 """Seconds before the second try at most, which double, and the longest; a time is drawn from 0 to that (full jitter,
 Exponential Backoff And Jitter, AWS Architecture Blog, 2015)."""
 
-WAITED = 120.0
+MAX_RETRY_AFTER = 120.0
 """Longest Retry-After that is waited for, in seconds."""
 
 log = logging.getLogger("smollm3_mix")
 
 
-def failures() -> tuple[type[Exception], ...]:
+def network_errors() -> tuple[type[Exception], ...]:
     """What network reads raise: OSError, and the errors of the HTTP client that `huggingface_hub` happens to use."""
     clients = (sys.modules.get(name) for name in ("httpx", "httpx2"))
     return (OSError, *(client.HTTPError for client in clients if client is not None))
 
 
-def patiently(ask: Callable[[], T], passes: Callable[[BaseException], bool] | None = None, tries: int = TRIES) -> T:
+def with_retries(
+    ask: Callable[[], T], passes: Callable[[BaseException], bool] | None = None, tries: int = MAX_TRIES
+) -> T:
     """What `ask` gives, asked again, after growing pauses with jitter, while a fault may pass.
 
     Args:
@@ -48,32 +50,32 @@ def patiently(ask: Callable[[], T], passes: Callable[[BaseException], bool] | No
         try:
             return ask()
         except Exception as error:  # noqa: PERF203 - it is asked over a network
-            if not (passes or passing)(error):
+            if not (passes or is_transient)(error):
                 raise
             time.sleep(_pause(error, again))
     return ask()
 
 
-def passing(error: BaseException) -> bool:
+def is_transient(error: BaseException) -> bool:
     """Whether an error, or one it came of, is a fault of the network or of a server that may pass."""
-    found = statuses(error)
-    return any(status in RETRIED for status in found) if found else lost(error)
+    found = http_statuses(error)
+    return any(status in RETRIED_STATUSES for status in found) if found else is_connection_lost(error)
 
 
-def statuses(error: BaseException) -> list[int]:
+def http_statuses(error: BaseException) -> list[int]:
     """HTTP statuses of the answers behind an error, its own first; none where no answer came."""
     return [status for one in _chain(error) if (status := _status(one)) is not None]
 
 
-def lost(error: BaseException) -> bool:
+def is_connection_lost(error: BaseException) -> bool:
     """Whether an error, or one it came of, means that no whole answer came."""
     kinds = _lost()
-    if statuses(error) or offline(error):
+    if http_statuses(error) or is_offline_mode(error):
         return False
     return any(isinstance(one, kinds) for one in _chain(error))
 
 
-def offline(error: BaseException) -> bool:
+def is_offline_mode(error: BaseException) -> bool:
     """Whether an error, or one it came of, says that HF_HUB_OFFLINE is set."""
     from huggingface_hub.errors import OfflineModeIsEnabled
 
@@ -106,9 +108,9 @@ def _status(error: BaseException) -> int | None:
 
 def _pause(error: BaseException, again: int) -> float:
     """Seconds to wait before the next try: what the server asks for, else drawn."""
-    drawn = random.uniform(0, min(PAUSE * 2 ** (again - 1), LONGEST))  # noqa: S311 - no secret
+    drawn = random.uniform(0, min(FIRST_PAUSE * 2 ** (again - 1), MAX_PAUSE))  # noqa: S311 - no secret
     for one in _chain(error):
         asked = getattr(getattr(one, "response", None), "headers", {}).get("retry-after", "")
         if asked.isdigit():
-            return min(float(asked), WAITED) + drawn
+            return min(float(asked), MAX_RETRY_AFTER) + drawn
     return drawn

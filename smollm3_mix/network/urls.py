@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 import re
 from typing import TYPE_CHECKING
 
-from smollm3_mix.network.retry import offline, statuses
+from smollm3_mix.network.retry import http_statuses, is_offline_mode
 
 if TYPE_CHECKING:
     pass
@@ -24,7 +24,7 @@ def file_system(url: str, token: Token) -> tuple[Any, str]:
     return fsspec.core.url_to_fs(url, **({"token": token} if url.startswith("hf://") else {}))
 
 
-ON_THE_HUB = re.compile(r"hf://datasets/(?P<repository>[^/@]+/[^/@]+)(@(?P<revision>[^/]+))?/(?P<file>.+)")
+HUB_FILE_URL = re.compile(r"hf://datasets/(?P<repository>[^/@]+/[^/@]+)(@(?P<revision>[^/]+))?/(?P<file>.+)")
 
 
 def endpoint() -> str:
@@ -34,15 +34,15 @@ def endpoint() -> str:
     return constants.ENDPOINT
 
 
-def unreachable(error: BaseException) -> str:
+def unreachable_message(error: BaseException) -> str:
     """What to do about a Hub that does not answer, or refuses."""
     first = (str(error).strip() or type(error).__name__).splitlines()[0].partition(" (Request ID")[0]
-    if offline(error):
+    if is_offline_mode(error):
         return (
             "HF_HUB_OFFLINE is set, and its texts are on the Hub; unset it, or write the mix while you are online "
             "(`smollm3-mix write`) and load that"
         )
-    if 401 in statuses(error):
+    if 401 in http_statuses(error):
         return "the Hub refuses the token (401 Unauthorized); log in again with `hf auth login`, or unset HF_TOKEN"
     return f"the Hub cannot be reached ({first}); check the network, HF_ENDPOINT and HF_HUB_OFFLINE"
 

@@ -15,8 +15,8 @@ import pyarrow.compute as pc
 
 from smollm3_mix.errors import OutputError
 from smollm3_mix.output.output_formats import Table
-from smollm3_mix.schema import DROPPED
-from smollm3_mix.storage.atomic_files import Aside
+from smollm3_mix.schema import DROPPED_SCHEMA
+from smollm3_mix.storage.atomic_files import AtomicFile
 
 FOLDER = "dropped"
 """Where parts are in the work folder."""
@@ -28,7 +28,7 @@ GROUP_ROWS = 16_384
 _PART = re.compile(r"(train|validation)-\d{5}-\d{5}\.parquet(\.tmp)?")
 
 
-class Parts:
+class DroppedShards:
     """The dropped rows of one lane on their way to disk; holds at most a row group and a block of them."""
 
     def __init__(self) -> None:
@@ -68,7 +68,7 @@ class Parts:
         if not self._held or self._path is None:
             return
         if self._table is None:
-            self._table = Table(self._path, DROPPED)
+            self._table = Table(self._path, DROPPED_SCHEMA)
         self._table.add(pa.Table.from_batches(self._held).combine_chunks())
         self._held, self._rows, self._size = [], 0, 0
 
@@ -111,7 +111,7 @@ def _move(path: Path, to: Path) -> None:
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-        aside = Aside(to)  # on another disk
+        aside = AtomicFile(to)  # on another disk
         with path.open("rb") as source, aside.file:
             shutil.copyfileobj(source, aside.file)
             aside.keep()

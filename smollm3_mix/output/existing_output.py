@@ -7,30 +7,30 @@ from pathlib import Path
 from typing import Any
 
 from smollm3_mix.errors import OutputError
-from smollm3_mix.mix.mix_stats import Tally
+from smollm3_mix.mix.mix_stats import MixStats
 from smollm3_mix.mix.open_mix import open_mix
 from smollm3_mix.mix.recipe_mix import Mix
 from smollm3_mix.output import output_layout
 from smollm3_mix.output.commit import keep_list
 from smollm3_mix.output.output_formats import TOKEN_FORMATS
-from smollm3_mix.output.write_request import Writing, differing
+from smollm3_mix.output.write_request import WriteContext, differing
 from smollm3_mix.recipe.model import Recipe
 from smollm3_mix.report.plan_table import expected_bytes
 from smollm3_mix.storage import atomic_files
 
 
-def finished(writing: Writing) -> dict[str, Tally] | None:
+def read_finished(writing: WriteContext) -> dict[str, MixStats] | None:
     """The tallies of a whole mix of the same request, None where there is still something to write."""
     folder, request, drops = writing.folder, writing.request, writing.drops
-    stranger = output_layout.occupant(folder)
+    stranger = output_layout.unexpected_file(folder)
     if stranger is not None:
         raise OutputError(
             f"{writing.place} holds {stranger!r}, which is no part of a written mix. "
             "Choose an empty or new folder with --output-dir."
         )
-    if not output_layout.complete(folder):
+    if not output_layout.is_complete(folder):
         return None
-    saved = json.loads((folder / output_layout.TALLY).read_bytes())
+    saved = json.loads((folder / output_layout.STATS).read_bytes())
     if saved["request"] != request.to_dict():
         differs = differing(saved["request"], request.to_dict())
         raise OutputError(
@@ -42,28 +42,28 @@ def finished(writing: Writing) -> dict[str, Tally] | None:
             f"{writing.place} is finished, and its dropped documents are not in {drops}. "
             "Name the folder they went to with --keep-dropped, or write both again with another --output-dir."
         )
-    if (folder / atomic_files.WORK).exists():
-        output_layout.clear(folder)
-    return tallies_of(folder)
+    if (folder / atomic_files.WORK_FOLDER).exists():
+        output_layout.clear_folder(folder)
+    return read_stats(folder)
 
 
-def tallies_of(folder: Path) -> dict[str, Tally]:
+def read_stats(folder: Path) -> dict[str, MixStats]:
     """Counts by split of a finished mix."""
-    saved = json.loads((folder / output_layout.TALLY).read_bytes())
-    return {split: Tally.from_dict(counts["sources"]) for split, counts in saved["splits"].items()}
+    saved = json.loads((folder / output_layout.STATS).read_bytes())
+    return {split: MixStats.from_dict(counts["sources"]) for split, counts in saved["splits"].items()}
 
 
-def opened(writing: Writing, work: Path) -> list[Mix]:
+def open_output(writing: WriteContext, work: Path) -> list[Mix]:
     """The mixes of all splits, train first; where nothing could be begun, nothing is left behind."""
     try:
-        return opened_in(writing, work)
+        return open_output_in(writing, work)
     except BaseException:
         if not (work / output_layout.REQUEST).exists():
-            output_layout.clear(work.parent)
+            output_layout.clear_folder(work.parent)
         raise
 
 
-def opened_in(writing: Writing, work: Path) -> list[Mix]:
+def open_output_in(writing: WriteContext, work: Path) -> list[Mix]:
     """The mixes of all splits, train first; on a second run pinned to what the first one found."""
     request, note, recipe = writing.request, work / output_layout.REQUEST, writing.asked
     if note.exists():

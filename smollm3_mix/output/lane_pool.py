@@ -10,10 +10,10 @@ from queue import Empty
 from typing import Any
 
 from smollm3_mix.executors.child_process import end_with_parent
-from smollm3_mix.executors.protocol import Runner
-from smollm3_mix.mix.mix_stats import Tally
-from smollm3_mix.output.lane_writer import LaneJob, Report, write_lane
-from smollm3_mix.output.uploads import Shipping, wait_for_room
+from smollm3_mix.executors.protocol import Executor
+from smollm3_mix.mix.mix_stats import MixStats
+from smollm3_mix.output.lane_writer import LaneJob, LaneReport, write_lane
+from smollm3_mix.output.uploads import Uploads, wait_for_room
 from smollm3_mix.storage import folder_lock
 
 
@@ -27,34 +27,34 @@ class Progress:
     """
 
     label: str
-    tally: Tally
+    stats: MixStats
 
 
-Listener = Callable[[Progress], None]
+ProgressListener = Callable[[Progress], None]
 
 
 HELD = 120.0
 """Seconds that a lane waits for another writer of it to end: one whose machine was taken for lost, say."""
 
 
-def run(
+def run_jobs(
     jobs: Sequence[LaneJob],
     processes: int,
-    listener: Listener,
-    shipping: Shipping | None,
-    runner: Runner | None = None,
-) -> list[Tally]:
+    on_progress: ProgressListener,
+    shipping: Uploads | None,
+    runner: Executor | None = None,
+) -> list[MixStats]:
     """Counts of each job's lane, in order; the listener hears of every row group, in this process."""
     if runner is not None:
         shared = next((job.work for job in jobs if job.store is None), None)
-        return runner.each(write_held, jobs, lambda n, tally: listener(Progress(jobs[n].label, tally)), shared)
+        return runner.each(write_held, jobs, lambda n, stats: on_progress(Progress(jobs[n].label, stats)), shared)
     if processes < 1:
         raise ValueError(f"processes must be at least 1, got {processes}")
     if processes == 1 or len(jobs) == 1:
-        return [write_lane(job, _reporter(job, listener, shipping)) for job in jobs]
+        return [write_lane(job, _reporter(job, on_progress, shipping)) for job in jobs]
     context = get_context("spawn")  # the same on every platform, and safe beside threads
     messages, stop = context.Queue(), context.Event()
-    watcher = threading.Thread(target=_forward, args=(messages, listener, stop), daemon=True)
+    watcher = threading.Thread(target=_forward, args=(messages, on_progress, stop), daemon=True)
     watcher.start()
     if shipping is not None:
         shipping.on_error(stop.set)
@@ -68,21 +68,21 @@ def run(
         watcher.join()
 
 
-def write_held(job: LaneJob, report: Report) -> Tally:
+def write_held(job: LaneJob, report: LaneReport) -> MixStats:
     """What `write_lane` gives, while nobody else writes this lane to the folder; see `HELD`."""
     if job.store is not None:
         return write_lane(job, report)
-    with folder_lock.locked(Path(job.work).parent, name=f"locks/{job.label}", wait=HELD):
+    with folder_lock.folder_lock(Path(job.work).parent, name=f"locks/{job.label}", wait=HELD):
         return write_lane(job, report)
 
 
-def _reporter(job: LaneJob, listener: Listener, shipping: Shipping | None) -> Callable[[Tally], None]:
+def _reporter(job: LaneJob, on_progress: ProgressListener, shipping: Uploads | None) -> Callable[[MixStats], None]:
     """What a lane written in this process calls after each row group."""
 
-    def report(tally: Tally) -> None:
+    def report(stats: MixStats) -> None:
         if shipping is not None and job.most_parts is not None:
             wait_for_room(Path(job.work), job.most_parts, shipping.check)
-        listener(Progress(job.label, tally))
+        on_progress(Progress(job.label, stats))
 
     return report
 
@@ -102,25 +102,25 @@ def _start(jobs: Sequence[LaneJob], messages: Any, stop: Any) -> None:
     end_with_parent()
 
 
-def _write_in_worker(number: int) -> Tally:
+def _write_in_worker(number: int) -> MixStats:
     job = _jobs[number]
 
     def check() -> None:
         if _stop.is_set():
             raise Stopped
 
-    def report(tally: Tally) -> None:
+    def report(stats: MixStats) -> None:
         check()
         if job.most_parts is not None:
             wait_for_room(Path(job.work), job.most_parts, check)
-        _messages.put(Progress(job.label, tally))
+        _messages.put(Progress(job.label, stats))
 
     return write_lane(job, report)
 
 
-def _forward(messages: Any, listener: Listener, stop: Any) -> None:
+def _forward(messages: Any, on_progress: ProgressListener, stop: Any) -> None:
     while not stop.is_set():
         try:
-            listener(messages.get(timeout=0.1))
+            on_progress(messages.get(timeout=0.1))
         except Empty:  # noqa: PERF203 - it waits
             continue

@@ -18,14 +18,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from smollm3_mix.errors import MixError, OutputError
-from smollm3_mix.mix.mix_stats import Tally
-from smollm3_mix.mix.protocols import LaneLike
+from smollm3_mix.mix.mix_stats import MixStats
+from smollm3_mix.mix.protocols import LaneProtocol
 from smollm3_mix.mix.recipe_mix import Mix
-from smollm3_mix.output.dropped_documents import FOLDER, Parts
-from smollm3_mix.output.output_formats import Form, Opened, Tables
-from smollm3_mix.output.output_layout import DATA, folder_of, label
-from smollm3_mix.storage.atomic_files import WORK, replace, replace_json
-from smollm3_mix.storage.url_store import Store
+from smollm3_mix.output.dropped_documents import FOLDER, DroppedShards
+from smollm3_mix.output.output_formats import Opened, OutputFormat, Tables
+from smollm3_mix.output.output_layout import DATA, folder_of, lane_label
+from smollm3_mix.storage.atomic_files import WORK_FOLDER, replace_file, replace_json
+from smollm3_mix.storage.url_store import UrlStore
 
 GROUP_BYTES = 16 << 20
 GROUP_ROWS = 16_384
@@ -34,7 +34,7 @@ GROUP_ROWS = 16_384
 PULL = 1024
 """Records taken from the lane at once; has no effect on what is written."""
 
-Report = Callable[[Tally], None]
+LaneReport = Callable[[MixStats], None]
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class LaneJob:
         mix: what is written.
         lane: which of its lanes.
         work: the work folder.
-        part_bytes: UTF-8 bytes of text at which a part ends (with the row group that reaches it).
+        max_shard_size: UTF-8 bytes of text at which a part ends (with the row group that reaches it).
         form: the files that a part is written as.
         most_parts: whole parts that may lie in the work folder before the writer pauses; None: any number.
         keep_dropped: whether the dropped documents are written, too; see `write.dropped`.
@@ -55,19 +55,19 @@ class LaneJob:
     mix: Mix
     lane: int
     work: str
-    part_bytes: int
-    form: Form
+    max_shard_size: int
+    form: OutputFormat
     most_parts: int | None = None
     keep_dropped: bool = False
-    store: Store | None = None
+    store: UrlStore | None = None
 
     @property
     def label(self) -> str:
         """`train-00003`."""
-        return label(self.mix.split, self.lane)
+        return lane_label(self.mix.split, self.lane)
 
 
-def write_lane(job: LaneJob, report: Report) -> Tally:
+def write_lane(job: LaneJob, report: LaneReport) -> MixStats:
     """Counts of the lane, all of whose parts are now in the work folder, or in the store.
 
     Args:
@@ -86,13 +86,13 @@ def write_lane(job: LaneJob, report: Report) -> Tally:
         return _write_here(here, report)
 
 
-def _write_here(job: LaneJob, report: Report) -> Tally:
+def _write_here(job: LaneJob, report: LaneReport) -> MixStats:
     """See `write_lane`."""
     work = Path(job.work)
     saved = read_state(job)
     if saved is not None and saved["done"]:
-        return Tally.from_dict(saved["tally"])
-    lane, drops = job.mix.lane(job.lane), Parts()
+        return MixStats.from_dict(saved["stats"])
+    lane, drops = job.mix.lane(job.lane), DroppedShards()
     try:
         part = 0 if saved is None else saved["parts"]
         if saved is not None:
@@ -100,18 +100,18 @@ def _write_here(job: LaneJob, report: Report) -> Tally:
         _forget_unfinished(job, part)
         for line in lane.lines if job.keep_dropped else ():
             line.on_drop = drops.add
-        groups = _Groups(lane, waiting=job.form.waiting)
+        groups = _Groups(lane, waiting=job.form.pending)
         while True:
             drops.begin(work / FOLDER / f"{job.label}-{part:05d}.parquet")
-            wrote = _write_part(job, part, groups, lambda: report(lane.tally(groups.ahead)))
+            wrote = _write_part(job, part, groups, lambda: report(lane.stats(groups.ahead)))
             done = not groups.more()
             if wrote:
                 part += 1
             drops.end()  # before the state that counts what was dropped
-            tally = lane.tally(groups.ahead)
-            _save(job, lane, groups, part, done=done, tally=tally)
+            stats = lane.stats(groups.ahead)
+            _save(job, lane, groups, part, done=done, stats=stats)
             if done:
-                return tally
+                return stats
     except OSError as error:
         if isinstance(error, MixError):  # of a source, say
             raise
@@ -136,7 +136,7 @@ def read_state(job: LaneJob) -> dict[str, Any] | None:
 class _Groups:
     """The lane's records cut into row groups, at the same records however they are pulled."""
 
-    def __init__(self, lane: LaneLike, *, waiting: bool) -> None:
+    def __init__(self, lane: LaneProtocol, *, waiting: bool) -> None:
         self._lane = lane
         self._rest: pa.RecordBatch | None = None
         self._waiting = waiting
@@ -164,7 +164,7 @@ class _Groups:
             rows += take
             size += int(sizes[take - 1])
         if not batches and self._waiting:
-            self._waiting, batches = False, self._lane.waiting()
+            self._waiting, batches = False, self._lane.pending_documents()
             size = sum(pc.sum(pc.binary_length(batch["text"])).as_py() or 0 for batch in batches)
         return (pa.Table.from_batches(batches).combine_chunks(), size) if batches else None
 
@@ -183,7 +183,7 @@ def _write_part(job: LaneJob, part: int, groups: _Groups, after_group: Callable[
             opened.add(table)
             size += text_bytes
             after_group()
-            if size >= job.part_bytes:
+            if size >= job.max_shard_size:
                 break
     return True
 
@@ -195,28 +195,28 @@ def _with(first: tuple[pa.Table, int], groups: _Groups) -> Iterator[tuple[pa.Tab
         group = groups.next()
 
 
-def _save(job: LaneJob, lane: LaneLike, groups: _Groups, parts: int, *, done: bool, tally: Tally) -> None:
+def _save(job: LaneJob, lane: LaneProtocol, groups: _Groups, parts: int, *, done: bool, stats: MixStats) -> None:
     work = Path(job.work)
     before = read_state(job)
     logs = [] if before is None else before["seen"]
     written: list[Path] = []
     if not done:
-        log, remembered = lane.seen_log(logs[-1] if logs else 0)
+        log, remembered = lane.dedup_log(logs[-1] if logs else 0)
         written.append(work / _log(job, "seen", len(logs)))
-        replace(written[-1], log)
+        replace_file(written[-1], log)
         logs.append(remembered)
         logs_of = lane.logs()
         for number, source in enumerate(job.mix.recipe.active):
             if logs_of.get(source.id):
                 written.append(work / _log(job, "verdicts", number))
-                replace(written[-1], logs_of[source.id])
+                replace_file(written[-1], logs_of[source.id])
     saved = {
         "parts": parts,
         "done": done,
-        "tally": tally.to_dict(),
+        "stats": stats.to_dict(),
         "seen": logs,
         "state": None if done else lane.state_dict(groups.ahead),
-        "stages": [stage.to_dict() for stage in lane.tallies(groups.ahead)],
+        "stages": [stage.to_dict() for stage in lane.all_stats(groups.ahead)],
     }
     if job.store is None:
         replace_json(work / f"{job.label}.json", saved)
@@ -224,40 +224,40 @@ def _save(job: LaneJob, lane: LaneLike, groups: _Groups, parts: int, *, done: bo
         _send(job, job.store, {} if before is None else before["sent"], written, saved)
 
 
-def _send(job: LaneJob, store: Store, sent: dict[str, int], logs: list[Path], saved: dict[str, Any]) -> None:
+def _send(job: LaneJob, store: UrlStore, sent: dict[str, int], logs: list[Path], saved: dict[str, Any]) -> None:
     """Have the store hold what was written since the last state, then the state, which names all files of the lane."""
     work, state = Path(job.work), Path(job.work) / f"{job.label}.json"
     whole = sorted(path for name in (DATA, FOLDER) for path in (work / name).rglob("*") if path.is_file())
     files = {path.relative_to(work).as_posix(): path for path in [*whole, *logs]}
     saved["sent"] = sent | {name: path.stat().st_size for name, path in files.items()}
     replace_json(state, saved)
-    store.send({f"{WORK}/{name}": path for name, path in [*files.items(), (state.name, state)]})
+    store.send({f"{WORK_FOLDER}/{name}": path for name, path in [*files.items(), (state.name, state)]})
     for path in whole:
         path.unlink()
 
 
-def _fetch(job: LaneJob, store: Store) -> None:
+def _fetch(job: LaneJob, store: UrlStore) -> None:
     """Have the work folder hold the lane's state and logs, as whoever wrote it before left them; by name, unlisted."""
     work = Path(job.work)
-    state = store.read(f"{WORK}/{job.label}.json")
+    state = store.read(f"{WORK_FOLDER}/{job.label}.json")
     if state is None:
         return
-    replace(work / f"{job.label}.json", state)
+    replace_file(work / f"{job.label}.json", state)
     saved = json.loads(state)
     for name in () if saved["done"] else saved["sent"]:
         if "/" not in name:  # a log; those in folders are parts
-            replace(work / name, store.must_read(f"{WORK}/{name}"))
+            replace_file(work / name, store.must_read(f"{WORK_FOLDER}/{name}"))
 
 
-def _restore(job: LaneJob, lane: LaneLike, saved: dict[str, Any]) -> None:
+def _restore(job: LaneJob, lane: LaneProtocol, saved: dict[str, Any]) -> None:
     work = Path(job.work)
-    lane.restore_seen((work / _log(job, "seen", number)).read_bytes() for number in range(len(saved["seen"])))
-    verdicts = {}
+    lane.restore_dedup_state((work / _log(job, "seen", number)).read_bytes() for number in range(len(saved["seen"])))
+    decisions = {}
     for number, source in enumerate(job.mix.recipe.active):
         path = work / _log(job, "verdicts", number)
         if path.exists():
-            verdicts[source.id] = path.read_bytes()
-    lane.load_state_dict(saved["state"], verdicts)
+            decisions[source.id] = path.read_bytes()
+    lane.load_state_dict(saved["state"], decisions)
 
 
 def _log(job: LaneJob, kind: str, number: int) -> str:

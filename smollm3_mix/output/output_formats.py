@@ -17,8 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from smollm3_mix.schema import RECORD
-from smollm3_mix.storage.atomic_files import Aside, replace
+from smollm3_mix.schema import RECORD_SCHEMA
+from smollm3_mix.storage.atomic_files import AtomicFile, replace_file
 
 FORMATS = ("parquet", "nanotron", "megatron")
 """What `write --format` takes."""
@@ -52,11 +52,11 @@ class Part(Protocol):
         """Close what is open and give nothing a name."""
 
 
-class Form(Protocol):
+class OutputFormat(Protocol):
     """How parts are written. Picklable."""
 
     @property
-    def waiting(self) -> bool:
+    def pending(self) -> bool:
         """Whether documents that were accepted and not given are written too, at the lane's end."""
 
     def open(self, folder: Path, name: str) -> Part:
@@ -66,9 +66,9 @@ class Form(Protocol):
 class Table:
     """One Parquet file, a row group for each table; a `Part`."""
 
-    def __init__(self, path: Path, schema: pa.Schema = RECORD) -> None:
+    def __init__(self, path: Path, schema: pa.Schema = RECORD_SCHEMA) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._aside = Aside(path)
+        self._aside = AtomicFile(path)
         self._writer = pq.ParquetWriter(self._aside.file, schema, **parquet_options())
 
     def add(self, table: pa.Table) -> None:
@@ -92,7 +92,7 @@ class Table:
 class Tables:
     """Parquet that `load_dataset` opens: data/{name}.parquet, or in a folder below (`layout.folder_of`)."""
 
-    waiting: bool = False
+    pending: bool = False
 
     def open(self, folder: Path, name: str) -> Part:
         """See `Form`."""
@@ -111,21 +111,21 @@ class BySource:
     """
 
     sources: tuple[str, ...]
-    waiting: bool = True
+    pending: bool = True
 
     def open(self, folder: Path, name: str) -> Part:
         """See `Form`."""
-        return _Shelves(folder, name, self.sources)
+        return _SourceFolders(folder, name, self.sources)
 
 
-def shelf(number: int, source: str) -> str:
+def source_folder(number: int, source: str) -> str:
     """Folder of a source's records: `03-fineweb-edu`."""
     return f"{number:02d}-{re.sub(r'[^A-Za-z0-9._-]+', '-', source)[:80]}"
 
 
-class _Shelves:
+class _SourceFolders:
     def __init__(self, folder: Path, name: str, sources: Sequence[str]) -> None:
-        self._paths = {id_: folder / shelf(n, id_) / f"{name}.parquet" for n, id_ in enumerate(sources)}
+        self._paths = {id_: folder / source_folder(n, id_) / f"{name}.parquet" for n, id_ in enumerate(sources)}
         self._held: dict[str, list[pa.Table]] = {id_: [] for id_ in sources}
         self._bytes = dict.fromkeys(sources, 0)
         self._open: dict[str, Table] = {}
@@ -170,7 +170,7 @@ class Tokens:
     format: str
     vocab: int
     tokenizer: str
-    waiting: bool = False
+    pending: bool = False
 
     @property
     def size(self) -> int:
@@ -179,16 +179,16 @@ class Tokens:
 
     def open(self, folder: Path, name: str) -> Part:
         """See `Form`."""
-        return _Line(self, folder / name.split("-", maxsplit=1)[0] / name)
+        return _TokenStream(self, folder / name.split("-", maxsplit=1)[0] / name)
 
 
-class _Line:
+class _TokenStream:
     """Tokens of documents end to end, and where each ends."""
 
     def __init__(self, form: Tokens, stem: Path) -> None:
         self._form, self._stem = form, stem
         stem.parent.mkdir(parents=True, exist_ok=True)
-        self._main = Aside(self._named(".bin" if form.format == "megatron" else ".ds"))
+        self._main = AtomicFile(self._named(".bin" if form.format == "megatron" else ".ds"))
         self._lengths: list[npt.NDArray[np.int64]] = []
 
     def add(self, table: pa.Table) -> None:
@@ -202,12 +202,12 @@ class _Line:
     def close(self) -> None:
         lengths = np.concatenate([np.empty(0, np.int64), *self._lengths])
         if self._form.format == "megatron":
-            replace(self._named(".idx"), megatron_index(lengths, self._form.size))
+            replace_file(self._named(".idx"), megatron_index(lengths, self._form.size))
         else:
-            replace(self._named(".ds.index"), np.cumsum(lengths).astype("<u8").tobytes())
+            replace_file(self._named(".ds.index"), np.cumsum(lengths).astype("<u8").tobytes())
             total = int(lengths.sum())
             note = f"{self._form.tokenizer}|{self._form.size}\n{total}\n{total / 1e6:.2f} million tokens"
-            replace(self._named(".ds.metadata"), note.encode())
+            replace_file(self._named(".ds.metadata"), note.encode())
         self._main.keep()
 
     def abandon(self) -> None:

@@ -5,7 +5,7 @@ While it is written, everything is in `.writing`, which `load_dataset` passes ov
     README.md     the card, with `configs:`
     recipe.yaml   the recipe, every source pinned to the revision that was read
     exclude.txt   what the recipe excludes, where it does
-    tally.json    counts by source and split, and the files
+    stats.json    counts by source and split, and the files
     data/         {split}-{lane}-{part}.parquet, or the files of another form (`write.forms`); of a large mix the later
                   ones in folders, data/00001/ and on (`folder_of`)
 """
@@ -16,16 +16,16 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from smollm3_mix.storage.atomic_files import WORK
+from smollm3_mix.storage.atomic_files import WORK_FOLDER
 
 REQUEST = "request.json"
 """In the work folder: what was asked for, and the pinned recipe."""
 
-CARD, RECIPE, TALLY, DATA = "README.md", "recipe.yaml", "tally.json", "data"
+CARD, RECIPE, STATS, DATA = "README.md", "recipe.yaml", "stats.json", "data"
 LIST = "exclude.txt"
 """The recipe's list of what must not come out, where it has one; verifying a mix does not need it."""
 
-RESULT = (DATA, RECIPE, TALLY, CARD)
+RESULT = (DATA, RECIPE, STATS, CARD)
 """What a finished mix consists of, in the order in which it is moved into place."""
 
 
@@ -54,46 +54,46 @@ def data_files(data: Path) -> list[str]:
 
 def patterns(split: str, names: Iterable[str]) -> list[str]:
     """Globs below `data` that find the files of a split among these, and no others; none where it has no files."""
-    folders = dict.fromkeys("/" in name for name in sorted(names) if base(name).startswith(f"{split}-"))
+    folders = dict.fromkeys("/" in name for name in sorted(names) if shard_base(name).startswith(f"{split}-"))
     return [f"*/{split}-*.parquet" if deep else f"{split}-*.parquet" for deep in sorted(folders)]
 
 
-def base(name: str) -> str:
+def shard_base(name: str) -> str:
     """`train-00003-00012.parquet`: a data file's name without its folder."""
     return name.rsplit("/", 1)[-1]
 
 
-def label(split: str, lane: int) -> str:
+def lane_label(split: str, lane: int) -> str:
     """`train-00003`: how the files of a lane begin."""
     return f"{split}-{lane:05d}"
 
 
-def beside(folder: Path) -> list[Path]:
+def file_beside(folder: Path) -> list[Path]:
     """What lies beside data and recipe of a mix: its list of exclusions, where it has one, tally and card."""
-    return [folder / name for name in (LIST, TALLY, CARD) if (folder / name).exists()]
+    return [folder / name for name in (LIST, STATS, CARD) if (folder / name).exists()]
 
 
-def form(summary: Mapping[str, Any]) -> str:
-    """The format of a mix, by what its tally.json holds."""
+def written_format(summary: Mapping[str, Any]) -> str:
+    """The format of a mix, by what its stats.json holds."""
     return str(summary["request"].get("format", "parquet"))
 
 
-def occupant(folder: Path) -> str | None:
+def unexpected_file(folder: Path) -> str | None:
     """What a folder holds that is not ours: the first such name, or None."""
     if not folder.exists():
         return None
     if not folder.is_dir():
         return folder.name
-    ours = (WORK, LIST, *RESULT) if (folder / WORK).exists() or complete(folder) else ()
+    ours = (WORK_FOLDER, LIST, *RESULT) if (folder / WORK_FOLDER).exists() or is_complete(folder) else ()
     return next((entry.name for entry in sorted(folder.iterdir()) if entry.name not in ours), None)
 
 
-def complete(folder: Path) -> bool:
+def is_complete(folder: Path) -> bool:
     """Whether a folder holds a whole mix; the card is moved into place last."""
     return all((folder / name).exists() for name in RESULT)
 
 
-def unfinished(folder: Path) -> str | None:
+def is_unfinished(folder: Path) -> str | None:
     """Why a folder is no whole mix, and what to do; None where it is one."""
     missing = [name for name in RESULT if not (folder / name).exists()]
     if not missing:
@@ -101,21 +101,21 @@ def unfinished(folder: Path) -> str | None:
     if not folder.is_dir():
         found = "is a file" if folder.exists() else "is not there"
         return f"{folder} {found}; expected the folder of a written mix. Give the one that `smollm3-mix write` made."
-    if len(missing) == len(RESULT) and not (folder / WORK).exists():
+    if len(missing) == len(RESULT) and not (folder / WORK_FOLDER).exists():
         return f"{folder} is no written mix: it has no {missing[0]}. Give a folder that `smollm3-mix write` made."
     return f"{folder} is no finished mix: it has no {missing[0]}. Run `smollm3-mix write` again to finish it."
 
 
-def publish(folder: Path) -> None:
+def publish_files(folder: Path) -> None:
     """Move a finished result out of the work folder. Repeated after a kill, it goes on."""
-    work = folder / WORK
+    work = folder / WORK_FOLDER
     for name in (LIST, *RESULT):
         if (work / name).exists():
             os.replace(work / name, folder / name)  # noqa: PTH105 - one call for files and folders
 
 
-def clear(folder: Path) -> None:
+def clear_folder(folder: Path) -> None:
     """Remove the work folder, and the folder itself if nothing else is in it."""
-    shutil.rmtree(folder / WORK)
+    shutil.rmtree(folder / WORK_FOLDER)
     if not any(folder.iterdir()):
         folder.rmdir()

@@ -6,15 +6,15 @@ from pathlib import Path
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from smollm3_mix.output.output_formats import shelf
+from smollm3_mix.output.output_formats import source_folder
 from smollm3_mix.output.output_layout import DATA
 from smollm3_mix.recipe.model import Holdout, Recipe, Source
 from smollm3_mix.text.clean.cleaning_options import Cleaning
 from smollm3_mix.text.dedup.dedup_options import Dedup
-from smollm3_mix.text.filters.filter_options import Judge
+from smollm3_mix.text.filters.filter_options import FilterOptions
 
 
-def recipe_over(recipe: Recipe, data: Path) -> Recipe:
+def recipe_over_stored(recipe: Recipe, data: Path) -> Recipe:
     """The recipe that mixes what is stored below `data` as `recipe` mixes the sources.
 
     Nothing is cleaned, judged, deduplicated, shuffled or held out again: the documents stand in the order in which they
@@ -39,7 +39,7 @@ def recipe_over(recipe: Recipe, data: Path) -> Recipe:
 def _over(source: Source, data: Path, number: int | None) -> Source:
     if number is None:
         return source
-    folder = shelf(number, source.id)
+    folder = source_folder(number, source.id)
     if not (data / folder).exists():
         return replace(source, unavailable="it gave no document when the mix was stored")
     return Source(
@@ -53,19 +53,19 @@ def _over(source: Source, data: Path, number: int | None) -> Source:
         tokens_per_byte=source.tokens_per_byte,
         tokens_field="tokens",
         clean=Cleaning("none"),
-        judge=Judge(),
+        filters=FilterOptions(),
         content="records",
         deviation=source.deviation,
     )
 
 
-def counted(recipe: Recipe, data: Path) -> dict[str, dict[str, int]]:
+def count_stored(recipe: Recipe, data: Path) -> dict[str, dict[str, int]]:
     """Documents and tokens that are stored of each source, whether they were given or waited to be."""
     found = {}
     for number, source in enumerate(recipe.active):
         columns = [
             pq.read_table(path, columns=["tokens"])["tokens"]
-            for path in sorted((data / shelf(number, source.id)).glob("train-*.parquet"))
+            for path in sorted((data / source_folder(number, source.id)).glob("train-*.parquet"))
         ]
         found[source.id] = {
             "documents": sum(len(column) for column in columns),

@@ -16,17 +16,17 @@ from smollm3_mix.output import output_layout
 from smollm3_mix.recipe.model import Recipe
 from smollm3_mix.storage import atomic_files
 
-NOTE = "shipped.json"
+UPLOAD_RECORD = "shipped.json"
 """In the work folder: where parts go, and those that went, by name, with their bytes."""
 
-WAITING = 4
+MAX_WAITING = 4
 """Parts that may wait here for each process that writes, before it pauses."""
 
 _POLL = 0.05
 """Seconds between two looks at the folder."""
 
 
-class Outlet(Protocol):
+class UploadTarget(Protocol):
     """Where the parts of a mix go while it is written."""
 
     @property
@@ -43,7 +43,7 @@ class Outlet(Protocol):
         """Nothing; the mix is whole there."""
 
 
-class Shipping:
+class Uploads:
     """Takes whole parts from a work folder to an outlet, in a thread of its own.
 
     Args:
@@ -55,9 +55,9 @@ class Shipping:
         error: why it ended, None while all is well.
     """
 
-    def __init__(self, work: Path, outlet: Outlet) -> None:
+    def __init__(self, work: Path, outlet: UploadTarget) -> None:
         self._work, self._outlet = work, outlet
-        self.shipped: dict[str, int] = noted(work, outlet.name)
+        self.shipped: dict[str, int] = uploaded_shards(work, outlet.name)
         self.error: Exception | None = None
         self._ended = threading.Event()
         self._on_error: Callable[[], None] = lambda: None
@@ -65,7 +65,7 @@ class Shipping:
 
     def start(self) -> None:
         """Nothing; parts are taken from now on."""
-        atomic_files.replace_json(self._work / NOTE, {"to": self._outlet.name, "parts": self.shipped})
+        atomic_files.replace_json(self._work / UPLOAD_RECORD, {"to": self._outlet.name, "parts": self.shipped})
         self._thread.start()
 
     def on_error(self, call: Callable[[], None]) -> None:
@@ -98,27 +98,27 @@ class Shipping:
 
     def _take(self) -> bool:
         """Whether there were whole parts; they went, and are removed here."""
-        paths = whole_parts(self._work)
+        paths = finished_shards(self._work)
         if not paths:
             return False
         named = {path.relative_to(self._work / output_layout.DATA).as_posix(): path for path in paths}
         self._outlet.send(named)
         self.shipped |= {name: path.stat().st_size for name, path in named.items()}
-        atomic_files.replace_json(self._work / NOTE, {"to": self._outlet.name, "parts": self.shipped})
+        atomic_files.replace_json(self._work / UPLOAD_RECORD, {"to": self._outlet.name, "parts": self.shipped})
         for path in paths:
             path.unlink()
         return True
 
 
-def noted(work: Path, name: str | None) -> dict[str, int]:
+def uploaded_shards(work: Path, name: str | None) -> dict[str, int]:
     """Bytes by name of the parts that went before a stop.
 
     Raises:
         OutputError: they went elsewhere than to `name`, or parts went and `name` is None.
     """
-    if not (work / NOTE).exists():
+    if not (work / UPLOAD_RECORD).exists():
         return {}
-    saved = json.loads((work / NOTE).read_bytes())
+    saved = json.loads((work / UPLOAD_RECORD).read_bytes())
     if saved["to"] != name:
         raise OutputError(
             f"parts of the mix in {work.parent} went to {saved['to']} already. Give the same --push-to, --config-name "
@@ -128,7 +128,7 @@ def noted(work: Path, name: str | None) -> dict[str, int]:
     return parts
 
 
-def whole_parts(work: Path) -> list[Path]:
+def finished_shards(work: Path) -> list[Path]:
     """The parts in the work folder that the states of their lanes count."""
     found = []
     for state in work.glob("*-[0-9][0-9][0-9][0-9][0-9].json"):

@@ -6,27 +6,27 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from smollm3_mix.errors import OutputError, RecipeError
-from smollm3_mix.executors.protocol import Runner
-from smollm3_mix.mix.mix_stats import Tally
+from smollm3_mix.executors.protocol import Executor
+from smollm3_mix.mix.mix_stats import MixStats
 from smollm3_mix.mix.recipe_mix import Mix
 from smollm3_mix.output import dropped_documents, output_layout
 from smollm3_mix.output.commit import beside, commit
-from smollm3_mix.output.existing_output import finished, opened, opened_in
-from smollm3_mix.output.lane_jobs import written
-from smollm3_mix.output.lane_pool import Listener
+from smollm3_mix.output.existing_output import open_output, open_output_in, read_finished
+from smollm3_mix.output.lane_jobs import write_lanes
+from smollm3_mix.output.lane_pool import ProgressListener
 from smollm3_mix.output.output_formats import BY_SOURCE, FORMATS, TOKEN_FORMATS
-from smollm3_mix.output.remote_output import write_away
-from smollm3_mix.output.uploads import Outlet, Shipping, noted
-from smollm3_mix.output.write_request import Request, Writing
+from smollm3_mix.output.remote_output import write_remote
+from smollm3_mix.output.uploads import Uploads, UploadTarget, uploaded_shards
+from smollm3_mix.output.write_request import WriteContext, WriteRequest
 from smollm3_mix.recipe.curriculum import Curriculum
 from smollm3_mix.recipe.model import Recipe
-from smollm3_mix.recipe.read_recipe import read
+from smollm3_mix.recipe.read_recipe import load_recipe
 from smollm3_mix.storage import atomic_files, folder_lock
-from smollm3_mix.storage.locations import local, store_at
+from smollm3_mix.storage.locations import is_local, open_store
 from smollm3_mix.tokenizer.encoder import EOS
-from smollm3_mix.tokenizer.recipe_tokenizer import encoded
+from smollm3_mix.tokenizer.recipe_tokenizer import token_counting
 
-PART_BYTES = 512 << 20
+MAX_SHARD_BYTES = 512 << 20
 
 OPENING = 3600.0
 """Seconds that a writer of some lanes waits for another that finds out what the sources hold."""
@@ -43,7 +43,7 @@ def write(  # noqa: D417 - arguments of one kind share a line
     max_bytes: int | None = None,
     processes: int = 1,
     skip_unreadable: bool = False,
-    part_bytes: int = PART_BYTES,
+    max_shard_size: int = MAX_SHARD_BYTES,
     keep_dropped: str | os.PathLike[str] | None = None,
     format: str = "parquet",  # noqa: A002 - the word of the command line
     tokenizer: str | os.PathLike[str] | None = None,
@@ -51,15 +51,15 @@ def write(  # noqa: D417 - arguments of one kind share a line
     eos: str | None = EOS,
     token: str | bool | None = None,
     accept_terms: Sequence[str] | str | None = None,
-    listener: Listener | None = None,
-    outlet: Outlet | None = None,
+    on_progress: ProgressListener | None = None,
+    outlet: UploadTarget | None = None,
     only: Sequence[int] | None = None,
-    runner: Runner | None = None,
+    runner: Executor | None = None,
     take_over: bool = False,
-) -> dict[str, Tally]:
+) -> dict[str, MixStats]:
     """Counts by split of the mix that now lies in `output_dir`, with card, pinned recipe and tally.
 
-    The bytes depend on the recipe, the limits and `part_bytes` alone. After an interruption the same call goes on
+    The bytes depend on the recipe, the limits and `max_shard_size` alone. After an interruption the same call goes on
     behind the last whole part of each lane; over a finished result of the same request it returns at once.
 
     Args:
@@ -68,7 +68,7 @@ def write(  # noqa: D417 - arguments of one kind share a line
         seed, lanes: in place of the recipe's.
         max_samples, max_tokens, max_bytes: limits of the whole mix: records, tokens, UTF-8 bytes of text.
         processes: lanes written at once, each in a process of its own if more than one.
-        skip_unreadable, part_bytes: go on over the sources that can be read; bytes of text at which a file ends.
+        skip_unreadable, max_shard_size: go on over the sources that can be read; bytes of text at which a file ends.
         keep_dropped: new or empty folder for the dropped documents with their reasons; see docs/exclusion.md.
         format: parquet; by-source: to be mixed again without the sources; nanotron or megatron: token files.
         tokenizer: counts the tokens, and makes those of token files; default: as the recipe counts.
@@ -82,27 +82,27 @@ def write(  # noqa: D417 - arguments of one kind share a line
 
     Raises:
         OutputError: the folder holds something else, is in use, or cannot be written.
-        RecipeError, MissingExtra, Unreadable, SourceExhausted, SourceError: as the mix raises them.
+        RecipeError, MissingExtraError, UnreadableSourcesError, SourceExhaustedError, SourceError: as the mix raises them.
     """
-    asked = (recipe if isinstance(recipe, Recipe) else read(recipe)).with_(seed=seed, lanes=lanes)
+    asked = (recipe if isinstance(recipe, Recipe) else load_recipe(recipe)).replace(seed=seed, lanes=lanes)
     asked = _counted(asked, format, tokenizer, bos, eos, token=token)
     drops = None if keep_dropped is None else Path(keep_dropped)
-    what = (max_samples, max_tokens, max_bytes, skip_unreadable, part_bytes, format, drops is not None)
-    means = (processes, listener or (lambda _: None), outlet, runner, store_at(os.fspath(output_dir), token))
+    what = (max_samples, max_tokens, max_bytes, skip_unreadable, max_shard_size, format, drops is not None)
+    means = (processes, on_progress or (lambda _: None), outlet, runner, open_store(os.fspath(output_dir), token))
     access = {"token": token, "accept_terms": accept_terms}
-    writing = Writing(asked, Request(asked.fingerprint, *what), local(output_dir), drops, access, *means)
+    writing = WriteContext(asked, WriteRequest(asked.fingerprint, *what), is_local(output_dir), drops, access, *means)
     return _write(writing, only, take_over=take_over)
 
 
-def _write(writing: Writing, only: Sequence[int] | None, *, take_over: bool) -> dict[str, Tally]:
+def _write(writing: WriteContext, only: Sequence[int] | None, *, take_over: bool) -> dict[str, MixStats]:
     """See `write`."""
     _check_means(writing, only)
     if writing.store is not None:
-        return write_away(writing, take_over=take_over)
+        return write_remote(writing, take_over=take_over)
     return write_all(writing) if only is None else _write_some(writing, only)
 
 
-def _check_means(writing: Writing, only: Sequence[int] | None) -> None:
+def _check_means(writing: WriteContext, only: Sequence[int] | None) -> None:
     """Nothing, where all that is asked for goes together."""
     there, form = writing.store, writing.request.format
     if only is not None and writing.outlet is not None:
@@ -131,38 +131,40 @@ def _check_means(writing: Writing, only: Sequence[int] | None) -> None:
         )
 
 
-def _write_some(writing: Writing, only: Sequence[int]) -> dict[str, Tally]:
+def _write_some(writing: WriteContext, only: Sequence[int]) -> dict[str, MixStats]:
     """Counts by split of some lanes, now in the work folder; other processes, of other machines, write the others."""
     folder, lanes = writing.folder, writing.asked.lanes
     if not only or min(only) < 0 or max(only) >= lanes:
         raise OutputError(f"--lanes must lie in 0-{lanes - 1} with --part-of {lanes}, got {list(only)}")
-    if (done := finished(writing)) is not None:
+    if (done := read_finished(writing)) is not None:
         return done
-    with folder_lock.locked(folder, shared=True) as work, ExitStack() as held:
+    with folder_lock.folder_lock(folder, shared=True) as work, ExitStack() as held:
         for lane in only:
-            held.enter_context(folder_lock.locked(folder, name=f"locks/{output_layout.label('train', lane)}"))
-        with folder_lock.locked(folder, name="opening", wait=OPENING):
+            held.enter_context(folder_lock.folder_lock(folder, name=f"locks/{output_layout.lane_label('train', lane)}"))
+        with folder_lock.folder_lock(folder, name="opening", wait=OPENING):
             if writing.drops is not None:
                 dropped_documents.check(writing.drops, folder, begun=(work / output_layout.REQUEST).exists())
-            mixes = opened_in(writing, work)
-        return written(writing, mixes, work, only=only)
+            mixes = open_output_in(writing, work)
+        return write_lanes(writing, mixes, work, only=only)
 
 
-def write_all(writing: Writing) -> dict[str, Tally]:
+def write_all(writing: WriteContext) -> dict[str, MixStats]:
     """See `write`; into a folder, all lanes."""
     folder, drops = writing.folder, writing.drops
-    if (done := finished(writing)) is not None:
+    if (done := read_finished(writing)) is not None:
         return done
     if drops is not None:
-        dropped_documents.check(drops, folder, begun=(folder / atomic_files.WORK / output_layout.REQUEST).exists())
-    with folder_lock.locked(folder) as work:
-        mixes = opened(writing, work)
-        tallies = written(writing, mixes, work, shipping=_shipping(writing, mixes[0], work))
+        dropped_documents.check(
+            drops, folder, begun=(folder / atomic_files.WORK_FOLDER / output_layout.REQUEST).exists()
+        )
+    with folder_lock.folder_lock(folder) as work:
+        mixes = open_output(writing, work)
+        all_stats = write_lanes(writing, mixes, work, shipping=_uploads(writing, mixes[0], work))
         if drops is not None:
             dropped_documents.publish(work, drops)
-        commit(folder, work, mixes[0].plan, writing.request, tallies, writing.outlet)
-    output_layout.clear(folder)
-    return tallies
+        commit(folder, work, mixes[0].plan, writing.request, all_stats, writing.outlet)
+    output_layout.clear_folder(folder)
+    return all_stats
 
 
 def _counted(
@@ -182,19 +184,19 @@ def _counted(
     if form not in TOKEN_FORMATS and tokenizer is None:
         return recipe
     end = eos if form in TOKEN_FORMATS or eos != EOS else None
-    return recipe.with_(tokens=encoded(recipe, tokenizer, bos, end, token))
+    return recipe.replace(tokens=token_counting(recipe, tokenizer, bos, end, token))
 
 
-def _shipping(writing: Writing, mix: Mix, work: Path) -> Shipping | None:
+def _uploads(writing: WriteContext, mix: Mix, work: Path) -> Uploads | None:
     """The thread that takes parts away, started; None where all parts stay."""
     outlet, request = writing.outlet, writing.request
-    noted(work, None if outlet is None else outlet.name)
+    uploaded_shards(work, None if outlet is None else outlet.name)
     if outlet is None:
         return None
     if request.format != "parquet":
         raise OutputError(f"--push-to takes Parquet, not --format {request.format}. Write it, then upload the folder.")
     recipe = beside(mix.plan.recipe)
     outlet.begin(recipe, recipe.to_yaml().encode(), request.to_dict())
-    shipping = Shipping(work, outlet)
+    shipping = Uploads(work, outlet)
     shipping.start()
     return shipping

@@ -5,17 +5,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from smollm3_mix.executors.protocol import Runner
-from smollm3_mix.output.lane_pool import Listener
-from smollm3_mix.output.uploads import Outlet
+from smollm3_mix.executors.protocol import Executor
+from smollm3_mix.output.lane_pool import ProgressListener
+from smollm3_mix.output.uploads import UploadTarget
 from smollm3_mix.recipe.model import Recipe
-from smollm3_mix.storage.atomic_files import WORK
-from smollm3_mix.storage.url_store import Store
+from smollm3_mix.storage.atomic_files import WORK_FOLDER
+from smollm3_mix.storage.url_store import UrlStore
 from smollm3_mix.version import __version__
 
 
 @dataclass(frozen=True)
-class Request:
+class WriteRequest:
     """What a user asked to be written; two equal requests may share a folder.
 
     Attributes:
@@ -24,7 +24,7 @@ class Request:
         max_tokens: tokens of the whole mix.
         max_bytes: UTF-8 bytes of text of the whole mix.
         skip_unreadable: whether unreadable sources are left out.
-        part_bytes: bytes of text in a part.
+        max_shard_size: bytes of text in a part.
         format: one of forms.FORMATS, or by-source.
         keep_dropped: whether the dropped documents are written, too; where they go is nobody's business.
     """
@@ -34,7 +34,7 @@ class Request:
     max_tokens: int | None
     max_bytes: int | None
     skip_unreadable: bool
-    part_bytes: int
+    max_shard_size: int
     format: str = "parquet"
     keep_dropped: bool = False
 
@@ -45,7 +45,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Writing:
+class WriteContext:
     """One call of `write`.
 
     Attributes:
@@ -62,15 +62,15 @@ class Writing:
     """
 
     asked: Recipe
-    request: Request
+    request: WriteRequest
     folder: Path
     drops: Path | None
     access: dict[str, Any]
     processes: int
-    listener: Listener
-    outlet: Outlet | None = None
-    runner: Runner | None = None
-    store: Store | None = None
+    on_progress: ProgressListener
+    outlet: UploadTarget | None = None
+    runner: Executor | None = None
+    store: UrlStore | None = None
 
     @property
     def place(self) -> str:
@@ -80,7 +80,7 @@ class Writing:
     @property
     def begun(self) -> str:
         """What to remove to begin anew, for messages."""
-        return str(self.folder / WORK) if self.store is None else f"{self.store.url}/{WORK}"
+        return str(self.folder / WORK_FOLDER) if self.store is None else f"{self.store.url}/{WORK_FOLDER}"
 
 
 def differing(was: Mapping[str, Any], now: Mapping[str, Any]) -> str:

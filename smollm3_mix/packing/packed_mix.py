@@ -10,18 +10,18 @@ from smollm3_mix.errors import OutputError
 from smollm3_mix.mix.open_mix import open_mix
 from smollm3_mix.mix.recipe_mix import Mix
 from smollm3_mix.output import output_layout
-from smollm3_mix.packing.window_stream import Windows
+from smollm3_mix.packing.window_stream import WindowStream
 from smollm3_mix.recipe.model import Recipe, Source
-from smollm3_mix.recipe.read_recipe import read
+from smollm3_mix.recipe.read_recipe import load_recipe
 from smollm3_mix.text.clean.cleaning_options import Cleaning
 from smollm3_mix.text.dedup.dedup_options import Dedup
 from smollm3_mix.text.token_windows import Tokens
 from smollm3_mix.tokenizer.encoder import EOS
-from smollm3_mix.tokenizer.recipe_tokenizer import encoded, pinned
+from smollm3_mix.tokenizer.recipe_tokenizer import pin_tokenizer, token_counting
 
 
 @dataclass(frozen=True)
-class Packed:
+class PackedMix:
     """A mix as windows of tokens. Picklable, like `Mix`: whoever holds it may read any lane.
 
     Attributes:
@@ -42,9 +42,9 @@ class Packed:
         """Lanes, each a line of windows of its own."""
         return self.mix.num_lanes
 
-    def stream(self, lanes: Sequence[int] | None = None) -> Windows:
+    def stream(self, lanes: Sequence[int] | None = None) -> WindowStream:
         """The windows of some lanes, one of each in turn; all lanes by default."""
-        return Windows(self.mix, range(self.num_lanes) if lanes is None else lanes, self.sequence_length)
+        return WindowStream(self.mix, range(self.num_lanes) if lanes is None else lanes, self.sequence_length)
 
     def __iter__(self) -> Iterator[dict[str, Tokens]]:
         """Windows of all lanes, as those of `stream()`."""
@@ -55,7 +55,7 @@ class Packed:
             windows.close()
 
 
-def packed(
+def open_packed(
     source: Recipe | Mix | str | os.PathLike[str],
     *,
     tokenizer: str | os.PathLike[str] | None = None,
@@ -71,7 +71,7 @@ def packed(
     skip_unreadable: bool = False,
     token: str | bool | None = None,
     accept_terms: Sequence[str] | str | None = None,
-) -> Packed:
+) -> PackedMix:
     """The windows of a recipe, an opened mix, or a folder that `write` made.
 
     The tokenizer counts the tokens, `bos` and `eos` included, so shares of tokens are exact on what is given out.
@@ -93,17 +93,17 @@ def packed(
         accept_terms: terms that you accept; see `open_mix`.
 
     Raises:
-        MissingExtra: `tokenizers` is not installed.
+        MissingExtraError: `tokenizers` is not installed.
         SourceError: the tokenizer cannot be read, or has no such token.
-        RecipeError, Unreadable: as `open_mix` raises them.
+        RecipeError, UnreadableSourcesError: as `open_mix` raises them.
         OutputError: the folder holds no finished mix of texts.
     """
     if isinstance(source, Mix):
-        counting = encoded(source.recipe, tokenizer, bos, eos, token)
-        plan = replace(source.plan, recipe=pinned(source.plan.recipe.with_(tokens=counting), token))
-        return Packed(replace(source, plan=plan, ids=True), sequence_length)
+        counting = token_counting(source.recipe, tokenizer, bos, eos, token)
+        plan = replace(source.plan, recipe=pin_tokenizer(source.plan.recipe.replace(tokens=counting), token))
+        return PackedMix(replace(source, plan=plan, ids=True), sequence_length)
     opened, split = _meant(source, split)
-    opened = opened.with_(seed=seed, lanes=lanes, tokens=encoded(opened, tokenizer, bos, eos, token))
+    opened = opened.replace(seed=seed, lanes=lanes, tokens=token_counting(opened, tokenizer, bos, eos, token))
     mix = open_mix(
         opened,
         split=split,
@@ -114,7 +114,7 @@ def packed(
         token=token,
         accept_terms=accept_terms,
     )
-    return Packed(replace(mix, ids=True), sequence_length)
+    return PackedMix(replace(mix, ids=True), sequence_length)
 
 
 def _meant(source: Recipe | str | os.PathLike[str], split: str) -> tuple[Recipe, str]:
@@ -122,25 +122,25 @@ def _meant(source: Recipe | str | os.PathLike[str], split: str) -> tuple[Recipe,
     if isinstance(source, Recipe):
         return source, split
     folder = Path(source)
-    return _written(folder, split) if (folder / output_layout.TALLY).exists() else (read(source), split)
+    return _written(folder, split) if (folder / output_layout.STATS).exists() else (load_recipe(source), split)
 
 
 def _written(folder: Path, split: str) -> tuple[Recipe, str]:
     """A recipe over the records that were written in a folder, in their order, and the split it has them in."""
-    if fault := output_layout.unfinished(folder):
+    if fault := output_layout.is_unfinished(folder):
         raise OutputError(fault)
-    form = output_layout.form(json.loads((folder / output_layout.TALLY).read_bytes()))
+    form = output_layout.written_format(json.loads((folder / output_layout.STATS).read_bytes()))
     if form not in ("parquet", "by-source"):
         raise OutputError(
             f"{folder} holds {form} files, tokens already. Read it with that project, or write the mix as Parquet."
         )
-    written = read(folder / output_layout.RECIPE)
+    written = load_recipe(folder / output_layout.RECIPE)
     if form == "by-source":
         return written, split
     names = output_layout.data_files(folder / output_layout.DATA)
     files = tuple(f"{output_layout.DATA}/{each}" for each in output_layout.patterns(split, names))
     if not files:
-        splits = sorted({output_layout.base(name).split("-")[0] for name in names})
+        splits = sorted({output_layout.shard_base(name).split("-")[0] for name in names})
         raise OutputError(f"{folder} has no {output_layout.DATA}/{split}-*.parquet. It has these: {', '.join(splits)}.")
     source = Source(
         id=written.name,
@@ -154,7 +154,9 @@ def _written(folder: Path, split: str) -> tuple[Recipe, str]:
         sources=(source,),
         file=str(folder),
         folder=str(folder.resolve().parent),
-        lanes=max(int(n.split("-")[1]) for name in names if (n := output_layout.base(name)).startswith(f"{split}-"))
+        lanes=max(
+            int(n.split("-")[1]) for name in names if (n := output_layout.shard_base(name)).startswith(f"{split}-")
+        )
         + 1,
         shuffle="none",
         dedup=Dedup(exact=False),

@@ -8,9 +8,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from smollm3_mix.errors import StateError
-from smollm3_mix.mix.mix_stats import Tally
+from smollm3_mix.mix.mix_stats import MixStats
 from smollm3_mix.mix.recipe_mix import Mix
-from smollm3_mix.mix.state.merge_states import place_of_turn
+from smollm3_mix.mix.state.merge_states import next_lane_position
 from smollm3_mix.mix.stream import Stream
 from smollm3_mix.text import token_windows
 
@@ -20,7 +20,7 @@ DOCUMENTS = 256
 """Most documents taken from a lane at once. What comes out does not depend on it."""
 
 
-class Windows:
+class WindowStream:
     """Windows of sequence_length + 1 tokens of some lanes, one of each lane in turn; a lane that ends leaves the round.
 
     Each lane is a line of tokens of its own, so its windows are the same whoever reads it, beside whichever others. The
@@ -40,7 +40,7 @@ class Windows:
         if len(set(lanes)) != len(lanes):
             raise ValueError(f"lanes must differ, got {list(lanes)}")
         self._mix, self.sequence_length = mix, sequence_length
-        self._lines = [_Line(mix, lane, sequence_length) for lane in lanes]
+        self._lines = [_TokenStream(mix, lane, sequence_length) for lane in lanes]
         self._round = list(range(len(self._lines)))
         self._turn = 0
         self._last = -1  # the lane that gave the newest window
@@ -52,7 +52,7 @@ class Windows:
 
         Raises:
             ValueError: rows is below 1.
-            SourceExhausted, SourceError: as the mix raises them.
+            SourceExhaustedError, SourceError: as the mix raises them.
         """
         return self.read_with_lanes(rows)[0]
 
@@ -80,11 +80,11 @@ class Windows:
         """Tokens of ended lanes that fill no window."""
         return sum(line.left for line in self._lines)
 
-    def tally(self) -> Tally:
+    def stats(self) -> MixStats:
         """Counts of these lanes after the last document taken; up to DOCUMENTS of a lane may wait to be packed."""
         return sum(
-            (line.stream.tally() for line in self._lines),
-            Tally.empty(source.id for source in self._mix.recipe.active),
+            (line.stream.stats() for line in self._lines),
+            MixStats.empty(source.id for source in self._mix.recipe.active),
         )
 
     def state_dict(self) -> dict[str, Any]:
@@ -131,13 +131,13 @@ class Windows:
         lines = []
         for line in self._lines:
             line.stream.close()
-            lines.append(_Line(self._mix, line.lane, self.sequence_length))
+            lines.append(_TokenStream(self._mix, line.lane, self.sequence_length))
             if line.lane in saved:
                 lines[-1].load_state_dict(state, saved[line.lane])
         self._lines = lines
         going = set(state["going"])
         self._round = [n for n, lane in enumerate(mine) if lane in going]
-        self._turn = place_of_turn(state["turn"], [mine[n] for n in self._round])
+        self._turn = next_lane_position(state["turn"], [mine[n] for n in self._round])
 
     def close(self) -> None:
         """Close all files."""
@@ -158,7 +158,7 @@ class Windows:
         return None
 
 
-class _Line:
+class _TokenStream:
     """One lane as a line of tokens, cut into windows.
 
     Documents are taken only when no window is whole. What is left of a line then is shorter than a window, so a window

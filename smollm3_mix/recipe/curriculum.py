@@ -14,13 +14,13 @@ from smollm3_mix.errors import RecipeError
 from smollm3_mix.recipe.model import Recipe, Source
 from smollm3_mix.recipe.parsing import plain, show
 
-READ_ALIKE = (
+SHARED_READ_KEYS = (
     *("name", "config", "data_dir", "data_files", "revision", "split", "text_field", "separator", "where", "content"),
 )
 """Fields of a source that decide which rows it has, and what their text is. A place in one means nothing in another
 that differs in any of them."""
 
-ALIKE = ("seed", "lanes", "weigh_by", "tokens", "dedup", "holdout", "exclude", "decontaminate")
+SHARED_KEYS = ("seed", "lanes", "weigh_by", "tokens", "dedup", "holdout", "exclude", "decontaminate")
 """Keys of a recipe that all stages have in common; said once at the top of the curriculum, they go for all."""
 
 
@@ -59,9 +59,9 @@ class Curriculum(Recipe):
         Raises:
             RecipeError: they cannot follow one another; lists every fault.
         """
-        faults = _faults(stages)
-        if faults:
-            raise RecipeError(file, faults)
+        problems = _problems(stages)
+        if problems:
+            raise RecipeError(file, problems)
         first = {field.name: getattr(stages[0].recipe, field.name) for field in dataclasses.fields(Recipe)}
         sources = _whole(stages)
         readable = {source.id for source in sources if source.unavailable is None}
@@ -101,7 +101,7 @@ class Curriculum(Recipe):
         form = ["curriculum", [[stage.name, stage.tokens, stage.recipe.fingerprint] for stage in self.stages]]
         return hashlib.sha256(json.dumps(form).encode()).hexdigest()
 
-    def differences(self, other: Recipe) -> list[str]:
+    def diff(self, other: Recipe) -> list[str]:
         """What decides the output and differs, such as `stage2.tokens: 1000 → 2000`; self before other."""
         if not isinstance(other, Curriculum):
             return ["a curriculum → one recipe"]
@@ -112,7 +112,7 @@ class Curriculum(Recipe):
         for one, two in zip(self.stages, other.stages, strict=True):
             if one.tokens != two.tokens:
                 lines.append(f"{one.name}.tokens: {one.tokens} → {two.tokens}")
-            lines += [f"{one.name}.{line}" for line in one.recipe.differences(two.recipe)]
+            lines += [f"{one.name}.{line}" for line in one.recipe.diff(two.recipe)]
         return lines
 
     def path(self, source: Source) -> Path | None:
@@ -121,7 +121,7 @@ class Curriculum(Recipe):
         recipe = next(recipes, None)
         return super().path(source) if recipe is None else recipe.path(source)
 
-    def scaled(self, total_tokens: int) -> "Curriculum":
+    def scale(self, total_tokens: int) -> "Curriculum":
         """A copy whose stages take `total_tokens` together, each the part it takes now, to the nearest token.
 
         Raises:
@@ -135,9 +135,9 @@ class Curriculum(Recipe):
         pairs = zip(self.stages, tokens, strict=True)
         return self._with([dataclasses.replace(stage, tokens=count) for stage, count in pairs])
 
-    def with_(self, **changes: Any) -> "Curriculum":
+    def replace(self, **changes: Any) -> "Curriculum":
         """A copy whose stages all have other values for top-level keys."""
-        return self._with([dataclasses.replace(stage, recipe=stage.recipe.with_(**changes)) for stage in self.stages])
+        return self._with([dataclasses.replace(stage, recipe=stage.recipe.replace(**changes)) for stage in self.stages])
 
     def pinned(self, revisions: Mapping[str, str]) -> "Curriculum":
         """A copy with the given revision for each named source, in every stage that has it."""
@@ -158,9 +158,9 @@ class Curriculum(Recipe):
 
     def to_yaml(self) -> str:
         """The curriculum as one file, every stage's recipe written out in it."""
-        from smollm3_mix.recipe.serialize import curriculum_yaml
+        from smollm3_mix.recipe.serialize import curriculum_to_yaml
 
-        return curriculum_yaml(self)
+        return curriculum_to_yaml(self)
 
     def _with(self, stages: Sequence[Stage]) -> "Curriculum":
         return Curriculum.of(stages, file=self.file, description=self.description)
@@ -170,9 +170,9 @@ class Curriculum(Recipe):
         return min(self.stages, key=lambda stage: stage.tokens)
 
 
-def unlike(one: Source, two: Source) -> list[str]:
+def incompatible_stages(one: Source, two: Source) -> list[str]:
     """`key: one → two` for every field in which two sources of the same id are not read alike."""
-    pairs = ((key, getattr(one, key), getattr(two, key)) for key in READ_ALIKE)
+    pairs = ((key, getattr(one, key), getattr(two, key)) for key in SHARED_READ_KEYS)
     return [f"{key}: {_shown(was)} → {_shown(now)}" for key, was, now in pairs if was != now]
 
 
@@ -184,25 +184,25 @@ def _of(stage: Stage, values: Mapping[str, str]) -> dict[str, str]:
     return {source.id: values[source.id] for source in stage.recipe.sources if source.id in values}
 
 
-def _faults(stages: Sequence[Stage]) -> list[str]:
+def _problems(stages: Sequence[Stage]) -> list[str]:
     """Why these stages cannot follow one another."""
     if not stages:
         return ["stages: expected at least one stage, got an empty list"]
-    faults = [
+    problems = [
         f"stage {stage.name!r}: tokens: expected 1 or more, got {stage.tokens}" for stage in stages if stage.tokens < 1
     ]
     names = [stage.name for stage in stages]
-    faults += [
+    problems += [
         f"stages have the same name {name!r}; give one of them another with `name`"
         for name in dict.fromkeys(names)
         if names.count(name) > 1
     ]
     first = stages[0]
     for stage in stages[1:]:
-        for key in ALIKE:
+        for key in SHARED_KEYS:
             was, now = getattr(first.recipe, key), getattr(stage.recipe, key)
             if was != now:
-                faults.append(
+                problems.append(
                     f"stages {first.name!r} and {stage.name!r} differ in {key}: {show(plain(was))} → "
                     f"{show(plain(now))}; write `{key}:` at the top of the curriculum, where it goes for all"
                 )
@@ -210,17 +210,17 @@ def _faults(stages: Sequence[Stage]) -> list[str]:
     for stage in stages:
         for source in stage.recipe.active:
             other, before = known.setdefault(source.id, (stage, source))
-            differ = unlike(before, source)
+            differ = incompatible_stages(before, source)
             if before.tokens_per_byte != source.tokens_per_byte:
                 differ.append(f"tokens_per_byte: {before.tokens_per_byte} → {source.tokens_per_byte}")
             if not differ and _folder(other.recipe, before) != _folder(stage.recipe, source):
                 differ = [f"folder: {_folder(other.recipe, before)} → {_folder(stage.recipe, source)}"]
             if differ:
-                faults.append(
+                problems.append(
                     f"source {source.id!r} is not the same in stages {other.name!r} and {stage.name!r} "
                     f"({'; '.join(differ)}); make it so, or give one of them another id"
                 )
-    return faults
+    return problems
 
 
 def _folder(recipe: Recipe, source: Source) -> str | None:

@@ -10,12 +10,12 @@ _ABSOLUTE = re.compile(r"(?:file://)?(?:[/\\~]|[A-Za-z]:[/\\])")
 _FILE = re.compile(r"\.(parquet|arrow|json|jsonl|ndjson|csv|tsv)(\.(gz|bz2|zst|lz4|xz))?$", re.IGNORECASE)
 
 
-def default_id(name: str, config: str | None) -> str:
+def default_source_id(name: str, config: str | None) -> str:
     """The id of a source that names none: name[/config], an absolute path from its last folder on."""
-    return f"{shown(name)}/{config}" if config is not None else shown(name)
+    return f"{display_name(name)}/{config}" if config is not None else display_name(name)
 
 
-def shown(name: str, folders: int = 0) -> str:
+def display_name(name: str, folders: int = 0) -> str:
     """A path of this machine from its last folder on; any other name, path or URL as it is.
 
     With `folders`, so many above a name without wildcards stay.
@@ -31,7 +31,7 @@ def shown(name: str, folders: int = 0) -> str:
     return "/".join(parts[max(first, 0) :]) or name
 
 
-def of_source(path: str, source: str, default: str, folders: int = 0) -> str:
+def source_display_name(path: str, source: str, default: str, folders: int = 0) -> str:
     """What a source's path is called in records, cards and published recipes, the same wherever its files lie.
 
     An absolute one begins with the source's id, since many folders are called `train`; with its own last folder where
@@ -46,7 +46,7 @@ def of_source(path: str, source: str, default: str, folders: int = 0) -> str:
     >>> [of_source(path, "french", "-") for path in ("/data/train", "/data/fr/*.jsonl", "/data/fr.jsonl", "fr/train")]
     ['french', 'french/*.jsonl', 'french/fr.jsonl', 'fr/train']
     """
-    name = shown(path, folders)
+    name = display_name(path, folders)
     if name == path or source == default:
         return name
     folder, _, below = name.partition("/")

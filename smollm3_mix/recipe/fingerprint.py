@@ -8,7 +8,7 @@ of its name. Defaults count as if they were written, so a version with other def
 list, a set of texts to keep out or a dedup index that a recipe does not have is not counted at all. Of an index that is
 pinned the digest counts, not its place.
 
-Out: file, folder, description, ignored; of a source kind (but for what `clean` and `judge` took from it), license,
+Out: file, folder, description, ignored; of a source kind (but for what `clean` and `filters` took from it), license,
 gated, deviation and the words of `unavailable`; comments, the order of keys and the way a number is written (1e-5 or
 0.00001, 1MiB or 1048576).
 
@@ -57,7 +57,7 @@ def deciding(recipe: "Recipe") -> dict[str, Any]:
     return chosen | {"sources": sources}
 
 
-def digest(recipe: "Recipe") -> str:
+def fingerprint_digest(recipe: "Recipe") -> str:
     """SHA-256 of the canonical JSON of what decides the output, 64 hex digits."""
     return hashlib.sha256(canonical([_FORM, deciding(recipe)]).encode()).hexdigest()
 

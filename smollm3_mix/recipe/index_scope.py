@@ -16,7 +16,7 @@ _NOT_OF_ROWS = {"id", "name", "config", "data_dir", "data_files", "revision", "s
 """Keys that say which files are read, not what becomes of their rows."""
 
 
-def scope(recipe: Recipe) -> dict[str, Any]:
+def index_scope(recipe: Recipe) -> dict[str, Any]:
     """In JSON's types: the sources that are read, in their order, with revision, columns, cleaning and rules; what the
     recipe keeps out; and what counts as a duplicate. Not weights, seed, lanes, limits or holdout; nor, of a curriculum,
     which stage reads what.
@@ -40,7 +40,7 @@ def disagreements(recipe: Recipe) -> list[str]:
     """
     if not isinstance(recipe, Curriculum):
         return []
-    stages = [(stage.name, scope(stage.recipe)["sources"]) for stage in recipe.stages]
+    stages = [(stage.name, index_scope(stage.recipe)["sources"]) for stage in recipe.stages]
     lines = []
     for source in recipe.active:
         read = [(name, each) for name, sources in stages for each in sources if each["id"] == source.id]
@@ -54,12 +54,12 @@ def disagreements(recipe: Recipe) -> list[str]:
     return lines
 
 
-def scope_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+def index_scope_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """A line for each value that differs between two scopes, old before new; empty for equal ones."""
     return compared(old, new)
 
 
-def digest(value: Any) -> str:
+def index_scope_digest(value: Any) -> str:
     """SHA-256 of the canonical JSON of a value, 64 hex digits."""
     return hashlib.sha256(canonical(value).encode()).hexdigest()
 

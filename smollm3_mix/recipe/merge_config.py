@@ -3,21 +3,21 @@
 from collections.abc import Mapping
 from typing import Any
 
-from smollm3_mix.recipe.parsing import Place, read_value, show, unknown
+from smollm3_mix.recipe.parsing import FieldPath, read_value, show, unknown
 
 LISTS = {"english_datasets": "en", "vietnamese_datasets": "vi"}
 """Key of a list of sources without weights → language of its sources."""
 
-OLD_KEYS = (*LISTS, "filtering", "output")
+MERGE_KEYS = (*LISTS, "filtering", "output")
 
 _LENGTHS = {"min_length": "min_chars", "max_length": "max_chars"}
 _UNREAD = ("keep_keywords", "exclude_keywords", "junk_patterns", "language_confidence_threshold")
 
 
-def settings(given: Mapping[str, Any], faults: list[str]) -> tuple[dict[str, Any], tuple[str, ...]]:
+def merge_settings(given: Mapping[str, Any], problems: list[str]) -> tuple[dict[str, Any], tuple[str, ...]]:
     """The top of a recipe in today's keys, and a sentence on each old setting that is not read.
 
-    `filtering.min_length` and `max_length` become `judge: {min_chars, max_chars}`; `filtering.deduplication.enabled`
+    `filtering.min_length` and `max_length` become `filters: {min_chars, max_chars}`; `filtering.deduplication.enabled`
     becomes `dedup: {exact}`. Keyword lists, patterns and the similarity threshold have no counterpart.
     """
     top, said = dict(given), list[str]()
@@ -27,40 +27,40 @@ def settings(given: Mapping[str, Any], faults: list[str]) -> tuple[dict[str, Any
     if filtering is None:
         return top, tuple(said)
     if not isinstance(filtering, Mapping):
-        faults.append(f"filtering: expected a mapping, got {show(filtering)}")
+        problems.append(f"filtering: expected a mapping, got {show(filtering)}")
         return top, tuple(said)
     known = (*_LENGTHS, *_UNREAD, "deduplication")
-    faults += [f"filtering: {unknown(key, known)}" for key in filtering if key not in known]
-    before = len(faults)
+    problems += [f"filtering: {unknown(key, known)}" for key in filtering if key not in known]
+    before = len(problems)
     lengths = {
-        new: read_value(int | None, filtering[old], Place(keys=f"filtering.{old}"), faults)
+        new: read_value(int | None, filtering[old], FieldPath(keys=f"filtering.{old}"), problems)
         for old, new in _LENGTHS.items()
         if old in filtering
     }
-    if lengths and given.get("judge") is not None:
-        faults.append(
-            "has both `judge` and `filtering`; write min_length and max_length as min_chars and max_chars of `judge`"
+    if lengths and given.get("filters") is not None:
+        problems.append(
+            "has both `filters` and `filtering`; write min_length and max_length as min_chars and max_chars of `filters`"
         )
-    if lengths and len(faults) == before:
-        top["judge"] = lengths
-    _deduplication(filtering.get("deduplication"), top, said, faults)
+    if lengths and len(problems) == before:
+        top["filters"] = lengths
+    _deduplication(filtering.get("deduplication"), top, said, problems)
     said += [
-        f"`filtering.{key}` is not read; texts are judged by the rules of `judge`"
+        f"`filtering.{key}` is not read; texts are judged by the rules of `filters`"
         for key in _UNREAD
         if filtering.get(key)
     ]
     return top, tuple(said)
 
 
-def _deduplication(given: Any, top: dict[str, Any], said: list[str], faults: list[str]) -> None:
+def _deduplication(given: Any, top: dict[str, Any], said: list[str], problems: list[str]) -> None:
     if given is None:
         return
     if not isinstance(given, Mapping):
-        faults.append(f"filtering.deduplication: expected a mapping, got {show(given)}")
+        problems.append(f"filtering.deduplication: expected a mapping, got {show(given)}")
         return
     known = ("enabled", "similarity_threshold")
-    faults += [f"filtering.deduplication: {unknown(key, known)}" for key in given if key not in known]
-    enabled = read_value(bool, given.get("enabled", True), Place(keys="filtering.deduplication.enabled"), faults)
+    problems += [f"filtering.deduplication: {unknown(key, known)}" for key in given if key not in known]
+    enabled = read_value(bool, given.get("enabled", True), FieldPath(keys="filtering.deduplication.enabled"), problems)
     if top.get("dedup") is None:
         top["dedup"] = {"exact": enabled is not False}
     if given.get("similarity_threshold") is not None:

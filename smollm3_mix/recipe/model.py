@@ -9,26 +9,26 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from smollm3_mix.errors import RecipeError
-from smollm3_mix.recipe.fingerprint import digest, recipe_differences
-from smollm3_mix.recipe.parsing import Faults, at_least, choice, show
-from smollm3_mix.recipe.sections import Counting, Decontaminate, Exclude
+from smollm3_mix.recipe.fingerprint import fingerprint_digest, recipe_differences
+from smollm3_mix.recipe.parsing import Problems, at_least, choice, show
+from smollm3_mix.recipe.sections import Decontaminate, Exclude, TokenCounting
 from smollm3_mix.schema import ON_EXHAUSTED, ORDERS, SHUFFLES, WEIGH_BY
 from smollm3_mix.text.clean.cleaning_options import Cleaning
 from smollm3_mix.text.dedup.dedup_options import Dedup
-from smollm3_mix.text.filters.filter_options import Judge
+from smollm3_mix.text.filters.filter_options import FilterOptions
 
 TOKENS = ("per_byte", "column")
 CONTENTS = ("inline", "swh", "records")
 OPERATORS = ("==", "!=", "<", "<=", ">", ">=", "in", "not in")
 
 # Instances are frozen, so one can stand for all.
-_CLEAN, _JUDGE, _DEDUP = Cleaning(), Judge(), Dedup()
+_CLEAN, _JUDGE, _DEDUP = Cleaning(), FilterOptions(), Dedup()
 
 
-def _refuse(*faults: Iterable[str]) -> None:
-    found = [fault for some in faults for fault in some]
+def _refuse(*problems: Iterable[str]) -> None:
+    found = [fault for some in problems for fault in some]
     if found:
-        raise Faults(*found)
+        raise Problems(*found)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,7 +99,7 @@ class Source:
         tokens_field: column with the tokens of each document, for `tokens: column`.
         max_passes: how often the source may be run through; ≥ 1.
         clean: the source's own, else the recipe's, else as its kind has it.
-        judge: the source's own, else the recipe's, never a mixture of both; a preset that goes by kind and the language
+        filters: the source's own, else the recipe's, never a mixture of both; a preset that goes by kind and the language
             of rules are filled in from `kind`.
         content: `inline`; `swh` where rows hold Software Heritage blob ids in place of text; `records` for Parquet
             files that `write` made: lanes are those of the files; id, source, file, row and meta stay as they are.
@@ -127,38 +127,38 @@ class Source:
     tokens_field: str | None = None
     max_passes: int = 1
     clean: Cleaning = _CLEAN
-    judge: Judge = _JUDGE
+    filters: FilterOptions = _JUDGE
     content: str = "inline"
     gated: bool = False
     unavailable: str | None = None
     deviation: str | None = None
 
     def __post_init__(self) -> None:
-        faults: list[str] = []
+        problems: list[str] = []
         if not self.id or not self.id.isprintable():
-            faults.append(f"id: expected at least one character and no control characters, got {self.id!r}")
+            problems.append(f"id: expected at least one character and no control characters, got {self.id!r}")
         if not (math.isfinite(self.weight) and self.weight >= 0):
-            faults.append(f"weight: expected a finite number of 0 or more, got {self.weight}")
+            problems.append(f"weight: expected a finite number of 0 or more, got {self.weight}")
         if not (math.isfinite(self.tokens_per_byte) and self.tokens_per_byte > 0):
-            faults.append(f"tokens_per_byte: expected a number above 0, got {self.tokens_per_byte}")
+            problems.append(f"tokens_per_byte: expected a number above 0, got {self.tokens_per_byte}")
         if self.name is None and self.unavailable is None:
-            faults.append("missing key 'name' (Hub repository or local path; or say why it is `unavailable`)")
-        faults += [
+            problems.append("missing key 'name' (Hub repository or local path; or say why it is `unavailable`)")
+        problems += [
             f"{key}: expected at least one character, got {getattr(self, key)!r}"
             for key in ("name", "config", "data_dir", "revision", "split", "id_field", "tokens_field", "unavailable")
             if getattr(self, key) == ""
         ]
         if not self.text_field or (isinstance(self.text_field, tuple) and "" in self.text_field):
-            faults.append(f"text_field: expected a column or a list of columns, got {show(self.text_field)}")
+            problems.append(f"text_field: expected a column or a list of columns, got {show(self.text_field)}")
         for index, (_, operator, value) in enumerate(self.where):
-            faults += choice(f"where[{index}]", operator, OPERATORS)
+            problems += choice(f"where[{index}]", operator, OPERATORS)
             if operator.endswith("in") != isinstance(value, tuple):
                 many = "a list" if operator.endswith("in") else "one value"
-                faults.append(f"where[{index}]: expected {many} after {operator!r}, got {show(value)}")
-        _refuse(faults, at_least("max_passes", self.max_passes, 1), choice("content", self.content, CONTENTS))
+                problems.append(f"where[{index}]: expected {many} after {operator!r}, got {show(value)}")
+        _refuse(problems, at_least("max_passes", self.max_passes, 1), choice("content", self.content, CONTENTS))
         # Lengths know no language; only presets and groups of rules do.
-        if self.judge.preset is not None or any(map(dataclasses.is_dataclass, vars(self.judge).values())):
-            object.__setattr__(self, "judge", self.judge.for_kind(self.kind.type, self.kind.language))
+        if self.filters.preset is not None or any(map(dataclasses.is_dataclass, vars(self.filters).values())):
+            object.__setattr__(self, "filters", self.filters.for_kind(self.kind.type, self.kind.language))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -187,7 +187,7 @@ class Recipe:
     order: str = "exact"
     block: Block = Block()
     shuffle: str = "block"
-    tokens: str | Counting = "per_byte"
+    tokens: str | TokenCounting = "per_byte"
     exclude: Exclude | None = None
     decontaminate: Decontaminate | None = None
     dedup: Dedup = _DEDUP
@@ -206,7 +206,7 @@ class Recipe:
             choice("shuffle", self.shuffle, SHUFFLES),
             _counted(self.tokens, self.sources),
             choice("on_exhausted", self.on_exhausted, ON_EXHAUSTED),
-            _twins(self.sources),
+            _duplicate_sources(self.sources),
             _weights(self.sources),
         )
 
@@ -245,10 +245,10 @@ class Recipe:
 
         Where sources leave, the rest have larger shares from then on: the bound by the recipe's does not hold.
         """
-        return self.order == "exact" and self.weighted and self.on_exhausted != "renormalise"
+        return self.order == "exact" and self.weighted and self.on_exhausted != "renormalize"
 
     @property
-    def statements(self) -> tuple[str, ...]:
+    def warnings(self) -> tuple[str, ...]:
         """A sentence on everything the recipe says that is not read; to be logged and reported, never left unsaid."""
         total, said = self.raw_sum, list(self.ignored)
         for source in self.sources:
@@ -264,9 +264,9 @@ class Recipe:
     @functools.cached_property
     def fingerprint(self) -> str:
         """64 hex digits over everything that decides the output; see `recipe.fingerprint`."""
-        return digest(self)
+        return fingerprint_digest(self)
 
-    def differences(self, other: "Recipe") -> list[str]:
+    def diff(self, other: "Recipe") -> list[str]:
         """What decides the output and differs, such as `sources.dclm.weight: 0.37 → 0.36`; self before other."""
         return recipe_differences(self, other)
 
@@ -278,7 +278,7 @@ class Recipe:
         places = (Path(self.folder) / name, name) if self.folder else (name,)
         return next((place for place in places if place.exists()), None)
 
-    def scaled(self, total_tokens: int) -> "Recipe":
+    def scale(self, total_tokens: int) -> "Recipe":
         """A copy of a curriculum whose stages take `total_tokens` together.
 
         Raises:
@@ -288,18 +288,18 @@ class Recipe:
 
     def to_dict(self) -> dict[str, Any]:
         """The whole recipe in JSON's types, every default written out; `from_dict` gives an equal one."""
-        from smollm3_mix.recipe.serialize import to_dict
+        from smollm3_mix.recipe.serialize import recipe_to_dict
 
-        return to_dict(self)
+        return recipe_to_dict(self)
 
     def to_yaml(self) -> str:
         """The recipe as a file, which reads back to the same fingerprint under the same version of the package.
 
         Defaults of sources and thresholds are left out. Not kept: `file`, `folder`, `ignored`, comments.
         """
-        from smollm3_mix.recipe.serialize import to_yaml
+        from smollm3_mix.recipe.serialize import recipe_to_yaml
 
-        return to_yaml(self)
+        return recipe_to_yaml(self)
 
     @staticmethod
     def from_dict(given: Mapping[str, Any]) -> "Recipe":
@@ -308,11 +308,11 @@ class Recipe:
         Raises:
             RecipeError: for anything `to_dict` does not write.
         """
-        from smollm3_mix.recipe.read_recipe import from_dict
+        from smollm3_mix.recipe.read_recipe import recipe_from_dict
 
-        return from_dict(given)
+        return recipe_from_dict(given)
 
-    def with_(self, **changes: Any) -> "Recipe":
+    def replace(self, **changes: Any) -> "Recipe":
         """A copy with other values for top-level keys, given as objects or as a file would have them.
 
         `sources` may be given as objects. `None` leaves a key as it is.
@@ -320,9 +320,9 @@ class Recipe:
         Raises:
             RecipeError: for a key or value that a file could not have either.
         """
-        from smollm3_mix.recipe.read_recipe import changed
+        from smollm3_mix.recipe.read_recipe import change_recipe
 
-        return changed(self, changes)
+        return change_recipe(self, changes)
 
     def pinned(self, revisions: Mapping[str, str]) -> "Recipe":
         """A copy with the given revision for each named source; the fingerprint changes with it."""
@@ -344,11 +344,11 @@ class Recipe:
         try:
             changed = (dataclasses.replace(source, **given.get(source.id, {})) for source in self.sources)
             return dataclasses.replace(self, sources=tuple(changed))
-        except Faults as error:
+        except Problems as error:
             raise RecipeError(self.file, list(error.args)) from None
 
 
-def _twins(sources: tuple[Source, ...]) -> Iterable[str]:
+def _duplicate_sources(sources: tuple[Source, ...]) -> Iterable[str]:
     first: dict[str, int] = {}
     for number, source in enumerate(sources, 1):
         if source.id in first:
@@ -357,8 +357,8 @@ def _twins(sources: tuple[Source, ...]) -> Iterable[str]:
         first.setdefault(source.id, number)
 
 
-def _counted(tokens: str | Counting, sources: tuple[Source, ...]) -> Iterable[str]:
-    if isinstance(tokens, Counting):
+def _counted(tokens: str | TokenCounting, sources: tuple[Source, ...]) -> Iterable[str]:
+    if isinstance(tokens, TokenCounting):
         return
     if tokens not in TOKENS:
         yield f"tokens: expected {', '.join(TOKENS)} or {{tokenizer: FILE}}, got {show(tokens)}"

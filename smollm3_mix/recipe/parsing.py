@@ -30,26 +30,26 @@ _SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother, _SHORT.maxlist, _SHORT.maxdi
 _PLACEHOLDERS = {float: 1.0, int: 1, str: "?", bool: False}
 
 
-class Faults(ValueError):  # noqa: N818 - it is several
+class Problems(ValueError):  # noqa: N818 - it is several
     """Several faults of one object at once; `args` holds one sentence each, which begins with the key."""
 
     def __str__(self) -> str:
         return "; ".join(map(str, self.args))
 
 
-class Place(NamedTuple):
+class FieldPath(NamedTuple):
     """Where a value stands: a head such as `source 'dclm'`, and dotted keys below it."""
 
     head: str = ""
     keys: str = ""
 
-    def key(self, name: object) -> "Place":
+    def key(self, name: object) -> "FieldPath":
         """The place of a key of a mapping that stands here."""
-        return Place(self.head, f"{self.keys}.{name}" if self.keys else str(name))
+        return FieldPath(self.head, f"{self.keys}.{name}" if self.keys else str(name))
 
-    def item(self, index: int) -> "Place":
+    def item(self, index: int) -> "FieldPath":
         """The place of an item of a list that stands here."""
-        return Place(self.head, f"{self.keys}[{index}]")
+        return FieldPath(self.head, f"{self.keys}[{index}]")
 
     def fault(self, sentence: str) -> str:
         """A sentence with the place before it, unless it names the keys itself."""
@@ -94,7 +94,7 @@ def unknown(key: Any, known: Iterable[str], also: Iterable[str] = (), synonyms: 
     return f"unknown key {show(key)} " + (f"(did you mean {near[0]!r}?)" if near else f"(keys: {', '.join(known)})")
 
 
-def read_value(hint: Any, given: Any, place: Place, faults: list[str]) -> Any:
+def read_value(hint: Any, given: Any, place: FieldPath, problems: list[str]) -> Any:
     """The value as its type hint has it, or BAD after its faults are added to `faults`.
 
     Raises:
@@ -102,19 +102,19 @@ def read_value(hint: Any, given: Any, place: Place, faults: list[str]) -> Any:
     """
     origin, args = get_origin(hint), get_args(hint)
     if origin is Annotated:
-        return read_value(args[0], given, place, faults)
+        return read_value(args[0], given, place, problems)
     if origin in _READERS:
-        return _READERS[origin](args, given, place, faults)
+        return _READERS[origin](args, given, place, problems)
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
-        return read_dataclass(hint, given, place, faults)
-    return _scalar(hint, given, place, faults)
+        return read_dataclass(hint, given, place, problems)
+    return _scalar(hint, given, place, problems)
 
 
 def read_dataclass(
     cls: type[Any],
     given: Any,
-    place: Place,
-    faults: list[str],
+    place: FieldPath,
+    problems: list[str],
     *,
     also: Collection[str] = (),
     synonyms: Mapping[str, str] | None = None,
@@ -141,25 +141,25 @@ def read_dataclass(
     elif isinstance(given, str) and short in fields:
         given = {short: given}
     if not isinstance(given, Mapping):
-        faults.append(place.fault(f"expected {_name(cls)}, got {show(given)}"))
+        problems.append(place.fault(f"expected {_name(cls)}, got {show(given)}"))
         return BAD
-    before, hints, values = len(faults), get_type_hints(cls, include_extras=True), dict[str, Any]()
+    before, hints, values = len(problems), get_type_hints(cls, include_extras=True), dict[str, Any]()
     for key, item in given.items():
         if key in fields:
-            values[key] = read_value(hints[key], item, place.key(key), faults)
+            values[key] = read_value(hints[key], item, place.key(key), problems)
             if values[key] is BAD and item is None and default_of(fields[key]) is not BAD:
-                faults[-1] += " (leave the key out for its default)"
+                problems[-1] += " (leave the key out for its default)"
         elif key not in also:
-            faults.append(place.fault(unknown(key, fields, also, synonyms)))
+            problems.append(place.fault(unknown(key, fields, also, synonyms)))
     for name, field in fields.items():
         if name not in values and default_of(field) is BAD:
-            faults.append(place.fault(f"missing key {name!r} ({_name(hints[name])})"))
+            problems.append(place.fault(f"missing key {name!r} ({_name(hints[name])})"))
             values[name] = BAD
-    built = _built(cls, values, place, faults)
-    return built if len(faults) == before else BAD
+    built = _built(cls, values, place, problems)
+    return built if len(problems) == before else BAD
 
 
-def _built(cls: type[Any], values: dict[str, Any], place: Place, faults: list[str]) -> Any:
+def _built(cls: type[Any], values: dict[str, Any], place: FieldPath, problems: list[str]) -> Any:
     """An instance, or BAD after the faults that the class finds are added to `faults`.
 
     Stand-ins for values that are BAD let the class judge the others too; such an instance is never given out.
@@ -174,12 +174,12 @@ def _built(cls: type[Any], values: dict[str, Any], place: Place, faults: list[st
         return BAD
     try:
         return cls(**values)
-    except Faults as error:
+    except Problems as error:
         said = tuple(start for key in broken for start in (f"{key}:", f"missing key {key!r}"))
-        faults.extend(_placed(place, fault, fields) for fault in error.args if not fault.startswith(said))
+        problems.extend(_placed(place, fault, fields) for fault in error.args if not fault.startswith(said))
     except ValueError as error:
         if not broken:  # else it may speak of a stand-in
-            faults.append(_placed(place, str(error), fields))
+            problems.append(_placed(place, str(error), fields))
     return BAD
 
 
@@ -210,13 +210,13 @@ def default_of(field: "dataclasses.Field[Any]") -> Any:
     return BAD if field.default_factory is dataclasses.MISSING else field.default_factory()
 
 
-def _placed(place: Place, sentence: str, fields: Collection[str]) -> str:
+def _placed(place: FieldPath, sentence: str, fields: Collection[str]) -> str:
     """The sentence of an object about itself, with its place; `near` and `bands: …` become `near.bands: …`."""
     key = re.match(r"(\w+)[\w.\[\]]*: ", sentence)
     return place.fault(f"{place.keys}.{sentence}" if place.keys and key and key[1] in fields else sentence)
 
 
-def _union(args: tuple[Any, ...], given: Any, place: Place, faults: list[str]) -> Any:
+def _union(args: tuple[Any, ...], given: Any, place: FieldPath, problems: list[str]) -> Any:
     options = [arg for arg in args if arg is not types.NoneType]
     optional = len(options) < len(args)
     nested = [option for option in options if dataclasses.is_dataclass(option)]
@@ -234,46 +234,46 @@ def _union(args: tuple[Any, ...], given: Any, place: Place, faults: list[str]) -
     elif isinstance(given, list | tuple):
         tried = [(option, own) for option, own in tried if get_origin(option) is tuple] or tried
     if len(tried) == 1:
-        faults.extend(tried[0][1])
+        problems.extend(tried[0][1])
     else:
-        faults.append(place.fault(f"expected {' or '.join(map(_name, options))}, got {show(given)}"))
+        problems.append(place.fault(f"expected {' or '.join(map(_name, options))}, got {show(given)}"))
     return BAD
 
 
-def _literal(args: tuple[Any, ...], given: Any, place: Place, faults: list[str]) -> Any:
+def _literal(args: tuple[Any, ...], given: Any, place: FieldPath, problems: list[str]) -> Any:
     if any(given == arg and type(given) is type(arg) for arg in args):
         return given
-    faults.append(place.fault(f"expected {' or '.join(map(show, args))}, got {show(given)}"))
+    problems.append(place.fault(f"expected {' or '.join(map(show, args))}, got {show(given)}"))
     return BAD
 
 
-def _tuple(args: tuple[Any, ...], given: Any, place: Place, faults: list[str]) -> Any:
+def _tuple(args: tuple[Any, ...], given: Any, place: FieldPath, problems: list[str]) -> Any:
     many = args[-1] is Ellipsis
     if many and args[0] is str and isinstance(given, str):
         given = [given]
     if not isinstance(given, list | tuple) or not (many or len(given) == len(args)):
-        faults.append(place.fault(f"expected {_name_of_tuple(args)}, got {show(given)}"))
+        problems.append(place.fault(f"expected {_name_of_tuple(args)}, got {show(given)}"))
         return BAD
     hints = [args[0]] * len(given) if many else args
     pairs = enumerate(zip(hints, given, strict=True))
-    values = tuple(read_value(hint, item, place.item(index), faults) for index, (hint, item) in pairs)
+    values = tuple(read_value(hint, item, place.item(index), problems) for index, (hint, item) in pairs)
     return BAD if BAD in values else values
 
 
-def _dict(args: tuple[Any, ...], given: Any, place: Place, faults: list[str]) -> Any:
+def _dict(args: tuple[Any, ...], given: Any, place: FieldPath, problems: list[str]) -> Any:
     if not isinstance(given, Mapping):
-        faults.append(place.fault(f"expected a mapping, got {show(given)}"))
+        problems.append(place.fault(f"expected a mapping, got {show(given)}"))
         return BAD
-    values = {str(key): read_value(args[1], item, place.key(key), faults) for key, item in given.items()}
+    values = {str(key): read_value(args[1], item, place.key(key), problems) for key, item in given.items()}
     return BAD if BAD in values.values() else values
 
 
 _READERS = {Union: _union, types.UnionType: _union, Literal: _literal, tuple: _tuple, dict: _dict}
 
 
-def _scalar(hint: Any, given: Any, place: Place, faults: list[str]) -> Any:
+def _scalar(hint: Any, given: Any, place: FieldPath, problems: list[str]) -> Any:
     if hint is Any:
-        return _anything(given, place, faults)
+        return _anything(given, place, problems)
     if hint not in _PLACEHOLDERS:
         raise TypeError(f"{place.fault('')}: no reading of the type {hint!r} is known")
     value = _exact(hint, given)
@@ -283,7 +283,7 @@ def _scalar(hint: Any, given: Any, place: Place, faults: list[str]) -> Any:
             remedy = " (write it in quotes)"
         elif hint in (int, float) and isinstance(given, str) and _LOOKS_A_NUMBER.fullmatch(given):
             remedy = " (write it without quotes and leading zeros)"
-        faults.append(place.fault(f"expected {_name(hint)}, got {show(given)}{remedy}"))
+        problems.append(place.fault(f"expected {_name(hint)}, got {show(given)}{remedy}"))
     return value
 
 
@@ -301,14 +301,14 @@ def _exact(hint: type[Any], given: Any) -> Any:
     return BAD
 
 
-def _anything(given: Any, place: Place, faults: list[str]) -> Any:
+def _anything(given: Any, place: FieldPath, problems: list[str]) -> Any:
     if given is None or isinstance(given, bool | int | str) or (isinstance(given, float) and math.isfinite(given)):
         return given
     if isinstance(given, list | tuple) and not any(isinstance(item, list | tuple | Mapping) for item in given):
-        values = tuple(_anything(item, place.item(index), faults) for index, item in enumerate(given))
+        values = tuple(_anything(item, place.item(index), problems) for index, item in enumerate(given))
         return BAD if BAD in values else values
     expected = "a string, a finite number, true, false, nothing or a list of them"
-    faults.append(place.fault(f"expected {expected}, got {show(given)}"))
+    problems.append(place.fault(f"expected {expected}, got {show(given)}"))
     return BAD
 
 

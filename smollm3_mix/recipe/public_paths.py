@@ -8,9 +8,9 @@ import dataclasses
 import re
 
 from smollm3_mix.recipe.curriculum import Curriculum
-from smollm3_mix.recipe.display_names import EMBEDDED, default_id, of_source, shown
+from smollm3_mix.recipe.display_names import EMBEDDED, default_source_id, display_name, source_display_name
 from smollm3_mix.recipe.model import Recipe, Source
-from smollm3_mix.recipe.sections import Counting, Decontaminate, Texts
+from smollm3_mix.recipe.sections import Decontaminate, Texts, TokenCounting
 from smollm3_mix.text.dedup.dedup_options import Dedup
 
 FILES = "files-"
@@ -30,23 +30,23 @@ def is_local(source: Source) -> bool:
 def public_name(source: Source) -> str:
     """The source's name as records, cards and published recipes have it; empty where it has none."""
     name = source.name or ""
-    return of_source(name, source.id, default_id(name, source.config))
+    return source_display_name(name, source.id, default_source_id(name, source.config))
 
 
 def public_patterns(source: Source) -> tuple[str, ...] | None:
     """Its `data_files`, likewise: below the last folder that a pattern names before anything is left open."""
-    default = default_id(source.name or "", source.config)
-    return source.data_files and tuple(of_source(each, source.id, default, 1) for each in source.data_files)
+    default = default_source_id(source.name or "", source.config)
+    return source.data_files and tuple(source_display_name(each, source.id, default, 1) for each in source.data_files)
 
 
-def published(recipe: Recipe) -> Recipe:
+def public_recipe(recipe: Recipe) -> Recipe:
     """The recipe with no folder of this machine above its paths: the same object where it names none.
 
     Pinned as it is, it mixes the same where those files are beside it. Its fingerprint is another one, since a path
     counts as it is written.
     """
     if isinstance(recipe, Curriculum):
-        stages = [dataclasses.replace(stage, recipe=published(stage.recipe)) for stage in recipe.stages]
+        stages = [dataclasses.replace(stage, recipe=public_recipe(stage.recipe)) for stage in recipe.stages]
         made: Recipe = Curriculum.of(stages, file=recipe.file, description=recipe.description)
     else:
         made = dataclasses.replace(
@@ -59,13 +59,13 @@ def published(recipe: Recipe) -> Recipe:
     return recipe if made == recipe else made
 
 
-def without_paths(text: str) -> str:
+def redact_paths(text: str) -> str:
     """A sentence in which absolute paths begin with their last folder.
 
     >>> without_paths("/home/me/web/a.parquet cannot be read: see https://example.org/a/b")
     'a.parquet cannot be read: see https://example.org/a/b'
     """
-    return _PATH.sub(lambda found: shown(found[0]), text)
+    return _PATH.sub(lambda found: display_name(found[0]), text)
 
 
 def _source(source: Source) -> Source:
@@ -73,13 +73,17 @@ def _source(source: Source) -> Source:
         source,
         name=source.name and public_name(source),
         data_files=public_patterns(source),
-        data_dir=source.data_dir and shown(source.data_dir),
-        unavailable=source.unavailable and without_paths(source.unavailable),
+        data_dir=source.data_dir and display_name(source.data_dir),
+        unavailable=source.unavailable and redact_paths(source.unavailable),
     )
 
 
-def _counting(tokens: str | Counting) -> str | Counting:
-    return dataclasses.replace(tokens, tokenizer=shown(tokens.tokenizer)) if isinstance(tokens, Counting) else tokens
+def _counting(tokens: str | TokenCounting) -> str | TokenCounting:
+    return (
+        dataclasses.replace(tokens, tokenizer=display_name(tokens.tokenizer))
+        if isinstance(tokens, TokenCounting)
+        else tokens
+    )
 
 
 def _decontaminate(given: Decontaminate | None) -> Decontaminate | None:
@@ -87,10 +91,10 @@ def _decontaminate(given: Decontaminate | None) -> Decontaminate | None:
 
 
 def _texts(texts: Texts) -> Texts:
-    patterns = texts.data_files and tuple(shown(pattern, folders=1) for pattern in texts.data_files)
-    return dataclasses.replace(texts, name=shown(texts.name), data_files=patterns)
+    patterns = texts.data_files and tuple(display_name(pattern, folders=1) for pattern in texts.data_files)
+    return dataclasses.replace(texts, name=display_name(texts.name), data_files=patterns)
 
 
 def _dedup(dedup: Dedup) -> Dedup:
-    at = dedup.index and dataclasses.replace(dedup.index, at=shown(dedup.index.at))
+    at = dedup.index and dataclasses.replace(dedup.index, at=display_name(dedup.index.at))
     return dataclasses.replace(dedup, index=at)

@@ -6,7 +6,7 @@ from typing import Any
 from smollm3_mix.errors import RecipeError
 from smollm3_mix.recipe.curriculum import Curriculum, Stage
 from smollm3_mix.recipe.model import KEYS, Recipe
-from smollm3_mix.recipe.parsing import BAD, Place, at_least, read_value, show, unknown
+from smollm3_mix.recipe.parsing import BAD, FieldPath, at_least, read_value, show, unknown
 
 DESCRIPTIVE_TOP = (
     *("name", "version", "author", "authors", "license", "url", "homepage", "citation", "source", "comment", "note"),
@@ -23,7 +23,7 @@ _SYNONYMS = {
 }
 
 
-def curriculum(
+def read_curriculum(
     given: Mapping[str, Any],
     file: str,
     folder: str,
@@ -43,15 +43,15 @@ def curriculum(
     Raises:
         RecipeError: every fault of the file, and of the recipes it names.
     """
-    faults = [_unknown(key) for key in given if key not in (*TOP_KEYS, *DESCRIPTIVE_TOP)]
-    description = read_value(str, given.get("description", ""), Place(keys="description"), faults)
+    problems = [_unknown(key) for key in given if key not in (*TOP_KEYS, *DESCRIPTIVE_TOP)]
+    description = read_value(str, given.get("description", ""), FieldPath(keys="description"), problems)
     common = {key: given[key] for key in KEYS if key in given and key != "description"}
     entries = given["stages"]
     if not isinstance(entries, list | tuple):
-        raise RecipeError(file, [*faults, f"stages: expected a list of stages, got {show(entries)}"])
+        raise RecipeError(file, [*problems, f"stages: expected a list of stages, got {show(entries)}"])
     stages = []
     for index, entry in enumerate(entries):
-        stage = _stage(entry, Place(keys=f"stages[{index}]"), faults)
+        stage = _stage(entry, FieldPath(keys=f"stages[{index}]"), problems)
         if stage is None:
             continue
         recipe, tokens, name = stage
@@ -60,43 +60,43 @@ def curriculum(
                 found = named(recipe)
             else:
                 found = inline({"file": f"{file}, stages[{index}]", "folder": folder} | dict(recipe))
-            found = found.with_(**common)
+            found = found.replace(**common)
         except RecipeError as error:
-            faults += [f"stages[{index}]: {error.file}: {fault}" for fault in error.faults]
+            problems += [f"stages[{index}]: {error.file}: {fault}" for fault in error.problems]
             continue
         if isinstance(found, Curriculum):
-            faults.append(f"stages[{index}]: {show(recipe)} is a curriculum itself; list its stages here")
+            problems.append(f"stages[{index}]: {show(recipe)} is a curriculum itself; list its stages here")
             continue
         stages.append(Stage(name or found.name, tokens, found))
-    if faults:
-        raise RecipeError(file, list(dict.fromkeys(faults)))
+    if problems:
+        raise RecipeError(file, list(dict.fromkeys(problems)))
     return Curriculum.of(stages, file=file, description=description)
 
 
 def _unknown(key: Any) -> str:
-    if key in ("clean", "judge", "datasets"):
+    if key in ("clean", "filters", "datasets"):
         return f"{key}: stands in the recipe of each stage, not beside `stages`"
     return unknown(key, TOP_KEYS, DESCRIPTIVE_TOP)
 
 
-def _stage(entry: Any, place: Place, faults: list[str]) -> tuple[str | Mapping[str, Any], int, str | None] | None:
+def _stage(entry: Any, place: FieldPath, problems: list[str]) -> tuple[str | Mapping[str, Any], int, str | None] | None:
     """Recipe (its name or itself), tokens and name of one entry; None after its faults are added."""
     if not isinstance(entry, Mapping):
-        faults.append(place.fault(f"expected a mapping such as {{recipe: stage1, tokens: 8T}}, got {show(entry)}"))
+        problems.append(place.fault(f"expected a mapping such as {{recipe: stage1, tokens: 8T}}, got {show(entry)}"))
         return None
-    before = len(faults)
-    faults += [place.fault(unknown(key, STAGE_KEYS, synonyms=_SYNONYMS)) for key in entry if key not in STAGE_KEYS]
+    before = len(problems)
+    problems += [place.fault(unknown(key, STAGE_KEYS, synonyms=_SYNONYMS)) for key in entry if key not in STAGE_KEYS]
     recipe = entry.get("recipe")
     if "recipe" not in entry:
-        faults.append(place.fault("missing key 'recipe' (a recipe file, the name of a shipped one, or a recipe)"))
+        problems.append(place.fault("missing key 'recipe' (a recipe file, the name of a shipped one, or a recipe)"))
     elif not isinstance(recipe, str | Mapping):
-        faults.append(place.key("recipe").fault(f"expected a name or a mapping, got {show(recipe)}"))
+        problems.append(place.key("recipe").fault(f"expected a name or a mapping, got {show(recipe)}"))
     tokens: Any = BAD
     if "tokens" not in entry:
-        faults.append(place.fault("missing key 'tokens' (of the whole mix, such as 8.1T or 500M)"))
+        problems.append(place.fault("missing key 'tokens' (of the whole mix, such as 8.1T or 500M)"))
     else:
-        tokens = read_value(int, entry["tokens"], place.key("tokens"), faults)
+        tokens = read_value(int, entry["tokens"], place.key("tokens"), problems)
         if tokens is not BAD:
-            faults += [place.fault(fault) for fault in at_least("tokens", tokens, 1)]
-    name = read_value(str | None, entry.get("name"), place.key("name"), faults)
-    return None if len(faults) > before or recipe is None else (recipe, tokens, name)
+            problems += [place.fault(fault) for fault in at_least("tokens", tokens, 1)]
+    name = read_value(str | None, entry.get("name"), place.key("name"), problems)
+    return None if len(problems) > before or recipe is None else (recipe, tokens, name)

@@ -4,9 +4,9 @@ import dataclasses
 from pathlib import Path
 from typing import ClassVar
 
-from smollm3_mix.recipe.display_names import default_id
-from smollm3_mix.recipe.parsing import Faults, choice
-from smollm3_mix.text.exclusion import digest, entries
+from smollm3_mix.recipe.display_names import default_source_id
+from smollm3_mix.recipe.parsing import Problems, choice
+from smollm3_mix.text.exclusion import exclusions_digest, read_exclusions
 
 HUB = "hf://"
 
@@ -27,7 +27,7 @@ class Exclude:
 
     def __post_init__(self) -> None:
         if not self.file:
-            raise Faults("file: expected the path of a list, got ''")
+            raise Problems("file: expected the path of a list, got ''")
 
 
 ACTIONS = ("drop", "mark")
@@ -56,12 +56,12 @@ class Texts:
 
     def __post_init__(self) -> None:
         if not self.name:
-            raise Faults("name: expected a Hub repository or a local path, got ''")
+            raise Problems("name: expected a Hub repository or a local path, got ''")
 
     @property
     def id(self) -> str:
         """What the set is called in records and messages: name[/config], an absolute path from its last folder on."""
-        return default_id(self.name, self.config)
+        return default_source_id(self.name, self.config)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,17 +82,17 @@ class Decontaminate:
     sha256: str | None = None
 
     def __post_init__(self) -> None:
-        faults = list(choice("action", self.action, ACTIONS))
+        problems = list(choice("action", self.action, ACTIONS))
         if not 2 <= self.ngram <= 64:
-            faults.append(f"ngram: expected 2 to 64, got {self.ngram}")
+            problems.append(f"ngram: expected 2 to 64, got {self.ngram}")
         ids = [texts.id for texts in self.sets]
         twice = sorted({name for name in ids if ids.count(name) > 1})
         if not ids:
-            faults.append("texts: expected at least one set, got an empty list")
+            problems.append("texts: expected at least one set, got an empty list")
         if twice:
-            faults.append(f"texts: {twice[0]!r} stands there twice; list the columns of both in one `text_field`")
-        if faults:
-            raise Faults(*faults)
+            problems.append(f"texts: {twice[0]!r} stands there twice; list the columns of both in one `text_field`")
+        if problems:
+            raise Problems(*problems)
 
     @property
     def sets(self) -> tuple[Texts, ...]:
@@ -100,7 +100,7 @@ class Decontaminate:
         return (self.texts,) if isinstance(self.texts, Texts) else self.texts
 
 
-def located(name: str, folder: str) -> str:
+def locate(name: str, folder: str) -> str:
     """The path or URL of a file that a recipe names: as it is, else beside the recipe, else here."""
     if "://" in name:
         return name
@@ -111,7 +111,7 @@ def located(name: str, folder: str) -> str:
     return str(beside if beside.is_file() else given)
 
 
-def listed(exclude: Exclude, path: str) -> list[str]:
+def read_exclusion_file(exclude: Exclude, path: str) -> list[str]:
     """The entries of a list that lies at a local path.
 
     Raises:
@@ -119,22 +119,22 @@ def listed(exclude: Exclude, path: str) -> list[str]:
     """
     shown = repr(exclude.file)
     try:
-        found = entries(Path(path).read_bytes())
+        found = read_exclusions(Path(path).read_bytes())
     except FileNotFoundError:
-        raise Faults(f"exclude: no file {shown} beside the recipe or here; make it, or mend the path") from None
+        raise Problems(f"exclude: no file {shown} beside the recipe or here; make it, or mend the path") from None
     except OSError as error:
-        raise Faults(f"exclude: {shown} cannot be read: {error.strerror}; name a file that can") from None
+        raise Problems(f"exclude: {shown} cannot be read: {error.strerror}; name a file that can") from None
     except ValueError as error:
-        raise Faults(f"exclude: {shown} {error}") from None
-    if exclude.sha256 not in {None, digest(found)}:
-        raise Faults(
+        raise Problems(f"exclude: {shown} {error}") from None
+    if exclude.sha256 not in {None, exclusions_digest(found)}:
+        raise Problems(
             f"exclude: {shown} is not the list of sha256 {str(exclude.sha256)[:12]}… that the recipe is pinned to, but "
-            f"of {digest(found)[:12]}…; put the old list back, or take `sha256` out"
+            f"of {exclusions_digest(found)[:12]}…; put the old list back, or take `sha256` out"
         )
     return found
 
 
-def pinned(exclude: Exclude | None, folder: str) -> Exclude | None:
+def pin_sections(exclude: Exclude | None, folder: str) -> Exclude | None:
     """The same with the digest of its entries, if it lies on this machine and has none.
 
     Raises:
@@ -142,12 +142,16 @@ def pinned(exclude: Exclude | None, folder: str) -> Exclude | None:
     """
     if exclude is None or exclude.sha256 is not None:
         return exclude
-    path = located(exclude.file, folder)
-    return exclude if "://" in path else dataclasses.replace(exclude, sha256=digest(listed(exclude, path)))
+    path = locate(exclude.file, folder)
+    return (
+        exclude
+        if "://" in path
+        else dataclasses.replace(exclude, sha256=exclusions_digest(read_exclusion_file(exclude, path)))
+    )
 
 
 @dataclasses.dataclass(frozen=True)
-class Counting:
+class TokenCounting:
     """Tokens counted by a tokenizer, document by document, with what is put before and after each.
 
     Attributes:
@@ -167,13 +171,13 @@ class Counting:
     eos: str | None = None
 
     def __post_init__(self) -> None:
-        faults = [
+        problems = [
             f"{key}: expected at least one character, got ''"
             for key in ("tokenizer", "revision", "bos", "eos")
             if getattr(self, key) == ""
         ]
         digest = self.sha256
         if digest is not None and not (len(digest) == 64 and set(digest) <= set("0123456789abcdef")):
-            faults.append(f"sha256: expected 64 hex digits, got {digest!r}")
-        if faults:
-            raise Faults(*faults)
+            problems.append(f"sha256: expected 64 hex digits, got {digest!r}")
+        if problems:
+            raise Problems(*problems)

@@ -5,19 +5,19 @@ from collections import Counter
 from typing import Any
 
 from smollm3_mix.recipe.curriculum import Curriculum
-from smollm3_mix.recipe.display_names import default_id
+from smollm3_mix.recipe.display_names import default_source_id
 from smollm3_mix.recipe.model import Recipe, Source
 from smollm3_mix.recipe.parsing import plain
 from smollm3_mix.recipe.yaml_text import Block, dump
 from smollm3_mix.text.clean.cleaning_options import Cleaning
-from smollm3_mix.text.filters.filter_options import Judge
+from smollm3_mix.text.filters.filter_options import FilterOptions
 
 _TOP = ("description", "seed", "lanes", "weigh_by", "order", "block", "shuffle", "tokens")
 _TOP_AFTER_DEFAULTS = ("dedup", "holdout", "on_exhausted")
 _TOP_WHERE_USED = ("exclude", "decontaminate")
 
 
-def to_dict(recipe: Recipe) -> dict[str, Any]:
+def recipe_to_dict(recipe: Recipe) -> dict[str, Any]:
     """See `Recipe.to_dict`."""
     whole: dict[str, Any] = plain(recipe)
     sources = whole.pop("sources")
@@ -27,12 +27,12 @@ def to_dict(recipe: Recipe) -> dict[str, Any]:
     return whole | {"datasets": sources}
 
 
-def to_yaml(recipe: Recipe) -> str:
+def recipe_to_yaml(recipe: Recipe) -> str:
     """See `Recipe.to_yaml`."""
     return f"# smollm3_mix recipe; fingerprint {recipe.fingerprint}\n{dump(_top(recipe))}"
 
 
-def curriculum_yaml(curriculum: Curriculum) -> str:
+def curriculum_to_yaml(curriculum: Curriculum) -> str:
     """See `Curriculum.to_yaml`."""
     stages = [
         Block({"name": stage.name, "tokens": stage.tokens, "recipe": _top(stage.recipe)}) for stage in curriculum.stages
@@ -44,38 +44,38 @@ def curriculum_yaml(curriculum: Curriculum) -> str:
 def _top(recipe: Recipe) -> Block:
     """The recipe as it is written, without `file`, `folder`, `ignored` and most defaults."""
     # The judge that most sources share, but for a language taken from their kind.
-    judge = Counter(_without_language(source) for source in recipe.sources).most_common(1)[0][0]
+    filters = Counter(_without_language(source) for source in recipe.sources).most_common(1)[0][0]
     top = Block({key: plain(getattr(recipe, key)) for key in _TOP})
-    top["judge"] = _judge(judge)
+    top["filters"] = _judge(filters)
     top |= {key: plain(getattr(recipe, key)) for key in _TOP_AFTER_DEFAULTS}
     if recipe.dedup.index is None:
         del top["dedup"]["index"]
     top |= {key: plain(value) for key in _TOP_WHERE_USED if (value := getattr(recipe, key)) is not None}
     if not recipe.weighted:
         top["weighted"] = False
-    top["datasets"] = [_source(source, recipe.weighted, judge) for source in recipe.sources]
+    top["datasets"] = [_source(source, recipe.weighted, filters) for source in recipe.sources]
     return top
 
 
-def _source(source: Source, weighted: bool, judge: Judge) -> Block:
+def _source(source: Source, weighted: bool, filters: FilterOptions) -> Block:
     short = plain(source, defaults=False)
     first = {"name": source.name} if source.name is not None else {}
-    if source.name is None or source.id != default_id(source.name, source.config):
+    if source.name is None or source.id != default_source_id(source.name, source.config):
         first["id"] = source.id
     written = Block(first)
     if weighted:
         written["weight"] = source.weight
-    written |= {k: v for k, v in short.items() if k not in ("name", "id", "weight", "clean", "judge")}
+    written |= {k: v for k, v in short.items() if k not in ("name", "id", "weight", "clean", "filters")}
     if source.clean != source.kind.cleaning:
         written["clean"] = _clean(source.clean)
-    if source.judge != dataclasses.replace(source, judge=judge).judge:
-        written["judge"] = _judge(source.judge)
+    if source.filters != dataclasses.replace(source, filters=filters).filters:
+        written["filters"] = _judge(source.filters)
     return written
 
 
-def _without_language(source: Source) -> Judge:
-    own = source.judge.language != source.kind.language
-    return source.judge if own else dataclasses.replace(source.judge, language=None)
+def _without_language(source: Source) -> FilterOptions:
+    own = source.filters.language != source.kind.language
+    return source.filters if own else dataclasses.replace(source.filters, language=None)
 
 
 def _clean(clean: Cleaning) -> Any:
@@ -83,6 +83,6 @@ def _clean(clean: Cleaning) -> Any:
     return clean.profile if short is True or set(short) == {"profile"} else short
 
 
-def _judge(judge: Judge) -> Any:
-    short = plain(judge, defaults=False)
+def _judge(filters: FilterOptions) -> Any:
+    short = plain(filters, defaults=False)
     return {} if short is True else short

@@ -9,7 +9,7 @@ from smollm3_mix.errors import RecipeError
 
 ENDING = ".smollm3_mix.yaml"
 
-OLD_NAMES = {
+MERGE_CONFIG_NAMES = {
     "smollm3_weighted_config.yaml": "stage1",
     "smollm3_stage2_config.yaml": "stage2",
     "smollm3_stage3_config.yaml": "stage3",
@@ -24,7 +24,7 @@ UNWEIGHTED = "datasets_config.yaml"
 """The one old name that means the sources one after another, without weights."""
 
 
-def folder() -> Path:
+def shipped_folder() -> Path:
     """The folder of the recipes that come with the package, in an installed wheel or in a checkout.
 
     Raises:
@@ -39,10 +39,10 @@ def folder() -> Path:
 
 def list_recipes() -> list[str]:
     """Names of the recipes that come with the package, sorted, such as `stage1`."""
-    return sorted(path.name.removesuffix(ENDING) for path in folder().glob(f"*{ENDING}"))
+    return sorted(path.name.removesuffix(ENDING) for path in shipped_folder().glob(f"*{ENDING}"))
 
 
-def find(name: str | os.PathLike[str]) -> Path:
+def find_recipe(name: str | os.PathLike[str]) -> Path:
     """The recipe file that a path or name means.
 
     A file that exists comes first; then the name of a shipped recipe (`stage1` or `stage1.smollm3_mix.yaml`); then the
@@ -60,9 +60,9 @@ def find(name: str | os.PathLike[str]) -> Path:
         there = f"the one you mean, of: {', '.join(inside)}" if inside else "a recipe file; it holds none"
         raise RecipeError(text, [f"is a folder; name {there}"])
     # An old name may come with a folder before it; a shipped name with none, or it would hide a wrong path.
-    wanted = OLD_NAMES.get(path.name, text.removesuffix(ENDING))
+    wanted = MERGE_CONFIG_NAMES.get(path.name, text.removesuffix(ENDING))
     if wanted in names:
-        return folder() / f"{wanted}{ENDING}"
+        return shipped_folder() / f"{wanted}{ENDING}"
     near = _beside(path) or difflib.get_close_matches(path.name.split(".")[0], names, n=1)
     hint = f" (did you mean {near[0]!r}?)" if near else ""
     shown = f"no such file, and no shipped recipe of that name{hint}; shipped are {', '.join(names)}"

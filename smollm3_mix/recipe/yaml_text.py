@@ -51,7 +51,7 @@ def _one_key_a_line(dumper: yaml.SafeDumper, value: Block) -> yaml.Node:
 _Dumper.add_representer(Block, _one_key_a_line)
 
 
-def load(text: bytes, faults: list[str]) -> Any:
+def load(text: bytes, problems: list[str]) -> Any:
     """The plain value a YAML text stands for; None after a fault is added to `faults`, with its line.
 
     A key that stands twice in one mapping is a fault. Tags that would make objects are refused.
@@ -59,20 +59,20 @@ def load(text: bytes, faults: list[str]) -> Any:
     try:
         loader = _Loader(text)
     except yaml.YAMLError as error:
-        faults.append(_sentence(error))
+        problems.append(_sentence(error))
         return None
     try:
         node = loader.get_single_node()
         if node is None:
             return None
-        faults.extend(_twice(node))
-        return None if faults else loader.construct_document(node)
+        problems.extend(_twice(node))
+        return None if problems else loader.construct_document(node)
     except yaml.YAMLError as error:
-        faults.append(_sentence(error))
+        problems.append(_sentence(error))
     except RecursionError:
-        faults.append("not a recipe: nested too deeply")
+        problems.append("not a recipe: nested too deeply")
     except ValueError as error:  # a number with thousands of digits, or a tag such as !!int on a word
-        faults.append(f"not valid YAML: {error}")
+        problems.append(f"not valid YAML: {error}")
     finally:
         loader.dispose()
     return None
@@ -85,7 +85,7 @@ def dump(value: Any) -> str:
 
 def _twice(root: yaml.Node) -> list[str]:
     """A fault for each key that stands twice in a mapping; a node with many aliases is looked at once."""
-    faults, seen, todo = [], {id(root)}, [root]
+    problems, seen, todo = [], {id(root)}, [root]
     while todo:
         node = todo.pop()
         children: list[yaml.Node] = []
@@ -97,16 +97,18 @@ def _twice(root: yaml.Node) -> list[str]:
                     continue
                 line = key.start_mark.line + 1
                 if key.tag.endswith(":merge") and isinstance(value, yaml.SequenceNode):  # these can grow without bound
-                    faults.append(f"line {line}: << takes one alias, not a list")
+                    problems.append(f"line {line}: << takes one alias, not a list")
                 if key.value in lines:
-                    faults.append(f"line {line}: key {key.value!r} again; it stands at line {lines[key.value]} already")
+                    problems.append(
+                        f"line {line}: key {key.value!r} again; it stands at line {lines[key.value]} already"
+                    )
                 lines.setdefault(key.value, line)
         elif isinstance(node, yaml.SequenceNode):
             children = node.value
         fresh = [child for child in children if id(child) not in seen]
         seen.update(map(id, fresh))
         todo.extend(reversed(fresh))
-    return faults
+    return problems
 
 
 def _sentence(error: yaml.YAMLError) -> str:

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from smollm3_mix.errors import SourceExhausted
-from smollm3_mix.mix.block_pipeline import prepare
+from smollm3_mix.errors import SourceExhaustedError
+from smollm3_mix.mix.block_pipeline import filter_raw_block
 from smollm3_mix.recipe.model import Recipe, Source
 from smollm3_mix.sources.block_reader import Reader
-from smollm3_mix.sources.partition import deal
-from smollm3_mix.sources.resolved_recipe import Plan
-from smollm3_mix.sources.source_files import Resolved
+from smollm3_mix.sources.partition import partition_source
+from smollm3_mix.sources.resolved_recipe import ResolvedRecipe
+from smollm3_mix.sources.source_files import ResolvedSource
 from smollm3_mix.table_format import Table
 from smollm3_mix.text.lengths import byte_lengths
 from smollm3_mix.tokenizer.encoder import Tokenizer
@@ -23,7 +23,7 @@ PLACES = 16
 
 
 @dataclass(frozen=True)
-class Ratio:
+class TokenRatio:
     """What was measured of one source.
 
     Attributes:
@@ -48,7 +48,9 @@ class Ratio:
         return self.tokens / self.bytes
 
 
-def measured(plan: Plan, tokenizer: Tokenizer, samples: int, listener: Callable[[Ratio], None]) -> list[Ratio]:
+def measure_ratios(
+    plan: ResolvedRecipe, tokenizer: Tokenizer, samples: int, on_progress: Callable[[TokenRatio], None]
+) -> list[TokenRatio]:
     """The ratio of each source that is read, in recipe order.
 
     Args:
@@ -58,25 +60,27 @@ def measured(plan: Plan, tokenizer: Tokenizer, samples: int, listener: Callable[
         listener: called with each.
 
     Raises:
-        SourceExhausted: a source has no document that cleaning and judging keep.
+        SourceExhaustedError: a source has no document that cleaning and judging keep.
         SourceError: a source cannot be read.
     """
     found = []
     for source in plan.recipe.active:
         ratio = _measured(plan, source, plan.resolved[source.id], tokenizer, samples)
-        listener(ratio)
+        on_progress(ratio)
         found.append(ratio)
     return found
 
 
-def _measured(plan: Plan, source: Source, resolved: Resolved, tokenizer: Tokenizer, samples: int) -> Ratio:
+def _measured(
+    plan: ResolvedRecipe, source: Source, resolved: ResolvedSource, tokenizer: Tokenizer, samples: int
+) -> TokenRatio:
     recipe, lengths, counts, left = plan.recipe, [np.empty(0, np.int64)], [np.empty(0, np.int64)], samples
-    dealt = deal(resolved, PLACES, recipe.seed, recipe.shuffle == "block")
+    dealt = partition_source(resolved, PLACES, recipe.seed, recipe.shuffle == "block")
     for place, parts in enumerate(dealt):
         reader = Reader(source, resolved, parts, recipe.block, plan.token, plan.excluded)
         wanted = -(-left // (len(dealt) - place))  # what earlier places lacked is made up for by later ones
         while wanted > 0 and (raw := reader.read()) is not None:
-            prepared = prepare(raw, recipe, source, "train")
+            prepared = filter_raw_block(raw, recipe, source, "train")
             texts = prepared.texts.filter(prepared.reasons.is_null()).slice(0, wanted)
             lengths.append(byte_lengths(texts))
             counts.append(tokenizer.count(texts))
@@ -84,13 +88,13 @@ def _measured(plan: Plan, source: Source, resolved: Resolved, tokenizer: Tokeniz
         reader.close()
     bytes_, tokens = np.concatenate(lengths), np.concatenate(counts)
     if not bytes_.sum():
-        raise SourceExhausted(
+        raise SourceExhaustedError(
             f"{recipe.file}: source {source.id!r} has no document to measure: cleaning and judging keep none. "
-            "Loosen its `judge` or `where`, or remove it from the recipe."
+            "Loosen its `filters` or `where`, or remove it from the recipe."
         )
     value = tokens.sum() / bytes_.sum()
     spread = float(np.sqrt(np.square(tokens - value * bytes_).sum()))
-    return Ratio(
+    return TokenRatio(
         source.id,
         len(bytes_),
         int(bytes_.sum()),
@@ -100,14 +104,14 @@ def _measured(plan: Plan, source: Source, resolved: Resolved, tokenizer: Tokeniz
     )
 
 
-def ratios_table(found: list[Ratio]) -> Table:
+def ratios_table(found: list[TokenRatio]) -> Table:
     """A row for each source; first row the headings."""
-    table = [["source", "was", "measured", "error", "documents", "bytes", "tokens"]]
+    table = [["source", "was", "measure_ratios", "error", "documents", "bytes", "tokens"]]
     return table + [
         [
             each.source,
             f"{each.before:.4g}",
-            written(each.value),
+            format_ratio(each.value),
             f"{each.error:.2%}",
             f"{each.documents:,}",
             f"{each.bytes:,}",
@@ -117,15 +121,15 @@ def ratios_table(found: list[Ratio]) -> Table:
     ]
 
 
-def written(value: float) -> str:
+def format_ratio(value: float) -> str:
     """A ratio as it is written into a recipe, to four digits."""
     return f"{value:.4f}" if value >= 0.1 else f"{value:.4g}"
 
 
-def header(recipe: Recipe, tokenizer: str, digest: str, found: list[Ratio]) -> str:
+def header(recipe: Recipe, tokenizer: str, digest: str, found: list[TokenRatio]) -> str:
     """Comments for the top of the recipe that say what was measured."""
     rows = [
-        f"#   {each.source}: {written(each.value)}, give or take {each.error:.2%} "
+        f"#   {each.source}: {format_ratio(each.value)}, give or take {each.error:.2%} "
         f"({each.documents:,} documents, {each.bytes:,} bytes, {each.tokens:,} tokens; was {each.before:.4g})"
         for each in found
     ]

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from smollm3_mix.errors import OutputError
 from smollm3_mix.recipe.model import Recipe
-from smollm3_mix.text.dedup.text_hashes import fingerprints
+from smollm3_mix.text.dedup.text_hashes import hash_texts
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -73,12 +73,12 @@ class Evidence:
         self._curves.setdefault(lane, _Curve(self._shares)).add(sources, units)
         halves = np.clip((2 * np.log2(np.maximum(batch["tokens"].to_numpy(), 1))).astype(np.int64), 0, HALVES - 1)
         np.add.at(self.lengths, (sources, halves), 1)
-        keys = fingerprints(batch["text"])[:, 0]
+        keys = hash_texts(batch["text"])[:, 0]
         for number in np.unique(sources).tolist():
             mine = np.flatnonzero(sources == number)
             self._examples[self._ids[number]].add(batch, mine, keys[mine])
 
-    def debts(self, bins: int) -> tuple[Floats, Floats, Floats]:
+    def discrepancies(self, bins: int) -> tuple[Floats, Floats, Floats]:
         """Units given at the end of each bin, and the least and largest debt in it over all lanes: [bins] and twice
         [sources, bins]; NaN where no lane has a record.
         """
@@ -114,8 +114,8 @@ class _Curve:
             one_hot = np.zeros((len(mine), len(self._shares)))
             one_hot[np.arange(len(mine)), mine] = sizes
             given = self._given + np.cumsum(one_hot, axis=0)
-            debt = self._shares * totals[:, None] - given
-            self._points.append((float(totals[-1]), debt.min(axis=0), debt.max(axis=0)))
+            discrepancy = self._shares * totals[:, None] - given
+            self._points.append((float(totals[-1]), discrepancy.min(axis=0), discrepancy.max(axis=0)))
             self.total, self._given = int(totals[-1]), given[-1]
         while len(self._points) > POINTS:
             self._points = [_joined(self._points[at : at + 2]) for at in range(0, len(self._points), 2)]
@@ -142,10 +142,10 @@ class _Least:
         self._kept: dict[int, Example] = {}
 
     def add(self, batch: pa.RecordBatch, places: Ints, keys: npt.NDArray[np.uint64]) -> None:
-        worst = max(self._kept) if len(self._kept) == self._most else None
+        largest = max(self._kept) if len(self._kept) == self._most else None
         for at in np.argsort(keys, kind="stable")[: self._most].tolist():
             key = int(keys[at])
-            if worst is None or key < worst:
+            if largest is None or key < largest:
                 self._kept[key] = _example(batch, int(places[at]))
         for key in sorted(self._kept)[self._most :]:
             del self._kept[key]
@@ -183,7 +183,7 @@ def dropped_examples(folder: Path) -> Mapping[str, list[Example]]:
                 raise OutputError(f"{path} has no column {missing[0]!r}; expected {', '.join(_DROPPED)}.")
             for batch in file.iter_batches(1024, columns=list(_DROPPED)):
                 pairs = list(zip(batch["source"].to_pylist(), batch["reason"].to_pylist(), strict=True))
-                keys = fingerprints(batch["text"])[:, 0]
+                keys = hash_texts(batch["text"])[:, 0]
                 for pair in set(pairs):
                     places = np.array([at for at, other in enumerate(pairs) if other == pair])
                     least.setdefault(pair, _Least(DROPPED)).add(batch, places, keys[places])

@@ -11,7 +11,7 @@ from smollm3_mix.report.evidence import HALVES
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-COLOURS = 9
+COLORS = 9
 """Colours of the style sheet for parts of a whole, `c1` to `c9`; the last is for all that is left."""
 
 
@@ -36,15 +36,15 @@ def meter(part: float, of: float | None) -> str:
     )
 
 
-def debt(  # noqa: PLR0917 - three arrays of one curve
+def discrepancy_chart(  # noqa: PLR0917 - three arrays of one curve
     name: str, ends: Floats, low: Floats, high: Floats, bound: float | None, unit: str
 ) -> str:
     """A source's debt along the stream: the band that all lanes stay in, between lines at the bound."""
     here = np.isfinite(low)
     if not here.any():
         return ""
-    worst = float(max(np.nanmax(np.abs(low)), np.nanmax(np.abs(high))))
-    most = max(worst, bound or 0.0) * 1.08 or 1.0
+    largest = float(max(np.nanmax(np.abs(low)), np.nanmax(np.abs(high))))
+    most = max(largest, bound or 0.0) * 1.08 or 1.0
     xs = 240 * ends[here] / ends[-1]
     upper, lower = 40 - 38 * high[here] / most, 40 - 38 * low[here] / most
     points = [*zip(xs, upper, strict=True), *zip(xs[::-1], lower[::-1], strict=True)]
@@ -55,7 +55,7 @@ def debt(  # noqa: PLR0917 - three arrays of one curve
             f'<line class="bound" x1="0" x2="240" y1="{y:.1f}" y2="{y:.1f}"/>'
             for y in (40 - 38 * bound / most, 40 + 38 * bound / most)
         )
-    said = f"at most {worst:,.0f}" + ("" if bound is None else f" of {bound:,.0f}")
+    said = f"at most {largest:,.0f}" + ("" if bound is None else f" of {bound:,.0f}")
     label = escape(f"Debt of {name}: {said} {unit}, over {ends[-1]:,.0f} {unit} of a lane")
     return (
         f"<figure><figcaption>{escape(name)} <span>{said}</span></figcaption>"

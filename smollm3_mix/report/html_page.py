@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from smollm3_mix.mix.mix_stats import Tally
+from smollm3_mix.mix.mix_stats import MixStats
 from smollm3_mix.recipe.model import Recipe
 from smollm3_mix.report import figures
 from smollm3_mix.report.evidence import Evidence, Example
 from smollm3_mix.report.page_style import STYLE
-from smollm3_mix.report.source_rows import Row
+from smollm3_mix.report.source_rows import SourceRow
 from smollm3_mix.report.tables import drops_table
 from smollm3_mix.table_format import Table
 
@@ -22,11 +22,11 @@ BINS = 160
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
-def page(  # noqa: PLR0917 - what is shown, each once
+def html_page(  # noqa: PLR0917 - what is shown, each once
     recipe: Recipe,
     summary: Mapping[str, Any],
-    rows: Sequence[Row],
-    faults: Sequence[str],
+    rows: Sequence[SourceRow],
+    problems: Sequence[str],
     evidence: Evidence,
     dropped: Mapping[str, Sequence[Example]],
 ) -> str:
@@ -34,16 +34,16 @@ def page(  # noqa: PLR0917 - what is shown, each once
 
     Args:
         recipe: of the mix, with every source pinned.
-        summary: its `tally.json`.
+        summary: its `stats.json`.
         rows: of each source, as recounted.
         faults: what recounting found to be wrong.
         evidence: gathered while recounting.
         dropped: texts that were dropped, by source; empty where none were kept.
     """
-    train = Tally.from_dict(summary["splits"]["train"]["sources"])
+    train = MixStats.from_dict(summary["splits"]["train"]["sources"])
     sections = [
         ("Asked and given", _shares(rows, recipe.weigh_by)),
-        ("Debt along the stream", _debts(rows, evidence, recipe.weigh_by)),
+        ("Debt along the stream", _discrepancies(rows, evidence, recipe.weigh_by)),
         ("What was dropped, and why", _drops(train)),
         ("Lengths of what is given", _lengths(rows, evidence)),
         ("What could not be had", _missing(recipe)),
@@ -62,10 +62,10 @@ def page(  # noqa: PLR0917 - what is shown, each once
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         '<meta name="color-scheme" content="light dark">'
         f"<title>{name}: a mix, recounted</title><style>{STYLE}</style></head><body>"
-        f"<header><h1>{name}</h1><p>{escape(recipe.description)}</p>{_verdict(faults)}{_tiles(recipe, summary, rows)}"
+        f"<header><h1>{name}</h1><p>{escape(recipe.description)}</p>{_summary_line(problems)}{_tiles(recipe, summary, rows)}"
         f"<nav>{links}</nav></header><main>{body}</main>"
         f"<footer>Recipe <code>{escape(summary['recipe'])}</code>, written and recounted by smollm3_mix "
-        f"{escape(summary['request']['version'])}. The texts remain under the licences of their sources.</footer>"
+        f"{escape(summary['request']['version'])}. The texts remain under the licenses of their sources.</footer>"
         "</body></html>\n"
     )
 
@@ -74,25 +74,25 @@ def _anchor(title: str) -> str:
     return re.sub(r"\W+", "-", title.lower())
 
 
-def _verdict(faults: Sequence[str]) -> str:
-    if not faults:
+def _summary_line(problems: Sequence[str]) -> str:
+    if not problems:
         return '<p class="good">✓ Recounted from its files alone: all as it should be.</p>'
-    listed = "".join(f"<li>{escape(fault)}</li>" for fault in faults)
-    said = f"✗ Recounted from its files alone: {len(faults):,} not as it should be."
+    listed = "".join(f"<li>{escape(fault)}</li>" for fault in problems)
+    said = f"✗ Recounted from its files alone: {len(problems):,} not as it should be."
     return f'<div class="bad"><p>{said}</p><ul>{listed}</ul></div>'
 
 
-def _tiles(recipe: Recipe, summary: Mapping[str, Any], rows: Sequence[Row]) -> str:
+def _tiles(recipe: Recipe, summary: Mapping[str, Any], rows: Sequence[SourceRow]) -> str:
     total = summary["splits"]["train"]["total"]
-    held = summary["splits"].get("validation", {}).get("total", {}).get("given", 0)
-    bounded = [row.debt / row.bound for row in rows if row.bound]
+    held = summary["splits"].get("validation", {}).get("total", {}).get("emitted", 0)
+    bounded = [row.discrepancy / row.bound for row in rows if row.bound]
     tiles = [
         (f"{total['given']:,}", "records"),
-        (short(total["given_tokens"]), "tokens"),
-        (f"{short(total['given_bytes'])}B", "of text"),
+        (short(total["emitted_tokens"]), "tokens"),
+        (f"{short(total['emitted_bytes'])}B", "of text"),
         (f"{len(recipe.active)} × {recipe.lanes}", "sources × lanes"),
         (
-            f"{max((abs(row.given - row.asked) for row in rows), default=0) * 100:.3f} pp",
+            f"{max((abs(row.emitted - row.asked) for row in rows), default=0) * 100:.3f} pp",
             "largest difference of a share",
         ),
     ]
@@ -131,23 +131,23 @@ def _plain(table: Table, caption: str) -> str:
     return _table(head, body, caption)
 
 
-def _shares(rows: Sequence[Row], unit: str) -> str:
-    most = max((max(row.asked, row.given) for row in rows), default=1.0) or 1.0
+def _shares(rows: Sequence[SourceRow], unit: str) -> str:
+    most = max((max(row.asked, row.emitted) for row in rows), default=1.0) or 1.0
     body = [
         [
             escape(row.source),
-            figures.share_bar(row.asked, row.given, most),
+            figures.share_bar(row.asked, row.emitted, most),
             f"{row.asked:.4%}",
-            f"{row.given:.4%}",
-            f"{(row.given - row.asked) * 100:+.4f}",
+            f"{row.emitted:.4%}",
+            f"{(row.emitted - row.asked) * 100:+.4f}",
             f"{row.records:,}",
-            f"{row.debt:,.0f}",
+            f"{row.discrepancy:,.0f}",
             "none" if row.bound is None else f"{row.bound:,.0f}",
-            figures.meter(row.debt, row.bound),
+            figures.meter(row.discrepancy, row.bound),
         ]
         for row in rows
     ]
-    head = ["source", "", "asked", "given", "off by, pp", "records", "worst debt", "bound", ""]
+    head = ["source", "", "asked", "emitted", "off by, pp", "records", "worst debt", "bound", ""]
     caption = (
         f"Shares of {unit}. The bar is what was given, the mark what was asked. Debt is |share × total − given| after "
         "any record of any lane; the meter shows how much of its bound it used."
@@ -155,10 +155,11 @@ def _shares(rows: Sequence[Row], unit: str) -> str:
     return _table(head, body, caption)
 
 
-def _debts(rows: Sequence[Row], evidence: Evidence, unit: str) -> str:
-    ends, low, high = evidence.debts(BINS)
+def _discrepancies(rows: Sequence[SourceRow], evidence: Evidence, unit: str) -> str:
+    ends, low, high = evidence.discrepancies(BINS)
     drawn = [
-        figures.debt(row.source, ends, low[number], high[number], row.bound, unit) for number, row in enumerate(rows)
+        figures.discrepancy_chart(row.source, ends, low[number], high[number], row.bound, unit)
+        for number, row in enumerate(rows)
     ]
     return (
         f"<p>What each source was owed (above the line) or had given too much (below), in {unit}, from the first "
@@ -169,22 +170,22 @@ def _debts(rows: Sequence[Row], evidence: Evidence, unit: str) -> str:
     )
 
 
-def _drops(train: Tally) -> str:
+def _drops(train: MixStats) -> str:
     reasons = train.total.dropped
     if not any(reasons.values()):
         return "<p>Nothing.</p>"
     most = sorted(reasons, key=lambda reason: (-reasons[reason], reason))
-    named, rest = most[: figures.COLOURS - 1], most[figures.COLOURS - 1 :]
+    named, rest = most[: figures.COLORS - 1], most[figures.COLORS - 1 :]
     colours = {reason: f"c{number}" for number, reason in enumerate(named, 1)}
     lines = []
     for source, counts in train.sources.items():
-        cut = [("kept", counts.given + counts.waiting, "c0")]
+        cut = [("kept", counts.emitted + counts.pending, "c0")]
         cut += [(reason, counts.dropped.get(reason, 0), colours[reason]) for reason in named]
         if rest:
-            cut.append(("other reasons", sum(counts.dropped.get(reason, 0) for reason in rest), f"c{figures.COLOURS}"))
+            cut.append(("other reasons", sum(counts.dropped.get(reason, 0) for reason in rest), f"c{figures.COLORS}"))
         gone = sum(counts.dropped.values()) / counts.read if counts.read else 0.0
         lines.append([escape(source), figures.parts(source, cut, counts.read), f"{counts.read:,}", f"{gone:.1%}"])
-    legend = [("kept", "c0"), *colours.items(), *([("other reasons", f"c{figures.COLOURS}")] if rest else [])]
+    legend = [("kept", "c0"), *colours.items(), *([("other reasons", f"c{figures.COLORS}")] if rest else [])]
     keys = "".join(
         f'<li><svg viewBox="0 0 10 10" aria-hidden="true"><rect class="{colour}" width="10" height="10" rx="2"/></svg>'
         f"{escape(what)}</li>"
@@ -195,7 +196,7 @@ def _drops(train: Tally) -> str:
     return f'<ul class="legend">{keys}</ul>{table}<details><summary>In numbers</summary>{numbers}</details>'
 
 
-def _lengths(rows: Sequence[Row], evidence: Evidence) -> str:
+def _lengths(rows: Sequence[SourceRow], evidence: Evidence) -> str:
     used = np.flatnonzero(evidence.lengths.sum(axis=0))
     if not len(used):
         return ""

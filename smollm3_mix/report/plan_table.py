@@ -6,13 +6,13 @@ from math import ceil
 
 from smollm3_mix.network.urls import Token, endpoint
 from smollm3_mix.recipe.model import Recipe, Source
-from smollm3_mix.sources.preflight import SHRUNK, density
-from smollm3_mix.sources.source_files import Resolved
+from smollm3_mix.sources.preflight import SHRUNK, text_density
+from smollm3_mix.sources.source_files import ResolvedSource
 from smollm3_mix.table_format import Table
 
 
 @dataclass(frozen=True)
-class Need:
+class SourceNeeds:
     """What a mix would take of one source.
 
     Attributes:
@@ -26,7 +26,7 @@ class Need:
     """
 
     source: Source
-    found: Resolved | None
+    found: ResolvedSource | None
     tokens: float | None
     text: float | None
     passes: int | None
@@ -34,7 +34,9 @@ class Need:
     known: bool
 
 
-def needs(recipe: Recipe, resolved: Mapping[str, Resolved], tokens: int | None, token: Token = None) -> list[Need]:
+def source_needs(
+    recipe: Recipe, resolved: Mapping[str, ResolvedSource], tokens: int | None, token: Token = None
+) -> list[SourceNeeds]:
     """What a mix of so many tokens takes of each active source, if nothing of it is dropped.
 
     Args:
@@ -50,14 +52,14 @@ def needs(recipe: Recipe, resolved: Mapping[str, Resolved], tokens: int | None, 
         text = None if asked is None else asked / source.tokens_per_byte
         passes, read, known = None, None, False
         if files is not None and files.bytes and text is not None:
-            held, cost, known = density(source, files, token)
+            held, cost, known = text_density(source, files, token)
             read = text * cost
             passes = None if held is None else ceil(text / (files.bytes * held))
-        found.append(Need(source, files, asked, text, passes, read, known))
+        found.append(SourceNeeds(source, files, asked, text, passes, read, known))
     return found
 
 
-def plan_table(recipe: Recipe, found: Sequence[Need]) -> Table:
+def plan_table(recipe: Recipe, found: Sequence[SourceNeeds]) -> Table:
     """Share, files and size of each source, and what is needed of it; first row the headings. `~`: by a usual size."""
     table = [["source", "weight", "share", "files", "on disk", "tokens", "text", "passes", "of", "to read"]]
     for need in found:
@@ -68,12 +70,12 @@ def plan_table(recipe: Recipe, found: Sequence[Need]) -> Table:
                 f"{need.source.weight:g}",
                 f"{recipe.shares[need.source.id]:.4%}",
                 "" if need.found is None else f"{len(need.found.files):,}",
-                "" if need.found is None else size(need.found.bytes),
+                "" if need.found is None else format_bytes(need.found.bytes),
                 "" if need.tokens is None else f"{need.tokens:,.0f}",
-                "" if need.text is None else size(need.text),
+                "" if need.text is None else format_bytes(need.text),
                 "" if need.passes is None else f"{about}{need.passes:,}",
                 str(need.source.max_passes),
-                "" if need.read is None else about + size(need.read),
+                "" if need.read is None else about + format_bytes(need.read),
             ]
         )
     return table
@@ -94,7 +96,7 @@ def memory_line(recipe: Recipe) -> str:
     )
 
 
-def summary(recipe: Recipe, found: Sequence[Need], faults: Mapping[str, str], rate: float) -> list[str]:
+def summary(recipe: Recipe, found: Sequence[SourceNeeds], problems: Mapping[str, str], rate: float) -> list[str]:
     """Sentences on the whole: what is read and for how long, what is gated, what cannot be read, what is missing.
 
     Args:
@@ -109,8 +111,8 @@ def summary(recipe: Recipe, found: Sequence[Need], faults: Mapping[str, str], ra
         files = sum(len(need.found.files) for need in found if need.found is not None)
         disk = sum((need.text or 0) / SHRUNK for need in found if need.found is not None)
         said.append(
-            f"To read: about {size(read)} of {files:,} files, {_time(read / rate)} at {size(rate)}/s. "
-            f"A written mix takes about {size(disk)} of disk."
+            f"To read: about {format_bytes(read)} of {files:,} files, {_time(read / rate)} at {format_bytes(rate)}/s. "
+            f"A written mix takes about {format_bytes(disk)} of disk."
         )
     if all(need.tokens is None for need in found):
         said.append("Give --tokens N to see what a mix of N tokens takes: text, passes, bytes, hours and disk.")
@@ -125,7 +127,7 @@ def summary(recipe: Recipe, found: Sequence[Need], faults: Mapping[str, str], ra
     fetched = [n.source for n in found if n.source.content == "swh"]
     if fetched:
         said.append(f"Of Software Heritage (--accept-terms softwareheritage): {_part(recipe, fetched)}.")
-    return said + _unreadable(recipe, faults) + [f"Note: {statement}" for statement in recipe.statements]
+    return said + _unreadable(recipe, problems) + [f"Note: {statement}" for statement in recipe.warnings]
 
 
 def _part(recipe: Recipe, sources: Sequence[Source]) -> str:
@@ -134,14 +136,14 @@ def _part(recipe: Recipe, sources: Sequence[Source]) -> str:
     return f"{len(sources)} source{'s' * (len(sources) != 1)}, {share:.4%}"
 
 
-def _unreadable(recipe: Recipe, faults: Mapping[str, str]) -> list[str]:
+def _unreadable(recipe: Recipe, problems: Mapping[str, str]) -> list[str]:
     """A line for each reason, with every source that it keeps away; first, where there are several, their number."""
     by_reason: dict[str, list[str]] = {}
-    for id_, fault in faults.items():
+    for id_, fault in problems.items():
         by_reason.setdefault(fault, []).append(f"{id_!r} ({recipe.shares[id_]:.4%})")
     lines = [f"Cannot be read: {', '.join(named)}: {fault}" for fault, named in by_reason.items()]
-    if len(faults) > 1:
-        away = [source for source in recipe.active if source.id in faults]
+    if len(problems) > 1:
+        away = [source for source in recipe.active if source.id in problems]
         lines.insert(0, f"Of {len(recipe.active)} sources cannot be read: {_part(recipe, away)}.")
     return lines
 
@@ -153,7 +155,7 @@ def _time(seconds: float) -> str:
     return f"{seconds / 60:.0f} minutes" if seconds >= 100 else f"{seconds:.1f} seconds"
 
 
-def size(count: float) -> str:
+def format_bytes(count: float) -> str:
     """Bytes as people say them, to three digits: 1.23 GB."""
     for unit in ("B", "kB", "MB", "GB", "TB"):
         if count < 999.5 or unit == "TB":
@@ -162,7 +164,9 @@ def size(count: float) -> str:
     return f"{count:.0f} {unit}" if unit == "B" or count >= 100 else f"{count:.3g} {unit}"
 
 
-def expected_bytes(recipe: Recipe, resolved: Mapping[str, Resolved], tokens: int | None, size: int | None) -> float:
+def expected_bytes(
+    recipe: Recipe, resolved: Mapping[str, ResolvedSource], tokens: int | None, size: int | None
+) -> float:
     """Bytes on disk that a written mix will take, roughly: text is taken to shrink as it does in its sources.
 
     Args:
@@ -172,7 +176,7 @@ def expected_bytes(recipe: Recipe, resolved: Mapping[str, Resolved], tokens: int
         size: limit in bytes of text, or None; text is then taken not to shrink at all.
     """
     stored = {source.id: resolved[source.id].bytes * source.max_passes for source in recipe.active}
-    if not recipe.weighted or recipe.on_exhausted == "renormalise":
+    if not recipe.weighted or recipe.on_exhausted == "renormalize":
         whole = float(sum(stored.values()))
         return whole if size is None else min(whole, size)
     # Tokens of the mix at which each source ends.

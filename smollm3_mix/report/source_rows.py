@@ -4,15 +4,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from smollm3_mix.mix.interleave import debt_bound
-from smollm3_mix.mix.mix_stats import Tally
+from smollm3_mix.mix.interleave import discrepancy_bound
+from smollm3_mix.mix.mix_stats import MixStats
 from smollm3_mix.recipe.model import Recipe
 
 DUPLICATE_REASONS = ("duplicate", "near_duplicate")
 
 
 @dataclass(frozen=True)
-class Row:
+class SourceRow:
     """One source of a mix.
 
     Attributes:
@@ -32,10 +32,10 @@ class Row:
 
     source: str
     asked: float
-    given: float
+    emitted: float
     units: int
     records: int
-    debt: float
+    discrepancy: float
     bound: float | None
     read: int
     duplicates: int
@@ -43,20 +43,20 @@ class Row:
     passes: int
 
 
-def rows(recipe: Recipe, tally: Tally) -> list[Row]:
+def source_rows(recipe: Recipe, stats: MixStats) -> list[SourceRow]:
     """A row for each source that is read, in recipe order."""
-    counts = [tally.sources[source.id] for source in recipe.active]
+    counts = [stats.sources[source.id] for source in recipe.active]
     shares = np.array([recipe.shares[source.id] for source in recipe.active])
-    bounds = debt_bound(shares, np.array([mine.longest for mine in counts], dtype=np.float64))
-    given = tally.given_shares()
+    bounds = discrepancy_bound(shares, np.array([mine.longest for mine in counts], dtype=np.float64))
+    given = stats.given_shares()
     return [
-        Row(
+        SourceRow(
             source=source.id,
             asked=float(share),
-            given=given[source.id],
-            units=mine.given_units,
-            records=mine.given,
-            debt=mine.worst_debt,
+            emitted=given[source.id],
+            units=mine.emitted_units,
+            records=mine.emitted,
+            discrepancy=mine.max_discrepancy,
             bound=float(bound) if recipe.bounded else None,
             read=mine.read,
             duplicates=sum(mine.dropped.get(reason, 0) for reason in DUPLICATE_REASONS),
@@ -71,16 +71,20 @@ FEW = 100
 """Documents of a source in a lane below which its share is a matter of a few documents, and is warned of."""
 
 
-def sparse(recipe: Recipe, tally: Tally, lanes: int) -> str | None:
+def sparse_sources(recipe: Recipe, stats: MixStats, lanes: int) -> str | None:
     """A sentence on the sources of which a lane gave fewer than about FEW documents, or None."""
     few = sorted(
-        (row for row in rows(recipe, tally) if row.bound is not None and row.records < FEW * lanes and row.asked < 1),
+        (
+            row
+            for row in source_rows(recipe, stats)
+            if row.bound is not None and row.records < FEW * lanes and row.asked < 1
+        ),
         key=lambda row: row.records,
     )
     if not few:
         return None
     named = ", ".join(f"{row.source} {row.records:,}" for row in few[:5]) + (", …" if len(few) > 5 else "")
-    off = max(abs(row.given - row.asked) / row.asked for row in few)
+    off = max(abs(row.emitted - row.asked) / row.asked for row in few)
     return (
         f"{len(few)} of {len(recipe.active)} sources gave fewer than {FEW} documents a lane ({named}); "
         f"their shares are off by up to {off:.0%} of themselves. "

@@ -8,22 +8,22 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from smollm3_mix.mix.interleave import debt_bound
-from smollm3_mix.mix.mix_stats import Debts, Tally
+from smollm3_mix.mix.interleave import discrepancy_bound
+from smollm3_mix.mix.mix_stats import DiscrepancyTracker, MixStats
 from smollm3_mix.recipe.curriculum import Curriculum
 from smollm3_mix.recipe.model import Recipe
 
 Ints = npt.NDArray[np.int64]
 
 
-def counted(recipe: Recipe, work: Path, tallies: Mapping[str, Tally]) -> dict[str, Any]:
-    """Counts by split under `splits`, and under `stages` what each stage of a curriculum gave; for tally.json.
+def count_stages(recipe: Recipe, work: Path, all_stats: Mapping[str, MixStats]) -> dict[str, Any]:
+    """Counts by split under `splits`, and under `stages` what each stage of a curriculum gave; for stats.json.
 
     Of a stage: name, tokens, counts by split, and the records each lane gave in it.
     """
-    splits = {split: {"total": tally.total.__dict__, "sources": tally.to_dict()} for split, tally in tallies.items()}
+    splits = {split: {"total": stats.total.__dict__, "sources": stats.to_dict()} for split, stats in all_stats.items()}
     if isinstance(recipe, Curriculum):
-        return {"splits": splits, "stages": _stages(recipe, work, sorted(tallies))}
+        return {"splits": splits, "stages": _stages(recipe, work, sorted(all_stats))}
     return {"splits": splits}
 
 
@@ -31,15 +31,15 @@ def _stages(curriculum: Curriculum, work: Path, splits: Sequence[str]) -> list[d
     found: list[dict[str, Any]] = [
         {"name": stage.name, "tokens": stage.tokens, "splits": {}, "records": {}} for stage in curriculum.stages
     ]
-    sums: list[dict[str, Tally]] = [{} for _ in found]
+    sums: list[dict[str, MixStats]] = [{} for _ in found]
     for split in splits:
         for path in sorted(work.glob(f"{split}-*.json")):
             for number, plain in enumerate(json.loads(path.read_bytes())["stages"]):
-                tally = Tally.from_dict(plain)
-                sums[number][split] = sums[number].get(split, Tally({})) + tally
-                found[number]["records"][path.stem] = tally.total.given
+                stats = MixStats.from_dict(plain)
+                sums[number][split] = sums[number].get(split, MixStats({})) + stats
+                found[number]["records"][path.stem] = stats.total.emitted
     for stage, by_split in zip(found, sums, strict=True):
-        stage["splits"] = {split: tally.to_dict() for split, tally in by_split.items()}
+        stage["splits"] = {split: stats.to_dict() for split, stats in by_split.items()}
     return found
 
 
@@ -66,9 +66,9 @@ class StageCount:
         self._curriculum = curriculum
         self._stops = np.cumsum([stage["records"].get(label, 0) for stage in saved]).tolist()
         self._shares = [np.array([s.recipe.shares.get(source, 0.0) for source in ids]) for s in curriculum.stages]
-        self._debts = [Debts(shares) for shares in self._shares]
+        self._discrepancies = [DiscrepancyTracker(shares) for shares in self._shares]
         self._records = self._tokens = 0
-        self.faults: list[str] = []
+        self.problems: list[str] = []
 
     def add(self, sources: Ints, counted: Ints, units: Ints) -> None:
         """Count records in order: number of source, tokens and units of each."""
@@ -79,7 +79,7 @@ class StageCount:
             if end <= begin:
                 continue
             mine = slice(begin, end)
-            self._debts[number].add(sources[mine], units[mine])
+            self._discrepancies[number].add(sources[mine], units[mine])
             self._check_switch(number, end, totals, counted, ended=end == stop - self._records)
             begin = end
         self._records += len(sources)
@@ -91,9 +91,9 @@ class StageCount:
         before = int(totals[end - 1] - counted[end - 1])
         last = number + 1 == len(self._stops) or self._stops[number + 1] == self._stops[number]
         if before >= wanted:
-            self.faults.append(f"{self._label}: stage {name!r} goes on after the {wanted:,} tokens at which it ends")
+            self.problems.append(f"{self._label}: stage {name!r} goes on after the {wanted:,} tokens at which it ends")
         elif ended and not last and totals[end - 1] < wanted and self._bounded(number):
-            self.faults.append(
+            self.problems.append(
                 f"{self._label}: stage {name!r} ends at {int(totals[end - 1]):,} tokens instead of {wanted:,}"
             )
 
@@ -104,18 +104,18 @@ class StageCount:
     def close(self) -> None:
         """Hold what was counted against the bound of each stage."""
         if self._records != self._stops[-1]:
-            self.faults.append(
+            self.problems.append(
                 f"{self._label}: its files hold {self._records:,} records; its stages gave {self._stops[-1]:,}"
             )
         for number, stage in enumerate(self._curriculum.stages):
             if not self._bounded(number):
                 continue
-            tally = Tally.from_dict(self._saved[number]["splits"].get("train", {}))
-            longest = np.array([float(tally.sources[i].longest) if i in tally.sources else 0.0 for i in self._ids])
-            bound = debt_bound(self._shares[number], longest)
-            self.faults += [
-                f"{self._label}: in stage {stage.name!r} the debt of '{source}' reached {worst:,.0f} "
+            stats = MixStats.from_dict(self._saved[number]["splits"].get("train", {}))
+            longest = np.array([float(stats.sources[i].longest) if i in stats.sources else 0.0 for i in self._ids])
+            bound = discrepancy_bound(self._shares[number], longest)
+            self.problems += [
+                f"{self._label}: in stage {stage.name!r} the debt of '{source}' reached {largest:,.0f} "
                 f"{stage.recipe.weigh_by}; its bound is {most:,.0f}"
-                for source, worst, most in zip(self._ids, self._debts[number].worst, bound, strict=True)
-                if worst > most * (1 + 1e-9)
+                for source, largest, most in zip(self._ids, self._discrepancies[number].largest, bound, strict=True)
+                if largest > most * (1 + 1e-9)
             ]

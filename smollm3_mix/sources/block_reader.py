@@ -18,18 +18,18 @@ import pyarrow.compute as pc
 from smollm3_mix.errors import SourceError
 from smollm3_mix.network.urls import Token
 from smollm3_mix.sources.formats import csv_and_arrow, json_lines, parquet
-from smollm3_mix.sources.formats.byte_ranges import broken, local, why
+from smollm3_mix.sources.formats.byte_ranges import broken, failure_reason, local
 from smollm3_mix.sources.software_heritage import contents
-from smollm3_mix.sources.source_files import Cursor, Fault, File, Part, Resolved, Span
-from smollm3_mix.text.dedup.duplicate_rows import DropSet
+from smollm3_mix.sources.source_files import Cursor, ReadRequest, ResolvedSource, ShardSlice, SourceFault, SourceFile
+from smollm3_mix.text.dedup.duplicate_rows import DuplicateRows
 from smollm3_mix.text.lengths import byte_lengths
 
 if TYPE_CHECKING:
     from smollm3_mix.recipe.model import Block, Source
-    from smollm3_mix.sources.dedup_lookup import Dropped
-    from smollm3_mix.text.exclusion import Excluded
+    from smollm3_mix.sources.dedup_lookup import DedupIndex
+    from smollm3_mix.text.exclusion import ExclusionList
 
-Decoder = Callable[[Span], Iterator[pa.RecordBatch]]
+Decoder = Callable[[ReadRequest], Iterator[pa.RecordBatch]]
 
 DECODERS: dict[str, Decoder] = {
     "parquet": parquet.read,
@@ -98,12 +98,12 @@ class Reader:
     def __init__(  # noqa: PLR0917 - as a plan has them
         self,
         source: Source,
-        resolved: Resolved,
-        parts: tuple[Part, ...],
+        resolved: ResolvedSource,
+        parts: tuple[ShardSlice, ...],
         block: Block,
         token: Token = None,
-        excluded: Excluded | None = None,
-        dropped: Dropped | None = None,
+        excluded: ExclusionList | None = None,
+        dropped: DedupIndex | None = None,
     ) -> None:
         self.source, self.resolved, self.parts, self.block = source, resolved, tuple(parts), block
         self.cursor = Cursor()
@@ -195,7 +195,7 @@ class Reader:
             if self._decoding is None:
                 decoder = DECODERS[self.resolved.format]
                 self._decoding = decoder(
-                    Span(
+                    ReadRequest(
                         self.source,
                         self.resolved,
                         part,
@@ -214,16 +214,16 @@ class Reader:
             return next(self._decoding, None)
 
     @contextlib.contextmanager
-    def _naming(self, file: File) -> Iterator[None]:
+    def _naming(self, file: SourceFile) -> Iterator[None]:
         """Errors of what is done in here name source and file; what was begun is dropped, or it would look as ended."""
         try:
             yield
-        except Fault as fault:
+        except SourceFault as fault:
             self._drop()
             raise SourceError(f"source {self.source.id!r}: {file.path}: {fault}") from fault
         except broken() as error:
             self._drop()
-            raise SourceError(f"source {self.source.id!r}: {file.path} {why(error, file)}") from error
+            raise SourceError(f"source {self.source.id!r}: {file.path} {failure_reason(error, file)}") from error
 
     def _block(self, taken: list[pa.RecordBatch]) -> RawBlock:
         start, file = self.cursor, self.resolved.files[self.parts[self.cursor.part].file]
@@ -254,7 +254,7 @@ class Reader:
 
 
 def _without(
-    drops: DropSet | None, texts: pa.StringArray, reasons: pa.StringArray, rows: npt.NDArray[np.int64]
+    drops: DuplicateRows | None, texts: pa.StringArray, reasons: pa.StringArray, rows: npt.NDArray[np.int64]
 ) -> tuple[pa.StringArray, pa.StringArray]:
     """Texts and reasons with those of duplicates put in; a reason that is there already stays."""
     codes = None if drops is None else drops.codes(rows)

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from smollm3_mix.errors import RecipeError, SourceError
-from smollm3_mix.network.rate_limit import LISTINGS
-from smollm3_mix.network.retry import failures, passing, patiently
-from smollm3_mix.network.urls import ON_THE_HUB, Token, endpoint, file_system, unreachable
-from smollm3_mix.recipe.index_scope import digest, disagreements, scope, scope_differences
+from smollm3_mix.network.rate_limit import LISTING_REQUESTS
+from smollm3_mix.network.retry import is_transient, network_errors, with_retries
+from smollm3_mix.network.urls import HUB_FILE_URL, Token, endpoint, file_system, unreachable_message
+from smollm3_mix.recipe.index_scope import disagreements, index_scope, index_scope_differences, index_scope_digest
 from smollm3_mix.sources.url_files import local_copy
-from smollm3_mix.text.dedup.dedup_options import IndexPlace
-from smollm3_mix.text.dedup.duplicate_rows import DropSet
+from smollm3_mix.text.dedup.dedup_options import IndexRef
+from smollm3_mix.text.dedup.duplicate_rows import DuplicateRows
 
 if TYPE_CHECKING:
     from smollm3_mix.recipe.model import Recipe
@@ -27,17 +27,17 @@ MANIFEST, DROPS = "index.json", "drops"
 """What an index consists of: a file that says what it is of, and a folder with one file for each file of a source that
 has duplicates."""
 
-FORM = 1
+INDEX_VERSION = 1
 """Raised when an index of the same recipe comes to mean other rows, or is stored otherwise."""
 
-HELD = 1 << 26
+HELD_BYTES = 1 << 26
 """Bytes of drop sets that a process keeps for lanes that share a file, and for readers that come back."""
 
-_held: OrderedDict[str, DropSet] = OrderedDict()
+_held: OrderedDict[str, DuplicateRows] = OrderedDict()
 _lock = threading.Lock()
 
 
-class Entry(NamedTuple):
+class IndexEntry(NamedTuple):
     """The drop set of one file of a source.
 
     Attributes:
@@ -59,7 +59,7 @@ class Entry(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Dropped:
+class DedupIndex:
     """A dedup index, opened: picklable, without its drop sets, which are read when their file's turn comes.
 
     Attributes:
@@ -72,14 +72,14 @@ class Dropped:
 
     place: str
     scope: dict[str, Any]
-    files: dict[str, dict[str, Entry]]
+    files: dict[str, dict[str, IndexEntry]]
     counts: dict[str, dict[str, int]]
     token: Token = dataclasses.field(default=None, repr=False, compare=False)
 
     @property
     def digest(self) -> str:
         """64 hex digits over all that the index says, its drop sets included."""
-        return digest(self._content())
+        return index_scope_digest(self._content())
 
     @property
     def nbytes(self) -> int:
@@ -90,7 +90,7 @@ class Dropped:
         """The manifest; equal indexes have equal bytes."""
         return json.dumps(self._content() | {"digest": self.digest}, ensure_ascii=False, indent=1).encode()
 
-    def of(self, source: str, file: str) -> DropSet | None:
+    def of(self, source: str, file: str) -> DuplicateRows | None:
         """The drop set of a file; None where nothing of it is dropped.
 
         Raises:
@@ -103,22 +103,22 @@ class Dropped:
             if entry.sha256 in _held:
                 _held.move_to_end(entry.sha256)
                 return _held[entry.sha256]
-        found = DropSet.from_bytes(self._read(entry), entry.duplicates)
+        found = DuplicateRows.from_bytes(self._read(entry), entry.duplicates)
         with _lock:
             _held[entry.sha256] = found
-            while len(_held) > 1 and sum(kept.nbytes for kept in _held.values()) > HELD:
+            while len(_held) > 1 and sum(kept.nbytes for kept in _held.values()) > HELD_BYTES:
                 _held.popitem(last=False)
         return found
 
     def _content(self) -> dict[str, Any]:
         files = {id_: {path: list(entry) for path, entry in each.items()} for id_, each in self.files.items()}
-        return {"form": FORM, "scope": self.scope, "counts": self.counts, "files": files}
+        return {"form": INDEX_VERSION, "index_scope": self.scope, "counts": self.counts, "files": files}
 
-    def _read(self, entry: Entry) -> bytes:
+    def _read(self, entry: IndexEntry) -> bytes:
         shown = f"the dedup index at {self.place}: {entry.at}"
         try:
-            data = fetched(f"{self.place}/{entry.at}", self.token)
-        except failures() as error:
+            data = fetch_index_file(f"{self.place}/{entry.at}", self.token)
+        except network_errors() as error:
             raise SourceError(f"{shown} cannot be read ({error}). Put it back, or build the index again.") from error
         found = hashlib.sha256(data).hexdigest()
         if found != entry.sha256:
@@ -129,7 +129,7 @@ class Dropped:
         return data
 
 
-def pin_index(recipe: Recipe, token: Token = None) -> tuple[Recipe, Dropped | None]:
+def pin_index(recipe: Recipe, token: Token = None) -> tuple[Recipe, DedupIndex | None]:
     """The recipe with its index's digest in it, and the index, ready to be looked up in.
 
     Args:
@@ -142,7 +142,7 @@ def pin_index(recipe: Recipe, token: Token = None) -> tuple[Recipe, Dropped | No
     place = recipe.dedup.index
     if place is None:
         return recipe, None
-    dropped = opened(recipe, place, token)
+    dropped = open_index(recipe, place, token)
     there = dropped.digest
     if place.digest not in {None, there}:
         raise _refused(
@@ -151,26 +151,26 @@ def pin_index(recipe: Recipe, token: Token = None) -> tuple[Recipe, Dropped | No
             "put the old one back, or take `digest` out",
         )
     pinned = dataclasses.replace(recipe.dedup, index=dataclasses.replace(place, digest=there))
-    return recipe.with_(dedup=pinned), dropped
+    return recipe.replace(dedup=pinned), dropped
 
 
-def opened(recipe: Recipe, at: IndexPlace, token: Token) -> Dropped:
+def open_index(recipe: Recipe, at: IndexRef, token: Token) -> DedupIndex:
     """The index at a place, compared with the recipe, and its files' lengths with those listed."""
-    if faults := disagreements(recipe):
-        raise RecipeError(recipe.file, faults)
+    if problems := disagreements(recipe):
+        raise RecipeError(recipe.file, problems)
     place = _located(at.at, recipe.folder)
     try:
         place = _at_commit(place, token)
-        data = fetched(f"{place}/{MANIFEST}", token)
-        dropped = parsed(data, place, token)
+        data = fetch_index_file(f"{place}/{MANIFEST}", token)
+        dropped = parse_manifest(data, place, token)
         sizes = _sizes(dropped) if dropped is not None else {}
     except FileNotFoundError:
         raise _refused(recipe, f"there is no index at {at.at}; {_build(recipe, at)}") from None
-    except failures() as error:
-        raise _refused(recipe, f"{at.at}: {unreachable(error)}") from error
+    except network_errors() as error:
+        raise _refused(recipe, f"{at.at}: {unreachable_message(error)}") from error
     if dropped is None:
         raise _refused(recipe, f"{at.at}/{MANIFEST} is damaged, cut off or of another form; {_build(recipe, at)}")
-    if differ := scope_differences(dropped.scope, scope(recipe)):
+    if differ := index_scope_differences(dropped.scope, index_scope(recipe)):
         lines = "".join(f"\n    {line}" for line in differ)
         raise _refused(
             recipe,
@@ -186,22 +186,22 @@ def opened(recipe: Recipe, at: IndexPlace, token: Token) -> Dropped:
     return dropped
 
 
-def parsed(data: bytes, place: str, token: Token = None) -> Dropped | None:
+def parse_manifest(data: bytes, place: str, token: Token = None) -> DedupIndex | None:
     """The index whose manifest this is; None where it is not whole, or of another form."""
     try:
         said = json.loads(data)
-        if said["form"] != FORM:
+        if said["form"] != INDEX_VERSION:
             return None
         files = {
-            id_: {path: Entry(*entry) for path, entry in each.items()} for id_, each in dict(said["files"]).items()
+            id_: {path: IndexEntry(*entry) for path, entry in each.items()} for id_, each in dict(said["files"]).items()
         }
-        dropped = Dropped(place, dict(said["scope"]), files, dict(said["counts"]), token)
-        return dropped if dropped.digest == said["digest"] else None
+        dropped = DedupIndex(place, dict(said["index_scope"]), files, dict(said["counts"]), token)
+        return dropped if dropped.digest == said["index_scope_digest"] else None
     except (ValueError, KeyError, TypeError, AttributeError):  # any bytes may stand there
         return None
 
 
-def fetched(place: str, token: Token) -> bytes:
+def fetch_index_file(place: str, token: Token) -> bytes:
     """The bytes of a file at a path or URL; those of the Hub by way of its cache.
 
     Raises:
@@ -210,7 +210,7 @@ def fetched(place: str, token: Token) -> bytes:
     """
     if "://" not in place:
         return Path(place).read_bytes()
-    if ON_THE_HUB.fullmatch(place):
+    if HUB_FILE_URL.fullmatch(place):
         from huggingface_hub.errors import EntryNotFoundError, RepositoryNotFoundError, RevisionNotFoundError
 
         try:
@@ -218,7 +218,7 @@ def fetched(place: str, token: Token) -> bytes:
         except (EntryNotFoundError, RepositoryNotFoundError, RevisionNotFoundError) as error:
             raise FileNotFoundError(place) from error
     fs, path = file_system(place, token)
-    return bytes(patiently(lambda: fs.cat_file(path), passing))
+    return bytes(with_retries(lambda: fs.cat_file(path), is_transient))
 
 
 def _located(name: str, folder: str) -> str:
@@ -234,13 +234,13 @@ def _located(name: str, folder: str) -> str:
 
 def _at_commit(place: str, token: Token) -> str:
     """The place with the commit that is there now, if it is on the Hub: what is read later is of the same."""
-    found = ON_THE_HUB.fullmatch(f"{place}/{MANIFEST}")
+    found = HUB_FILE_URL.fullmatch(f"{place}/{MANIFEST}")
     if found is None:
         return place
     from huggingface_hub import HfApi
     from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 
-    LISTINGS.wait(endpoint())
+    LISTING_REQUESTS.wait(endpoint())
     try:
         info = HfApi(token=token).dataset_info(found["repository"], revision=found["revision"])
     except (RepositoryNotFoundError, RevisionNotFoundError) as error:
@@ -248,7 +248,7 @@ def _at_commit(place: str, token: Token) -> str:
     return f"hf://datasets/{found['repository']}@{info.sha}/{found['file']}".removesuffix(f"/{MANIFEST}")
 
 
-def _sizes(dropped: Dropped) -> Mapping[str, int]:
+def _sizes(dropped: DedupIndex) -> Mapping[str, int]:
     """Bytes of every drop set that is there, by its path in the index."""
     if "://" not in dropped.place:
         root = Path(dropped.place)
@@ -256,7 +256,7 @@ def _sizes(dropped: Dropped) -> Mapping[str, int]:
     if not dropped.files:
         return {}
     fs, path = file_system(f"{dropped.place}/{DROPS}", dropped.token)
-    found = patiently(lambda: fs.find(path, detail=True), passing)
+    found = with_retries(lambda: fs.find(path, detail=True), is_transient)
     sizes = {f"{DROPS}/{name.rpartition(f'/{DROPS}/')[2]}": int(info["size"]) for name, info in found.items()}
     listed = {entry.at for files in dropped.files.values() for entry in files.values()}
     for at in sorted(listed - sizes.keys()):  # stores may list a new file late; asked for by name, it is there
@@ -270,12 +270,12 @@ def _sizes(dropped: Dropped) -> Mapping[str, int]:
 def _size(fs: Any, path: str) -> int | None:
     """Bytes of a file; None where there is none."""
     try:
-        return int(patiently(lambda: fs.info(path), passing)["size"])
+        return int(with_retries(lambda: fs.info(path), is_transient)["size"])
     except FileNotFoundError:
         return None
 
 
-def _build(recipe: Recipe, at: IndexPlace) -> str:
+def _build(recipe: Recipe, at: IndexRef) -> str:
     out = at.at if "://" not in at.at else "DIR"
     return f"build it with `smollm3-mix index {recipe.file} --out {out}`"
 

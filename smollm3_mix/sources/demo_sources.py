@@ -6,7 +6,7 @@
 | python:docstrings | the docstring of a module, or those of a class or function with all inside | 3,764 of 1.9 MB |
 | python:reference | a section of the language reference, as `help()` shows it; some stand there twice | 149 of 0.5 MB |
 | python:readmes | the description of an installed distribution, mostly Markdown; one per distribution | depends |
-| python:licences | a licence or notice of Python or of an installed distribution; many are copies | depends |
+| python:licenses | a license or notice of Python or of an installed distribution; many are copies | depends |
 | demo:vietnamese | a short text in Vietnamese: recipe, letter, fable, manual, explanation | 55 of 55 kB |
 | demo:french | the same in French; not a translation | 55 of 52 kB |
 
@@ -58,7 +58,7 @@ installations lack; character tables, an eighth of the bytes; and the reference,
 OF_THIS_MACHINE = re.compile(r"_sysconfigdata|_sysconfig_vars|config-|sitecustomize\.|usercustomize\.")
 """Beginnings of names of generated files and folders that hold paths of the machine."""
 
-LICENCE_NAME = re.compile(r"licen[cs]e|copying|notice", re.IGNORECASE)
+LICENSE_NAME = re.compile(r"licen[cs]e|copying|notice", re.IGNORECASE)
 
 
 class Document(NamedTuple):
@@ -301,20 +301,20 @@ def _readmes(name: str) -> Found:
         text = message.get_payload()
         if isinstance(text, str) and text.strip() not in ("", "UNKNOWN"):
             path = f"{folder}/METADATA"
-            rows.append(Document(_storable(text), path, path, _licence(message)))
+            rows.append(Document(_storable(text), path, path, _license(message)))
     return Found(_digest(rows), rows)
 
 
-def _licences(name: str) -> Found:
+def _licenses(name: str) -> Found:
     del name
-    rows = list(_python_licence())
+    rows = list(_python_license())
     for folder, distribution, message in _distributions():
         for file in sorted(distribution.files or (), key=str):
             place = Path(str(distribution.locate_file(file)))
-            inside = file.parts[0].endswith((".dist-info", ".egg-info")) and LICENCE_NAME.search(file.name)
+            inside = file.parts[0].endswith((".dist-info", ".egg-info")) and LICENSE_NAME.search(file.name)
             if inside and place.is_file():
                 path = "/".join((folder, *file.parts[1:]))
-                rows.append(Document(_licence_text(place), path, path, _licence(message)))
+                rows.append(Document(_license_text(place), path, path, _license(message)))
     return Found(_digest(rows), rows)
 
 
@@ -337,8 +337,8 @@ def _distributions() -> list[tuple[str, importlib.metadata.Distribution, email.m
     return [found[name] for name in sorted(found)]
 
 
-def _licence(message: email.message.Message) -> str:
-    """The licence a distribution declares, in the words of its metadata; `unknown` if it names none."""
+def _license(message: email.message.Message) -> str:
+    """The license a distribution declares, in the words of its metadata; `unknown` if it names none."""
     declared = message.get("License-Expression") or message.get("License") or ""
     if declared.strip() and len(declared) <= 100 and "\n" not in declared.strip():
         return declared.strip()
@@ -347,17 +347,17 @@ def _licence(message: email.message.Message) -> str:
     return next((entry.removeprefix(prefix) for entry in classifiers if entry.startswith(prefix)), "unknown")
 
 
-def _python_licence() -> Iterator[Document]:
+def _python_license() -> Iterator[Document]:
     for folder in (sysconfig.get_path("stdlib"), sys.base_prefix):
         for file in ("LICENSE.txt", "LICENSE_PYTHON.txt", "LICENSE"):
             place = Path(folder) / file
             if place.is_file():
                 path = f"python-{platform.python_version()}/{file}"
-                yield Document(_licence_text(place), path, path, "PSF-2.0")
+                yield Document(_license_text(place), path, path, "PSF-2.0")
                 return
 
 
-def _licence_text(place: Path) -> str:
+def _license_text(place: Path) -> str:
     raw = place.read_bytes()
     try:
         return raw.decode("utf-8-sig")
@@ -377,7 +377,7 @@ _FINDERS: dict[str, Callable[[str], Found]] = {
     "python:docstrings": _docstrings,
     "python:reference": _reference,
     "python:readmes": _readmes,
-    "python:licences": _licences,
+    "python:licenses": _licenses,
     "demo:vietnamese": _written,
     "demo:french": _written,
 }

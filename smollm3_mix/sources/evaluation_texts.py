@@ -7,26 +7,26 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from smollm3_mix.errors import RecipeError, Unreadable
+from smollm3_mix.errors import RecipeError, UnreadableSourcesError
 from smollm3_mix.network.urls import Token
 from smollm3_mix.recipe.model import Block, Recipe, Source
 from smollm3_mix.sources import local_sources
 from smollm3_mix.sources.block_reader import Reader
-from smollm3_mix.sources.partition import deal
-from smollm3_mix.sources.source_files import Resolved
-from smollm3_mix.text.clean.clean_block import clean
+from smollm3_mix.sources.partition import partition_source
+from smollm3_mix.sources.source_files import ResolvedSource
+from smollm3_mix.text.clean.clean_block import clean_texts
 from smollm3_mix.text.clean.cleaning_options import Cleaning
-from smollm3_mix.text.decontamination import Collection, Contaminants
+from smollm3_mix.text.decontamination import EvaluationNgrams, NgramCollector
 
 if TYPE_CHECKING:
     from smollm3_mix.recipe.sections import Decontaminate, Texts
 
-LookUp = Callable[[Recipe], tuple[dict[str, Resolved], dict[str, str]]]
+LookUp = Callable[[Recipe], tuple[dict[str, ResolvedSource], dict[str, str]]]
 
 log = logging.getLogger("smollm3_mix")
 
 
-def pin_texts(recipe: Recipe, look_up: LookUp, token: Token = None) -> tuple[Recipe, Contaminants | None]:
+def pin_texts(recipe: Recipe, look_up: LookUp, token: Token = None) -> tuple[Recipe, EvaluationNgrams | None]:
     """The recipe with its evaluation texts pinned, and their runs of words; None where it has no `decontaminate`.
 
     Args:
@@ -35,7 +35,7 @@ def pin_texts(recipe: Recipe, look_up: LookUp, token: Token = None) -> tuple[Rec
         token: for the Hub.
 
     Raises:
-        Unreadable: lists every set that cannot be found.
+        UnreadableSourcesError: lists every set that cannot be found.
         SourceError: a file cannot be read to its end.
         RecipeError: no text of a set is as long as a run, or the texts are not those the recipe is pinned to.
     """
@@ -43,27 +43,27 @@ def pin_texts(recipe: Recipe, look_up: LookUp, token: Token = None) -> tuple[Rec
     if asked is None:
         return recipe, None
     sources = sources_of(recipe)
-    found, faults = look_up(dataclasses.replace(recipe, sources=sources, decontaminate=None, exclude=None))
-    if faults:
-        lines = [f"{name!r}: {fault}" for name, fault in faults.items()]
-        head = f"{recipe.file}: decontaminate: {len(faults)} of {len(sources)} sets of texts cannot be read"
-        raise Unreadable("\n  ".join([head, *lines]) + "\nMend these, or take them out of `decontaminate`.")
-    collection = Collection(asked.ngram)
+    found, problems = look_up(dataclasses.replace(recipe, sources=sources, decontaminate=None, exclude=None))
+    if problems:
+        lines = [f"{name!r}: {fault}" for name, fault in problems.items()]
+        head = f"{recipe.file}: decontaminate: {len(problems)} of {len(sources)} sets of texts cannot be read"
+        raise UnreadableSourcesError("\n  ".join([head, *lines]) + "\nMend these, or take them out of `decontaminate`.")
+    collection = NgramCollector(asked.ngram)
     for source in sources:
         _read(recipe, asked, source, found[source.id], collection, token)
-    contaminants = collection.contaminants()
-    if asked.sha256 not in {None, contaminants.digest}:
+    evaluation_ngrams = collection.evaluation_ngrams()
+    if asked.sha256 not in {None, evaluation_ngrams.digest}:
         fault = (
             f"decontaminate: its texts are not those of sha256 {str(asked.sha256)[:12]}… that the recipe is pinned to, "
-            f"but of {contaminants.digest[:12]}…; put the old ones back, or take `sha256` out"
+            f"but of {evaluation_ngrams.digest[:12]}…; put the old ones back, or take `sha256` out"
         )
         raise RecipeError(recipe.file, [fault])
     texts = tuple(
         dataclasses.replace(one, revision=found[source.id].revision, split=source.split)
         for one, source in zip(asked.sets, sources, strict=True)
     )
-    pinned = dataclasses.replace(asked, texts=texts, sha256=contaminants.digest)
-    return recipe.with_(decontaminate=pinned), contaminants
+    pinned = dataclasses.replace(asked, texts=texts, sha256=evaluation_ngrams.digest)
+    return recipe.replace(decontaminate=pinned), evaluation_ngrams
 
 
 def sources_of(recipe: Recipe) -> tuple[Source, ...]:
@@ -74,12 +74,17 @@ def sources_of(recipe: Recipe) -> tuple[Source, ...]:
 def _source(recipe: Recipe, texts: Texts) -> Source:
     given = {f.name: getattr(texts, f.name) for f in dataclasses.fields(texts) if f.name != "split"}
     source = Source(id=texts.id, weight=1.0, **given)
-    split = texts.split or ("test" if local_sources.place(recipe, source) is None else "train")
+    split = texts.split or ("test" if local_sources.find_local(recipe, source) is None else "train")
     return dataclasses.replace(source, split=split)
 
 
 def _read(  # noqa: PLR0917 - called in one place only
-    recipe: Recipe, asked: Decontaminate, source: Source, resolved: Resolved, collection: Collection, token: Token
+    recipe: Recipe,
+    asked: Decontaminate,
+    source: Source,
+    resolved: ResolvedSource,
+    collection: NgramCollector,
+    token: Token,
 ) -> None:
     """Take the runs of words of one set.
 
@@ -87,9 +92,9 @@ def _read(  # noqa: PLR0917 - called in one place only
         RecipeError: no text of it is as long as a run.
     """
     collection.begin(source.id)
-    reader = Reader(source, resolved, deal(resolved, 1, 0, shuffle=False)[0], Block(), token)
+    reader = Reader(source, resolved, partition_source(resolved, 1, 0, shuffle=False)[0], Block(), token)
     while (block := reader.read()) is not None:
-        collection.add(clean(block.texts.drop_null(), Cleaning()))
+        collection.add(clean_texts(block.texts.drop_null(), Cleaning()))
     reader.close()
     texts, short = collection.texts, collection.short
     if texts == short:

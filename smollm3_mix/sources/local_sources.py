@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from smollm3_mix.recipe.display_names import EMBEDDED
 from smollm3_mix.recipe.public_paths import public_name, public_patterns
-from smollm3_mix.sources.source_files import Fault, File
+from smollm3_mix.sources.source_files import SourceFault, SourceFile
 
 if TYPE_CHECKING:
     from smollm3_mix.recipe.model import Recipe, Source
@@ -44,7 +44,7 @@ class Place(NamedTuple):
     files: list[Path] | None
 
 
-def place(recipe: Recipe, source: Source) -> Place | None:
+def find_local(recipe: Recipe, source: Source) -> Place | None:
     """The local folder, file or glob a source names; None for what must be a Hub repository.
 
     Relative names are tried in the recipe's folder first, then here.
@@ -73,7 +73,7 @@ def _begin(pattern: str) -> Path:
     return Path(*itertools.takewhile(lambda part: not glob.has_magic(part), parts))
 
 
-def form(paths: Sequence[Path]) -> tuple[str, str]:
+def file_format(paths: Sequence[Path]) -> tuple[str, str]:
     """Format of some files by their endings, and the delimiter if it is csv.
 
     Raises:
@@ -86,14 +86,14 @@ def form(paths: Sequence[Path]) -> tuple[str, str]:
             endings.pop()
         ending = endings[-1] if endings else ""
         if ending not in FORMATS:
-            raise Fault(f"{path.name} ends in none of {', '.join(FORMATS)} (compressed: {', '.join(COMPRESSED)})")
+            raise SourceFault(f"{path.name} ends in none of {', '.join(FORMATS)} (compressed: {', '.join(COMPRESSED)})")
         found[FORMATS[ending], "\t" if ending == ".tsv" else ","] = path.name
     if len(found) > 1:
-        raise Fault(f"its files are of several formats: {', '.join(found.values())}")
+        raise SourceFault(f"its files are of several formats: {', '.join(found.values())}")
     return next(iter(found))
 
 
-def files(named: str, paths: Sequence[Path], root: Path, source: Source) -> tuple[File, ...]:
+def files(named: str, paths: Sequence[Path], root: Path, source: Source) -> tuple[SourceFile, ...]:
     """The shards at some paths, shown as `<named>/<path below root>`, or as an absolute pattern of `data_files` is.
 
     Raises:
@@ -109,9 +109,9 @@ def files(named: str, paths: Sequence[Path], root: Path, source: Source) -> tupl
         try:
             size = path.stat().st_size
         except OSError as error:
-            raise Fault(f"{path} cannot be read: {error.strerror}") from error
+            raise SourceFault(f"{path} cannot be read: {error.strerror}") from error
         path_shown = "/".join(part for part in (below, relative) if part not in ("", "."))
-        found.append(File(path_shown, str(path), size))
+        found.append(SourceFile(path_shown, str(path), size))
     return tuple(found)
 
 
@@ -121,7 +121,7 @@ def _folder(pattern: str) -> Path:
     return begin if glob.has_magic(pattern) else begin.parent
 
 
-def revision(found: Sequence[File], shown: str) -> str:
+def folder_revision(found: Sequence[SourceFile], shown: str) -> str:
     """`files-` and 12 hex digits over sizes and paths below `shown`: the same wherever the folder is moved."""
     text = json.dumps([[file.path.removeprefix(shown), file.size] for file in found])
     return f"files-{hashlib.sha256(text.encode()).hexdigest()[:12]}"

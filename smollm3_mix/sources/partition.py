@@ -12,7 +12,7 @@ from typing import NamedTuple, overload
 import numpy as np
 import numpy.typing as npt
 
-from smollm3_mix.sources.source_files import Part, Resolved
+from smollm3_mix.sources.source_files import ResolvedSource, ShardSlice
 
 SNAP = 0.01
 """A cut this near to a shard's edge, in lanes, moves there: a lane's two ends together stay within 2 % of its size."""
@@ -24,7 +24,7 @@ WEYL = 2654435769
 """2**32 / golden ratio, odd: row · WEYL mod 2**32 spreads runs of rows evenly over [0, 2**32) (Knuth, TAOCP 3, 6.4)."""
 
 
-class Deal(Sequence[tuple[Part, ...]]):
+class Partition(Sequence[tuple[ShardSlice, ...]]):
     """The parts of each lane, disjoint, together the whole source, each lane within 2 % of an equal share in bytes.
 
     The shards are laid on one line by size and the line is cut into equal stretches. A shard smaller than a stretch's
@@ -33,19 +33,19 @@ class Deal(Sequence[tuple[Part, ...]]):
     A lane is dealt when it is asked for, and takes as long however many there are.
     """
 
-    def __init__(self, line: _Laid, lanes: int) -> None:
+    def __init__(self, line: _Layout, lanes: int) -> None:
         self._line, self._lanes = line, lanes
 
     def __len__(self) -> int:
         return self._lanes
 
     @overload
-    def __getitem__(self, lane: int) -> tuple[Part, ...]: ...
+    def __getitem__(self, lane: int) -> tuple[ShardSlice, ...]: ...
 
     @overload
-    def __getitem__(self, lane: slice) -> list[tuple[Part, ...]]: ...
+    def __getitem__(self, lane: slice) -> list[tuple[ShardSlice, ...]]: ...
 
-    def __getitem__(self, lane: int | slice) -> tuple[Part, ...] | list[tuple[Part, ...]]:
+    def __getitem__(self, lane: int | slice) -> tuple[ShardSlice, ...] | list[tuple[ShardSlice, ...]]:
         """The parts of a lane in reading order."""
         if isinstance(lane, slice):
             return [self[number] for number in range(*lane.indices(self._lanes))]
@@ -57,7 +57,7 @@ class Deal(Sequence[tuple[Part, ...]]):
         parts = []
         while low < high and first < len(order) and edges[first] < high:
             base = int(edges[first])
-            parts.append(Part(order[first], max(low - base, 0), min(high, int(edges[first + 1])) - base))
+            parts.append(ShardSlice(order[first], max(low - base, 0), min(high, int(edges[first + 1])) - base))
             first += 1
         return tuple(parts)
 
@@ -74,7 +74,7 @@ class Deal(Sequence[tuple[Part, ...]]):
         return edge if abs(edge - place) <= SNAP * total / self._lanes else place
 
 
-def deal(resolved: Resolved, lanes: int, seed: int, shuffle: bool) -> Deal:
+def partition_source(resolved: ResolvedSource, lanes: int, seed: int, shuffle: bool) -> Partition:
     """The parts of each lane.
 
     Args:
@@ -85,13 +85,13 @@ def deal(resolved: Resolved, lanes: int, seed: int, shuffle: bool) -> Deal:
     """
     if lanes < 1:
         raise ValueError(f"lanes must be at least 1, not {lanes}")
-    return Deal(_laid(_This(resolved), seed if shuffle else None), lanes)
+    return Partition(_layout(_This(resolved), seed if shuffle else None), lanes)
 
 
 class _This:
     """A source as a key: the object itself, as whether two are equal takes long to say where there are many files."""
 
-    def __init__(self, resolved: Resolved) -> None:
+    def __init__(self, resolved: ResolvedSource) -> None:
         self.resolved = resolved
 
     def __hash__(self) -> int:
@@ -101,7 +101,7 @@ class _This:
         return isinstance(other, _This) and self.resolved is other.resolved
 
 
-class _Laid(NamedTuple):
+class _Layout(NamedTuple):
     """The shards on one line: their numbers in order, and int64[shards + 1], where each begins and the last ends."""
 
     order: list[int]
@@ -109,24 +109,24 @@ class _Laid(NamedTuple):
 
 
 @functools.lru_cache(maxsize=SOURCES)
-def _laid(this: _This, seed: int | None) -> _Laid:
+def _layout(this: _This, seed: int | None) -> _Layout:
     files, id_ = this.resolved.files, this.resolved.id
     order = [number for number, file in enumerate(files) if file.size > 0]
     if seed is not None:
         order.sort(key=lambda number: _draw(seed, id_, number))
-    return _Laid(order, np.cumsum([0, *(files[number].size for number in order)], dtype=np.int64))
+    return _Layout(order, np.cumsum([0, *(files[number].size for number in order)], dtype=np.int64))
 
 
 _NAMED = re.compile(r"-(\d+)-\d+\.parquet$")
 
 
-def stored_lanes(resolved: Resolved) -> int:
+def count_stored_lanes(resolved: ResolvedSource) -> int:
     """Lanes in which the files of `content: records` were stored; 0 where their names do not say a lane."""
     found = [_NAMED.search(file.path) for file in resolved.files]
     return max(int(name[1]) for name in found if name) + 1 if found and all(found) else 0
 
 
-def stored(resolved: Resolved, lanes: int) -> tuple[tuple[Part, ...], ...]:
+def partition_stored_source(resolved: ResolvedSource, lanes: int) -> tuple[tuple[ShardSlice, ...], ...]:
     """The parts of each lane of stored records: lane i has the files of the lanes i, i + lanes, i + 2 · lanes and on.
 
     With as many lanes as were stored, each is what it was. With fewer, whole lanes come one after another.
@@ -139,13 +139,13 @@ def stored(resolved: Resolved, lanes: int) -> tuple[tuple[Part, ...], ...]:
 
 
 @functools.lru_cache(maxsize=SOURCES)
-def _stored(this: _This, lanes: int) -> tuple[tuple[Part, ...], ...]:
-    dealt: list[list[tuple[int, str, Part]]] = [[] for _ in range(lanes)]
+def _stored(this: _This, lanes: int) -> tuple[tuple[ShardSlice, ...], ...]:
+    dealt: list[list[tuple[int, str, ShardSlice]]] = [[] for _ in range(lanes)]
     for number, file in enumerate(this.resolved.files):
         name = _NAMED.search(file.path)
         lane = int(name[1]) if name else 0
         named = posixpath.basename(file.path)  # of a large mix, the later parts of a lane are in folders
-        dealt[lane % lanes].append((lane, named, Part(number, 0, file.size)))
+        dealt[lane % lanes].append((lane, named, ShardSlice(number, 0, file.size)))
     return tuple(tuple(part for _, _, part in sorted(mine)) for mine in dealt)
 
 
@@ -154,7 +154,7 @@ def _draw(seed: int, source: str, number: int) -> bytes:
     return hashlib.blake2b(f"{seed}\0{source}\0{number}".encode(), digest_size=16).digest()
 
 
-def stripe(part: Part, size: int, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+def row_stripe(part: ShardSlice, size: int, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
     """Which rows of a sequential file belong to a part.
 
     Row r lies at (r · WEYL mod 2**32) / 2**32 of the file, and the part has the rows that lie in [start, stop) /

@@ -17,7 +17,7 @@ from types import TracebackType
 
 import pyarrow as pa
 
-from smollm3_mix.recipe.parsing import Place, read_value
+from smollm3_mix.recipe.parsing import FieldPath, read_value
 from smollm3_mix.sources.block_reader import RawBlock, Reader
 from smollm3_mix.sources.source_files import Cursor
 
@@ -31,21 +31,21 @@ THREADS = 8
 """Threads of a process that read ahead. Each holds a row group while it decodes."""
 
 
-def allowed() -> int:
+def allowed_bytes() -> int:
     """Bytes that this process may read ahead.
 
     Raises:
         ValueError: the environment variable holds no such number.
     """
     given = os.environ.get(PREFETCH, "")
-    faults: list[str] = []
-    size = read_value(int, int(given) if given.isdecimal() else given or BYTES, Place(keys=PREFETCH), faults)
-    if faults:
-        raise ValueError(f"{faults[0]}. Set it to bytes, such as 64MiB, or to 0 to read nothing ahead.")
+    problems: list[str] = []
+    size = read_value(int, int(given) if given.isdecimal() else given or BYTES, FieldPath(keys=PREFETCH), problems)
+    if problems:
+        raise ValueError(f"{problems[0]}. Set it to bytes, such as 64MiB, or to 0 to read nothing ahead.")
     return int(size)
 
 
-class Gate:
+class ForkGuard:
     """Lets threads in but while the process forks: a child has no threads, and would wait for ever for their locks."""
 
     def __init__(self) -> None:
@@ -81,24 +81,24 @@ class Gate:
         self.__init__()  # type: ignore[misc]  # as it was made
 
 
-_gate = Gate()
+_gate = ForkGuard()
 _lock = threading.RLock()  # locks are taken again where garbage is collected that closes a stream
-_rooms: weakref.WeakSet[Room] = weakref.WeakSet()
+_budgets: weakref.WeakSet[PrefetchBudget] = weakref.WeakSet()
 _pools: weakref.WeakValueDictionary[int, ThreadPoolExecutor] = weakref.WeakValueDictionary()
 """By process, as threads do not live through a fork."""
 
 
-def _begin_again() -> None:
+def _reset_after_fork() -> None:
     """In a forked child: nobody is at work."""
     _gate.renew()
-    _rooms.clear()
+    _budgets.clear()
 
 
 if hasattr(os, "register_at_fork"):  # else processes are not forked
-    os.register_at_fork(before=_gate.shut, after_in_parent=_gate.open, after_in_child=_begin_again)
+    os.register_at_fork(before=_gate.shut, after_in_parent=_gate.open, after_in_child=_reset_after_fork)
 
 
-class Room:
+class PrefetchBudget:
     """What one lane may hold ahead: its part of what the process may, and the threads, which all lanes share.
 
     Threads end when the last room of the process is closed, or forgotten.
@@ -106,15 +106,15 @@ class Room:
 
     def __init__(self) -> None:
         self.held = 0
-        self._allowed, self._process = allowed(), os.getpid()
+        self._allowed, self._process = allowed_bytes(), os.getpid()
         self._threads: ThreadPoolExecutor | None = None
         self._counting = threading.RLock()
-        _rooms.add(self)
+        _budgets.add(self)
 
     @property
     def size(self) -> int:
         """About the bytes that the lane may hold ahead."""
-        return self._allowed // max(len(_rooms), 1)
+        return self._allowed // max(len(_budgets), 1)
 
     @property
     def full(self) -> bool:
@@ -146,12 +146,12 @@ class Room:
                 if threads is None:
                     threads = _pools[process] = ThreadPoolExecutor(THREADS, thread_name_prefix="read-ahead")
             self._threads, self._process = threads, process
-            _rooms.add(self)
+            _budgets.add(self)
         return self._threads.submit(work)
 
     def close(self) -> None:
         """Leave the threads and the bytes to other rooms."""
-        _rooms.discard(self)
+        _budgets.discard(self)
         self._threads = None
 
 
@@ -161,11 +161,11 @@ class _Item:
 
     block: RawBlock | None
     error: BaseException | None = None
-    room: Room | None = None
+    room: PrefetchBudget | None = None
     bytes: int = 0
 
 
-class Ahead:
+class BlockPrefetcher:
     """The blocks of one reader, one after the other, read ahead as far as `more` asks.
 
     What comes out is what the reader would give: blocks in order, an error at its block's turn, after which reading may
@@ -184,7 +184,7 @@ class Ahead:
         self._next = reader.cursor  # where reading goes on if what is ready is given up
         self._ready: deque[_Item] = deque()
         self._wanted, self._closed = 0, False
-        self._room: Room | None = None
+        self._room: PrefetchBudget | None = None
         self._job: tuple[int, Future[None]] | None = None  # with the process whose thread does it
         self._changed = threading.Condition()
 
@@ -215,7 +215,7 @@ class Ahead:
             self.take()
         return self._first().block is None
 
-    def more(self, wanted: int, room: Room) -> None:
+    def more(self, wanted: int, room: PrefetchBudget) -> None:
         """Have blocks read ahead by a thread, as far as the room allows.
 
         Args:
@@ -311,7 +311,7 @@ class Ahead:
             self._changed.notify_all()
         return True
 
-    def _read(self, room: Room | None, counted: int = 0) -> _Item:
+    def _read(self, room: PrefetchBudget | None, counted: int = 0) -> _Item:
         """The next block, held in a room, which has counted so many bytes for it already."""
         try:
             item = self._item(self._reader.read(), room)
@@ -321,7 +321,7 @@ class Ahead:
             room.hold(item.bytes - counted)
         return item
 
-    def _item(self, block: RawBlock | None, room: Room | None) -> _Item:
+    def _item(self, block: RawBlock | None, room: PrefetchBudget | None) -> _Item:
         if block is None:
             return _Item(None)
         columns = (block.texts, block.ids, block.meta, block.stored)

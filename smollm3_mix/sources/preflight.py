@@ -8,7 +8,7 @@ from smollm3_mix.network.urls import Token
 from smollm3_mix.sources.formats import parquet
 from smollm3_mix.sources.formats.column_binding import bind
 from smollm3_mix.sources.local_sources import COMPRESSED
-from smollm3_mix.sources.source_files import Resolved
+from smollm3_mix.sources.source_files import ResolvedSource
 
 if TYPE_CHECKING:
     from smollm3_mix.recipe.model import Source
@@ -24,7 +24,7 @@ from smollm3_mix.sources.formats import csv_and_arrow, json_lines
 from smollm3_mix.sources.formats.arrow_strings import is_text
 from smollm3_mix.sources.formats.byte_ranges import stream
 from smollm3_mix.sources.formats.column_binding import leaf, path_of, rows
-from smollm3_mix.sources.source_files import Fault, File
+from smollm3_mix.sources.source_files import SourceFault, SourceFile
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,7 +40,7 @@ SWH = (
 )
 
 
-def check(source: Source, resolved: Resolved, token: Token = None) -> None:
+def preflight(source: Source, resolved: ResolvedSource, token: Token = None) -> None:
     """Reads the schema of the first file that is not empty.
 
     Raises:
@@ -49,9 +49,11 @@ def check(source: Source, resolved: Resolved, token: Token = None) -> None:
     """
     file = next((file for file in resolved.files if file.size > 0), None)
     if file is None:
-        raise Fault(f"its files are empty ({len(resolved.files)} of them)")
+        raise SourceFault(f"its files are empty ({len(resolved.files)} of them)")
     if source.content == "swh" and resolved.format == "json":
-        raise Fault("`content: swh` reads ids from Parquet, Arrow or csv files, and its files are json; convert them")
+        raise SourceFault(
+            "`content: swh` reads ids from Parquet, Arrow or csv files, and its files are json; convert them"
+        )
     if resolved.format == "json":
         _check_lines(source, file, token)
         return
@@ -62,7 +64,7 @@ def check(source: Source, resolved: Resolved, token: Token = None) -> None:
         metadata = parquet.footer(file, token)
         schema = metadata.schema.to_arrow_schema()
         if metadata.num_rows == 0 and len(resolved.files) == 1:
-            raise Fault(f"{file.path} has no rows")
+            raise SourceFault(f"{file.path} has no rows")
     else:
         schema = csv_and_arrow.arrow_schema(file, token)
     columns = bind(source, _known(source, schema.names))
@@ -70,7 +72,7 @@ def check(source: Source, resolved: Resolved, token: Token = None) -> None:
     for path in columns.texts[:1] if columns.addresses else columns.texts:
         kind = leaf(empty, path).type
         if not is_text(kind):
-            raise Fault(f"column {'.'.join(path)!r} holds {kind}, no text; its columns: {listed(schema.names)}")
+            raise SourceFault(f"column {'.'.join(path)!r} holds {kind}, no text; its columns: {listed(schema.names)}")
     rows(empty, columns, np.empty(0, dtype=np.int64))
 
 
@@ -82,16 +84,16 @@ def _known(source: Source, names: Sequence[str]) -> Sequence[str]:
         and "blob_id" in names
         and not any(path_of(field, names)[0] in names for field in fields)
     ):
-        raise Fault(SWH)
+        raise SourceFault(SWH)
     return names
 
 
-def _check_lines(source: Source, file: File, token: Token) -> None:
+def _check_lines(source: Source, file: SourceFile, token: Token) -> None:
     """The same for lines, where a key may be missing from some: the first ones show which there are."""
     chunk = next(json_lines.chunks(stream(file, token), PEEKED), b"")
     names = _known(source, json_lines.names(chunk))
     if not names:
-        raise Fault(f"{file.path} has no rows in its first {PEEKED} bytes")
+        raise SourceFault(f"{file.path} has no rows in its first {PEEKED} bytes")
     lenient = dataclasses.replace(source, keep=())
     bind(lenient, names)
 
@@ -100,7 +102,7 @@ SHRUNK = 3.0
 """Bytes of text in a byte of a compressed file where nothing is known: about what gzip and zstd make of text."""
 
 
-class Density(NamedTuple):
+class TextDensity(NamedTuple):
     """About a source's text and files.
 
     Attributes:
@@ -114,17 +116,17 @@ class Density(NamedTuple):
     known: bool
 
 
-def density(source: Source, resolved: Resolved, token: Token = None) -> Density:
+def text_density(source: Source, resolved: ResolvedSource, token: Token = None) -> TextDensity:
     """Of Parquet by the footer of the first file, which `resolve` has read; of other formats by their names.
 
     Not promised: that the other files are like the first.
     """
     file = next((file for file in resolved.files if file.size > 0), None)
     if source.content == "swh":
-        return Density(None, 1 / SHRUNK, False)
+        return TextDensity(None, 1 / SHRUNK, False)
     if file is None or resolved.format != "parquet":
         shrunk = SHRUNK if file is not None and file.path.endswith(COMPRESSED) else 1.0
-        return Density(shrunk, 1 / shrunk, False)
+        return TextDensity(shrunk, 1 / shrunk, False)
     metadata = parquet.footer(file, token)
     text, read = parquet.sizes(metadata, bind(source, metadata.schema.to_arrow_schema().names))
-    return Density(text / file.size, read / text, True)
+    return TextDensity(text / file.size, read / text, True)

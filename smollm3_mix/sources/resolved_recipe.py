@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from smollm3_mix.recipe.model import Recipe
-    from smollm3_mix.sources.dedup_lookup import Dropped
-    from smollm3_mix.text.decontamination import Contaminants
-    from smollm3_mix.text.exclusion import Excluded
+    from smollm3_mix.sources.dedup_lookup import DedupIndex
+    from smollm3_mix.text.decontamination import EvaluationNgrams
+    from smollm3_mix.text.exclusion import ExclusionList
 from smollm3_mix.network.urls import Token
-from smollm3_mix.sources.source_files import Resolved
+from smollm3_mix.sources.source_files import ResolvedSource
 
 
 @dataclass(frozen=True)
-class Plan:
+class ResolvedRecipe:
     """A recipe whose sources were all found, or left out with a reason.
 
     Attributes:
@@ -28,11 +28,11 @@ class Plan:
     """
 
     recipe: Recipe
-    resolved: dict[str, Resolved] = field(default_factory=dict)
+    resolved: dict[str, ResolvedSource] = field(default_factory=dict)
     token: Token = field(default=None, repr=False, compare=False)
-    excluded: Excluded | None = field(default=None, repr=False, compare=False)
-    contaminants: Contaminants | None = field(default=None, repr=False, compare=False)
-    dropped: Dropped | None = field(default=None, repr=False, compare=False)
+    excluded: ExclusionList | None = field(default=None, repr=False, compare=False)
+    evaluation_ngrams: EvaluationNgrams | None = field(default=None, repr=False, compare=False)
+    dropped: DedupIndex | None = field(default=None, repr=False, compare=False)
 
     @property
     def skipped(self) -> dict[str, str]:

@@ -10,14 +10,14 @@ from smollm3_mix.network.urls import Token
 
 if TYPE_CHECKING:
     from smollm3_mix.recipe.model import Source
-    from smollm3_mix.text.exclusion import Excluded
+    from smollm3_mix.text.exclusion import ExclusionList
 
 
-class Fault(Exception):  # noqa: N818 - half an error
+class SourceFault(Exception):  # noqa: N818 - half an error
     """What is wrong inside a file; whoever knows source and file makes it a SourceError."""
 
 
-class File(NamedTuple):
+class SourceFile(NamedTuple):
     """One shard of a source.
 
     Attributes:
@@ -33,7 +33,7 @@ class File(NamedTuple):
     sha256: str | None = None
 
 
-class Part(NamedTuple):
+class ShardSlice(NamedTuple):
     """A share of one shard: the bytes [start, stop) of it, start < stop.
 
     The bytes are a measure, not a place: a Parquet file is cut at the rows that lie there (see `parquet.cut`), any
@@ -46,7 +46,7 @@ class Part(NamedTuple):
     stop: int
 
 
-class Span(NamedTuple):
+class ReadRequest(NamedTuple):
     """What a decoder is asked for: the rows of a part from some row on.
 
     Attributes:
@@ -61,16 +61,16 @@ class Span(NamedTuple):
     """
 
     source: Source
-    resolved: Resolved
-    part: Part
+    resolved: ResolvedSource
+    part: ShardSlice
     row: int
     rows: int
     bytes: int
     token: Token = None
-    excluded: Excluded | None = None
+    excluded: ExclusionList | None = None
 
     @property
-    def file(self) -> File:
+    def file(self) -> SourceFile:
         """The part's file."""
         return self.resolved.files[self.part.file]
 
@@ -86,7 +86,7 @@ class Cursor(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Resolved:
+class ResolvedSource:
     """One source as it was found, pinned. JSON-able and picklable: whoever holds it need not list anything again.
 
     Attributes:
@@ -100,7 +100,7 @@ class Resolved:
     id: str
     format: str
     revision: str
-    files: tuple[File, ...]
+    files: tuple[SourceFile, ...]
     delimiter: str = ","
 
     @property
@@ -119,6 +119,6 @@ class Resolved:
         }
 
     @classmethod
-    def from_dict(cls, plain: Mapping[str, Any]) -> Resolved:
+    def from_dict(cls, plain: Mapping[str, Any]) -> ResolvedSource:
         """What `to_dict` was called on."""
-        return cls(**{**plain, "files": tuple(File(*file) for file in plain["files"])})
+        return cls(**{**plain, "files": tuple(SourceFile(*file) for file in plain["files"])})

@@ -10,7 +10,7 @@ from smollm3_mix.network.urls import Token
 
 if TYPE_CHECKING:
     pass
-from smollm3_mix.network.urls import ON_THE_HUB
+from smollm3_mix.network.urls import HUB_FILE_URL
 
 
 def local_copy(place: str, token: Token) -> str:
@@ -24,7 +24,7 @@ def local_copy(place: str, token: Token) -> str:
         return place
     from huggingface_hub import hf_hub_download
 
-    found = ON_THE_HUB.fullmatch(place)
+    found = HUB_FILE_URL.fullmatch(place)
     if found is None:
         raise RecipeError(place, ["expected hf://datasets/<owner>/<name>[@<revision>]/<path>, a path, or a name"])
     repository, revision, file = found["repository"], found["revision"], found["file"]

@@ -5,10 +5,10 @@ import os
 from pathlib import Path
 from typing import Any
 
-WORK = ".writing"
+WORK_FOLDER = ".writing"
 
 
-class Aside:
+class AtomicFile:
     """A file written beside its name, which it gets when it is whole and on disk."""
 
     def __init__(self, path: Path) -> None:
@@ -23,9 +23,9 @@ class Aside:
         self._aside.replace(self._path)
 
 
-def replace(path: Path, content: bytes) -> None:
+def replace_file(path: Path, content: bytes) -> None:
     """The file with this content, never seen half-written."""
-    aside = Aside(path)
+    aside = AtomicFile(path)
     with aside.file:
         aside.file.write(content)
         aside.keep()
@@ -33,7 +33,7 @@ def replace(path: Path, content: bytes) -> None:
 
 def replace_json(path: Path, value: Any) -> None:
     """The file with this value as JSON, never seen half-written."""
-    replace(path, as_json(value))
+    replace_file(path, as_json(value))
 
 
 def as_json(value: Any) -> bytes:

@@ -6,11 +6,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from smollm3_mix.errors import OutputError
-from smollm3_mix.storage.atomic_files import WORK
+from smollm3_mix.storage.atomic_files import WORK_FOLDER
 
 
 @contextmanager
-def locked(
+def folder_lock(
     folder: Path, flag: str = "--output-dir", *, name: str = "lock", shared: bool = False, wait: float = 0
 ) -> Iterator[Path]:
     """The work folder, held by this process alone until the block ends, however it ends.
@@ -23,7 +23,7 @@ def locked(
     Raises:
         OutputError: another writer holds it, or it cannot be made.
     """
-    work = folder / WORK
+    work = folder / WORK_FOLDER
     try:
         (work / name).parent.mkdir(parents=True, exist_ok=True)
         lock = sqlite3.connect(work / name, timeout=wait, isolation_level=None)

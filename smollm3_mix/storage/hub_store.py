@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from smollm3_mix.errors import OutputError
-from smollm3_mix.network.retry import passing, patiently, statuses
-from smollm3_mix.network.urls import ON_THE_HUB
-from smollm3_mix.storage.atomic_files import WORK
-from smollm3_mix.storage.url_store import CLAIM, Answer, Store
+from smollm3_mix.network.retry import http_statuses, is_transient, with_retries
+from smollm3_mix.network.urls import HUB_FILE_URL
+from smollm3_mix.storage.atomic_files import WORK_FOLDER
+from smollm3_mix.storage.url_store import LOCK_FILE, Answer, UrlStore
 
 COMMIT_FILES = 100
 """Most files in a commit: what the Hub's documentation recommends (hub/repositories-recommendations)."""
@@ -24,7 +24,7 @@ CONFLICT = 412
 
 
 @dataclass(frozen=True)
-class HubStore(Store):
+class HubStore(UrlStore):
     """See `Store`."""
 
     def __post_init__(self) -> None:
@@ -37,7 +37,7 @@ class HubStore(Store):
         Raises:
             OutputError: the URL names none.
         """
-        found = ON_THE_HUB.fullmatch(f"{self.url}/.")
+        found = HUB_FILE_URL.fullmatch(f"{self.url}/.")
         if found is None:
             raise OutputError(
                 f"{self.url}: expected hf://datasets/<owner>/<name>[@<branch>][/<folder>] as --output-dir"
@@ -88,8 +88,8 @@ class HubStore(Store):
         """See `Store`."""
         from huggingface_hub import CommitOperationDelete
 
-        if self.read(CLAIM) is not None or super().names().count(WORK):
-            gone = f"{self.place['folder']}{WORK}/"
+        if self.read(LOCK_FILE) is not None or super().names().count(WORK_FOLDER):
+            gone = f"{self.place['folder']}{WORK_FOLDER}/"
             self._commit("written", lambda: [CommitOperationDelete(gone, is_folder=True)])
 
     def _remove(self, name: str) -> None:
@@ -116,9 +116,9 @@ class HubStore(Store):
         def asked(api: Any) -> str:
             return str(api.repo_info(place["repository"], repo_type="dataset", revision=place["branch"]).sha)
 
-        while self.read(CLAIM) is None:
+        while self.read(LOCK_FILE) is None:
             head = self._on_hub("look at", "", asked)
-            if self._commit("claimed", lambda: [CommitOperationAdd(place["folder"] + CLAIM, content)], after=head):
+            if self._commit("claimed", lambda: [CommitOperationAdd(place["folder"] + LOCK_FILE, content)], after=head):
                 return True
         return False
 
@@ -137,7 +137,7 @@ class HubStore(Store):
                     parent_commit=after,
                 )
             except Exception as error:
-                if after is not None and CONFLICT in statuses(error):
+                if after is not None and CONFLICT in http_statuses(error):
                     return False
                 raise
             return True
@@ -163,9 +163,9 @@ class HubStore(Store):
         api = HfApi(token=self.token)
 
         def passes(error: BaseException) -> bool:
-            return CONFLICT in statuses(error) or passing(error)
+            return CONFLICT in http_statuses(error) or is_transient(error)
 
-        return self._said(what, name, lambda: patiently(lambda: request(api), passes))
+        return self._said(what, name, lambda: with_retries(lambda: request(api), passes))
 
 
 def _each(operation: Any, arguments: Iterable[tuple[Any, ...]]) -> list[Any]:

@@ -17,15 +17,15 @@ from pathlib import Path
 from typing import Any, TypeVar
 from uuid import uuid4
 
-from smollm3_mix.errors import MissingExtra, MixError, OutputError
-from smollm3_mix.network.retry import patiently
+from smollm3_mix.errors import MissingExtraError, MixError, OutputError
+from smollm3_mix.network.retry import with_retries
 from smollm3_mix.network.urls import Token, file_system
-from smollm3_mix.storage.atomic_files import WORK
+from smollm3_mix.storage.atomic_files import WORK_FOLDER
 
-CLAIM = f"{WORK}/writer.json"
+LOCK_FILE = f"{WORK_FOLDER}/writer.json"
 """Who writes there."""
 
-AT_ONCE = 16
+MAX_CONNECTIONS = 16
 """Files that are copied, read or removed at once."""
 
 FLAT = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss"}
@@ -35,7 +35,7 @@ Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
-class Store:
+class UrlStore:
     """A URL, for writing. Picklable.
 
     Attributes:
@@ -79,11 +79,11 @@ class Store:
     @property
     def anew(self) -> str:
         """How to begin anew, for messages."""
-        return f"remove {self.url}/{WORK} to begin anew"
+        return f"remove {self.url}/{WORK_FOLDER} to begin anew"
 
     def read_all(self, names: Iterable[str]) -> list[bytes | None]:
         """Content of several small files."""
-        with ThreadPoolExecutor(AT_ONCE) as pool:
+        with ThreadPoolExecutor(MAX_CONNECTIONS) as pool:
             return list(pool.map(self.read, names))
 
     def get(self, name: str, path: Path) -> None:
@@ -130,7 +130,7 @@ class Store:
             names: new name by old one.
             sizes: bytes by old name.
         """
-        with ThreadPoolExecutor(AT_ONCE) as pool:
+        with ThreadPoolExecutor(MAX_CONNECTIONS) as pool:
             list(pool.map(lambda old: self._copy(old, names[old], sizes[old]), names))
 
     def _copy(self, old: str, new: str, size: int) -> None:
@@ -146,16 +146,16 @@ class Store:
 
     def clear(self, names: Iterable[str]) -> None:
         """Nothing; the files are gone, and what else the store lists in the work folder."""
-        with ThreadPoolExecutor(AT_ONCE) as pool:
+        with ThreadPoolExecutor(MAX_CONNECTIONS) as pool:
             list(pool.map(self._remove, names))
 
         def asked(fs: Any, root: str) -> None:
             fs.invalidate_cache()
-            if fs.exists(f"{root}/{WORK}"):
-                fs.rm(f"{root}/{WORK}", recursive=True)
+            if fs.exists(f"{root}/{WORK_FOLDER}"):
+                fs.rm(f"{root}/{WORK_FOLDER}", recursive=True)
 
         try:
-            self._ask("clear", WORK, asked)
+            self._ask("clear", WORK_FOLDER, asked)
         except FileNotFoundError:
             return
 
@@ -171,7 +171,7 @@ class Store:
 
     def _create(self, content: bytes) -> bool:
         """Whether there was no claim, and is this one now; the store decides where two ask at once, if it can."""
-        return self._ask("write", CLAIM, partial(_create, name=CLAIM, content=content))
+        return self._ask("write", LOCK_FILE, partial(_create, name=LOCK_FILE, content=content))
 
     def ready(self) -> None:
         """Nothing; the place can be written."""
@@ -182,7 +182,7 @@ class Store:
         Raises:
             OutputError: another one has claimed it.
         """
-        claim = self.read(CLAIM)
+        claim = self.read(LOCK_FILE)
         if claim is None or json.loads(claim)["id"] != self.claim:
             raise OutputError(
                 f"{self.url} is another writer's now: {_who(claim)} has claimed it. What this one wrote is kept. "
@@ -190,7 +190,7 @@ class Store:
             )
 
     @contextmanager
-    def claimed(self, *, take_over: bool) -> Iterator["Store"]:
+    def claimed(self, *, take_over: bool) -> Iterator["UrlStore"]:
         """The store, held by this process until the block ends; a process that is killed leaves its claim.
 
         A claim is taken from a process of this machine that has ended, or where `take_over` says that it is gone.
@@ -203,27 +203,27 @@ class Store:
         since = datetime.now(timezone.utc).isoformat(timespec="seconds")
         claim = json.dumps({"id": mine.claim, "host": socket.gethostname(), "process": os.getpid(), "since": since})
         if not self._create(claim.encode()):
-            there = self.read(CLAIM)
+            there = self.read(LOCK_FILE)
             if there is not None and not (take_over or _ended(there)):
                 raise OutputError(
                     f"{self.url} is being written by {_who(there)}. Wait for it; if it is gone, which nobody but you "
                     "can know, give the same command with --take-over."
                 )
-            self._put({CLAIM: claim.encode()})
+            self._put({LOCK_FILE: claim.encode()})
         mine.check()
         try:
             yield mine
         finally:
-            there = self.read(CLAIM)
+            there = self.read(LOCK_FILE)
             if there is not None and json.loads(there)["id"] == mine.claim:
-                self._remove(CLAIM)
+                self._remove(LOCK_FILE)
 
     def _ask(self, what: str, name: str, request: Callable[[Any, str], Answer]) -> Answer:
         """The answer to a request, asked again while a fault may pass."""
 
         def asked() -> Answer:
             fs, root = file_system(self.url, self.token)
-            return patiently(lambda: request(fs, root.rstrip("/")))
+            return with_retries(lambda: request(fs, root.rstrip("/")))
 
         return self._said(what, name, asked)
 
@@ -234,7 +234,7 @@ class Store:
         except (FileNotFoundError, MixError):
             raise
         except ImportError as error:
-            raise MissingExtra(
+            raise MissingExtraError(
                 f"{self.url}: {error}. Install what fsspec needs for it, such as s3fs or gcsfs."
             ) from error
         except Exception as error:  # each file system raises what its client does

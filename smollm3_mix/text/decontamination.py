@@ -34,7 +34,7 @@ _PLAIN = bytes(b if b >= 0x80 or chr(b).isalnum() else _SPACE for b in bytes(ran
 
 
 @dataclass(frozen=True, eq=False)
-class Grams:
+class NgramHashes:
     """Runs of n tokens of evaluation texts.
 
     Attributes:
@@ -61,7 +61,7 @@ class Grams:
 
     def search(self, found: Words) -> tuple[Ints, Ints]:
         """int64 twice: documents that have some of these runs, in ascending order and as often, and of which set."""
-        value = ngrams(found.hashes, self.n)
+        value = count_ngrams(found.hashes, self.n)
         table, shift = self._table
         place = np.flatnonzero(table[(value >> shift).view(np.int64)])
         among = np.minimum(np.searchsorted(self.hashes, value[place]), len(self.hashes) - 1)
@@ -73,7 +73,7 @@ class Grams:
 
 
 @dataclass(frozen=True, eq=False)
-class Contaminants:
+class EvaluationNgrams:
     """All runs of words of some sets of evaluation texts, 16 bytes each; the texts are not needed again.
 
     A run is known by 64 bits of a hash, so one that is not in the sets is taken for one that is with a chance of runs /
@@ -85,7 +85,7 @@ class Contaminants:
     """
 
     names: tuple[str, ...]
-    grams: tuple[Grams, ...]
+    grams: tuple[NgramHashes, ...]
 
     @property
     def digest(self) -> str:
@@ -101,7 +101,7 @@ class Contaminants:
 
         A verdict depends on the text alone. A null row shares nothing.
         """
-        found = tokens(texts)
+        found = word_tokens(texts)
         first = np.full(len(texts), len(self.names), dtype=np.int64)
         for grams in self.grams:
             rows, sets = grams.search(found)
@@ -110,7 +110,7 @@ class Contaminants:
         return first
 
 
-class Collection:
+class NgramCollector:
     """Runs of words while sets of evaluation texts are read.
 
     Args:
@@ -131,33 +131,33 @@ class Collection:
 
     def add(self, texts: pa.StringArray) -> None:
         """Take the runs of words of some texts. Shorter ones have none: they cannot be looked for."""
-        found = tokens(texts)
+        found = word_tokens(texts)
         count = np.diff(found.first)
         size = self._ngram * _scales(found)
         self.texts += len(texts)
         self.short += int(np.count_nonzero(count < size))
         for n in np.unique(size[count >= size]).tolist():
-            value = ngrams(found.hashes, n)
+            value = count_ngrams(found.hashes, n)
             place = np.arange(len(value))
             row = np.searchsorted(found.first, place, side="right") - 1
             mine = (place + n <= found.first[row + 1]) & (size[row] == n)
             self._found.setdefault(n, []).append((np.unique(value[mine]), len(self._names) - 1))
 
-    def contaminants(self) -> Contaminants:
+    def evaluation_ngrams(self) -> EvaluationNgrams:
         """All that was taken."""
-        return Contaminants(tuple(self._names), tuple(_grams(n, parts) for n, parts in sorted(self._found.items())))
+        return EvaluationNgrams(tuple(self._names), tuple(_grams(n, parts) for n, parts in sorted(self._found.items())))
 
 
-def _grams(n: int, parts: Iterable[tuple[Hashes, int]]) -> Grams:
+def _grams(n: int, parts: Iterable[tuple[Hashes, int]]) -> NgramHashes:
     """The runs of all parts, each once, with the least set."""
     held = list(parts)
     hashes = np.concatenate([part for part, _ in held])
     sets = np.repeat(np.array([number for _, number in held]), [len(part) for part, _ in held])
     unique, first = np.unique(hashes, return_index=True)  # the first occurrence: parts come in the order of sets
-    return Grams(n, unique, sets[first].astype(np.int64))
+    return NgramHashes(n, unique, sets[first].astype(np.int64))
 
 
-def tokens(texts: pa.StringArray) -> Words:
+def word_tokens(texts: pa.StringArray) -> Words:
     """The words of each document as runs are made of them: in lower case, without anything but letters and digits.
 
     A word ends at every other character, so that "word—word" and "word — word" are the same; "don't" is two words.
@@ -185,7 +185,7 @@ def tokens(texts: pa.StringArray) -> Words:
     return cut(found)[0]
 
 
-def ngrams(hashes: Hashes, n: int) -> Hashes:
+def count_ngrams(hashes: Hashes, n: int) -> Hashes:
     """uint64[max(tokens - n + 1, 0)]: hash of the n tokens from each on: a polynomial, by doubling its length."""
     if len(hashes) < n:
         return np.zeros(0, dtype=np.uint64)

@@ -35,7 +35,7 @@ _GITHUB = r"^github\.com/([^/]+/[^/]+)$"
 
 
 @dataclass(frozen=True, eq=False)
-class Excluded:
+class ExclusionList:
     """A list ready to be looked things up in; its size is 16 bytes an entry, however long the entries are.
 
     An entry is known by 64 bits of a hash, so a row that is not listed is dropped with a chance of entries / 2^64.
@@ -67,7 +67,7 @@ class Excluded:
         return found
 
 
-def entries(content: bytes) -> list[str]:
+def read_exclusions(content: bytes) -> list[str]:
     """What a list says, sorted, each entry once: its lines without white space around them, comments and blank lines.
 
     Raises:
@@ -85,12 +85,12 @@ def entries(content: bytes) -> list[str]:
     return found
 
 
-def digest(listed: Iterable[str]) -> str:
+def exclusions_digest(listed: Iterable[str]) -> str:
     """SHA-256 of entries as `entries` gives them, 64 hex digits: the same for any order, comments and line endings."""
     return hashlib.sha256("\n".join(listed).encode()).hexdigest()
 
 
-def excluded(listed: Sequence[str]) -> Excluded:
+def build_exclusion_list(listed: Sequence[str]) -> ExclusionList:
     """The list, ready to be looked things up in.
 
     >>> found = excluded(["https://Example.com/a/", "some-id"])
@@ -104,7 +104,7 @@ def excluded(listed: Sequence[str]) -> Excluded:
         if match := _FILE_AND_ROW.fullmatch(entry):
             rows.setdefault(match[1], []).append(int(match[2]))
     by_file = {file: np.unique(np.array(numbers, dtype=np.int64)) for file, numbers in rows.items()}
-    return Excluded(np.unique(_hashes(texts)), np.unique(_hashes(normal_forms(texts))), by_file)
+    return ExclusionList(np.unique(_hashes(texts)), np.unique(_hashes(normal_forms(texts))), by_file)
 
 
 def normal_forms(values: pa.StringArray) -> pa.StringArray:
@@ -119,14 +119,14 @@ def normal_forms(values: pa.StringArray) -> pa.StringArray:
     return pc.replace_substring_regex(bare, pattern=_GITHUB, replacement=r"\1")
 
 
-def is_place(column: str) -> bool:
+def is_location(column: str) -> bool:
     """Whether a column, by the last part of its name, holds urls or repositories."""
     return column.rsplit(".", 1)[-1].lower() in PLACES
 
 
 def is_key(column: str) -> bool:
     """Whether a column, by the last part of its name, is compared with the list."""
-    return is_place(column) or column.rsplit(".", 1)[-1].lower() in IDS
+    return is_location(column) or column.rsplit(".", 1)[-1].lower() in IDS
 
 
 def _member(values: pa.StringArray, among: Hashes) -> Flags:

@@ -19,7 +19,7 @@ def byte_lengths(texts: pa.StringArray) -> Ints:
     return lengths
 
 
-def tokens_per_byte(lengths: Ints, ratio: float) -> Ints:
+def estimate_tokens(lengths: Ints, ratio: float) -> Ints:
     """Tokens of each document, estimated as bytes × the source's measured ratio, rounded, at least 1; int64[rows].
 
     An estimate: a source's total is off by as much as its ratio is, a single document by more.

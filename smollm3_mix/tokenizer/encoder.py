@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from smollm3_mix.errors import MissingExtra, SourceError
-from smollm3_mix.tokenizer.tiktoken_backend import Twin, twin
+from smollm3_mix.errors import MissingExtraError, SourceError
+from smollm3_mix.tokenizer.tiktoken_backend import TiktokenBackend, load_backend
 
 FILE = "tokenizer.json"
 
@@ -48,7 +48,7 @@ class Tokenizer:
         bos, eos: their ids, None for none.
 
     Raises:
-        MissingExtra: `tokenizers` is not installed.
+        MissingExtraError: `tokenizers` is not installed.
         SourceError: the file is no tokenizer, or does not have such a token.
     """
 
@@ -84,17 +84,17 @@ class Tokenizer:
             yield found, np.fromiter(map(len, found), np.int64, len(found)) + around
 
     @functools.cached_property
-    def _twin(self) -> Twin | None:
+    def _backend(self) -> TiktokenBackend | None:
         """Made for the first texts, since it takes a second or two where the vocabulary is large."""
-        return twin(self._path, self._encoder)
+        return load_backend(self._path, self._encoder)
 
     def _ids(self, texts: pa.StringArray) -> list[list[int]]:
         """Ids of each text alone."""
-        if self._twin is None:
+        if self._backend is None:
             return self._slowly(texts.to_pylist())
-        taken = self._twin.takes(texts).tolist()
+        taken = self._backend.takes(texts).tolist()
         rest = iter(self._slowly(texts.filter(pa.array([not one for one in taken], pa.bool_())).to_pylist()))
-        encode = self._twin.encode
+        encode = self._backend.encode
         return [encode(text) if mine else next(rest) for text, mine in zip(texts.to_pylist(), taken, strict=True)]
 
     def _slowly(self, texts: list[str]) -> list[list[int]]:
@@ -130,7 +130,7 @@ def _read(path: str) -> Any:
     try:
         from tokenizers import Tokenizer as Encoder
     except ImportError as missing:
-        raise MissingExtra(
+        raise MissingExtraError(
             "counting tokens with a tokenizer needs tokenizers, which is missing: pip install 'smollm3_mix[tokenizers]'"
             ", or count with `tokens: per_byte`"
         ) from missing

@@ -8,37 +8,39 @@ from pathlib import Path
 
 from smollm3_mix.errors import RecipeError, SourceError
 from smollm3_mix.recipe.model import Recipe
-from smollm3_mix.recipe.sections import Counting
+from smollm3_mix.recipe.sections import TokenCounting
 from smollm3_mix.tokenizer.encoder import ENDS, EOS, FILE, Tokenizer, _read
 
 
-def pinned(recipe: Recipe, token: str | bool | None = None) -> Recipe:
+def pin_tokenizer(recipe: Recipe, token: str | bool | None = None) -> Recipe:
     """The recipe with commit and digest of its tokenizer; itself where it counts without one.
 
     Raises:
         SourceError: there is no such tokenizer, or its file is not the one that the recipe names by its digest.
     """
     counting = recipe.tokens
-    if not isinstance(counting, Counting):
+    if not isinstance(counting, TokenCounting):
         return recipe
     path, revision = find_tokenizer(counting, recipe.folder, token)
-    return recipe.with_(tokens=replace(counting, sha256=_same(path, counting.sha256), revision=revision))
+    return recipe.replace(tokens=replace(counting, sha256=_same(path, counting.sha256), revision=revision))
 
 
-def load(recipe: Recipe, token: str | bool | None = None) -> Tokenizer | None:
+def load_tokenizer(recipe: Recipe, token: str | bool | None = None) -> Tokenizer | None:
     """The tokenizer of a pinned recipe, None where it counts without one; read once in a process.
 
     Raises:
-        MissingExtra: `tokenizers` is not installed.
+        MissingExtraError: `tokenizers` is not installed.
         SourceError: the tokenizer cannot be found or read.
     """
     counting = recipe.tokens
-    if not isinstance(counting, Counting):
+    if not isinstance(counting, TokenCounting):
         return None
     return _loaded(find_tokenizer(counting, recipe.folder, token)[0], counting.sha256, counting.bos, counting.eos)
 
 
-def find_tokenizer(counting: Counting, folder: str = "", token: str | bool | None = None) -> tuple[str, str | None]:
+def find_tokenizer(
+    counting: TokenCounting, folder: str = "", token: str | bool | None = None
+) -> tuple[str, str | None]:
     """Path of a tokenizer's file, and the commit of its repository (None for a local file).
 
     Local paths are tried in `folder` first, then here, as those of sources are.
@@ -60,7 +62,7 @@ def find_tokenizer(counting: Counting, folder: str = "", token: str | bool | Non
     return _of_the_hub(counting, token)
 
 
-def ending(counting: Counting, folder: str = "", token: str | bool | None = None) -> str:
+def end_token(counting: TokenCounting, folder: str = "", token: str | bool | None = None) -> str:
     """The token that ends a document for this tokenizer: the one its vocabulary has of ENDS.
 
     The `eos_token` that a tokenizer_config.json names is not asked: for chat models it ends a turn.
@@ -77,9 +79,9 @@ def ending(counting: Counting, folder: str = "", token: str | bool | None = None
     return found[0]
 
 
-def encoded(
+def token_counting(
     recipe: Recipe, tokenizer: str | os.PathLike[str] | None, bos: str | None, eos: str | None, token: str | bool | None
-) -> Counting:
+) -> TokenCounting:
     """How the tokens of a recipe's documents are made, with the tokens around each.
 
     Raises:
@@ -88,14 +90,14 @@ def encoded(
     """
     counting = recipe.tokens
     if tokenizer is not None:
-        counting = Counting(os.fspath(tokenizer))
-    elif not isinstance(counting, Counting):
+        counting = TokenCounting(os.fspath(tokenizer))
+    elif not isinstance(counting, TokenCounting):
         fault = "names no tokenizer; give one: tokenizer=FILE (--tokenizer FILE), or `tokens: {tokenizer: FILE}` in it"
         raise RecipeError(recipe.file, [fault])
     if bos is not None:
         counting = replace(counting, bos=bos)
     if eos == EOS:
-        return counting if counting.eos else replace(counting, eos=ending(counting, recipe.folder, token))
+        return counting if counting.eos else replace(counting, eos=end_token(counting, recipe.folder, token))
     return replace(counting, eos=eos)
 
 
@@ -120,7 +122,7 @@ def _same(path: str, digest: str | None) -> str:
     return found
 
 
-def _of_the_hub(counting: Counting, token: str | bool | None) -> tuple[str, str | None]:
+def _of_the_hub(counting: TokenCounting, token: str | bool | None) -> tuple[str, str | None]:
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 

@@ -78,7 +78,7 @@ BYTES = _alphabet()
 ALPHABET = frozenset(map(chr, BYTES))
 
 
-class Twin:
+class TiktokenBackend:
     """Encodes as a tokenizer does, without special tokens; `twin` makes one.
 
     Args:
@@ -106,7 +106,7 @@ class Twin:
         return self._encoding.encode_ordinary(text)
 
 
-def twin(path: str, encoder: Any) -> Twin | None:
+def load_backend(path: str, encoder: Any) -> TiktokenBackend | None:
     """The twin of the tokenizer that was read from a file; None where `tiktoken` is missing or nothing is proven.
 
     Args:
@@ -123,7 +123,7 @@ def twin(path: str, encoder: Any) -> Twin | None:
     if head is None or ranks is None:
         return None
     matched = {token["content"] for token in described.get("added_tokens", ()) if not token.get("special")}
-    return Twin(ranks, head, matched | _doubtful())
+    return TiktokenBackend(ranks, head, matched | _doubtful())
 
 
 def _head(described: dict[str, Any]) -> str | None:
@@ -183,4 +183,4 @@ def _doubtful() -> frozenset[str]:
 def _encoding(ranks: dict[bytes, int], pattern: str) -> Any:
     import tiktoken
 
-    return tiktoken.Encoding("twin", pat_str=pattern, mergeable_ranks=ranks, special_tokens={})
+    return tiktoken.Encoding("load_backend", pat_str=pattern, mergeable_ranks=ranks, special_tokens={})

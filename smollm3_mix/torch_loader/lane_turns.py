@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from smollm3_mix.mix.record_chunk import Chunk
-from smollm3_mix.mix.state.merge_states import place_of_turn
-from smollm3_mix.torch_loader.worker_blocks import Block, Blocks
+from smollm3_mix.mix.record_chunk import RecordChunk
+from smollm3_mix.mix.state.merge_states import next_lane_position
+from smollm3_mix.torch_loader.worker_blocks import WorkerBlock, WorkerBlocks
 
 Ints = npt.NDArray[np.int64]
 
@@ -28,7 +28,7 @@ class Reader:
         lanes: numbers of its lanes.
     """
 
-    def __init__(self, blocks: Iterator[Block], made_by: Blocks) -> None:
+    def __init__(self, blocks: Iterator[WorkerBlock], made_by: WorkerBlocks) -> None:
         self.lanes, self.places, self.ended = made_by.lanes, np.empty(0, np.int64), False
         self._blocks, self._ring = blocks, made_by.ring
         self._batch: pa.RecordBatch | None = None
@@ -69,7 +69,7 @@ class Reader:
 
 
 @dataclass(frozen=True)
-class Place:
+class LanePosition:
     """Where some lanes stand between two batches.
 
     Attributes:
@@ -96,7 +96,7 @@ class Place:
         }
 
 
-class Turns:
+class LaneMerger:
     """One record of each lane in turn, whichever worker made it; ended lanes leave the round.
 
     The order is that of a `Stream` over the same lanes.
@@ -116,14 +116,14 @@ class Turns:
         self._saved = {} if start is None else {at["lane"]: at for at in start["lanes"] if at["lane"] in mine}
         self.lanes = [lane for lane in lanes if lane in going]
         self._given = np.array([self._saved.get(lane, {}).get("records", 0) for lane in self.lanes], np.int64)
-        self._turn = place_of_turn(None if start is None else start["turn"], self.lanes)
+        self._turn = next_lane_position(None if start is None else start["turn"], self.lanes)
         self._readers: list[Reader] = []
 
     def begin(self, readers: list[Reader]) -> None:
         """Take from these, of which each lane that goes on has one."""
         self._readers = readers
 
-    def take(self, rows: int) -> Chunk | None:
+    def take(self, rows: int) -> RecordChunk | None:
         """The next records, `rows` of them or fewer at the end; None when there are none. Valid until the next call."""
         for reader in self._readers:
             reader.release()
@@ -153,16 +153,16 @@ class Turns:
         order = np.argsort(found, kind="stable")
         self._given += np.bincount(found % len(self.lanes), minlength=len(self.lanes))
         self._turn = int(found[order[-1]] + 1) % len(self.lanes)
-        return Chunk(pieces, order)
+        return RecordChunk(pieces, order)
 
-    def place(self) -> Place:
+    def place(self) -> LanePosition:
         """Where these lanes stand after the last record taken."""
         ended = {lane for reader in self._readers if reader.ended for lane in reader.lanes}
         going = tuple(lane for lane in self.lanes if lane not in ended)
         turn = next((lane for lane in self.lanes[self._turn :] + self.lanes if lane not in ended), None)
         records = {lane: at["records"] for lane, at in self._saved.items()}
         records |= dict(zip(self.lanes, self._given.tolist(), strict=True))
-        return Place(self._header, going, turn, dict(self._saved), records)
+        return LanePosition(self._header, going, turn, dict(self._saved), records)
 
     def _fill(self, reader: Reader) -> None:
         for at in reader.fill() or ():

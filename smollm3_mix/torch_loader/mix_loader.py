@@ -12,15 +12,15 @@ import pyarrow as pa
 import torch
 from torch.utils.data import DataLoader
 
-from smollm3_mix.mix.record_chunk import Chunk
+from smollm3_mix.mix.record_chunk import RecordChunk
 from smollm3_mix.mix.state.merge_states import check_lanes
 from smollm3_mix.recipe.model import Recipe
-from smollm3_mix.torch_loader.lane_turns import Reader, Turns
-from smollm3_mix.torch_loader.ranks import opened, place
-from smollm3_mix.torch_loader.shared_ring import Ring
-from smollm3_mix.torch_loader.worker_blocks import Blocks, Laned
+from smollm3_mix.torch_loader.lane_turns import LaneMerger, Reader
+from smollm3_mix.torch_loader.ranks import open_for_rank, rank_and_world_size
+from smollm3_mix.torch_loader.shared_ring import SharedRing
+from smollm3_mix.torch_loader.worker_blocks import LaneReadable, WorkerBlocks
 
-Worker = tuple[Blocks, DataLoader[Any]]
+Worker = tuple[WorkerBlocks, DataLoader[Any]]
 
 log = logging.getLogger("smollm3_mix")
 
@@ -50,7 +50,7 @@ class MixLoader:
 
     def __init__(
         self,
-        mix: Laned,
+        mix: LaneReadable,
         batch_size: int,
         num_workers: int,
         rank: int,
@@ -70,7 +70,7 @@ class MixLoader:
         first = mix.stream(self.lanes[:1])
         self._header = first.state_dict()
         first.close()
-        self._newest = Turns(self._header, self.lanes, None)
+        self._newest = LaneMerger(self._header, self.lanes, None)
         self._place = self._newest.place()
         self._loaded: Mapping[str, Any] | None = None
         self._kept: list[Worker] = []
@@ -78,7 +78,7 @@ class MixLoader:
     def __iter__(self) -> Iterator[Any]:
         """Batches: lists of records, or Arrow batches, or what `collate_fn` makes of them."""
         loaded, self._loaded = self._loaded, None
-        turns = Turns(self._header, self.lanes, loaded)
+        turns = LaneMerger(self._header, self.lanes, loaded)
         self._place = turns.place()
         self._newest = turns
         turns.begin(self._readers(turns.lanes, loaded))
@@ -99,9 +99,9 @@ class MixLoader:
         self.mix.stream([]).load_state_dict(state)  # reads nothing, and refuses what workers would
         check_lanes(state, self.lanes)
         self._loaded = state
-        self._place = Turns(self._header, self.lanes, state).place()
+        self._place = LaneMerger(self._header, self.lanes, state).place()
 
-    def _batches(self, turns: Turns) -> Iterator[Any]:
+    def _batches(self, turns: LaneMerger) -> Iterator[Any]:
         while True:
             if self._kept and turns is not self._newest:
                 raise RuntimeError(
@@ -124,7 +124,7 @@ class MixLoader:
         if state is None and self._workers.get("persistent_workers"):
             self._kept = made
         if not workers:
-            here = Blocks(self.mix, lanes, (0, 1), state, None)
+            here = WorkerBlocks(self.mix, lanes, (0, 1), state, None)
             return [Reader(iter(here), here)]
         return [Reader(iter(data), blocks) for blocks, data in made]
 
@@ -137,7 +137,7 @@ class MixLoader:
         begin = options.pop("worker_init_fn", None)
         if begin is not None:
             options["worker_init_fn"] = partial(_numbered, begin, share[0])
-        blocks = Blocks(self.mix, lanes, share, state, Ring())
+        blocks = WorkerBlocks(self.mix, lanes, share, state, SharedRing())
         return blocks, DataLoader(blocks, batch_size=None, num_workers=1, **options)
 
 
@@ -146,7 +146,7 @@ def _numbered(begin: Callable[[int], None], number: int, _zero: int) -> None:
 
 
 def loader(
-    recipe: Recipe | str | os.PathLike[str] | Laned,
+    recipe: Recipe | str | os.PathLike[str] | LaneReadable,
     batch_size: int,
     *,
     num_workers: int = 0,
@@ -182,7 +182,7 @@ def loader(
         drop_last: leave out a last batch that is not full.
         workers: how workers run, as `DataLoader` takes it: persistent_workers, multiprocessing_context, timeout,
             prefetch_factor (of blocks of about two megabytes), worker_init_fn.
-        **fields: of `open_mix`, for a recipe: split, seed, lanes, max_tokens, seen_dir, and so on.
+        **fields: of `open_mix`, for a recipe: split, seed, lanes, max_tokens, dedup_state_dir, and so on.
 
     Raises:
         ValueError: an argument cannot be meant, or there are more ranks than lanes.
@@ -191,15 +191,15 @@ def loader(
     """
     if stray := [name for name in fields if name in WORKERS]:
         raise TypeError(f"{', '.join(stray)}: how workers run goes into `workers`, as in workers={{{stray[0]!r}: …}}")
-    mine, ranks = place(rank, world_size)
-    mix = opened(recipe, shared=rank is None, **fields)
+    mine, ranks = rank_and_world_size(rank, world_size)
+    mix = open_for_rank(recipe, shared=rank is None, **fields)
     dealt = (num_workers, mine, ranks)
     return MixLoader(
         mix, batch_size, *dealt, format=format, collate_fn=collate_fn, drop_last=drop_last, workers=workers
     )
 
 
-def _formatted(chunk: Chunk, form: str) -> Any:
+def _formatted(chunk: RecordChunk, form: str) -> Any:
     """A batch that shares no memory with the chunk, whose own may be written over."""
     if form == "records":
         return chunk.records()

@@ -7,10 +7,10 @@ import torch.distributed
 
 from smollm3_mix.mix.open_mix import open_mix
 from smollm3_mix.recipe.model import Recipe
-from smollm3_mix.torch_loader.worker_blocks import Laned
+from smollm3_mix.torch_loader.worker_blocks import LaneReadable
 
 
-def place(rank: int | None, world_size: int | None) -> tuple[int, int]:
+def rank_and_world_size(rank: int | None, world_size: int | None) -> tuple[int, int]:
     """Rank and world size: as given, else those of torch.distributed, else of RANK and WORLD_SIZE, else 0 and 1.
 
     Raises:
@@ -28,7 +28,9 @@ def place(rank: int | None, world_size: int | None) -> tuple[int, int]:
     return rank, world_size
 
 
-def opened(recipe: Recipe | str | os.PathLike[str] | Laned, *, shared: bool, **fields: Any) -> Laned:
+def open_for_rank(
+    recipe: Recipe | str | os.PathLike[str] | LaneReadable, *, shared: bool, **fields: Any
+) -> LaneReadable:
     """The mix of a recipe, found and pinned by rank 0 for all ranks where `shared`, so that none can differ.
 
     Raises:

@@ -18,7 +18,7 @@ FRAME = 1 << 12
 """Bytes that an Arrow stream takes beside its batch, its schema's included."""
 
 
-class Ring:
+class SharedRing:
     """Shared memory with one writer and one reader, picklable to a process that is being started.
 
     Both count the bytes that ever went through it; the reader says up to where it has done with them, and the writer

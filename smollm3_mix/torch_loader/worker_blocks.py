@@ -11,8 +11,8 @@ import numpy.typing as npt
 import pyarrow as pa
 from torch.utils.data import IterableDataset, get_worker_info
 
-from smollm3_mix.mix.state.merge_states import place_of_turn
-from smollm3_mix.torch_loader.shared_ring import Ring
+from smollm3_mix.mix.state.merge_states import next_lane_position
+from smollm3_mix.torch_loader.shared_ring import SharedRing
 
 Ints = npt.NDArray[np.int64]
 
@@ -27,7 +27,7 @@ PATIENCE = 50
 To resume is to make again the records since, at most those 50 times."""
 
 
-class Laned(Protocol):
+class LaneReadable(Protocol):
     """What can be read lane by lane: a `Mix`, or what `packed` gives."""
 
     @property
@@ -39,7 +39,7 @@ class Laned(Protocol):
 
 
 @dataclass(frozen=True)
-class Block:
+class WorkerBlock:
     """Records of a worker's lanes.
 
     Attributes:
@@ -53,7 +53,7 @@ class Block:
     state: list[dict[str, Any]] | None
 
 
-class Blocks(IterableDataset):  # type: ignore[misc, type-arg, unused-ignore]  # torch may be missing
+class WorkerBlocks(IterableDataset):  # type: ignore[misc, type-arg, unused-ignore]  # torch may be missing
     """Blocks of every n-th lane, one record of each in turn, until all have ended.
 
     A round is one record of each lane that goes on, in their order, so round and lane say where a record comes among
@@ -73,11 +73,11 @@ class Blocks(IterableDataset):  # type: ignore[misc, type-arg, unused-ignore]  #
 
     def __init__(
         self,
-        mix: Laned,
+        mix: LaneReadable,
         lanes: Sequence[int],
         share: tuple[int, int],
         state: Mapping[str, Any] | None,
-        ring: Ring | None,
+        ring: SharedRing | None,
     ) -> None:
         self.ring = ring
         self._mix, self._all = mix, list(lanes)
@@ -85,7 +85,7 @@ class Blocks(IterableDataset):  # type: ignore[misc, type-arg, unused-ignore]  #
         self.lanes = self._all[share[0] :: share[1]]
         self._state = state
 
-    def __iter__(self) -> Iterator[Block]:
+    def __iter__(self) -> Iterator[WorkerBlock]:
         if get_worker_info() is not None:
             fsspec.asyn.reset_lock()  # a forked process has the lock and not the thread that would release it
         if self.ring is not None:
@@ -98,8 +98,8 @@ class Blocks(IterableDataset):  # type: ignore[misc, type-arg, unused-ignore]  #
         finally:
             stream.close()
 
-    def _read(self, stream: Any) -> Iterator[Block]:
-        before = place_of_turn(None if self._state is None else self._state["turn"], self._all) - 1
+    def _read(self, stream: Any) -> Iterator[WorkerBlock]:
+        before = next_lane_position(None if self._state is None else self._state["turn"], self._all) - 1
         states, rows = _States(stream), FIRST_ROWS
         while True:
             state = states.now()
@@ -111,7 +111,7 @@ class Blocks(IterableDataset):  # type: ignore[misc, type-arg, unused-ignore]  #
             each = -(-batch.num_rows // -(-batch.nbytes // (2 * BYTES)))
             for start in range(0, batch.num_rows, each):
                 part = batch.slice(start, each)
-                yield Block(self._sent(part), places[start : start + each], None if start else state)
+                yield WorkerBlock(self._sent(part), places[start : start + each], None if start else state)
             rows = min(max(batch.num_rows * BYTES // batch.nbytes, 1), 2 * rows, ROWS)
 
     def _places(self, lanes: Ints, before: int) -> Ints:

@@ -8,50 +8,50 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from smollm3_mix.mix.curriculum_mix import lane_ends
-from smollm3_mix.mix.interleave import debt_bound
-from smollm3_mix.mix.mix_stats import Counts, Debts, Tally
+from smollm3_mix.mix.interleave import discrepancy_bound
+from smollm3_mix.mix.mix_stats import DiscrepancyTracker, MixStats, SourceStats
 from smollm3_mix.output import output_layout
 from smollm3_mix.recipe.curriculum import Curriculum
 from smollm3_mix.recipe.model import Recipe
 from smollm3_mix.report.evidence import Evidence
 from smollm3_mix.report.stage_counts import StageCount
-from smollm3_mix.text.dedup.text_hashes import fingerprints
+from smollm3_mix.text.dedup.text_hashes import hash_texts
 from smollm3_mix.text.lengths import byte_lengths, document_units
 from smollm3_mix.tokenizer import recipe_tokenizer
-from smollm3_mix.verification.verification_report import Prints, Verdict, against, batches, disjoint
+from smollm3_mix.verification.verification_report import Prints, VerificationReport, against, batches, disjoint
 
 Ints = npt.NDArray[np.int64]
 
 
-def recount(place: Path, saved: dict[str, Any], verdict: Verdict, evidence: Evidence | None) -> None:
+def recount(place: Path, saved: dict[str, Any], verdict: VerificationReport, evidence: Evidence | None) -> None:
     """Add counts and faults to the verdict; see `verify`.
 
     Args:
         place: folder of the mix.
-        saved: what its tally.json holds.
+        saved: what its stats.json holds.
         verdict: takes them.
         evidence: takes in every record.
     """
     recipe = verdict.recipe
     prints: dict[str, list[Prints]] = {}
     for split, counts in saved["splits"].items():
-        expected = Tally.from_dict(counts["sources"])
+        expected = MixStats.from_dict(counts["sources"])
         lanes: dict[str, list[str]] = {}
-        for name in sorted(saved["files"], key=output_layout.base):
-            if output_layout.base(name).startswith(f"{split}-") and (place / output_layout.DATA / name).exists():
-                lanes.setdefault(output_layout.base(name).rsplit("-", 1)[0], []).append(name)
-        total = Tally.empty(source.id for source in recipe.active)
+        for name in sorted(saved["files"], key=output_layout.shard_base):
+            if output_layout.shard_base(name).startswith(f"{split}-") and (place / output_layout.DATA / name).exists():
+                lanes.setdefault(output_layout.shard_base(name).rsplit("-", 1)[0], []).append(name)
+        total = MixStats.empty(source.id for source in recipe.active)
         for lane, names in lanes.items():
             counter = _Lane(recipe, lane, expected, evidence, saved.get("stages"))
             for name in names:
                 counter.add_file(place / output_layout.DATA / name)
-            verdict.faults += counter.faults()
+            verdict.problems += counter.problems()
             prints.setdefault(split, []).append(counter.prints)
-            total += counter.tally
-        verdict.tallies[split] = total
-        verdict.faults += against(split, total, expected)
-        verdict.faults += _over_lanes(recipe, split, prints.get(split, []))
-    verdict.faults += disjoint(prints)
+            total += counter.stats
+        verdict.all_stats[split] = total
+        verdict.problems += against(split, total, expected)
+        verdict.problems += _over_lanes(recipe, split, prints.get(split, []))
+    verdict.problems += disjoint(prints)
 
 
 class _Lane:
@@ -61,7 +61,7 @@ class _Lane:
         self,
         recipe: Recipe,
         label: str,
-        expected: Tally,
+        expected: MixStats,
         evidence: Evidence | None,
         stages: list[dict[str, Any]] | None,
     ) -> None:
@@ -69,13 +69,13 @@ class _Lane:
         self._ids = [source.id for source in recipe.active]
         self._numbers = {source: number for number, source in enumerate(self._ids)}
         self._ratios = np.array([source.tokens_per_byte for source in recipe.active])
-        self._encoder = recipe_tokenizer.load(recipe)
+        self._encoder = recipe_tokenizer.load_tokenizer(recipe)
         self._expected = expected
         shares = np.array([recipe.shares[source] for source in self._ids])
-        self._shares, self._debts = shares, Debts(shares)
-        self._faults: list[str] = []
+        self._shares, self._discrepancies = shares, DiscrepancyTracker(shares)
+        self._problems: list[str] = []
         self._prints: list[Prints] = []
-        self.tally = Tally.empty(self._ids)
+        self.stats = MixStats.empty(self._ids)
         self._stages: StageCount | None = None
         if isinstance(recipe, Curriculum) and stages is not None:
             split, number = label.split("-")
@@ -89,11 +89,11 @@ class _Lane:
 
     def add_file(self, path: Path) -> None:
         """Count one file's records."""
-        for batch in batches(path, self._faults):
+        for batch in batches(path, self._problems):
             names = batch["source"].to_pylist()
             strangers = sorted(set(names) - set(self._ids))
             if strangers:
-                self._faults.append(f"{path.name}: source {strangers[0]!r} is not in the recipe")
+                self._problems.append(f"{path.name}: source {strangers[0]!r} is not in the recipe")
                 return
             sources = np.array([self._numbers[name] for name in names], dtype=np.int64)
             lengths = byte_lengths(batch["text"])
@@ -104,13 +104,13 @@ class _Lane:
             wrong = np.flatnonzero(counted != written)
             if len(wrong):
                 at = int(wrong[0])
-                self._faults.append(
+                self._problems.append(
                     f"{path.name}: record {batch['id'][at].as_py()!r} says {written[at]} tokens; "
                     f"its text gives {counted[at]}"
                 )
-            self._prints.append(fingerprints(batch["text"]))
+            self._prints.append(hash_texts(batch["text"]))
             units = document_units(self._recipe.weigh_by, lengths, written.astype(np.int64))
-            self._debts.add(sources, units)
+            self._discrepancies.add(sources, units)
             if self._stages is not None:
                 self._stages.add(sources, written.astype(np.int64), units)
             self._count(sources, lengths, written, units)
@@ -127,39 +127,39 @@ class _Lane:
 
     def _count(self, sources: Ints, lengths: Ints, counted: Ints, units: Ints) -> None:
         for number in np.unique(sources).tolist():
-            mine, counts = sources == number, self.tally.sources[self._ids[number]]
-            counts.given += int(mine.sum())
-            counts.given_bytes += int(lengths[mine].sum())
-            counts.given_tokens += int(counted[mine].sum())
-            counts.given_units += int(units[mine].sum())
+            mine, counts = sources == number, self.stats.sources[self._ids[number]]
+            counts.emitted += int(mine.sum())
+            counts.emitted_bytes += int(lengths[mine].sum())
+            counts.emitted_tokens += int(counted[mine].sum())
+            counts.emitted_units += int(units[mine].sum())
             counts.longest = max(counts.longest, int(units[mine].max()))
-            counts.worst_debt = float(self._debts.worst[number])
+            counts.max_discrepancy = float(self._discrepancies.largest[number])
         for number, source in enumerate(self._ids):
-            self.tally.sources[source].worst_debt = float(self._debts.worst[number])
+            self.stats.sources[source].max_discrepancy = float(self._discrepancies.largest[number])
 
-    def faults(self) -> list[str]:
+    def problems(self) -> list[str]:
         """What is wrong with this lane."""
-        expected = [self._expected.sources.get(source, Counts()) for source in self._ids]
+        expected = [self._expected.sources.get(source, SourceStats()) for source in self._ids]
         longest = np.array([float(counts.longest) for counts in expected])
-        bound = debt_bound(self._shares, longest)
-        faults = list(self._faults)
+        bound = discrepancy_bound(self._shares, longest)
+        problems = list(self._problems)
         if self._stages is not None:
             self._stages.close()
-            faults += self._stages.faults
+            problems += self._stages.problems
         recipe, unit = self._recipe, self._recipe.weigh_by
         if recipe.bounded and not self._label.startswith("validation"):
-            faults += [
-                f"{self._label}: the debt of '{source}' reached {worst:,.0f} {unit}; its bound is {most:,.0f}"
-                for source, worst, most in zip(self._ids, self._debts.worst, bound, strict=True)
-                if worst > most * (1 + 1e-9)
+            problems += [
+                f"{self._label}: the debt of '{source}' reached {largest:,.0f} {unit}; its bound is {most:,.0f}"
+                for source, largest, most in zip(self._ids, self._discrepancies.largest, bound, strict=True)
+                if largest > most * (1 + 1e-9)
             ]
         once = all(counts.passes <= 1 for counts in expected)
         if self._recipe.dedup.exact and once:
             prints = self.prints
             twice = len(prints) - len(np.unique(prints, axis=0))
             if twice:
-                faults.append(f"{self._label}: {twice:,} records repeat an earlier text of the lane")
-        return faults
+                problems.append(f"{self._label}: {twice:,} records repeat an earlier text of the lane")
+        return problems
 
 
 def _over_lanes(recipe: Recipe, split: str, prints: list[Prints]) -> list[str]:

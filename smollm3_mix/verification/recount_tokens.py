@@ -7,12 +7,12 @@ import numpy as np
 import numpy.typing as npt
 
 from smollm3_mix.errors import SourceError
-from smollm3_mix.mix.mix_stats import Tally
+from smollm3_mix.mix.mix_stats import MixStats
 from smollm3_mix.output import output_layout
 from smollm3_mix.output.output_formats import MEGATRON_MAGIC, Tokens, megatron_index
 from smollm3_mix.tokenizer import recipe_tokenizer
 from smollm3_mix.tokenizer.encoder import Tokenizer
-from smollm3_mix.verification.verification_report import Verdict
+from smollm3_mix.verification.verification_report import VerificationReport
 
 Ints = npt.NDArray[np.int64]
 
@@ -20,7 +20,7 @@ PIECE = 1 << 22
 """Tokens looked at at once."""
 
 
-def recount(place: Path, saved: dict[str, Any], verdict: Verdict, form: str) -> None:
+def recount(place: Path, saved: dict[str, Any], verdict: VerificationReport, form: str) -> None:
     """Add counts and faults to the verdict; see `verify`.
 
     Checked: the indexes are those of the token files, to the byte; every token is one of the tokenizer's; every
@@ -29,14 +29,14 @@ def recount(place: Path, saved: dict[str, Any], verdict: Verdict, form: str) -> 
 
     Args:
         place: folder of the mix.
-        saved: what its tally.json holds.
+        saved: what its stats.json holds.
         verdict: takes them.
         form: nanotron or megatron.
 
     Raises:
-        SourceError, MissingExtra: the tokenizer cannot be read.
+        SourceError, MissingExtraError: the tokenizer cannot be read.
     """
-    encoder = recipe_tokenizer.load(verdict.recipe)
+    encoder = recipe_tokenizer.load_tokenizer(verdict.recipe)
     if encoder is None:
         raise SourceError(
             f"{place / output_layout.RECIPE} names no tokenizer, and {form} files are written with one. "
@@ -45,23 +45,23 @@ def recount(place: Path, saved: dict[str, Any], verdict: Verdict, form: str) -> 
     ending = ".bin" if form == "megatron" else ".ds"
     of = Tokens(form, encoder.vocab, "")
     for split, counts in saved["splits"].items():
-        expected = Tally.from_dict(counts["sources"])
+        expected = MixStats.from_dict(counts["sources"])
         documents = tokens = 0
         for path in sorted((place / output_layout.DATA / split).glob(f"*{ending}")):
             part = _Part(path, of, encoder, f"{split}/{path.name}")
-            verdict.faults += part.faults
+            verdict.problems += part.problems
             documents, tokens = documents + len(part.ends), tokens + part.tokens
         for what, counted, wanted in (
-            ("documents", documents, expected.total.given),
-            ("tokens", tokens, expected.total.given_tokens),
+            ("documents", documents, expected.total.emitted),
+            ("tokens", tokens, expected.total.emitted_tokens),
         ):
             if counted != wanted:
-                where = f"in the files and {wanted:,} in {output_layout.TALLY}"
-                verdict.faults.append(f"{split}: {what} are {counted:,} {where}")
-        verdict.tallies[split] = expected
+                where = f"in the files and {wanted:,} in {output_layout.STATS}"
+                verdict.problems.append(f"{split}: {what} are {counted:,} {where}")
+        verdict.all_stats[split] = expected
     verdict.note = (
         "Documents and tokens were counted. Token files do not say of which source a document is: "
-        f"the table is that of {output_layout.TALLY}."
+        f"the table is that of {output_layout.STATS}."
     )
 
 
@@ -75,7 +75,7 @@ class _Part:
     """
 
     def __init__(self, path: Path, form: Tokens, encoder: Tokenizer, name: str) -> None:
-        self.faults: list[str] = []
+        self.problems: list[str] = []
         self._name = name
         self.tokens = path.stat().st_size // form.size
         kind = "<u2" if form.size == 2 else "<i4"
@@ -146,4 +146,4 @@ class _Part:
             )
 
     def _fault(self, what: str) -> None:
-        self.faults.append(f"{self._name}: {what}")
+        self.problems.append(f"{self._name}: {what}")

@@ -9,11 +9,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from smollm3_mix.mix.mix_stats import Counts, Tally
+from smollm3_mix.mix.mix_stats import MixStats, SourceStats
 from smollm3_mix.output import output_layout
 from smollm3_mix.recipe.model import Recipe
-from smollm3_mix.report.source_rows import Row, rows
-from smollm3_mix.schema import RECORD
+from smollm3_mix.report.source_rows import SourceRow, source_rows
+from smollm3_mix.schema import RECORD_SCHEMA
 
 Prints = npt.NDArray[np.uint64]
 
@@ -22,7 +22,7 @@ BATCH = 4096
 
 
 @dataclass
-class Verdict:
+class VerificationReport:
     """What recounting found.
 
     Attributes:
@@ -36,14 +36,14 @@ class Verdict:
     """
 
     recipe: Recipe
-    tallies: dict[str, Tally]
-    written: Tally
-    faults: list[str] = field(default_factory=list)
+    all_stats: dict[str, MixStats]
+    written: MixStats
+    problems: list[str] = field(default_factory=list)
     files: int = 0
     note: str = ""
 
     @property
-    def table(self) -> list[Row]:
+    def table(self) -> list[SourceRow]:
         """Asked, given and debt of each source in train, as counted.
 
         What no file shows is as it was when they were written: what was read and dropped, and the longest document on
@@ -51,47 +51,47 @@ class Verdict:
         """
         seen = {
             source: replace(mine, longest=there.longest, read=there.read, dropped=there.dropped, passes=there.passes)
-            for source, mine in self.tallies["train"].sources.items()
+            for source, mine in self.all_stats["train"].sources.items()
             if (there := self.written.sources.get(source)) is not None
         }
-        return rows(self.recipe, Tally({**self.tallies["train"].sources, **seen}))
+        return source_rows(self.recipe, MixStats({**self.all_stats["train"].sources, **seen}))
 
 
-def check_files(data: Path, files: dict[str, int], verdict: Verdict) -> None:
+def check_files(data: Path, files: dict[str, int], verdict: VerificationReport) -> None:
     """A fault for each file that is missing, of another size, or not one of `files`, which has their sizes by name."""
     here = {name: (data / name).stat().st_size for name in output_layout.data_files(data)}
     verdict.files = len(here)
     for name, size in files.items():
         if here.get(name) != size:
             found = f"has {here[name]:,} bytes" if name in here else "is missing"
-            verdict.faults.append(f"data/{name} {found}; {output_layout.TALLY} says {size:,} bytes")
-    verdict.faults += [f"data/{name} is not in {output_layout.TALLY}" for name in sorted(set(here) - set(files))]
+            verdict.problems.append(f"data/{name} {found}; {output_layout.STATS} says {size:,} bytes")
+    verdict.problems += [f"data/{name} is not in {output_layout.STATS}" for name in sorted(set(here) - set(files))]
 
 
-def batches(path: Path, faults: list[str]) -> Iterator[pa.RecordBatch]:
+def batches(path: Path, problems: list[str]) -> Iterator[pa.RecordBatch]:
     """The records of a Parquet file; a fault where it cannot be read."""
     try:
         with pq.ParquetFile(path) as file:
-            if not file.schema_arrow.equals(RECORD):
-                faults.append(
-                    f"{path.name}: columns are {', '.join(file.schema_arrow.names)}; expected {', '.join(RECORD.names)}"
+            if not file.schema_arrow.equals(RECORD_SCHEMA):
+                problems.append(
+                    f"{path.name}: columns are {', '.join(file.schema_arrow.names)}; expected {', '.join(RECORD_SCHEMA.names)}"
                 )
                 return
             yield from file.iter_batches(BATCH)
     except (pa.ArrowException, OSError) as error:
-        faults.append(f"{path.name} cannot be read: {error}")
+        problems.append(f"{path.name} cannot be read: {error}")
 
 
-def against(split: str, found: Tally, expected: Tally, where: str = "in the files") -> list[str]:
+def against(split: str, found: MixStats, expected: MixStats, where: str = "in the files") -> list[str]:
     """A fault for each count of a source that is not the one of the tally."""
-    faults = []
+    problems = []
     for source, wanted in expected.sources.items():
-        for name in ("given", "given_bytes", "given_tokens", "given_units"):
-            counted, saved = getattr(found.sources.get(source, Counts()), name), getattr(wanted, name)
+        for name in ("emitted", "emitted_bytes", "emitted_tokens", "emitted_units"):
+            counted, saved = getattr(found.sources.get(source, SourceStats()), name), getattr(wanted, name)
             if counted != saved:
-                there = f"{saved:,} in {output_layout.TALLY}"
-                faults.append(f"{split}: '{source}': {name} is {counted:,} {where} and {there}")
-    return faults
+                there = f"{saved:,} in {output_layout.STATS}"
+                problems.append(f"{split}: '{source}': {name} is {counted:,} {where} and {there}")
+    return problems
 
 
 def disjoint(prints: dict[str, list[Prints]]) -> list[str]:

@@ -5,17 +5,17 @@ import os
 from pathlib import Path
 
 from smollm3_mix.errors import OutputError
-from smollm3_mix.mix.mix_stats import Tally
+from smollm3_mix.mix.mix_stats import MixStats
 from smollm3_mix.output import output_layout
 from smollm3_mix.output.output_formats import BY_SOURCE, TOKEN_FORMATS
-from smollm3_mix.recipe.read_recipe import read
+from smollm3_mix.recipe.read_recipe import load_recipe
 from smollm3_mix.report.evidence import Evidence, dropped_examples
-from smollm3_mix.report.html_page import page
+from smollm3_mix.report.html_page import html_page
 from smollm3_mix.verification import recount_records, recount_sources, recount_tokens
-from smollm3_mix.verification.verification_report import Verdict, check_files
+from smollm3_mix.verification.verification_report import VerificationReport, check_files
 
 
-def verify(folder: str | os.PathLike[str], evidence: Evidence | None = None) -> Verdict:
+def verify(folder: str | os.PathLike[str], evidence: Evidence | None = None) -> VerificationReport:
     """What the files of a written mix hold, and every way in which they differ from its recipe and tally.
 
     Checked of all: the files are those of the tally, with their sizes. Of records in Parquet: the counts of every
@@ -30,13 +30,15 @@ def verify(folder: str | os.PathLike[str], evidence: Evidence | None = None) -> 
 
     Raises:
         OutputError: the folder holds no finished mix.
-        SourceError, MissingExtra: the tokenizer of token files cannot be read.
+        SourceError, MissingExtraError: the tokenizer of token files cannot be read.
     """
     place = _finished(folder)
-    saved = json.loads((place / output_layout.TALLY).read_bytes())
-    verdict = Verdict(read(place / output_layout.RECIPE), {}, Tally.from_dict(saved["splits"]["train"]["sources"]))
+    saved = json.loads((place / output_layout.STATS).read_bytes())
+    verdict = VerificationReport(
+        load_recipe(place / output_layout.RECIPE), {}, MixStats.from_dict(saved["splits"]["train"]["sources"])
+    )
     check_files(place / output_layout.DATA, saved["files"], verdict)
-    form = output_layout.form(saved)
+    form = output_layout.written_format(saved)
     if form == BY_SOURCE:
         recount_sources.recount(place, saved, verdict)
     elif form in TOKEN_FORMATS:
@@ -48,7 +50,7 @@ def verify(folder: str | os.PathLike[str], evidence: Evidence | None = None) -> 
 
 def write_report(
     folder: str | os.PathLike[str], file: str | os.PathLike[str], dropped: str | os.PathLike[str] | None = None
-) -> Verdict:
+) -> VerificationReport:
     """What `verify` finds, also written as one page of HTML.
 
     Args:
@@ -60,17 +62,17 @@ def write_report(
         OutputError: a folder does not hold what it should, or the page cannot be written.
     """
     place = _finished(folder)
-    form = output_layout.form(json.loads((place / output_layout.TALLY).read_bytes()))
+    form = output_layout.written_format(json.loads((place / output_layout.STATS).read_bytes()))
     if form != "parquet":
         raise OutputError(
             f"{place} holds a mix in the format {form}, and a report shows records of one in Parquet. "
             "Verify it without --report."
         )
     gone = dropped_examples(Path(dropped)) if dropped is not None else {}
-    evidence = Evidence(read(place / output_layout.RECIPE))
+    evidence = Evidence(load_recipe(place / output_layout.RECIPE))
     verdict = verify(place, evidence)
-    summary = json.loads((place / output_layout.TALLY).read_bytes())
-    made = page(verdict.recipe, summary, verdict.table, verdict.faults, evidence, gone)
+    summary = json.loads((place / output_layout.STATS).read_bytes())
+    made = html_page(verdict.recipe, summary, verdict.table, verdict.problems, evidence, gone)
     try:
         Path(file).write_text(made, encoding="utf-8")
     except OSError as error:
@@ -85,6 +87,6 @@ def _finished(folder: str | os.PathLike[str]) -> Path:
             "that: docs/scaling.md says how."
         )
     place = Path(folder)
-    if fault := output_layout.unfinished(place):
+    if fault := output_layout.is_unfinished(place):
         raise OutputError(fault)
     return place

@@ -4,11 +4,11 @@ from typing import Any, NamedTuple
 
 from smollm3_mix.errors import StateError
 from smollm3_mix.recipe.model import Block, Recipe, Source
-from smollm3_mix.recipe.parsing import Place, plain, read_value
+from smollm3_mix.recipe.parsing import FieldPath, plain, read_value
 from smollm3_mix.text.clean.cleaning_options import Cleaning
 
 
-class Laid(NamedTuple):
+class BlockLayout(NamedTuple):
     """What decides where a block ends, its texts and their order.
 
     Attributes:
@@ -22,7 +22,7 @@ class Laid(NamedTuple):
     clean: Cleaning
 
     @classmethod
-    def by(cls, recipe: Recipe, source: Source) -> "Laid":
+    def by(cls, recipe: Recipe, source: Source) -> "BlockLayout":
         """How a recipe lays the blocks of a source."""
         return cls(recipe.seed, recipe.shuffle, recipe.block, source.clean)
 
@@ -31,15 +31,15 @@ class Laid(NamedTuple):
         return {key: plain(value) for key, value in self._asdict().items()}
 
     @classmethod
-    def from_dict(cls, given: dict[str, Any]) -> "Laid":
+    def from_dict(cls, given: dict[str, Any]) -> "BlockLayout":
         """What `to_dict` was called on.
 
         Raises:
             StateError: it is not what `to_dict` gives.
         """
-        faults: list[str] = []
-        clean = read_value(Cleaning, given["clean"], Place(keys="clean"), faults)
-        block = read_value(Block, given["block"], Place(keys="block"), faults)
-        if faults:
-            raise StateError(f"this state is damaged: {'; '.join(faults)}. Load one that state_dict() gave.")
+        problems: list[str] = []
+        clean = read_value(Cleaning, given["clean"], FieldPath(keys="clean"), problems)
+        block = read_value(Block, given["block"], FieldPath(keys="block"), problems)
+        if problems:
+            raise StateError(f"this state is damaged: {'; '.join(problems)}. Load one that state_dict() gave.")
         return cls(given["seed"], given["shuffle"], block, clean)

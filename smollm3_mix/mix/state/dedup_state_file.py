@@ -9,18 +9,18 @@ from typing import Any, Protocol
 from smollm3_mix.errors import StateError
 
 
-class Remembers(Protocol):
+class HasDedupState(Protocol):
     """What a file asks of a lane."""
 
     @property
-    def seen_digest(self) -> str | None:
+    def dedup_digest(self) -> str | None:
         """Digest of all that `seen_log` gives from the start; None without dedup."""
 
-    def seen_log(self, since: int = 0) -> tuple[bytes, int]:
+    def dedup_log(self, since: int = 0) -> tuple[bytes, int]:
         """What dedup remembers from its document number `since` on, and how many documents it remembers in all."""
 
 
-class SeenFile:
+class DedupStateFile:
     """A file that only grows: each state names how much of it counts, so all states of a run share it.
 
     What a lane remembers depends on the recipe alone. So whoever goes on from an older state, on whatever node, writes
@@ -36,17 +36,17 @@ class SeenFile:
         self._path = Path(folder) / name
         self._documents = self._bytes = 0  # known to be in the file
 
-    def append(self, lane: Remembers) -> dict[str, Any]:
+    def append(self, lane: HasDedupState) -> dict[str, Any]:
         """What a state says of the file, after all that the lane remembers has been written to disk.
 
         Raises:
             StateError: the file holds something else.
         """
-        log, documents = lane.seen_log(self._documents)
+        log, documents = lane.dedup_log(self._documents)
         if log:
             self._write(log)
             self._documents, self._bytes = documents, self._bytes + len(log)
-        return {"file": self._path.name, "documents": documents, "bytes": self._bytes, "digest": lane.seen_digest}
+        return {"file": self._path.name, "documents": documents, "bytes": self._bytes, "digest": lane.dedup_digest}
 
     def read(self, saved: Mapping[str, Any]) -> bytes:
         """What the lane remembered when `append` gave `saved`.
@@ -63,7 +63,7 @@ class SeenFile:
             found = f"has {len(log):,} bytes" if len(log) != size else "holds other documents"
             raise StateError(
                 f"{self._path} {found}, but this state counts {size:,} bytes of it, {saved['documents']:,} documents "
-                "that dedup remembers. Give the seen_dir of the run that saved the state, with all its files."
+                "that dedup remembers. Give the dedup_state_dir of the run that saved the state, with all its files."
             )
         self._documents, self._bytes = saved["documents"], size
         return log
@@ -79,7 +79,7 @@ class SeenFile:
             if size < self._bytes or not log.startswith(there):
                 raise StateError(
                     f"{self._path} does not go on as this run does after {min(size, self._bytes):,} bytes: another run "
-                    "wrote it, or it was damaged. Give another seen_dir, and resume from a state whose files are whole."
+                    "wrote it, or it was damaged. Give another dedup_state_dir, and resume from a state whose files are whole."
                 )
             if len(there) < len(log):
                 file.seek(self._bytes + len(there))

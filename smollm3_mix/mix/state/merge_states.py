@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from smollm3_mix.errors import StateError
-from smollm3_mix.mix.state.state_codec import FORM
+from smollm3_mix.mix.state.state_codec import STATE_VERSION
 from smollm3_mix.recipe.model import Recipe
 
 CURSOR = "smollm3_mix"
@@ -18,7 +18,7 @@ def merge_states(states: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """One state of all lanes from those of all readers, for any number of readers that share them out anew.
 
     Each reader that loads it takes the lanes that are its own. The states may be those of streams, of
-    `smollm3_mix.loader`, or of `IterableDataset`s; those that a torchdata `StatefulDataLoader` keeps for its workers
+    `smollm3_mix.torch_loader.mix_loader.loader`, or of `IterableDataset`s; those that a torchdata `StatefulDataLoader` keeps for its workers
     are found within its own. What comes out is of the same kind: for a stream or loader, or for an `IterableDataset`.
 
     Nothing is read. The next record is of the lane that has given the fewest, of several the first.
@@ -47,22 +47,22 @@ def merge_states(states: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
             raise StateError(
                 f"{where} lies within a table or batch, or counts what one reader alone has taken, and cannot be "
                 "shared out. Save states of a dataset that gives records, without take(), skip() or batched map(), or "
-                "use smollm3_mix.loader."
+                "use smollm3_mix.torch_loader.mix_loader.loader."
             )
     begun = [(where, cursor) for where, cursor in cursors if cursor is not None]
     return _with_cursor(around[0], _merged(begun, fresh=len(begun) < len(cursors)) if begun else None)
 
 
-def check_form(where: str, state: Mapping[str, Any]) -> None:
+def check_version(where: str, state: Mapping[str, Any]) -> None:
     """Nothing, where a stream's state is written as this version of the package does.
 
     Raises:
         StateError: another version wrote it.
     """
     form = state.get("form", 1)
-    if form != FORM:
+    if form != STATE_VERSION:
         raise StateError(
-            f"{where} is written in form {form}, and this version of smollm3_mix reads form {FORM}. "
+            f"{where} is written in form {form}, and this version of smollm3_mix reads form {STATE_VERSION}. "
             "Go on with the version that saved it, or start afresh."
         )
 
@@ -81,7 +81,7 @@ def check_lanes(state: Mapping[str, Any], lanes: Iterable[int]) -> None:
         )
 
 
-def place_of_turn(turn: int | None, lanes: Sequence[int]) -> int:
+def next_lane_position(turn: int | None, lanes: Sequence[int]) -> int:
     """Place among the lanes that go on of the one that gives next: the state's, or where it is another reader's, the
     first that comes after it.
     """
@@ -90,7 +90,7 @@ def place_of_turn(turn: int | None, lanes: Sequence[int]) -> int:
     return next((place for place, lane in enumerate(lanes) if turn is not None and lane > turn), 0)
 
 
-def stream_state(state: Mapping[str, Any]) -> dict[str, Any] | None:
+def find_stream_state(state: Mapping[str, Any]) -> dict[str, Any] | None:
     """The state of a stream of all lanes that is within a state of any kind; None where nothing was given yet.
 
     Raises:
@@ -159,7 +159,7 @@ def _merged(parts: list[tuple[str, Any]], *, fresh: bool = False) -> dict[str, A
     first_place, first = parts[0]
     places: dict[int, str] = {}
     for where, part in parts:
-        check_form(where, part)
+        check_version(where, part)
         _check_same(first_place, first, where, part)
         for lane in part["lanes"]:
             before = places.setdefault(lane["lane"], where)
@@ -190,7 +190,7 @@ def _check_same(first_place: str, first: Mapping[str, Any], where: str, part: Ma
     """Nothing, where two states are of the same mix."""
     if part["fingerprint"] != first["fingerprint"]:
         one, other = Recipe.from_dict(first["recipe"]), Recipe.from_dict(part["recipe"])
-        differ = "\n  ".join(one.differences(other)) or "the version of the package"
+        differ = "\n  ".join(one.diff(other)) or "the version of the package"
         raise StateError(
             f"{first_place} was saved by recipe {one.name} {one.fingerprint[:7]}, and {where} by {other.name} "
             f"{other.fingerprint[:7]}. They differ in:\n  {differ}\n"

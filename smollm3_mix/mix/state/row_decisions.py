@@ -10,7 +10,7 @@ Flags = npt.NDArray[np.bool_]
 _HEAD = 12  # bytes before a stretch's bits: 8 for its first row, 4 for its rows
 
 
-class Verdicts:
+class RowDecisions:
     """Rows kept, by place in the pass. Rows may be asked for in other stretches than they came in."""
 
     def __init__(self) -> None:
@@ -46,7 +46,7 @@ class Verdicts:
         )
 
     @classmethod
-    def from_bytes(cls, joined: bytes) -> "Verdicts":
+    def from_bytes(cls, joined: bytes) -> "RowDecisions":
         """What `to_bytes` gave."""
         found, at = cls(), 0
         while at < len(joined):

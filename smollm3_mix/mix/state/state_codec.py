@@ -13,14 +13,14 @@ from typing import Any
 from smollm3_mix.recipe.curriculum import Curriculum
 from smollm3_mix.recipe.model import Recipe
 
-FORM = 2
+STATE_VERSION = 2
 """Raised when the form of states changes; 1 had every value of every source under its own name."""
 
-BESIDE = ("lane", "records", "seen", "verdicts", "documents", "offset", "left", "windows")
+UNENCODED_KEYS = ("lane", "records", "seen", "verdicts", "documents", "offset", "left", "windows")
 """Keys of a lane that stay beside its place: those that readers change, and what is large and compressed already."""
 
 
-def packed(place: Mapping[str, Any]) -> dict[str, Any]:
+def encode_state(place: Mapping[str, Any]) -> dict[str, Any]:
     """A lane's `state_dict` as `lane`, `place` and `kept`, two texts; JSON-able. See `unpacked`."""
     inner = {key: value for key, value in place.items() if key != "lane"}
     inner["lines"] = _columns(place["lines"])
@@ -29,20 +29,20 @@ def packed(place: Mapping[str, Any]) -> dict[str, Any]:
     if "done" in place:
         inner["done"] = [_counts_in_columns(counts) for counts in place["done"]]
     written = json.dumps(inner, separators=(",", ":")).encode()
-    return {"lane": place["lane"], "place": text(written), "kept": text(keeps)}
+    return {"lane": place["lane"], "place": encode_text(written), "kept": encode_text(keeps)}
 
 
-def unpacked(at: Mapping[str, Any], recipe: Recipe) -> dict[str, Any]:
+def decode_state(at: Mapping[str, Any], recipe: Recipe) -> dict[str, Any]:
     """A lane of a stream's state with all that `packed` was called on, and what lay beside it.
 
     Args:
         at: one of the state's `lanes`.
         recipe: that the state was saved by.
     """
-    place = json.loads(from_text(at["place"]))
+    place = json.loads(decode_text(at["place"]))
     stages = [stage.recipe for stage in recipe.stages] if isinstance(recipe, Curriculum) else [recipe]
     place["lines"] = _rows(place["lines"])
-    keeps, start = from_text(at["kept"]), 0
+    keeps, start = decode_text(at["kept"]), 0
     for line in place["lines"]:
         end = start + (line["rows"] + 7) // 8
         line["keep"] = base64.b85encode(keeps[start:end]).decode()
@@ -51,15 +51,15 @@ def unpacked(at: Mapping[str, Any], recipe: Recipe) -> dict[str, Any]:
     if "done" in place:
         pairs = zip(place["done"], stages, strict=False)  # stages that have not begun have no counts
         place["done"] = [_counts_by_source(counts, stage) for counts, stage in pairs]
-    return {**{key: at[key] for key in BESIDE if key in at}, **place}
+    return {**{key: at[key] for key in UNENCODED_KEYS if key in at}, **place}
 
 
-def text(data: bytes) -> str:
+def encode_text(data: bytes) -> str:
     """Bytes as JSON can hold them, compressed."""
     return base64.b85encode(zlib.compress(data, 1)).decode()
 
 
-def from_text(given: str) -> bytes:
+def decode_text(given: str) -> bytes:
     """What `text` was called on."""
     return zlib.decompress(base64.b85decode(given))
 

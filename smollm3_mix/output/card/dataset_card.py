@@ -9,17 +9,17 @@ from typing import Any
 
 import yaml
 
-from smollm3_mix.mix.mix_stats import Tally
-from smollm3_mix.output.card.licenses import licence
+from smollm3_mix.mix.mix_stats import MixStats
+from smollm3_mix.output.card.licenses import classify_license
 from smollm3_mix.output.output_layout import patterns
-from smollm3_mix.recipe.display_names import shown
+from smollm3_mix.recipe.display_names import display_name
 from smollm3_mix.recipe.model import Recipe, Source
 from smollm3_mix.recipe.public_paths import is_local, public_name
-from smollm3_mix.report.source_rows import rows
+from smollm3_mix.report.source_rows import source_rows
 from smollm3_mix.report.tables import bars, drops_in_words, shares_table
-from smollm3_mix.schema import RECORD
+from smollm3_mix.schema import RECORD_SCHEMA
 from smollm3_mix.sources.hub_files.commits import COMMIT
-from smollm3_mix.table_format import markdown
+from smollm3_mix.table_format import markdown_table
 
 _SIZES = (
     "n<1K",
@@ -66,16 +66,16 @@ def template() -> Template:
     return Template(path.read_text(encoding="utf-8"))
 
 
-def card(recipe: Recipe, summary: Mapping[str, Any], home: Home = Home()) -> str:
+def dataset_card(recipe: Recipe, summary: Mapping[str, Any], home: Home = Home()) -> str:
     """The card of a written mix: metadata that `datasets` loads by, and the tables of what came out.
 
     Args:
         recipe: with every source pinned, as it lies beside the mix.
-        summary: what `tally.json` holds.
+        summary: what `stats.json` holds.
         home: where the mix lies.
     """
-    train = Tally.from_dict(summary["splits"]["train"]["sources"])
-    table = rows(recipe, train)
+    train = MixStats.from_dict(summary["splits"]["train"]["sources"])
+    table = source_rows(recipe, train)
     deviations = [f"* `{source.id}`: {source.deviation}" for source in recipe.active if source.deviation]
     filled = template().substitute(
         metadata=dump(metadata(recipe, summary, home)),
@@ -85,10 +85,10 @@ def card(recipe: Recipe, summary: Mapping[str, Any], home: Home = Home()) -> str
         load=home.load,
         chart=bars(table),
         weigh_by=recipe.weigh_by.capitalize(),
-        shares=markdown(shares_table(table, recipe.weigh_by)),
+        shares=markdown_table(shares_table(table, recipe.weigh_by)),
         drops=drops_in_words(train),
         missing="\n".join(_missing(recipe, train)) or "Nothing is missing.",
-        sources=markdown(_origins(recipe, train), words=(0, 1, 2, 3)),
+        sources=markdown_table(_origins(recipe, train), words=(0, 1, 2, 3)),
         deviations="\n".join(["Not quite what the official recipe names:", "", *deviations]) if deviations else "",
         here=_only_here(recipe, summary["recipe"]),
         command=f"smollm3-mix write {home.folder}recipe.yaml --output-dir DIR{_limits(summary['request'])}",
@@ -111,15 +111,15 @@ def size_category(records: int) -> str:
 
 def metadata(recipe: Recipe, summary: Mapping[str, Any], home: Home) -> dict[str, Any]:
     """The card's metadata, as the Hub's card specification has it."""
-    splits = {split: counts["total"]["given"] for split, counts in summary["splits"].items()}
+    splits = {split: counts["total"]["emitted"] for split, counts in summary["splits"].items()}
     # Of the text alone, as the tally counts them; `datasets` compares numbers of examples, and no bytes, when it loads.
-    sizes = {split: counts["total"]["given_bytes"] for split, counts in summary["splits"].items()}
+    sizes = {split: counts["total"]["emitted_bytes"] for split, counts in summary["splits"].items()}
     used = [source for source in recipe.active if _given(summary, source.id)]
     hub = [source.name for source in used if COMMIT.fullmatch(source.revision or "")]
     whole = {
         "pretty_name": f"{summary['name']} mixture",
         "language": _distinct(_language(source) for source in used),
-        "license": _distinct(licence(source.license).hub for source in used),
+        "license": _distinct(classify_license(source.license).hub for source in used),
         "task_categories": ["text-generation"],
         "tags": ["smollm3_mix", "pretraining", "data-mixture"],
         "source_datasets": _distinct(name for name in hub if name and _REPOSITORY.fullmatch(name)),
@@ -137,7 +137,7 @@ def metadata(recipe: Recipe, summary: Mapping[str, Any], home: Home) -> dict[str
         "dataset_info": [
             {
                 "config_name": home.config,
-                "features": [{"name": field.name, "dtype": str(field.type)} for field in RECORD],
+                "features": [{"name": field.name, "dtype": str(field.type)} for field in RECORD_SCHEMA],
                 "splits": [
                     {"name": split, "num_bytes": sizes[split], "num_examples": given}
                     for split, given in splits.items()
@@ -157,7 +157,7 @@ def _one_or_all(values: list[str]) -> str | list[str]:
 
 
 def _given(summary: Mapping[str, Any], source: str) -> int:
-    return sum(counts["sources"].get(source, {}).get("given", 0) for counts in summary["splits"].values())
+    return sum(counts["sources"].get(source, {}).get("emitted", 0) for counts in summary["splits"].values())
 
 
 def _distinct(values: Any) -> list[str]:
@@ -174,9 +174,9 @@ def _language(source: Source) -> str | None:
 
 def _summary(recipe: Recipe, summary: Mapping[str, Any]) -> str:
     train = summary["splits"]["train"]["total"]
-    held = summary["splits"].get("validation", {}).get("total", {}).get("given", 0)
+    held = summary["splits"].get("validation", {}).get("total", {}).get("emitted", 0)
     return (
-        f"{train['given']:,} records ({train['given_tokens']:,} tokens, {train['given_bytes']:,} bytes of text) of "
+        f"{train['given']:,} records ({train['emitted_tokens']:,} tokens, {train['emitted_bytes']:,} bytes of text) of "
         f"{len(recipe.active)} sources in {recipe.lanes} lanes"
         + (f", and {held:,} records held out for validation" if held else "")
         + f", in {len(summary['files']):,} files of {sum(summary['files'].values()):,} bytes. "
@@ -184,7 +184,7 @@ def _summary(recipe: Recipe, summary: Mapping[str, Any]) -> str:
     )
 
 
-def _missing(recipe: Recipe, tally: Tally) -> list[str]:
+def _missing(recipe: Recipe, stats: MixStats) -> list[str]:
     """A line for each source that is not in the mix, and for each of which documents could not be fetched."""
     total = recipe.raw_sum
     lines = [
@@ -194,18 +194,18 @@ def _missing(recipe: Recipe, tally: Tally) -> list[str]:
     ]
     return lines + [
         f"* `{source}`: {counts.dropped['blob_missing']:,} of {counts.read:,} texts are not stored any more"
-        for source, counts in tally.sources.items()
+        for source, counts in stats.sources.items()
         if counts.dropped.get("blob_missing")
     ]
 
 
-def _origins(recipe: Recipe, tally: Tally) -> list[list[str]]:
-    table = [["source", "from", "revision", "licence", "passes"]]
+def _origins(recipe: Recipe, stats: MixStats) -> list[list[str]]:
+    table = [["source", "from", "revision", "classify_license", "passes"]]
     for source in recipe.active:
-        parts = (public_name(source), source.config, source.data_dir and shown(source.data_dir))
+        parts = (public_name(source), source.config, source.data_dir and display_name(source.data_dir))
         place = " ".join(part for part in parts if part)
         place += " (local files)" if is_local(source) else ""
-        passes = tally.sources[source.id].passes
+        passes = stats.sources[source.id].passes
         table.append([source.id, place, source.revision or "", source.license or "not stated", str(passes)])
     return table
 

@@ -1,11 +1,11 @@
-"""What a source's licence is called on the Hub, and whether it lets others be given the text.
+"""What a source's license is called on the Hub, and whether it lets others be given the text.
 
-Not legal advice: a table of what the licences themselves say, on the careful side. A licence that is not in it counts
-as unknown, and a mix with an unknown licence in it is pushed as a private repository.
+Not legal advice: a table of what the licenses themselves say, on the careful side. A license that is not in it counts
+as unknown, and a mix with an unknown license in it is pushed as a private repository.
 
-Lets the text be shared: public domain (CC0, PDDL, Unlicense); open database licences, which ask that the notice goes
-along (ODC-By, ODbL, CDLA); Creative Commons with attribution, for any purpose (BY), under the same licence (BY-SA) or
-without payment (BY-NC, BY-NC-SA: the Hub takes none); permissive and copyleft licences of software, whose text is the
+Lets the text be shared: public domain (CC0, PDDL, Unlicense); open database licenses, which ask that the notice goes
+along (ODC-By, ODbL, CDLA); Creative Commons with attribution, for any purpose (BY), under the same license (BY-SA) or
+without payment (BY-NC, BY-NC-SA: the Hub takes none); permissive and copyleft licenses of software, whose text is the
 source itself.
 Does not: Creative Commons without derivatives (BY-ND), since cleaning alters a text; "per file" and the like, where
 each document has its own; anything not stated.
@@ -22,10 +22,10 @@ SHARED = frozenset(
     mpl-2.0 epl-1.0 epl-2.0 eupl-1.1 eupl-1.2 gfdl gpl-2.0 gpl-3.0 lgpl-2.1 lgpl-3.0 agpl-3.0
     """.split()  # noqa: SIM905 - one line for each kind
 )
-"""Licences that let the text be shared, as the Hub writes them (hub/repositories-licenses in its documentation)."""
+"""Licenses that let the text be shared, as the Hub writes them (hub/repositories-licenses in its documentation)."""
 
 KEPT = frozenset(["cc-by-nd-4.0", "cc-by-nc-nd-3.0", "cc-by-nc-nd-4.0"])
-"""Licences the Hub has a name for that do not let an altered text be shared."""
+"""Licenses the Hub has a name for that do not let an altered text be shared."""
 
 ALIASES = {
     "odc-by-1.0": "odc-by",
@@ -43,12 +43,12 @@ ALIASES = {
 """Other spellings, SPDX's above all, in lower case."""
 
 UNNAMED = frozenset({"psf-2.0"})
-"""Licences that let the text be shared, and that the Hub has no name for."""
+"""Licenses that let the text be shared, and that the Hub has no name for."""
 
 
 @dataclass(frozen=True)
-class Licence:
-    """What is known of a licence.
+class License:
+    """What is known of a license.
 
     Attributes:
         hub: its id in a card's metadata; `other` where the Hub has none, `unknown` where the recipe states none.
@@ -59,12 +59,12 @@ class Licence:
     shared: bool
 
 
-def licence(stated: str | None) -> Licence:
-    """What is known of the licence that a recipe states for a source; None: it states none."""
+def classify_license(stated: str | None) -> License:
+    """What is known of the license that a recipe states for a source; None: it states none."""
     if stated is None or not stated.strip():
-        return Licence("unknown", False)
+        return License("unknown", False)
     name = stated.strip().lower()
     name = ALIASES.get(name, name)
     if name in SHARED | KEPT:
-        return Licence(name, name in SHARED)
-    return Licence("other", name in UNNAMED)
+        return License(name, name in SHARED)
+    return License("other", name in UNNAMED)

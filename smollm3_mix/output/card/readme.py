@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
-from smollm3_mix.mix.mix_stats import Tally
+from smollm3_mix.mix.mix_stats import MixStats
 from smollm3_mix.output.output_formats import BY_SOURCE
 from smollm3_mix.recipe.model import Recipe
-from smollm3_mix.recipe.sections import Counting
-from smollm3_mix.report.source_rows import rows
+from smollm3_mix.recipe.sections import TokenCounting
+from smollm3_mix.report.source_rows import source_rows
 from smollm3_mix.report.tables import drops_in_words, shares_table
-from smollm3_mix.table_format import markdown
+from smollm3_mix.table_format import markdown_table
 
 
 def usage(form: str, folder: str) -> str:
@@ -23,7 +23,7 @@ def usage(form: str, folder: str) -> str:
     }[form]
 
 
-def pushed(repository: str, config: str, branch: str | None) -> str:
+def pushed_readme(repository: str, config: str, branch: str | None) -> str:
     """How a mix that went to the Hub is read, one line."""
     named = f'"{repository}", "{config}"' + (f', revision="{branch}"' if branch else "")
     return _loaded(named)
@@ -33,14 +33,14 @@ def _loaded(named: str) -> str:
     return f'Load them: datasets.load_dataset({named}, split="train", streaming=True)\n'
 
 
-def note(recipe: Recipe, summary: Mapping[str, Any]) -> str:
+def readme(recipe: Recipe, summary: Mapping[str, Any]) -> str:
     """What lies in the folder and how it is read, with the tables of what came out.
 
     Args:
         recipe: as it lies beside the files.
-        summary: what `tally.json` holds.
+        summary: what `stats.json` holds.
     """
-    train = Tally.from_dict(summary["splits"]["train"]["sources"])
+    train = MixStats.from_dict(summary["splits"]["train"]["sources"])
     form = summary["request"]["format"]
     about = _by_source(summary) if form == BY_SOURCE else _tokens(recipe, form)
     parts = [
@@ -50,10 +50,10 @@ def note(recipe: Recipe, summary: Mapping[str, Any]) -> str:
         *about,
         usage(form, "DIR").rstrip(),
         "## Asked and given",
-        markdown(shares_table(rows(recipe, train), recipe.weigh_by)),
+        markdown_table(shares_table(source_rows(recipe, train), recipe.weigh_by)),
         "## What was dropped",
         drops_in_words(train),
-        f"Fingerprint of the recipe: `{summary['recipe']}`. The texts remain under the licences of their sources.",
+        f"Fingerprint of the recipe: `{summary['recipe']}`. The texts remain under the licenses of their sources.",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -66,12 +66,12 @@ def _by_source(summary: Mapping[str, Any]) -> list[str]:
         "them. `recipe.yaml` mixes them: with its weights and limits into the mix they were stored of, record for "
         "record; with other weights until a source ends."
     )
-    return [about, "## Stored", markdown(table)]
+    return [about, "## Stored", markdown_table(table)]
 
 
 def _tokens(recipe: Recipe, form: str) -> list[str]:
     counting = recipe.tokens
-    if not isinstance(counting, Counting):
+    if not isinstance(counting, TokenCounting):
         raise TypeError(f"token files are written with a tokenizer, not with tokens: {counting}")
     files = "`.bin` and `.idx`, version 1, a document a sequence" if form == "megatron" else "`.ds` with `.ds.index`"
     about = (

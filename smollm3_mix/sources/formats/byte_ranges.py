@@ -15,10 +15,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from smollm3_mix.network.retry import failures
+from smollm3_mix.network.retry import network_errors
 from smollm3_mix.network.urls import Token
-from smollm3_mix.sources.hub_files.range_requests import fetcher
-from smollm3_mix.sources.source_files import Fault, File
+from smollm3_mix.sources.hub_files.range_requests import range_reader
+from smollm3_mix.sources.source_files import SourceFault, SourceFile
 
 LOCAL_AHEAD = (1 << 18, 1 << 18)
 REMOTE_AHEAD = (1 << 18, 1 << 21)
@@ -36,7 +36,7 @@ MAGIC = {
 gzip."""
 
 
-class Ranged(io.RawIOBase):
+class RangedFile(io.RawIOBase):
     """A shard as a seekable binary file that opens it anew for each read.
 
     Args:
@@ -48,11 +48,11 @@ class Ranged(io.RawIOBase):
         OSError and others of `broken()`: as the file system gives them.
     """
 
-    def __init__(self, file: File, token: Token = None) -> None:
+    def __init__(self, file: SourceFile, token: Token = None) -> None:
         super().__init__()
         self.size = file.size
         self._place = 0
-        self._fetch = _local(path, file) if (path := local(file)) else fetcher(file, token)
+        self._fetch = _local(path, file) if (path := local(file)) else range_reader(file, token)
 
     def readable(self) -> bool:  # noqa: D102
         return True
@@ -83,7 +83,7 @@ class Ranged(io.RawIOBase):
         return len(data)
 
 
-class Ahead(io.RawIOBase):
+class ReadAheadFile(io.RawIOBase):
     """A sequential view of a `Ranged` that reads ahead, in steps that double from `first` to `most` bytes.
 
     Args:
@@ -93,7 +93,7 @@ class Ahead(io.RawIOBase):
         sha256: what the whole must have, or None; compared before its last step is given out.
     """
 
-    def __init__(self, ranged: Ranged, first: int, most: int, sha256: str | None = None) -> None:
+    def __init__(self, ranged: RangedFile, first: int, most: int, sha256: str | None = None) -> None:
         super().__init__()
         self._ranged, self._step, self._most = ranged, first, most
         self._held, self._given = b"", 0  # bytes, of which so many were given
@@ -131,20 +131,20 @@ class Ahead(io.RawIOBase):
         if self._sha256 is not None:
             self._digest.update(data)
             if self._ranged.tell() == self._ranged.size and self._digest.hexdigest() != self._sha256:
-                raise Fault(
+                raise SourceFault(
                     f"its content has SHA-256 {self._digest.hexdigest()}, where the Hub lists {self._sha256}: it was "
                     "damaged on its way. Try again, the mix goes on where it was"
                 )
         return data
 
 
-def local(file: File) -> Path | None:
+def local(file: SourceFile) -> Path | None:
     """The path of a local file, None if each read of the file is a request over the network."""
     url = file.url.removeprefix("file://")
     return None if "://" in url else Path(url)
 
 
-def state(file: File) -> str:
+def state(file: SourceFile) -> str:
     """What changes when a local file is written anew; nothing for remote ones, which are pinned.
 
     Raises:
@@ -154,7 +154,7 @@ def state(file: File) -> str:
     return f"{path.stat().st_mtime_ns}" if path else ""
 
 
-def stream(file: File, token: Token = None) -> io.RawIOBase | pa.NativeFile:
+def stream(file: SourceFile, token: Token = None) -> io.RawIOBase | pa.NativeFile:
     """The file's bytes from its beginning, decompressed; gzip, bz2, zstd, lz4 and xz are told by their first bytes.
 
     Only `read(n)` is promised: between 1 and n bytes, none at the end.
@@ -163,7 +163,7 @@ def stream(file: File, token: Token = None) -> io.RawIOBase | pa.NativeFile:
         Fault: while it is read, where the Hub has listed another SHA-256.
     """
     first, most = LOCAL_AHEAD if local(file) else REMOTE_AHEAD
-    ahead = Ahead(Ranged(file, token), first, most, file.sha256)
+    ahead = ReadAheadFile(RangedFile(file, token), first, most, file.sha256)
     head = ahead.peek(6)
     codec = next((codec for magic, codec in MAGIC.items() if head.startswith(magic)), None)
     if codec is None:
@@ -173,10 +173,10 @@ def stream(file: File, token: Token = None) -> io.RawIOBase | pa.NativeFile:
     return pa.CompressedInputStream(pa.PythonFile(ahead, mode="r"), codec)
 
 
-def _local(path: Path, file: File) -> Callable[[int, int], bytes]:
+def _local(path: Path, file: SourceFile) -> Callable[[int, int], bytes]:
     now = path.stat().st_size
     if now != file.size:
-        raise Fault(f"it had {file.size} bytes when the mix was opened and has {now} now; open the mix again")
+        raise SourceFault(f"it had {file.size} bytes when the mix was opened and has {now} now; open the mix again")
 
     def fetch(start: int, stop: int) -> bytes:
         with path.open("rb") as handle:
@@ -188,10 +188,10 @@ def _local(path: Path, file: File) -> Callable[[int, int], bytes]:
 
 def broken() -> tuple[type[BaseException], ...]:
     """What a read raises when a file is damaged, gone or out of reach; for `except`."""
-    return (pa.ArrowException, EOFError, lzma.LZMAError, *failures())
+    return (pa.ArrowException, EOFError, lzma.LZMAError, *network_errors())
 
 
-def why(error: BaseException, file: File) -> str:
+def failure_reason(error: BaseException, file: SourceFile) -> str:
     """What such an error says in plain words, and what to do; follows the file's name."""
     first = (str(error).strip() or type(error).__name__).splitlines()[0].partition(" (Request ID")[0]
     status = getattr(getattr(error, "response", None), "status_code", None)

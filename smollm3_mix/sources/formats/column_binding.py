@@ -16,13 +16,13 @@ from smollm3_mix.messages import listed, meant
 from smollm3_mix.sources.formats.arrow_strings import is_string, readable, strings
 from smollm3_mix.sources.formats.predicates import Where, matches
 from smollm3_mix.sources.software_heritage import contents
-from smollm3_mix.sources.source_files import Fault
+from smollm3_mix.sources.source_files import SourceFault
 from smollm3_mix.text.exclusion import IDS as LISTED_IDS
-from smollm3_mix.text.exclusion import PLACES, Excluded, is_key, is_place
+from smollm3_mix.text.exclusion import PLACES, ExclusionList, is_key, is_location
 
 if TYPE_CHECKING:
     from smollm3_mix.recipe.model import Source
-    from smollm3_mix.sources.source_files import Span
+    from smollm3_mix.sources.source_files import ReadRequest
 
 STORED = pa.struct([("source", pa.string()), ("file", pa.string()), ("row", pa.int64())])
 """What a stored record says of where it is from."""
@@ -47,13 +47,13 @@ IDS = ("id", "blob_id")
 """Columns taken as a row's own id where the recipe names none."""
 
 ALWAYS_KEPT = ("blob_id", "detected_licenses", "license_type")
-"""Columns that go into `meta` wherever they exist: a file's origin and licence (in The Stack v2 and Stack-Edu)."""
+"""Columns that go into `meta` wherever they exist: a file's origin and license (in The Stack v2 and Stack-Edu)."""
 
 Path = tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Barred:
+class ExclusionMatcher:
     """How the rows of one file are looked up in the recipe's list of what must not come out.
 
     Attributes:
@@ -62,7 +62,7 @@ class Barred:
         keys: paths of the columns that are looked up, each with whether it holds urls or repositories.
     """
 
-    excluded: Excluded
+    excluded: ExclusionList
     file: str
     keys: tuple[tuple[Path, bool], ...]
 
@@ -93,7 +93,7 @@ class Columns:
     id: Path | None
     where: tuple[Where, ...]
     keep: tuple[tuple[str, Path], ...]
-    barred: Barred | None = None
+    exclusions: ExclusionMatcher | None = None
     tokens: Path | None = None
     stored: bool = False
     addresses: bool = False
@@ -106,7 +106,7 @@ class Columns:
             *([self.id] if self.id else []),
             *(w.path for w in self.where),
             *(p for _, p in self.keep),
-            *([p for p, _ in self.barred.keys] if self.barred else []),
+            *([p for p, _ in self.exclusions.keys] if self.exclusions else []),
             *([self.tokens] if self.tokens else []),
             *([(name,) for name in ("meta", *STORED.names)] if self.stored else []),
         ]
@@ -118,13 +118,13 @@ class Columns:
         return list(dict.fromkeys(path[0] for path in self.paths))
 
 
-def bound(span: Span, names: Sequence[str], *, strict: bool = True) -> Columns:
+def bound(span: ReadRequest, names: Sequence[str], *, strict: bool = True) -> Columns:
     """What is needed of the file of a span; see `bind`."""
     return bind(span.source, names, strict=strict, excluded=span.excluded, file=span.file.path)
 
 
 def bind(
-    source: Source, names: Sequence[str], *, strict: bool = True, excluded: Excluded | None = None, file: str = ""
+    source: Source, names: Sequence[str], *, strict: bool = True, excluded: ExclusionList | None = None, file: str = ""
 ) -> Columns:
     """What `source` needs of a file whose top-level columns are `names`.
 
@@ -146,7 +146,7 @@ def bind(
     named += [*([counted] if counted else []), *(["id", "meta", *STORED.names] if stored else [])]
     missing = [field for field in dict.fromkeys(named) if path_of(field, names)[0] not in names]
     if missing and strict:
-        raise Fault(
+        raise SourceFault(
             f"no column {', '.join(f'{name!r}{meant(name, names)}' for name in missing)}; its columns: {listed(names)}"
         )
     own = source.id_field or next((name for name in IDS if name in names), None)
@@ -157,7 +157,9 @@ def bind(
         id=path_of(own, names) if own else None,
         where=tuple(Where(path_of(column, names), op, value) for column, op, value in source.where),
         keep=tuple((name, path_of(name, names)) for name in kept),
-        barred=None if excluded is None else Barred(excluded, file, _keys(source, own, names, strict=strict)),
+        exclusions=None
+        if excluded is None
+        else ExclusionMatcher(excluded, file, _keys(source, own, names, strict=strict)),
         tokens=path_of(counted, names) if counted else None,
         stored=stored,
         addresses=source.content == "swh",
@@ -168,7 +170,7 @@ def _keys(source: Source, own: str | None, names: Sequence[str], *, strict: bool
     """Columns that are looked up in a list: the id, and all with the name of an id, a url or a repository."""
     unseen = [] if strict else [name for name in (*LISTED_IDS, *PLACES) if name not in names]
     named = [name for name in (*names, *unseen, *source.keep) if is_key(name)]
-    return tuple((path_of(name, names), is_place(name)) for name in dict.fromkeys([*([own] if own else []), *named]))
+    return tuple((path_of(name, names), is_location(name)) for name in dict.fromkeys([*([own] if own else []), *named]))
 
 
 def rows(batch: pa.RecordBatch, columns: Columns, numbers: npt.NDArray[np.int64]) -> pa.RecordBatch:
@@ -197,10 +199,10 @@ def rows(batch: pa.RecordBatch, columns: Columns, numbers: npt.NDArray[np.int64]
         found = [batch.column(field.name).cast(field.type) for field in STORED]
         stored = pa.StructArray.from_arrays(found, fields=list(STORED))
     counts = tokens(leaf(batch, columns.tokens), ".".join(columns.tokens)) if columns.tokens else None
-    barred = None
-    if columns.barred is not None:
-        barred = columns.barred.rows([_key(leaf(batch, path)) for path, _ in columns.barred.keys], numbers)
-    return finish(texts, damaged, passed, (ids, meta), numbers, barred=barred, counts=counts, stored=stored)
+    exclusions = None
+    if columns.exclusions is not None:
+        exclusions = columns.exclusions.rows([_key(leaf(batch, path)) for path, _ in columns.exclusions.keys], numbers)
+    return finish(texts, damaged, passed, (ids, meta), numbers, exclusions=exclusions, counts=counts, stored=stored)
 
 
 def tokens(counts: pa.Array, name: str) -> pa.Array:
@@ -210,10 +212,10 @@ def tokens(counts: pa.Array, name: str) -> pa.Array:
         Fault: it holds something else than whole numbers of 0 or more.
     """
     if not (pa.types.is_integer(counts.type) or pa.types.is_null(counts.type)):
-        raise Fault(f"tokens_field: column {name!r} holds {counts.type}; expected whole numbers")
+        raise SourceFault(f"tokens_field: column {name!r} holds {counts.type}; expected whole numbers")
     if counts.null_count or (len(counts) and pc.min(counts).as_py() < 0):
         bad = "an empty value" if counts.null_count else str(pc.min(counts).as_py())
-        raise Fault(f"tokens_field: column {name!r} holds {bad}; expected a number of tokens in every row")
+        raise SourceFault(f"tokens_field: column {name!r} holds {bad}; expected a number of tokens in every row")
     return counts.cast(pa.int64())
 
 
@@ -233,7 +235,7 @@ def finish(
     own: tuple[pa.StringArray, pa.StringArray],
     numbers: npt.NDArray[np.int64],
     *,
-    barred: npt.NDArray[np.bool_] | None = None,
+    exclusions: npt.NDArray[np.bool_] | None = None,
     counts: pa.Array | None = None,
     stored: pa.StructArray | None = None,
 ) -> pa.RecordBatch:
@@ -252,12 +254,12 @@ def finish(
     absent = texts.is_null().to_numpy(zero_copy_only=False)
     reasons, (ids, meta) = pa.nulls(len(texts), pa.string()), own
     bad = damaged | ~passed | absent
-    if barred is not None:
-        bad |= barred
+    if exclusions is not None:
+        bad |= exclusions
     if bad.any():
         codes = np.where(damaged, 2, 3).astype(np.int8)
-        if barred is not None:
-            codes[barred] = 1
+        if exclusions is not None:
+            codes[exclusions] = 1
         codes[~passed] = 0
         names = pa.array(["where", "excluded", "invalid_utf8", "not_text"])
         reasons = names.take(pa.array(codes, mask=~bad))

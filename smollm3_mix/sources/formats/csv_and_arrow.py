@@ -11,11 +11,11 @@ import pyarrow as pa
 import pyarrow.csv
 
 from smollm3_mix.network.urls import Token
-from smollm3_mix.sources.formats.byte_ranges import Ranged, stream
+from smollm3_mix.sources.formats.byte_ranges import RangedFile, stream
 from smollm3_mix.sources.formats.column_binding import Columns, bound, rows
 from smollm3_mix.sources.formats.predicates import kind
-from smollm3_mix.sources.partition import stripe
-from smollm3_mix.sources.source_files import Fault, File, Span
+from smollm3_mix.sources.partition import row_stripe
+from smollm3_mix.sources.source_files import ReadRequest, SourceFault, SourceFile
 
 CSV_BLOCK = 1 << 20
 """Bytes parsed at once at first; a row that does not fit doubles it."""
@@ -30,7 +30,7 @@ ARROW_FILE = b"ARROW1"
 """First bytes of the Arrow file format; a stream has none."""
 
 
-def read_csv(span: Span) -> Iterator[pa.RecordBatch]:
+def read_csv(span: ReadRequest) -> Iterator[pa.RecordBatch]:
     """Rows of schema ROWS, those of the part from `row` on (0 is the first below the header; blank lines are no rows).
 
     Raises:
@@ -48,11 +48,11 @@ def read_csv(span: Span) -> Iterator[pa.RecordBatch]:
             if LONG_ROW in str(error) and block < CSV_BLOCK_MOST:
                 block *= 2
                 continue
-            raise Fault(f"below row {row} (from 0): {str(error).splitlines()[0]}") from error
+            raise SourceFault(f"below row {row} (from 0): {str(error).splitlines()[0]}") from error
         return
 
 
-def csv_names(file: File, delimiter: str, token: Token = None) -> list[str]:
+def csv_names(file: SourceFile, delimiter: str, token: Token = None) -> list[str]:
     """The columns of a csv file, as its first line names them."""
     try:
         opened = pyarrow.csv.open_csv(
@@ -61,11 +61,11 @@ def csv_names(file: File, delimiter: str, token: Token = None) -> list[str]:
             parse_options=pyarrow.csv.ParseOptions(delimiter=delimiter, invalid_row_handler=lambda _: "skip"),
         )
     except pa.ArrowInvalid as error:
-        raise Fault(f"its header cannot be read: {str(error).splitlines()[0]}") from error
+        raise SourceFault(f"its header cannot be read: {str(error).splitlines()[0]}") from error
     return list(opened.schema.names)
 
 
-def _csv(span: Span, columns: Columns, block: int) -> Iterator[pa.RecordBatch]:
+def _csv(span: ReadRequest, columns: Columns, block: int) -> Iterator[pa.RecordBatch]:
     wanted = dict.fromkeys(columns.top, pa.string()) | {where.path[0]: kind(where) for where in columns.where}
     if columns.tokens:
         wanted[columns.tokens[0]] = pa.int64()
@@ -83,7 +83,7 @@ def _csv(span: Span, columns: Columns, block: int) -> Iterator[pa.RecordBatch]:
     )
 
 
-def read_arrow(span: Span) -> Iterator[pa.RecordBatch]:
+def read_arrow(span: ReadRequest) -> Iterator[pa.RecordBatch]:
     """Rows of schema ROWS, those of the part from `row` on.
 
     Raises:
@@ -98,18 +98,18 @@ def read_arrow(span: Span) -> Iterator[pa.RecordBatch]:
             yield rows(whole.slice(start, span.rows), columns, numbers[start : start + span.rows])
 
 
-def arrow_schema(file: File, token: Token = None) -> pa.Schema:
+def arrow_schema(file: SourceFile, token: Token = None) -> pa.Schema:
     """The schema of an Arrow file."""
-    source = Ranged(file, token)
+    source = RangedFile(file, token)
     if source.read(len(ARROW_FILE)) == ARROW_FILE:
         source.seek(0)
         return pa.ipc.open_file(pa.PythonFile(source, mode="r")).schema
     return pa.ipc.open_stream(_exact(stream(file, token))).schema
 
 
-def _arrow(file: File, token: Token, included: list[int]) -> Iterator[pa.RecordBatch]:
+def _arrow(file: SourceFile, token: Token, included: list[int]) -> Iterator[pa.RecordBatch]:
     options = pa.ipc.IpcReadOptions(included_fields=included, use_threads=False)
-    source = Ranged(file, token)
+    source = RangedFile(file, token)
     if source.read(len(ARROW_FILE)) != ARROW_FILE:
         yield from pa.ipc.open_stream(_exact(stream(file, token)), options=options)
         return
@@ -119,13 +119,13 @@ def _arrow(file: File, token: Token, included: list[int]) -> Iterator[pa.RecordB
         yield opened.get_batch(number)
 
 
-def _mine(batches: Iterator[pa.RecordBatch], span: Span, row: int) -> Iterator[tuple[pa.RecordBatch, Any]]:
+def _mine(batches: Iterator[pa.RecordBatch], span: ReadRequest, row: int) -> Iterator[tuple[pa.RecordBatch, Any]]:
     """The rows of a file's batches that belong to the part, from `row` on, with their numbers int64[rows]."""
     first = 0
     for batch in batches:
         numbers = np.arange(first, first + len(batch), dtype=np.int64)
         first += len(batch)
-        mine = (numbers >= row) & stripe(span.part, span.file.size, numbers)
+        mine = (numbers >= row) & row_stripe(span.part, span.file.size, numbers)
         if mine.all() and len(batch):
             yield batch, numbers
         elif mine.any():

@@ -19,12 +19,12 @@ import pyarrow.json
 from smollm3_mix.sources.formats.byte_ranges import stream
 from smollm3_mix.sources.formats.column_binding import Columns, Path, bind, dumps, finish, rows, tidy, tokens
 from smollm3_mix.sources.formats.predicates import Where, kind, matches
-from smollm3_mix.sources.partition import stripe
-from smollm3_mix.sources.source_files import Fault, Span
+from smollm3_mix.sources.partition import row_stripe
+from smollm3_mix.sources.source_files import ReadRequest, SourceFault
 
 if TYPE_CHECKING:
     from smollm3_mix.recipe.model import Source
-    from smollm3_mix.text.exclusion import Excluded
+    from smollm3_mix.text.exclusion import ExclusionList
 
 CHUNK = 1 << 18
 """Bytes of lines parsed at once."""
@@ -37,7 +37,7 @@ ARRAY = "it is one JSON array, not one object a line; convert it, for example wi
 NEWLINE, BRACE = ord("\n"), ord("{")
 
 
-def read(span: Span) -> Iterator[pa.RecordBatch]:
+def read(span: ReadRequest) -> Iterator[pa.RecordBatch]:
     """Rows of schema ROWS, those of the part from line `row` on (from 0; blank lines are no rows).
 
     Raises:
@@ -52,7 +52,7 @@ def read(span: Span) -> Iterator[pa.RecordBatch]:
         number += len(ends)
         if number <= span.row:
             continue
-        mine = (numbers >= span.row) & stripe(span.part, span.file.size, numbers)
+        mine = (numbers >= span.row) & row_stripe(span.part, span.file.size, numbers)
         if not mine.any():
             continue
         batch = _parse(chunk if mine.all() else _some(chunk, ends, mine), numbers[mine], *known)
@@ -98,7 +98,7 @@ def _sample(chunk: bytes) -> list[dict[str, Any]]:
 
 
 def _known(
-    source: Source, chunk: bytes, excluded: Excluded | None = None, file: str = ""
+    source: Source, chunk: bytes, excluded: ExclusionList | None = None, file: str = ""
 ) -> tuple[Columns, pa.Schema | None]:
     """The columns needed, and their types if Arrow can parse them all exactly."""
     sample = _sample(chunk)
@@ -146,13 +146,13 @@ def _object(line: bytes, number: int) -> dict[str, Any] | None:
         value = json.loads(line.removeprefix(codecs.BOM_UTF8).decode("utf-8", "surrogateescape"))
     except (ValueError, RecursionError) as error:
         if number == 0 and line.lstrip()[:1] == b"[":
-            raise Fault(ARRAY) from error
+            raise SourceFault(ARRAY) from error
         shown = line[:60].decode("utf-8", "replace")
-        raise Fault(f"line {number + 1} is no JSON ({error}): {shown}") from error
+        raise SourceFault(f"line {number + 1} is no JSON ({error}): {shown}") from error
     if isinstance(value, list) and number == 0:
-        raise Fault(ARRAY)
+        raise SourceFault(ARRAY)
     if not isinstance(value, dict):
-        raise Fault(f"line {number + 1} is no JSON object but a {type(value).__name__}: {str(value)[:60]}")
+        raise SourceFault(f"line {number + 1} is no JSON object but a {type(value).__name__}: {str(value)[:60]}")
     return value
 
 
@@ -176,18 +176,18 @@ def _rows(objects: list[dict[str, Any]], columns: Columns, numbers: npt.NDArray[
         for item in objects
     ]
     own = pa.array(ids, pa.string()), pa.array(meta, pa.string())
-    barred = None
-    if columns.barred is not None:
-        paths = [path for path, _ in columns.barred.keys]
+    exclusions = None
+    if columns.exclusions is not None:
+        paths = [path for path, _ in columns.exclusions.keys]
         keys = [pa.array([_scalar(_value(item, path)) for item in objects], pa.string()) for path in paths]
-        barred = columns.barred.rows(keys, numbers)
+        exclusions = columns.exclusions.rows(keys, numbers)
     counts = None
     if columns.tokens:
         given = [_value(item, columns.tokens) for item in objects]
         if any(type(count) is not int for count in given):  # true is no number
-            raise Fault(f"tokens_field: {'.'.join(columns.tokens)!r} is no whole number in every line")
+            raise SourceFault(f"tokens_field: {'.'.join(columns.tokens)!r} is no whole number in every line")
         counts = tokens(pa.array(given, pa.int64()), ".".join(columns.tokens))
-    return finish(pa.array(texts, pa.string()), damaged, passed, own, numbers, barred=barred, counts=counts)
+    return finish(pa.array(texts, pa.string()), damaged, passed, own, numbers, exclusions=exclusions, counts=counts)
 
 
 def _value(item: Any, path: Path) -> Any:
@@ -220,13 +220,13 @@ def _fit(value: Any, where: Where, number: int) -> Any:
         return value
     if pa.types.is_floating(wanted) and isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
-    raise Fault(f"line {number + 1}: where {where}: the value is {value!r}, which cannot be compared with that")
+    raise SourceFault(f"line {number + 1}: where {where}: the value is {value!r}, which cannot be compared with that")
 
 
 def _schema(columns: Columns, sample: list[dict[str, Any]]) -> pa.Schema | None:
     """Types of the needed columns, None if some have values that Arrow would not give back exactly."""
     wanted: dict[Path, pa.DataType] = dict.fromkeys(columns.texts, pa.string())
-    keys = [path for path, _ in columns.barred.keys] if columns.barred else []
+    keys = [path for path, _ in columns.exclusions.keys] if columns.exclusions else []
     own = [path for path in (columns.id, columns.tokens) if path]
     for path in [*own, *(path for _, path in columns.keep), *keys]:
         given = _plain([_value(item, path) for item in sample])

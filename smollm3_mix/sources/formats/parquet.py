@@ -14,10 +14,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from smollm3_mix.network.urls import Token
-from smollm3_mix.sources.formats.byte_ranges import Ranged, local, state
+from smollm3_mix.sources.formats.byte_ranges import RangedFile, local, state
 from smollm3_mix.sources.formats.column_binding import Columns, bind, bound, dropped, rows
 from smollm3_mix.sources.formats.predicates import possible
-from smollm3_mix.sources.source_files import File, Span
+from smollm3_mix.sources.source_files import ReadRequest, SourceFile
 
 if TYPE_CHECKING:
     from smollm3_mix.recipe.model import Source
@@ -46,14 +46,14 @@ _footers: OrderedDict[tuple[str, str], Any] = OrderedDict()
 _lock = threading.Lock()
 
 
-def footer(file: File, token: Token = None) -> pq.FileMetaData:
+def footer(file: SourceFile, token: Token = None) -> pq.FileMetaData:
     """The file's metadata, kept for the next who asks."""
     known = file.url, state(file)
     with _lock:
         if known in _footers:
             _footers.move_to_end(known)
             return _footers[known]
-    found = pq.ParquetFile(Ranged(file, token)).metadata
+    found = pq.ParquetFile(RangedFile(file, token)).metadata
     with _lock:
         _footers[known] = found
         while len(_footers) > 1 and sum(kept.serialized_size for kept in _footers.values()) > FOOTERS:
@@ -61,7 +61,7 @@ def footer(file: File, token: Token = None) -> pq.FileMetaData:
     return found
 
 
-def read(span: Span) -> Iterator[pa.RecordBatch]:
+def read(span: ReadRequest) -> Iterator[pa.RecordBatch]:
     """Rows of schema ROWS, those of the part from `row` on, in batches of about the size asked for.
 
     Raises:
@@ -87,7 +87,7 @@ def read(span: Span) -> Iterator[pa.RecordBatch]:
         row = end
 
 
-def held(source: Source, file: File, token: Token = None) -> int:
+def held(source: Source, file: SourceFile, token: Token = None) -> int:
     """About the bytes that a reader of the file keeps from one block to the next: a row group's needed columns."""
     metadata = footer(file, token)
     leaves = _leaves(metadata, bind(source, metadata.schema.to_arrow_schema().names))
@@ -115,7 +115,7 @@ def cut(edges: list[int], weights: list[int], place: int, size: int) -> int:
 
 
 def _group(
-    span: Span, metadata: pq.FileMetaData, group: int, columns: Columns, wanted: range
+    span: ReadRequest, metadata: pq.FileMetaData, group: int, columns: Columns, wanted: range
 ) -> Iterator[pa.RecordBatch]:
     """The wanted rows of a row group, counted from its first."""
     file, info = span.file, metadata.row_group(group)
@@ -123,7 +123,7 @@ def _group(
     chunks = [info.column(leaf) for leaf in leaves]
     whole = local(file) is None and sum(chunk.total_compressed_size for chunk in chunks) <= WHOLE
     opened = pq.ParquetFile(
-        Ranged(file, span.token),
+        RangedFile(file, span.token),
         metadata=metadata,
         pre_buffer=whole,
         buffer_size=0 if whole else LOCAL_BUFFER if local(file) else REMOTE_BUFFER,
@@ -167,7 +167,7 @@ def _leaves(metadata: pq.FileMetaData, columns: Columns) -> dict[int, str]:
 
 def sizes(metadata: pq.FileMetaData, columns: Columns) -> tuple[int, int]:
     """Bytes of a file's text columns before compression, at least 1, and of all needed columns as they are stored."""
-    texts = _leaves(metadata, replace(columns, id=None, where=(), keep=(), barred=None))
+    texts = _leaves(metadata, replace(columns, id=None, where=(), keep=(), exclusions=None))
     groups = [metadata.row_group(group) for group in range(metadata.num_row_groups)]
     read = sum(int(group.column(leaf).total_compressed_size) for group in groups for leaf in _leaves(metadata, columns))
     return max(sum(_weight(group, texts) for group in groups), 1), read

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from smollm3_mix.sources.source_files import Fault
+from smollm3_mix.sources.source_files import SourceFault
 
 COMPARE: dict[str, Callable[..., Any]] = {
     "==": pc.equal,
@@ -60,7 +60,9 @@ def matches(array: pa.Array, where: Where) -> npt.NDArray[np.bool_]:
             met = pc.and_(met if where.op == "in" else pc.invert(met), array.is_valid())
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
         column = ".".join(where.path)
-        raise Fault(f"where {where}: column {column!r} is {stored}, which cannot be compared with that") from error
+        raise SourceFault(
+            f"where {where}: column {column!r} is {stored}, which cannot be compared with that"
+        ) from error
     return np.asarray(met.fill_null(False).to_numpy(zero_copy_only=False))
 
 

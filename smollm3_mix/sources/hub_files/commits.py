@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from smollm3_mix.network.urls import Token
 from smollm3_mix.sources import local_sources
-from smollm3_mix.sources.hub_files.listing import FORMATS, NoAnswer, info
-from smollm3_mix.sources.source_files import Fault
+from smollm3_mix.sources.hub_files.listing import FORMATS, NoAnswerFault, repository_info
+from smollm3_mix.sources.source_files import SourceFault
 
 if TYPE_CHECKING:
     from smollm3_mix.recipe.model import Recipe, Source
@@ -37,16 +37,16 @@ def commits(recipe: Recipe, sources: Iterable[Source], token: Token = None) -> d
 
     def ask(repository: tuple[str, str | None]) -> str | None:
         try:
-            return info(*repository, token)[0]
-        except NoAnswer:
+            return repository_info(*repository, token)[0]
+        except NoAnswerFault:
             raise
-        except Fault:
+        except SourceFault:
             return None
 
     with ThreadPoolExecutor(THREADS) as pool:
         try:
             found = dict(zip(repositories, pool.map(ask, repositories), strict=True))
-        except NoAnswer:
+        except NoAnswerFault:
             return None
     return {id_: commit for id_, repository in wanted.items() if (commit := found[repository]) is not None}
 
@@ -55,4 +55,4 @@ def _moves(recipe: Recipe, source: Source) -> bool:
     """Whether a source is a repository of the Hub that may be at another commit tomorrow."""
     if COMMIT.fullmatch(source.revision or "") or (source.name in FORMATS and source.data_files):
         return False
-    return local_sources.place(recipe, source) is None
+    return local_sources.find_local(recipe, source) is None

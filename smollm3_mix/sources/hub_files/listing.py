@@ -10,11 +10,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from smollm3_mix.messages import listed, meant, nearest
-from smollm3_mix.network.rate_limit import LISTINGS, RESOLVED
-from smollm3_mix.network.retry import failures, passing, patiently
-from smollm3_mix.network.urls import Token, endpoint, unreachable
+from smollm3_mix.network.rate_limit import FILE_REQUESTS, LISTING_REQUESTS
+from smollm3_mix.network.retry import is_transient, network_errors, with_retries
+from smollm3_mix.network.urls import Token, endpoint, unreachable_message
 from smollm3_mix.sources.hub_files.range_requests import HUB
-from smollm3_mix.sources.source_files import Fault, File
+from smollm3_mix.sources.source_files import SourceFault, SourceFile
 
 if TYPE_CHECKING:
     from smollm3_mix.recipe.model import Source
@@ -43,16 +43,16 @@ REQUESTS = 2
 """Requests of the Hub's API for a config: the repository's info and a page of files; more where it has more pages."""
 
 
-MADE = 12
+BUILDER_TRIES = 12
 """Times that `datasets` is asked: it sends up to seven requests that it does not send again by itself, and starts anew
 when one of them fails. A Hub that does not answer at all is noticed before."""
 
 
-class NoAnswer(Fault):
+class NoAnswerFault(SourceFault):
     """The Hub does not answer, or not to this token."""
 
 
-class Misnamed(Fault):
+class MisnamedFault(SourceFault):
     """A config that is not there, while one with nearly its name is."""
 
     def __init__(self, said: str, near: str) -> None:
@@ -60,7 +60,7 @@ class Misnamed(Fault):
         self.near = near
 
 
-class Listing:
+class HubListing:
     """A dataset repository, or a local folder, as `datasets` reads it, at one commit.
 
     Sources that differ in their config alone share what was fetched: the card of a repository with two thousand
@@ -82,7 +82,7 @@ class Listing:
         self._gated = False
         self.commit: str | None = None
         if hub:
-            self.commit, self._gated = info(name, revision, token)
+            self.commit, self._gated = repository_info(name, revision, token)
             self._warm()
 
     def files(self, source: Source) -> tuple[str, list[str], str]:
@@ -97,14 +97,14 @@ class Listing:
         found = re.search(r"packaged_modules\.(\w+)", module)
         form = found[1] if found else module
         if form not in FORMATS:
-            raise Fault(f"its files are of the kind {form!r}, which is not read; {', '.join(FORMATS)} are")
+            raise SourceFault(f"its files are of the kind {form!r}, which is not read; {', '.join(FORMATS)} are")
         if getattr(builder.config, "field", None):
-            raise Fault(
+            raise SourceFault(
                 f"its rows stand under key {builder.config.field!r} of one JSON object; convert it to one object a line"
             )
         splits = {str(split): list(files) for split, files in (builder.config.data_files or {}).items()}
         if source.split not in splits:
-            raise Fault(
+            raise SourceFault(
                 f"no split {source.split!r}{meant(source.split, list(splits))}; its splits: {listed(list(splits))}"
             )
         return form, splits[source.split], getattr(builder.config, "sep", None) or ","
@@ -116,7 +116,7 @@ class Listing:
         except Exception as error:
             said, text = self._plainly(error, source), str(error)
             near = nearest(source.config, _names(text)) if source.config and UNKNOWN in text else None
-            raise (Misnamed(said, near) if near else Fault(said)) from error
+            raise (MisnamedFault(said, near) if near else SourceFault(said)) from error
 
     def _made(self, source: Source) -> Any:
         if source.data_dir or source.data_files:
@@ -154,7 +154,7 @@ class Listing:
         doubted: list[BaseException] = []
 
         def ask() -> Any:
-            LISTINGS.wait(endpoint(), REQUESTS)
+            LISTING_REQUESTS.wait(endpoint(), REQUESTS)
             return make()
 
         def passes(error: BaseException) -> bool:
@@ -162,9 +162,9 @@ class Listing:
             if isinstance(error, FileNotFoundError) and not doubted:
                 doubted.append(error)
                 return True
-            return passing(error)
+            return is_transient(error)
 
-        return patiently(ask, passes, MADE)
+        return with_retries(ask, passes, BUILDER_TRIES)
 
     def _warm(self) -> None:
         """Puts into caches what `datasets` will look for: the cards' files, and the listing of the first folder."""
@@ -172,7 +172,7 @@ class Listing:
         from huggingface_hub.errors import EntryNotFoundError, GatedRepoError, LocalEntryNotFoundError
 
         def fetch(name: str) -> None:
-            RESOLVED.wait(endpoint())
+            FILE_REQUESTS.wait(endpoint())
             try:
                 hf_hub_download(self._name, name, repo_type="dataset", revision=self.commit, token=self._token)
             except LocalEntryNotFoundError:
@@ -182,14 +182,14 @@ class Listing:
 
         try:
             for name in CARDS:
-                patiently(partial(fetch, name))
-            patiently(partial(_file_system(self._token).ls, f"datasets/{self._name}@{self.commit}", detail=False))
+                with_retries(partial(fetch, name))
+            with_retries(partial(_file_system(self._token).ls, f"datasets/{self._name}@{self.commit}", detail=False))
         except GatedRepoError as error:
-            raise Fault(gated(self._name)) from error
+            raise SourceFault(gated(self._name)) from error
         except LocalEntryNotFoundError as error:
-            raise Fault(unreachable(error.__cause__ or error)) from error
-        except failures() as error:
-            raise Fault(unreachable(error)) from error
+            raise SourceFault(unreachable_message(error.__cause__ or error)) from error
+        except network_errors() as error:
+            raise SourceFault(unreachable_message(error)) from error
 
     def _plainly(self, error: Exception, source: Source) -> str:
         """What an error of `datasets` says, and what to do. Their texts are the same from 3.6 to 5.2."""
@@ -202,8 +202,8 @@ class Listing:
             asked = source.data_files or source.data_dir
             below = f" that match {asked!r}" if asked else ""
             return f"no data files{below} in {self._name}; {', '.join(FORMATS)} are read"
-        if isinstance(error, failures()):
-            return unreachable(error)
+        if isinstance(error, network_errors()):
+            return unreachable_message(error)
         return f"`datasets` cannot open it: {kind}: {text.splitlines()[0] if text else ''}"
 
 
@@ -211,7 +211,7 @@ _looked_up: dict[tuple[str, str, str | None, Token], bool] = {}
 """Whether a repository is gated, by endpoint, name, commit and token: no commit is looked up twice."""
 
 
-def info(name: str, revision: str | None, token: Token) -> tuple[str, bool]:
+def repository_info(name: str, revision: str | None, token: Token) -> tuple[str, bool]:
     """The commit of a repository on the Hub at a revision, None being the newest; and whether it is gated.
 
     Of a commit that this process had as an answer before, nothing is asked again.
@@ -228,17 +228,17 @@ def info(name: str, revision: str | None, token: Token) -> tuple[str, bool]:
         return revision, _looked_up[hub, name, revision, token]
 
     def ask() -> Any:
-        LISTINGS.wait(hub)
+        LISTING_REQUESTS.wait(hub)
         return HfApi(token=token).dataset_info(name, revision=revision, expand=["sha", "gated"])
 
     try:
-        found = patiently(ask)
+        found = with_retries(ask)
     except RevisionNotFoundError as error:
-        raise Fault(f"{name} has no revision {revision!r} on the Hub") from error
+        raise SourceFault(f"{name} has no revision {revision!r} on the Hub") from error
     except (RepositoryNotFoundError, HFValidationError) as error:
-        raise Fault(NO_REPOSITORY.format(name=name)) from error
-    except failures() as error:
-        raise NoAnswer(unreachable(error)) from error
+        raise SourceFault(NO_REPOSITORY.format(name=name)) from error
+    except network_errors() as error:
+        raise NoAnswerFault(unreachable_message(error)) from error
     if found.sha is not None:
         _looked_up[hub, name, found.sha, token] = bool(found.gated)
     return found.sha or "main", bool(found.gated)
@@ -268,7 +268,7 @@ def gated(name: str) -> str:
     return f"it is gated: ask for access at {page}, then log in with `hf auth login` or set HF_TOKEN"
 
 
-def hub_files(urls: Sequence[str], token: Token) -> tuple[File, ...]:
+def list_hub_files(urls: Sequence[str], token: Token) -> tuple[SourceFile, ...]:
     """The files at hf:// URLs of one pinned repository, from the listing this thread has made, else asked for."""
     from huggingface_hub import HfApi
     from huggingface_hub.hf_api import RepoFile
@@ -284,20 +284,20 @@ def hub_files(urls: Sequence[str], token: Token) -> tuple[File, ...]:
         repo, revision, _ = _split(missing[start])
 
         def ask(repo: str = repo, revision: str = revision, paths: Sequence[str] = tuple(some)) -> list[Any]:
-            LISTINGS.wait(endpoint())
+            LISTING_REQUESTS.wait(endpoint())
             return HfApi(token=token).get_paths_info(repo, list(paths), revision=revision, repo_type="dataset")
 
-        for info in patiently(ask):
+        for info in with_retries(ask):
             if isinstance(info, RepoFile):
                 found[some[info.path]] = info.size, info.lfs.sha256 if info.lfs else None
-    return tuple(File(url.removeprefix("hf://datasets/"), url, *found[url]) for url in urls)
+    return tuple(SourceFile(url.removeprefix("hf://datasets/"), url, *found[url]) for url in urls)
 
 
 def _split(url: str) -> tuple[str, str, str]:
     """Repository, commit and path of a Hub URL."""
     found = HUB.fullmatch(url)
     if found is None:
-        raise Fault(f"{url} is no hf://datasets/<repo>@<commit>/<path>")
+        raise SourceFault(f"{url} is no hf://datasets/<repo>@<commit>/<path>")
     return found["repo"], found["revision"], found["path"]
 
 

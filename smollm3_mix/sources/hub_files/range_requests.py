@@ -9,10 +9,10 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
-from smollm3_mix.network.rate_limit import RESOLVED
-from smollm3_mix.network.retry import RETRIED, failures, lost, patiently
+from smollm3_mix.network.rate_limit import FILE_REQUESTS
+from smollm3_mix.network.retry import RETRIED_STATUSES, is_connection_lost, network_errors, with_retries
 from smollm3_mix.network.urls import Token
-from smollm3_mix.sources.source_files import File
+from smollm3_mix.sources.source_files import SourceFile
 
 HUB = re.compile(r"hf://datasets/(?P<repo>[^@]+)@(?P<revision>[^/]+)/(?P<path>.+)")
 
@@ -25,16 +25,16 @@ SIGNED = 4096
 _signed: OrderedDict[tuple[str, Token], str] = OrderedDict()
 
 
-def fetcher(file: File, token: Token) -> Callable[[int, int], bytes]:
+def range_reader(file: SourceFile, token: Token) -> Callable[[int, int], bytes]:
     """What fetches bytes [start, stop) of a remote file."""
-    return HubFetch(file, token) if HUB.fullmatch(file.url) else _fsspec(file)
+    return HubRangeReader(file, token) if HUB.fullmatch(file.url) else _fsspec(file)
 
 
-class Short(EOFError):  # noqa: N818 - says what happened
+class ShortResponse(EOFError):  # noqa: N818 - says what happened
     """A body that ended before its end."""
 
 
-class HubFetch:
+class HubRangeReader:
     """Fetches ranges of one pinned file of a dataset repository, with one request each where the Hub allows it.
 
     The Hub answers the first request with a redirect to signed storage. Later ranges go there at once, whoever asks for
@@ -49,7 +49,7 @@ class HubFetch:
         token: None uses the saved login or `HF_TOKEN`.
     """
 
-    def __init__(self, file: File, token: Token) -> None:
+    def __init__(self, file: SourceFile, token: Token) -> None:
         from huggingface_hub import hf_hub_url
         from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]  # public, but not in __all__
 
@@ -70,10 +70,10 @@ class HubFetch:
         def ask() -> bytes:
             data = self._get(start, stop)
             if len(data) != stop - start:
-                raise Short(f"bytes {start} to {stop} came short")
+                raise ShortResponse(f"bytes {start} to {stop} came short")
             return data
 
-        return patiently(ask, lost)
+        return with_retries(ask, is_connection_lost)
 
     def _get(self, start: int, stop: int) -> bytes:
         from huggingface_hub.utils import hf_raise_for_status  # type: ignore[attr-defined]  # public, but not in __all__
@@ -83,13 +83,13 @@ class HubFetch:
         if storage is not None:
             try:
                 answer = _ask(storage, wanted)
-            except failures():
+            except network_errors():
                 _signed.pop(self._key, None)
                 raise
             if answer.status_code < 400:
                 return _body(answer, start, stop)
             _signed.pop(self._key, None)  # the signature has run out
-        RESOLVED.wait(self._url)
+        FILE_REQUESTS.wait(self._url)
         answer = _ask(self._url, self._headers | wanted)
         hf_raise_for_status(answer)
         where = str(answer.url)
@@ -108,7 +108,7 @@ def _ask(url: str, headers: dict[str, str]) -> Any:
     from huggingface_hub.utils import http_backoff  # type: ignore[attr-defined]  # public, but not in __all__
 
     return http_backoff(
-        "GET", url, headers=headers, retry_on_status_codes=RETRIED, retry_on_exceptions=(), timeout=TIMEOUT
+        "GET", url, headers=headers, retry_on_status_codes=RETRIED_STATUSES, retry_on_exceptions=(), timeout=TIMEOUT
     )
 
 
@@ -118,7 +118,7 @@ def _body(answer: Any, start: int, stop: int) -> bytes:
     return data if answer.status_code == 206 else data[start:stop]
 
 
-def _fsspec(file: File) -> Callable[[int, int], bytes]:
+def _fsspec(file: SourceFile) -> Callable[[int, int], bytes]:
     import fsspec
 
     kept = threading.local()

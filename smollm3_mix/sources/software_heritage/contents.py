@@ -24,9 +24,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from smollm3_mix.network.rate_limit import Budget
-from smollm3_mix.network.retry import failures, patiently
-from smollm3_mix.sources.source_files import Fault
+from smollm3_mix.network.rate_limit import RateLimiter
+from smollm3_mix.network.retry import network_errors, with_retries
+from smollm3_mix.sources.source_files import SourceFault
 
 BUCKET = "https://softwareheritage.s3.amazonaws.com"
 """The bucket s3://softwareheritage, as plain HTTPS serves it; `content/<blob_id>` is a gzipped file."""
@@ -43,7 +43,7 @@ MISSING, UNDECODABLE = "blob_missing", "undecodable"
 CONNECTIONS = 64
 """Blobs of a process that are fetched at once; below the 100 that clients of `huggingface_hub` allow."""
 
-REQUESTS = Budget("contents", 1000, 200)
+REQUESTS = RateLimiter("contents", 1000, 200)
 """Requests a second of this machine; S3 serves 5,500 to a prefix (Amazon S3 User Guide, Optimizing performance)."""
 
 AHEAD_ROWS, AHEAD_BYTES = 2048, 1 << 22
@@ -117,7 +117,7 @@ class Contents:
             if one not in self._asked:
                 blob, encoding, _ = one.split(" ")
                 if not ID.fullmatch(blob):
-                    raise Fault(f"blob_id {blob!r} is no SHA-1 of 40 hex digits")
+                    raise SourceFault(f"blob_id {blob!r} is no SHA-1 of 40 hex digits")
                 self._asked[one] = pool.submit(text, blob, encoding)
 
     def texts(self, wanted: pa.StringArray, reasons: pa.StringArray) -> tuple[pa.StringArray, pa.StringArray]:
@@ -149,9 +149,9 @@ class Contents:
 def _result(address: str, future: Future[bytes | str]) -> bytes | str:
     try:
         return future.result()
-    except failures() as error:
+    except network_errors() as error:
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise Fault(
+        raise SourceFault(
             f"blob {address.partition(' ')[0]} cannot be had of Software Heritage ({first}); "
             f"check the network and {ENDPOINT}, then try again: the mix goes on where it was"
         ) from error
@@ -175,7 +175,7 @@ def _content(blob: str) -> bytes | None:
     place = folder() / blob[:2] / blob
     with contextlib.suppress(FileNotFoundError, Broken):
         return _unpacked(place.read_bytes())
-    found = patiently(lambda: _fetch(blob))
+    found = with_retries(lambda: _fetch(blob))
     if found is None:
         return None
     packed, data = found

@@ -19,7 +19,7 @@ TERMS = {
         "https://www.softwareheritage.org/2023/10/19/swh-statement-on-llm-for-code: the model is open; its training "
         "data is identified by SWHIDs (blob ids stay in each record's `meta`); authors can have their code left out "
         "before training (`exclude:`).\n"
-        "  * The licence of each file holds, attribution included (`detected_licenses` in `meta`).\n"
+        "  * The license of each file holds, attribution included (`detected_licenses` in `meta`).\n"
         "  * Removals are followed: update to the newest usable version of the ids, and do not keep what it dropped.\n"
         'If you accept that, add --accept-terms softwareheritage (accept_terms="softwareheritage"); '
         "once on this machine is enough."
@@ -30,7 +30,7 @@ TERMS = {
 UNACCEPTED = "it has blob ids of Software Heritage, whose terms are below"
 
 
-def accepted(name: str, asked: Sequence[str] | str | None) -> bool:
+def accepted_terms(name: str, asked: Sequence[str] | str | None) -> bool:
     """Whether terms are accepted, now (which is noted in HF_HOME/smollm3_mix/terms) or on this machine before.
 
     Args:

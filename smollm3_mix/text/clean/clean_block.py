@@ -11,10 +11,10 @@ from smollm3_mix.text.clean.whitespace import with_plain_layout
 
 # Turns of repair and cleaning, the last of which should find nothing to do. Two or three are enough: a repair shortens
 # the text or takes a control character out of it; the bound is there because ftfy's rules are not ours.
-TURNS = 16
+MAX_ROUNDS = 16
 
 
-def clean(texts: pa.StringArray, cleaning: Cleaning) -> pa.StringArray:
+def clean_texts(texts: pa.StringArray, cleaning: Cleaning) -> pa.StringArray:
     r"""The cleaned text of each row, null where it is null; the very array given, if nothing is to be done.
 
     A row's text depends on that row alone, and cleaning it again changes nothing. A document that holds nothing but
@@ -30,7 +30,7 @@ def clean(texts: pa.StringArray, cleaning: Cleaning) -> pa.StringArray:
 
     Raises:
         TypeError: an array of another type.
-        MissingExtra: `cleaning.mojibake` is set and ftfy is not installed.
+        MissingExtraError: `cleaning.mojibake` is set and ftfy is not installed.
 
     >>> clean(pa.array(["Two  spaces, \r\na zero-width\u200b space.\n", None]), Cleaning("prose")).to_pylist()
     ['Two spaces,\na zero-width space.', None]
@@ -56,7 +56,7 @@ def _cleaned(rows: Rows, cleaning: Cleaning) -> Rows:
 def _repaired(rows: Rows, cleaning: Cleaning) -> Rows:
     """Rows both repaired and cleaned; in turns, since each can bring to light work for the other."""
     fine: set[bytes] = set()
-    for _ in range(TURNS):
+    for _ in range(MAX_ROUNDS):
         cleaned = _cleaned(without_mojibake(rows, fine), cleaning)
         if cleaned is rows:
             break

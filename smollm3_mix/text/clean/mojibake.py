@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from smollm3_mix.errors import MissingExtra
+from smollm3_mix.errors import MissingExtraError
 from smollm3_mix.text.clean.byte_rows import Flags, Rows
 from smollm3_mix.text.kernels import native
 
@@ -19,7 +19,7 @@ def without_mojibake(rows: Rows, fine: set[bytes]) -> Rows:
         fine: documents that were found without mojibake before; more are added.
 
     Raises:
-        MissingExtra: ftfy is not installed.
+        MissingExtraError: ftfy is not installed.
     """
     is_bad, fix_encoding = _ftfy()
     changed, texts = [], []
@@ -43,7 +43,7 @@ def _ftfy() -> tuple[Callable[[str], bool], Callable[[str], str]]:
         from ftfy import fix_encoding
         from ftfy.badness import is_bad
     except ImportError as missing:
-        raise MissingExtra(
+        raise MissingExtraError(
             "clean: mojibake needs ftfy, which is missing: pip install 'smollm3_mix[mojibake]', or leave mojibake out"
         ) from missing
     return is_bad, fix_encoding

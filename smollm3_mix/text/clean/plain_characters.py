@@ -12,7 +12,7 @@ from smollm3_mix.text.clean.byte_rows import Bytes, Integers, Rows, Spans, offse
 from smollm3_mix.text.kernels import native
 
 # Odd characters rarer than one in so many bytes are found in one pass; more have to be looked for again.
-ROOM = 16
+HEADROOM = 16
 
 # ECMA-48: control sequences (colours, cursor), operating system commands (titles, links), choice of a character set.
 ESCAPES = re.compile("\x1b(?:\\[[0-?]*[ -/]*[@-~]|\\][^\x07\x1b\n]*(?:\x07|\x1b\\\\)|[()][0-9A-Za-z])")
@@ -146,7 +146,7 @@ def _odd(rows: Rows, letters: Alphabet) -> _Odd:
     Nothing is missed. What is found may still be plain: an order of marks that `unicodedata` has to judge.
     """
     tables = (letters.kinds, letters.becomes, letters.classes, letters.composites, len(letters.composites))
-    room = len(rows.data) // ROOM + 1
+    room = len(rows.data) // HEADROOM + 1
     spans = np.empty(1, np.int64)
     while True:
         points, start, end, last = (np.empty(room, np.int64) for _ in range(4))

@@ -48,7 +48,7 @@ class Near:
 
 
 @dataclass(frozen=True)
-class IndexPlace:
+class IndexRef:
     """A dedup index that was built before, to be looked up in.
 
     Attributes:
@@ -80,7 +80,7 @@ class Dedup:
     exact: bool = True
     near: Near | None = None
     memory: int = 2**30
-    index: IndexPlace | None = None
+    index: IndexRef | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.memory, bool) or not isinstance(self.memory, int) or self.memory < 1:

@@ -7,13 +7,13 @@ import numpy as np
 
 from smollm3_mix.errors import MixError, StateError
 from smollm3_mix.text.dedup.dedup_options import BYTES, Dedup
-from smollm3_mix.text.dedup.key_table import Codes, Flags, Index, Keys
+from smollm3_mix.text.dedup.key_table import Codes, Flags, Keys, KeyTable
 
 FIRST, EXACT, NEAR = 0, 1, 2
 """What `Seen.first` says of a row: not seen before, seen byte for byte, nearly seen."""
 
 
-class Seen:
+class DedupStore:
     """Documents accepted so far in one lane, of which later ones are duplicates.
 
     Verdicts depend on the documents and their order, not on how they are cut into blocks. 13 bytes a document are
@@ -40,7 +40,7 @@ class Seen:
         if not self._columns:
             raise ValueError("dedup: expected exact: true or near, got neither; nothing need be remembered then")
         self._memory = memory
-        self._index = Index(self._columns, memory)
+        self._index = KeyTable(self._columns, memory)
         self._log = hashlib.blake2b(digest_size=16)
 
     def __len__(self) -> int:

@@ -15,7 +15,7 @@ MOST = 2**32 - 1
 
 
 @dataclass(frozen=True, eq=False)
-class DropSet:
+class DuplicateRows:
     """What is dropped of one file: 4 bytes a row that is a duplicate, nothing for the others.
 
     Attributes:
@@ -55,7 +55,7 @@ class DropSet:
         return self.duplicates.astype("<u4").tobytes() + self.near.astype("<u4").tobytes()
 
     @classmethod
-    def from_bytes(cls, data: bytes, duplicates: int) -> "DropSet":
+    def from_bytes(cls, data: bytes, duplicates: int) -> "DuplicateRows":
         """What `to_bytes` was called on, given how many rows of it are duplicates byte for byte."""
         rows = np.frombuffer(data, "<u4").astype(np.uint32, copy=False)
         return cls(rows[:duplicates], rows[duplicates:])

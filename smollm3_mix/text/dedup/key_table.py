@@ -19,7 +19,7 @@ _SPREAD = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio, odd
 _HALF = np.uint64(32)
 
 
-class Index:
+class KeyTable:
     """Keys of documents in order of arrival, and which document was the first to have a key in a column.
 
     A key of 0 is no key: kept, never found. The table holds numbers of documents only; what keys they stand for is
@@ -104,7 +104,7 @@ class Index:
         native.enter(self._keys, 0, self._documents, self.columns, table, len(table))
 
 
-def places(keys: Keys, column: Ints) -> Keys:
+def ring_positions(keys: Keys, column: Ints) -> Keys:
     """uint64: a place on a ring of 2^64 for each key of each column, by which keys are dealt to ranges.
 
     Different for two keys of one column, and for equal keys of two columns.

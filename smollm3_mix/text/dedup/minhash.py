@@ -13,7 +13,7 @@ from smollm3_mix.text.measure.scripts import SCALES, unspaced
 from smollm3_mix.text.measure.words import Hashes, Words, scrambled, words
 
 
-def signatures(
+def minhash_signatures(
     texts: pa.StringArray, near: Near, found: Words | None = None, among: npt.NDArray[np.bool_] | None = None
 ) -> Hashes:
     """uint64[rows, bands]: the key of each band of each document; two documents meet where they have a key in common.
@@ -40,7 +40,7 @@ def signatures(
     return keys
 
 
-def agreement(one: Hashes, other: Hashes, near: Near) -> npt.NDArray[np.float64]:
+def signature_agreement(one: Hashes, other: Hashes, near: Near) -> npt.NDArray[np.float64]:
     """float64[rows]: Jaccard of the shingles of two documents, estimated from their signatures.
 
     The share of minima that agree in the bits kept, less what agrees by chance (Li & König 2010). May be a little

@@ -10,7 +10,7 @@ import xxhash
 from smollm3_mix.text.measure.words import text_view
 
 
-def fingerprints(texts: pa.StringArray) -> npt.NDArray[np.uint64]:
+def hash_texts(texts: pa.StringArray) -> npt.NDArray[np.uint64]:
     """uint64[rows, 2]: XXH3-128 of each document's UTF-8 bytes, seed 0: its high and its low half; the same everywhere.
 
     Two documents have one fingerprint when their bytes are equal; for others the chance is 2^-128. That holds for texts

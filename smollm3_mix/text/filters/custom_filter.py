@@ -11,7 +11,7 @@ import pyarrow as pa
 from smollm3_mix.errors import RecipeError
 
 
-def own_reasons(
+def custom_reasons(
     name: str, texts: pa.StringArray, rows: npt.NDArray[np.int64], reasons: pa.StringArray
 ) -> pa.StringArray:
     """The reasons, with those the function gives for the chosen rows.
@@ -31,11 +31,11 @@ def own_reasons(
     """
     if len(rows) == 0:
         return reasons
-    function = find(name)
+    function = find_function(name)
     try:
         given = function(texts.take(pa.array(rows)))
     except Exception as error:
-        raise RecipeError(f"judge.python {name!r}", [f"raised {type(error).__name__}: {error}"]) from error
+        raise RecipeError(f"filters.python {name!r}", [f"raised {type(error).__name__}: {error}"]) from error
     answers = _answers(name, given, len(rows))
     whole = np.full(len(reasons), None, dtype=object)
     whole[:] = reasons.to_pylist()
@@ -43,7 +43,7 @@ def own_reasons(
     return pa.array(whole, pa.string())
 
 
-def find(name: str) -> Callable[[pa.StringArray], Any]:
+def find_function(name: str) -> Callable[[pa.StringArray], Any]:
     """The function a recipe names, imported.
 
     Raises:
@@ -51,23 +51,23 @@ def find(name: str) -> Callable[[pa.StringArray], Any]:
     """
     module, colon, attribute = name.partition(":")
     if not (module and colon and attribute):
-        raise RecipeError(f"judge.python {name!r}", ['expected "module:function", such as "my_rules:reasons"'])
+        raise RecipeError(f"filters.python {name!r}", ['expected "module:function", such as "my_rules:reasons"'])
     try:
         function = getattr(importlib.import_module(module), attribute)
     except ImportError as error:
         remedy = "install it, or run where Python finds it (PYTHONPATH)"
         raise RecipeError(
-            f"judge.python {name!r}", [f"module {module!r} cannot be imported ({error}); {remedy}"]
+            f"filters.python {name!r}", [f"module {module!r} cannot be imported ({error}); {remedy}"]
         ) from error
     except AttributeError as error:
-        raise RecipeError(f"judge.python {name!r}", [f"module {module!r} has no {attribute!r}"]) from error
+        raise RecipeError(f"filters.python {name!r}", [f"module {module!r} has no {attribute!r}"]) from error
     if not callable(function):
-        raise RecipeError(f"judge.python {name!r}", [f"expected a function, got {type(function).__name__}"])
+        raise RecipeError(f"filters.python {name!r}", [f"expected a function, got {type(function).__name__}"])
     return function
 
 
 def _answers(name: str, given: Any, rows: int) -> npt.NDArray[np.object_]:
-    where = f"judge.python {name!r}"
+    where = f"filters.python {name!r}"
     if isinstance(given, pa.Array | pa.ChunkedArray):
         given = given.to_pylist()
     if not isinstance(given, list | tuple | np.ndarray):

@@ -7,8 +7,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from smollm3_mix.text.filters.custom_filter import own_reasons
-from smollm3_mix.text.filters.filter_options import Judge
+from smollm3_mix.text.filters.custom_filter import custom_reasons
+from smollm3_mix.text.filters.filter_options import FilterOptions
 from smollm3_mix.text.filters.languages import stop_words
 from smollm3_mix.text.filters.thresholds import C4, Code, FineWeb, GopherQuality, GopherRepetition
 from smollm3_mix.text.measure.measures import Measures
@@ -16,10 +16,10 @@ from smollm3_mix.text.measure.ngram_limits import Limits
 from smollm3_mix.text.measure.sentences import kept_lines
 from smollm3_mix.text.measure.words import Words
 
-Fault = tuple[str, npt.NDArray[np.bool_]]
+ReasonMask = tuple[str, npt.NDArray[np.bool_]]
 
 
-def judge(texts: pa.StringArray, rules: Judge, words: Words | None = None) -> pa.StringArray:
+def drop_reasons(texts: pa.StringArray, rules: FilterOptions, words: Words | None = None) -> pa.StringArray:
     """Reason each document is not wanted, null where it is; the first fault found, in the order of `REASONS`.
 
     A verdict depends on the text alone: any split of the same rows gives the same. An empty text fails as `empty`
@@ -44,23 +44,23 @@ def judge(texts: pa.StringArray, rules: Judge, words: Words | None = None) -> pa
         raise TypeError(f"expected a pyarrow string array, got {type(texts).__name__}; cast it, or combine its chunks")
     measures = Measures(texts, words)
     names: list[str | None] = [None]
-    verdicts = np.zeros(len(texts), dtype=np.int64)
+    decisions = np.zeros(len(texts), dtype=np.int64)
     null = np.asarray(texts.is_null())
-    for reason, failed in _faults(measures, rules.in_full(), verdicts):
+    for reason, failed in _reason_masks(measures, rules.in_full(), decisions):
         names.append(reason)
         if failed.any():
-            verdicts[failed & (verdicts == 0) & ~null] = len(names) - 1
-    if verdicts.any():
-        reasons = pa.array(names, pa.string()).take(pa.array(verdicts))
+            decisions[failed & (decisions == 0) & ~null] = len(names) - 1
+    if decisions.any():
+        reasons = pa.array(names, pa.string()).take(pa.array(decisions))
     else:
         reasons = pa.nulls(len(texts), pa.string())
     if rules.python is None:
         return reasons
-    left = np.flatnonzero((verdicts == 0) & ~null)
-    return own_reasons(rules.python, texts, left, reasons)
+    left = np.flatnonzero((decisions == 0) & ~null)
+    return custom_reasons(rules.python, texts, left, reasons)
 
 
-def _faults(measures: Measures, rules: Judge, verdicts: npt.NDArray[np.int64]) -> Iterator[Fault]:
+def _reason_masks(measures: Measures, rules: FilterOptions, decisions: npt.NDArray[np.int64]) -> Iterator[ReasonMask]:
     """Reasons and who has them, in order; a rule that is slow need not look where `verdicts` are no longer 0."""
     yield "empty", np.asarray(pc.fill_null(pc.binary_length(measures.texts), 0)) == 0  # code points take a scan
     if rules.min_chars is not None:
@@ -70,7 +70,7 @@ def _faults(measures: Measures, rules: Judge, verdicts: npt.NDArray[np.int64]) -
     if isinstance(rules.gopher_quality, GopherQuality):
         yield from _gopher_quality(measures, rules.gopher_quality, rules.language)
     if isinstance(rules.gopher_repetition, GopherRepetition):
-        yield from _gopher_repetition(measures, rules.gopher_repetition, verdicts)
+        yield from _gopher_repetition(measures, rules.gopher_repetition, decisions)
     if isinstance(rules.c4, C4):
         yield from _c4(measures, rules.c4)
     if isinstance(rules.fineweb, FineWeb):
@@ -79,7 +79,7 @@ def _faults(measures: Measures, rules: Judge, verdicts: npt.NDArray[np.int64]) -
         yield from _code(measures, rules.code)
 
 
-def _gopher_quality(measures: Measures, rules: GopherQuality, language: str | None) -> Iterator[Fault]:
+def _gopher_quality(measures: Measures, rules: GopherQuality, language: str | None) -> Iterator[ReasonMask]:
     # NaN, a measure that means nothing in a script, is neither less nor more than anything, so it passes.
     if rules.min_words is not None:
         yield "too_few_words", measures.counted_words < rules.min_words
@@ -104,7 +104,9 @@ def _gopher_quality(measures: Measures, rules: GopherQuality, language: str | No
         yield "too_few_stop_words", measures.distinct_words(wanted) < rules.min_stop_words
 
 
-def _gopher_repetition(measures: Measures, rules: GopherRepetition, verdicts: npt.NDArray[np.int64]) -> Iterator[Fault]:
+def _gopher_repetition(
+    measures: Measures, rules: GopherRepetition, decisions: npt.NDArray[np.int64]
+) -> Iterator[ReasonMask]:
     if rules.duplicate_lines is not None:
         yield "duplicate_lines", measures.duplicate_lines > rules.duplicate_lines
     if rules.duplicate_paragraphs is not None:
@@ -116,14 +118,14 @@ def _gopher_repetition(measures: Measures, rules: GopherRepetition, verdicts: np
         yield "duplicate_paragraph_chars", measures.duplicate_paragraph_chars / chars > rules.duplicate_paragraph_chars
     tops = {n: limit for n in (2, 3, 4) if (limit := getattr(rules, f"top_{n}gram")) is not None}
     duplicates = {n: limit for n in range(5, 11) if (limit := getattr(rules, f"duplicate_{n}grams")) is not None}
-    passed = measures.passed_grams(Limits(tops, duplicates, rules.top_occurrences), verdicts == 0)
+    passed = measures.passed_grams(Limits(tops, duplicates, rules.top_occurrences), decisions == 0)
     for n in tops:
         yield f"top_{n}gram", passed == n
     for n in duplicates:
         yield f"duplicate_{n}grams", passed == n
 
 
-def _c4(measures: Measures, rules: C4) -> Iterator[Fault]:
+def _c4(measures: Measures, rules: C4) -> Iterator[ReasonMask]:
     kept = kept_lines(measures, rules.min_words_per_line, rules.max_word_chars)
     if rules.lorem_ipsum:
         yield "lorem_ipsum", kept.lorem_ipsum
@@ -133,7 +135,7 @@ def _c4(measures: Measures, rules: C4) -> Iterator[Fault]:
         yield "too_few_sentences", kept.sentences < rules.min_sentences
 
 
-def _fineweb(measures: Measures, rules: FineWeb) -> Iterator[Fault]:
+def _fineweb(measures: Measures, rules: FineWeb) -> Iterator[ReasonMask]:
     if rules.min_punctuated_lines is not None:
         yield "too_few_punctuated_lines", measures.punctuated_lines < rules.min_punctuated_lines
     if rules.max_short_lines is not None:
@@ -145,7 +147,7 @@ def _fineweb(measures: Measures, rules: FineWeb) -> Iterator[Fault]:
         yield "too_many_newlines", measures.newlines_per_word > rules.max_newlines_per_word
 
 
-def _code(measures: Measures, rules: Code) -> Iterator[Fault]:
+def _code(measures: Measures, rules: Code) -> Iterator[ReasonMask]:
     if rules.max_lines is not None:
         yield "too_many_lines", measures.line_count > rules.max_lines
     if rules.max_line_chars is not None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from smollm3_mix.text.filters.presets import PRESETS, preset
+from smollm3_mix.text.filters.presets import PRESETS, find_preset
 from smollm3_mix.text.filters.thresholds import C4, Code, FineWeb, GopherQuality, GopherRepetition
 
 _GROUPS = {
@@ -16,7 +16,7 @@ _GROUPS = {
 
 
 @dataclass(frozen=True)
-class Judge:
+class FilterOptions:
     """Rules of one source; without any, only an empty document is dropped.
 
     A group of rules is an instance with its thresholds, True for the published ones, False for no such rules, None for
@@ -36,7 +36,7 @@ class Judge:
         ValueError: an unknown preset, or a limit no document could be held against.
     """
 
-    SHORTHAND: ClassVar[str] = "preset"
+    SHORTHAND: ClassVar[str] = "find_preset"
     preset: str | None = None
     language: str | None = None
     min_chars: int | None = None
@@ -64,7 +64,7 @@ class Judge:
             if getattr(self, name) is True:
                 object.__setattr__(self, name, group())
 
-    def for_kind(self, kind: str, language: str | None) -> "Judge":
+    def for_kind(self, kind: str, language: str | None) -> "FilterOptions":
         """The same for a source of this kind and language: they stand in for `preset: kind` and a language not given.
 
         Args:
@@ -76,7 +76,7 @@ class Judge:
             chosen = kind if kind in PRESETS else None
         return replace(self, preset=chosen, language=language if self.language is None else self.language)
 
-    def in_full(self) -> "Judge":
+    def in_full(self) -> "FilterOptions":
         """The same without a preset: its rules written out, each group an instance or None.
 
         Raises:
@@ -84,7 +84,7 @@ class Judge:
         """
         if self.preset == "kind":
             raise ValueError("preset: kind needs a source's kind; name the preset, or ask for_kind")
-        rules = preset(self.preset, self.language)
+        rules = find_preset(self.preset, self.language)
         groups = {}
         for name in _GROUPS:
             given = getattr(self, name)

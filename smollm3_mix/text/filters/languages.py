@@ -246,7 +246,7 @@ _SHORT = {
 }
 
 
-def language(tag: str | None) -> Language | None:
+def find_language(tag: str | None) -> Language | None:
     """What is known of the language of a tag such as fr, fra, fra_Latn or pt-BR; None where nothing is."""
     return LANGUAGES.get(_code(tag))
 
@@ -255,7 +255,7 @@ def stop_words(tag: str | None) -> tuple[str, ...]:
     """Stop words of the language of a tag such as en, fra or vie_Latn; none where there is no list."""
     if _code(tag) in ("en", "eng"):
         return ENGLISH
-    found = language(tag)
+    found = find_language(tag)
     return tuple(found.stop_words.split()) if found else ()
 
 

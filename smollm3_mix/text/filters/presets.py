@@ -3,7 +3,7 @@
 from dataclasses import fields, replace
 from typing import Any
 
-from smollm3_mix.text.filters.languages import language
+from smollm3_mix.text.filters.languages import find_language
 from smollm3_mix.text.filters.thresholds import Code, FineWeb, GopherQuality, GopherRepetition
 
 PRESETS = ("prose", "code", "math", "fineweb2")
@@ -56,7 +56,7 @@ _OWN: dict[str, dict[str, Any]] = {
 }
 
 
-def preset(name: str | None, tag: str | None) -> dict[str, Any]:
+def find_preset(name: str | None, tag: str | None) -> dict[str, Any]:
     """Groups of rules by their names in `Judge`; those that are not named are off.
 
     Args:
@@ -73,7 +73,7 @@ def preset(name: str | None, tag: str | None) -> dict[str, Any]:
 
 
 def _fineweb2(tag: str | None) -> dict[str, Any]:
-    known = language(tag)
+    known = find_language(tag)
     if known is None:
         return {
             "gopher_quality": GopherQuality(),

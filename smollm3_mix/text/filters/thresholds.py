@@ -12,9 +12,9 @@ class _Checked:
     """A group of thresholds that refuses numbers no document could be held against."""
 
     def __post_init__(self) -> None:
-        faults = list(_faults(self))
-        if faults:
-            raise ValueError("; ".join(faults))
+        problems = list(_problems(self))
+        if problems:
+            raise ValueError("; ".join(problems))
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ class Code(_Checked):
     min_alphanumerics: float | None = 0.25
 
 
-def _faults(group: object) -> Iterator[str]:
+def _problems(group: object) -> Iterator[str]:
     values = {field.name: getattr(group, field.name) for field in fields(group)}  # type: ignore[arg-type]
     for name, value in values.items():
         if isinstance(value, int | float) and not (math.isfinite(value) and value >= 0):
