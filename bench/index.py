@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from smollm3_mix.dedup_index.build_index import build_index
 from smollm3_mix.mix.open_mix import open_mix
-from smollm3_mix.recipe.model import Recipe
+from smollm3_mix.recipe.recipe import Recipe
 from smollm3_mix.text.dedup.duplicate_rows import DuplicateRows
 
 EDITS = (0.0, 0.02, 0.05, 0.1, 0.2)

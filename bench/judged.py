@@ -119,12 +119,8 @@ def datatrove(folder: Path, work: Path) -> Iterator[None]:
 def ways(whole: Path, part: Path, work: Path, read: tuple[Count, Count]) -> list[Way]:
     """What is compared; the naive pipeline is the first."""
     found = throughput.files(whole)
-    ours = smollm3_mix.mix.open_mix.open_mix(
-        throughput.recipe(whole, GOPHER, near_dedup.NEAR, on_exhausted="renormalize")
-    )
-    plain = smollm3_mix.mix.open_mix.open_mix(
-        throughput.recipe(whole, FilterOptions(), None, on_exhausted="renormalize")
-    )
+    ours = smollm3_mix.open_mix(throughput.recipe(whole, GOPHER, near_dedup.NEAR, on_exhausted="renormalize"))
+    plain = smollm3_mix.open_mix(throughput.recipe(whole, FilterOptions(), None, on_exhausted="renormalize"))
     once = "all_exhausted_without_replacement"
     records, counts = throughput.of_records, throughput.of_counts
     return [

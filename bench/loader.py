@@ -1,11 +1,11 @@
-"""Records and tokens a second through `smollm3_mix.torch_loader.mix_loader.loader` with one worker process and with two, taken in turn.
+"""Records and tokens a second through `smollm3_mix.loader` with one worker process and with two, taken in turn.
 
     python bench/loader.py CORPUS TOKENIZER [--rounds 3] [--passes 4] [--scale 1] [--only NAME …]
 
 CORPUS is that of bench/throughput.py, TOKENIZER a file that `tokenizers` reads. Eight lanes over eight sources, weighed
 so that all end together. `judged` is what the stages do: clean, judge by Gopher's, FineWeb's and the code rules, exact
 and near dedup; `plain` cleans and drops exact duplicates; `packed` makes windows of 4,096 + 1 tokens of `plain`, the
-tokenizer in the workers. `DataLoader` is torch's own over `smollm3_mix.builder.load.load`. `apart` is no loader at all: each process
+tokenizer in the workers. `DataLoader` is torch's own over `smollm3_mix.load`. `apart` is no loader at all: each process
 reads its lanes and drops what it has read, so no loader can gain more from a second one on this machine.
 
 Arrow is held to one thread and nothing is read ahead, so that one worker is one core; this process makes the batches,
@@ -38,7 +38,7 @@ import smollm3_mix.builder.load
 import smollm3_mix.mix.open_mix
 import smollm3_mix.packing.packed_mix
 import smollm3_mix.torch_loader.mix_loader
-from smollm3_mix.recipe.model import Recipe
+from smollm3_mix.recipe.recipe import Recipe
 from smollm3_mix.text.dedup.dedup_options import Near
 from smollm3_mix.text.filters.filter_options import FilterOptions
 
@@ -113,10 +113,10 @@ def _processor() -> tuple[float, float]:
 
 
 def loaded(mix: Any, size: int, form: str) -> Callable[[int], tuple[Iterator[Any], Callable[[Any], int]]]:
-    """By `smollm3_mix.torch_loader.mix_loader.loader`."""
+    """By `smollm3_mix.loader`."""
 
     def make(processes: int) -> tuple[Iterator[Any], Callable[[Any], int]]:
-        batches = iter(smollm3_mix.torch_loader.mix_loader.loader(mix, size, num_workers=processes, format=form))
+        batches = iter(smollm3_mix.loader(mix, size, num_workers=processes, format=form))
         return batches, (lambda batch: len(next(iter(batch.values())))) if form == "torch" else len
 
     return make
@@ -127,7 +127,7 @@ def stock(of: Recipe) -> Callable[[int], tuple[Iterator[Any], Callable[[Any], in
 
     def make(processes: int) -> tuple[Iterator[Any], Callable[[Any], int]]:
         data = DataLoader(
-            smollm3_mix.builder.load.load(of),
+            smollm3_mix.load(of),
             batch_size=BATCH,
             num_workers=processes,
             collate_fn=list,
@@ -163,9 +163,9 @@ def _read(mix: Any, lanes: list[int], said: Any) -> None:
 
 def ways(corpus: Path, tokenizer: Path, scale: float, passes: int) -> list[Way]:
     """What is measured."""
-    judged = smollm3_mix.mix.open_mix.open_mix(recipe(corpus, judged=True))
-    plain = smollm3_mix.mix.open_mix.open_mix(recipe(corpus, judged=False, passes=passes))
-    packed = smollm3_mix.packing.packed_mix.open_packed(plain.recipe, tokenizer=tokenizer, sequence_length=4096)
+    judged = smollm3_mix.open_mix(recipe(corpus, judged=True))
+    plain = smollm3_mix.open_mix(recipe(corpus, judged=False, passes=passes))
+    packed = smollm3_mix.open_packed(plain.recipe, tokenizer=tokenizer, sequence_length=4096)
     few, many, windows = int(9000 * scale), int(20_000 * scale * passes), int(3600 * scale * passes)
     return [
         Way("judged, apart", apart(judged), few),

@@ -33,7 +33,8 @@ import smollm3_mix.packing.packed_mix
 import smollm3_mix.tokenizer.encoder
 import smollm3_mix.tokenizer.recipe_tokenizer
 import smollm3_mix.tokenizer.tiktoken_backend
-from smollm3_mix.recipe.model import Kind, Recipe, Source
+from smollm3_mix.recipe.model import Kind, Source
+from smollm3_mix.recipe.recipe import Recipe
 from smollm3_mix.text import token_windows
 from smollm3_mix.text.clean.cleaning_options import Cleaning
 from smollm3_mix.text.dedup.dedup_options import Dedup
@@ -55,7 +56,7 @@ def ours(corpus: Path, tokenizer: Path, *, plain: bool) -> Iterator[Any]:
         for origin in SOURCES
     )
     recipe = Recipe(sources=sources, seed=SEED, lanes=1, dedup=Dedup(exact=not plain), on_exhausted="repeat")
-    return iter(smollm3_mix.packing.packed_mix.open_packed(recipe, tokenizer=tokenizer, sequence_length=LENGTH))
+    return iter(smollm3_mix.open_packed(recipe, tokenizer=tokenizer, sequence_length=LENGTH))
 
 
 def peer(corpus: Path, tokenizer: Path) -> Iterator[Any]:

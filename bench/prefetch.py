@@ -55,7 +55,7 @@ def recipe(sources: dict[str, str], to: Path) -> Path:
 
 def run(path: str, records: int) -> None:
     """Read so many records in this process, and print seconds on the clock and of the processor as JSON."""
-    stream = smollm3_mix.mix.open_mix.open_mix(path).stream()
+    stream = smollm3_mix.open_mix(path).stream()
     given = stream.read(1).num_rows  # and every source is open
     clock, processor = time.perf_counter(), time.process_time()
     while given < records and (batch := stream.read(1024)).num_rows:

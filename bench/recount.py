@@ -53,7 +53,7 @@ def main(folder: Path) -> int:
             given[each] += mine[each]
     everything = sum(given.values())
     print(
-        f"{'source':40} {'asked':>10} {'given':>10} {'off by (pp)':>12} {'records':>9} {'worst discrepancy / bound':>19}"
+        f"{'source':40} {'asked':>10} {'given':>10} {'off by (pp)':>12} {'records':>9} {'max discrepancy / bound':>19}"
     )
     for each, share in shares.items():
         got = given[each] / everything

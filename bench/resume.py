@@ -63,7 +63,7 @@ def make(folder: Path, rows: int) -> Path:
 def count_reads() -> dict[str, int]:
     """Bytes read from each file from now on, by path: the one function that opens local files is made to count."""
     counts: dict[str, int] = {}
-    original = byte_ranges._local
+    original = byte_ranges._local_reader
 
     def counted(path: Path, file: Any) -> Any:
         fetch = original(path, file)
@@ -75,14 +75,14 @@ def count_reads() -> dict[str, int]:
 
         return fetch_and_count
 
-    byte_ranges._local = counted
+    byte_ranges._local_reader = counted
     return counts
 
 
 def resume(recipe: Path, state: Path, seen: Path) -> None:
     """Go on from a state in this fresh process, and print what that took as JSON."""
     counts = count_reads()
-    mix = smollm3_mix.mix.open_mix.open_mix(recipe, dedup_state_dir=seen)
+    mix = smollm3_mix.open_mix(recipe, dedup_state_dir=seen)
     listed = dict(counts)
     saved = json.loads(state.read_bytes())
     start = time.perf_counter()
@@ -105,7 +105,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as work:
         folder = Path(work)
         recipe = make(folder / "sources", asked.records * 2 // 5)
-        stream = smollm3_mix.mix.open_mix.open_mix(recipe, dedup_state_dir=folder / "seen").stream()
+        stream = smollm3_mix.open_mix(recipe, dedup_state_dir=folder / "seen").stream()
         start, given = time.perf_counter(), 0
         while given < asked.records:
             given += stream.read(min(1024, asked.records - given)).num_rows
@@ -127,7 +127,7 @@ def main() -> None:
             read = {path: size for path, size in found["read"].items() if f"/{name}/" in path}
             each = ", ".join(f"{Path(path).name} {size:,}" for path, size in sorted(read.items()))
             print(f"{name}: {sum(read.values()):,} of {all_of_it:,} bytes ({each})")
-        seen = state["lanes"][0]["seen"]
+        seen = state["lanes"][0]["dedup_state"]
         print(f"dedup: {seen['bytes']:,} bytes for {seen['documents']:,} documents; state: {len(json.dumps(state)):,}")
 
 

@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from smollm3_mix.mix.limits import lane_limit
+from smollm3_mix.mix.limits import Limits, lane_limit
 from smollm3_mix.mix.mix_stats import MixStats, SourceStats
 from smollm3_mix.mix.recipe_mix import Mix
 from smollm3_mix.mix.state.merge_states import check_lanes, merge_states
@@ -34,8 +34,8 @@ from smollm3_mix.mix.state.state_codec import encode_state
 from smollm3_mix.output.lane_pool import run_jobs
 from smollm3_mix.output.lane_writer import LaneJob
 from smollm3_mix.output.output_formats import Tables
-from smollm3_mix.recipe.model import Recipe
 from smollm3_mix.recipe.read_recipe import load_recipe
+from smollm3_mix.recipe.recipe import Recipe
 from smollm3_mix.sources.resolved_recipe import ResolvedRecipe
 from smollm3_mix.sources.source_files import ResolvedSource, SourceFile
 from smollm3_mix.storage.atomic_files import replace_json
@@ -83,8 +83,8 @@ def planned(lanes: int, files: int) -> Mix:
             SourceFile(name, f"hf://datasets/{name}", size, "0" * 64) for name, size in zip(names, sizes, strict=True)
         )
         resolved[source.id] = ResolvedSource(source.id, "parquet", "0" * 40, each)
-    pinned = recipe.pinned(dict.fromkeys(resolved, "0" * 40))
-    return Mix(ResolvedRecipe(pinned, resolved), max_tokens=TOKENS)
+    pinned = recipe.pin(dict.fromkeys(resolved, "0" * 40))
+    return Mix(ResolvedRecipe(pinned, resolved), limits=Limits(max_tokens=TOKENS))
 
 
 def all_stats(recipe: Recipe, tokens: int) -> Iterator[MixStats]:
@@ -104,19 +104,20 @@ def all_stats(recipe: Recipe, tokens: int) -> Iterator[MixStats]:
         yield MixStats(counts)
 
 
-def state(mix: Mix, lane: int, place: str, kept: str, records: int) -> dict[str, Any]:
+def state(mix: Mix, lane: int, position: str, kept_rows: str, records: int) -> dict[str, Any]:
     """State of a reader of one lane; strings of its own, as if it had come over the network."""
-    saved = {"lane": lane, "place": place[:1] + place[1:], "kept": kept[:1] + kept[1:], "verdicts": {}, "seen": ""}
+    texts = {"position": position[:1] + position[1:], "kept_rows": kept_rows[:1] + kept_rows[1:]}
+    saved = {"lane": lane, **texts, "row_decisions": {}, "dedup_state": ""}
     return {
         "recipe": HEADER["recipe"],
         "fingerprint": HEADER["fingerprint"],
-        "form": HEADER["form"],
+        "version": HEADER["version"],
         "split": "train",
-        "limits": mix.asked,
+        "limits": mix.limits.to_dict(),
         "num_lanes": mix.num_lanes,
-        "went_on": False,
-        "going": [lane],
-        "turn": lane,
+        "continued": False,
+        "active_lanes": [lane],
+        "next_lane": lane,
         "lanes": [{**saved, "records": records}],
     }
 
@@ -128,16 +129,16 @@ def states(mix: Mix, watch: Watch) -> None:
     """Merge the states of readers of one lane each, and let one reader go on from all of them."""
     empty = mix.stream([])
     HEADER.update(empty.state_dict())
-    place = mix.blank(0).state_dict()
+    saved = mix.blank_lane(0).state_dict()
     rng = np.random.default_rng(2)
-    for line in place["lines"]:
-        line |= {"rows": 350, "block": int(rng.integers(10**5)), "row": int(rng.integers(10**8))}
-        line |= {"units": int(rng.integers(10**10)), "documents": int(rng.integers(10**7)), "emitted": 100}
-        line["keep"] = base64.b85encode(np.packbits(rng.random(350) < 0.8).tobytes()).decode()
+    for stream in saved["streams"]:
+        stream |= {"rows": 350, "block": int(rng.integers(10**5)), "row": int(rng.integers(10**8))}
+        stream |= {"units": int(rng.integers(10**10)), "documents": int(rng.integers(10**7)), "emitted": 100}
+        stream["kept"] = base64.b85encode(np.packbits(rng.random(350) < 0.8).tobytes()).decode()
     counts = next(all_stats(mix.recipe, TOKENS // mix.num_lanes))
-    written = encode_state({**place, "counts": counts.to_dict()})
+    written = encode_state({**saved, "stats": counts.to_dict()})
     before = _memory()
-    each = [state(mix, lane, written["place"], written["kept"], lane % 7) for lane in range(mix.num_lanes)]
+    each = [state(mix, lane, written["position"], written["kept_rows"], lane % 7) for lane in range(mix.num_lanes)]
     merged = watch.of("merge states", lambda: merge_states(each))
     watch.size["states, in memory"] = (_memory() - before) / mix.num_lanes
     watch.size["states, as JSON"] = len(json.dumps(merged["lanes"][0]))
@@ -176,8 +177,8 @@ def measured(lanes: int, files: int) -> Watch:
     watch.size["all jobs, sent to a process"] = len(sent) / lanes
     watch.size["the plan among them"] = len(pickle.dumps(mix))
     spread = range(0, lanes, max(1, lanes // OPENED))
-    mix.blank(0)  # which lays the files of all sources on their lines, once a process
-    watch.of("open a lane", lambda: [mix.blank(lane) for lane in spread], len(spread))
+    mix.blank_lane(0)  # which lays the files of all sources on their lines, once a process
+    watch.of("open a lane", lambda: [mix.blank_lane(lane) for lane in spread], len(spread))
     limits = watch.of("limits", lambda: sum(lane_limit(TOKENS, lane, lanes) or 0 for lane in range(lanes)))
     if limits != TOKENS:
         raise SystemExit(f"the lanes' limits add up to {limits:,}, not {TOKENS:,}")

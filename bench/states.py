@@ -19,8 +19,9 @@ from index import documents
 
 from smollm3_mix.dedup_index.build_index import build_index
 from smollm3_mix.mix.open_mix import open_mix
-from smollm3_mix.recipe.model import Block, Recipe
+from smollm3_mix.recipe.model import Block
 from smollm3_mix.recipe.read_recipe import load_recipe
+from smollm3_mix.recipe.recipe import Recipe
 
 
 def made(corpus: Path, folder: Path, lanes: int, copied: float) -> list[str]:
@@ -67,7 +68,7 @@ def main() -> None:
         state = stream.state_dict()
         taken = time.process_time() - started
         written = json.dumps(state)
-        total = stream.stats().total
+        total = stream.stats.total
         print(
             f"{asked.lanes} lanes × {len(names)} sources after {given:,} records: {len(written):,} bytes of JSON, ",
             end="",

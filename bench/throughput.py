@@ -33,7 +33,8 @@ import pyarrow.parquet as pq
 import smollm3_mix
 import smollm3_mix.mix.open_mix
 import smollm3_mix.mix.stream
-from smollm3_mix.recipe.model import Kind, Recipe, Source
+from smollm3_mix.recipe.model import Kind, Source
+from smollm3_mix.recipe.recipe import Recipe
 from smollm3_mix.text.clean.cleaning_options import Cleaning
 from smollm3_mix.text.dedup.dedup_options import Dedup, Near
 from smollm3_mix.text.filters.filter_options import FilterOptions
@@ -232,7 +233,7 @@ def recipe(
     )
 
 
-def batches(stream: smollm3_mix.mix.stream.Stream) -> Iterator[Count]:
+def batches(stream: smollm3_mix.Stream) -> Iterator[Count]:
     """Everything of a stream, in Arrow; each batch is counted and dropped, as a writer drops what it has written."""
     while len(batch := stream.read(1000)):
         yield Count(len(batch), pc.sum(pc.binary_length(batch["text"])).as_py())
@@ -255,8 +256,8 @@ def ways(corpus: Path, size: int) -> list[Way]:
     found = files(corpus)
     datasets.config.SLEEP_TIME_ON_THREADS_SHUTDOWN = 0  # else the naive pipeline waits 5 s at its end
     unchanged, cleaned = enough(plain(interleaved(found)), size), enough(naive(interleaved(found)), size)
-    ours = smollm3_mix.mix.open_mix.open_mix(recipe(corpus, FilterOptions(), None), max_bytes=size)
-    judged = smollm3_mix.mix.open_mix.open_mix(recipe(corpus, RULES, Near()), max_bytes=size)
+    ours = smollm3_mix.open_mix(recipe(corpus, FilterOptions(), None), max_bytes=size)
+    judged = smollm3_mix.open_mix(recipe(corpus, RULES, Near()), max_bytes=size)
     stock = {"b": lambda: plain(interleaved(found)), "c": lambda: naive(interleaved(found))}
     return [
         Way("(a) Parquet decode of the text column, Arrow", lambda: decoded(found), of_counts),
@@ -278,7 +279,8 @@ def show(compared: list[Way]) -> None:
         ratio = middle(mine / its for mine, its in zip(way.speeds, measure.speeds, strict=True))
         print(
             f"{way.name:46} {middle(way.speeds):7.1f} {way.emitted.documents / middle(way.seconds):9,.0f} {ratio:7.2f} "
-            f"{middle(way.first):5.2f} s {way.emitted.bytes / 1e6:6.1f} {way.emitted.documents:8,} {middle(way.busy):5.0%}"
+            f"{middle(way.first):5.2f} s {way.emitted.bytes / 1e6:6.1f} {way.emitted.documents:8,} "
+            f"{middle(way.busy):5.0%}"
         )
 
 

@@ -52,7 +52,7 @@ class Model(nn.Module):
         return self.norm(x) @ self.tokens.weight.T
 
 
-def tokenizer(path: Path, mix: smollm3_mix.mix.recipe_mix.Mix, vocab: int = 1024) -> Path:
+def tokenizer(path: Path, mix: smollm3_mix.Mix, vocab: int = 1024) -> Path:
     """The tokenizer's file, trained on the mixture's first records if it is not there yet."""
     if not path.exists():
         bpe = Tokenizer(models.BPE())
@@ -86,9 +86,9 @@ def main() -> None:
     torch.manual_seed(0)
     torch.set_num_threads(1)  # the same sums on every machine
 
-    mix = smollm3_mix.mix.open_mix.open_mix("demo")
+    mix = smollm3_mix.open_mix("demo")
     file = tokenizer(asked.output / "tokenizer.json", mix)
-    windows = smollm3_mix.packing.packed_mix.open_packed(mix, tokenizer=file, sequence_length=asked.length).stream()
+    windows = smollm3_mix.open_packed(mix, tokenizer=file, sequence_length=asked.length).stream()
     model = Model(Tokenizer.from_file(str(file)).get_vocab_size())
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
     begin, checkpoint = 0, asked.output / "checkpoint.pt"

@@ -1,7 +1,7 @@
 """SmolLM3's pretraining mixture as a Hugging Face dataset: exact token shares after filters and dedup, at every prefix.
 
     import smollm3_mix
-    for record in smollm3_mix.builder.load.load("stage2", seed=1): ...
+    for record in smollm3_mix.load("stage2", seed=1): ...
 
 Importing it imports neither `datasets` nor numpy; names are looked up when they are used. It also lets `load_dataset`
 read recipe folders (see `register`).
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from smollm3_mix.mix.stream import Stream
     from smollm3_mix.packing.packed_mix import PackedMix, open_packed
     from smollm3_mix.packing.window_stream import WindowStream
-    from smollm3_mix.recipe.model import Recipe
+    from smollm3_mix.recipe.recipe import Recipe
     from smollm3_mix.schema import RECORD_SCHEMA
     from smollm3_mix.text.token_windows import cu_seqlens
     from smollm3_mix.torch_loader.mix_loader import MixLoader, loader
@@ -68,7 +68,7 @@ _MODULES = {
     "mix.stream": ("Stream",),
     "packing.packed_mix": ("PackedMix", "open_packed"),
     "packing.window_stream": ("WindowStream",),
-    "recipe.model": ("Recipe",),
+    "recipe.recipe": ("Recipe",),
     "schema": ("RECORD_SCHEMA",),
     "text.token_windows": ("cu_seqlens",),
 }

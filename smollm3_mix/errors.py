@@ -1,59 +1,59 @@
-"""Every error the package raises by design.
+"""Every error that the package raises by design.
 
     MixError
-    ├── RecipeError      (ValueError)    a recipe file says something it cannot mean
-    ├── SourceError      (OSError)       a source cannot be resolved, opened or read
-    │   └── UnreadableSourcesError                   several sources cannot be read; lists them all
+    ├── RecipeError           (ValueError)    the recipe is invalid
+    ├── SourceError           (OSError)       a source cannot be found, opened or read
+    │   └── UnreadableSourcesError            several sources cannot be read
     ├── SourceExhaustedError  (RuntimeError)  a source ended before the mix did
-    ├── StateError       (ValueError)    a saved state does not belong to this mix
-    ├── OutputError      (OSError)       a folder cannot be written, or holds something else
-    └── MissingExtraError     (ImportError)   an optional package is needed
+    ├── StateError            (ValueError)    the state does not belong to the mix
+    ├── OutputError           (OSError)       the output cannot be written or contains something else
+    └── MissingExtraError     (ImportError)   an optional package is missing
 
-A message says where, what came, what was expected, and the next thing to type. Each class also inherits the built-in
-that fits, so `except ValueError` keeps working.
+A message says what is wrong, where, what was expected and what to type next. Each class also inherits the matching
+built-in exception, so `except ValueError` works.
 """
 
 
 class MixError(Exception):
-    """Base of every error the package raises by design."""
+    """Base of every error that the package raises by design."""
 
 
 class RecipeError(MixError, ValueError):
-    """A recipe that cannot be meant as written. Lists all faults of one file.
+    """The recipe is invalid. The message lists every problem in the file.
 
     Attributes:
-        file: where the recipe came from.
-        faults: one sentence for each fault.
+        file: Name of the recipe file.
+        problems: One sentence per problem.
     """
 
     def __init__(self, file: str, problems: list[str]) -> None:
         self.file, self.problems = file, list(problems)
-        lines = [f"{file}: {fault}" for fault in self.problems]
-        super().__init__(lines[0] if len(lines) == 1 else f"{len(lines)} faults\n  " + "\n  ".join(lines))
+        lines = [f"{file}: {problem}" for problem in self.problems]
+        super().__init__(lines[0] if len(lines) == 1 else f"{len(lines)} problems\n  " + "\n  ".join(lines))
 
     def __reduce__(self) -> tuple[type["RecipeError"], tuple[str, list[str]]]:
         return type(self), (self.file, self.problems)
 
 
 class SourceError(MixError, OSError):
-    """A source cannot be resolved, opened or read; the message names the source and, where known, file and row."""
+    """A source cannot be found, opened or read. The message names the source and, if known, the file and row."""
 
 
-class UnreadableSourcesError(SourceError):  # noqa: N818 - says what happened
-    """Some sources of a recipe cannot be read. The message lists each with its share and what to do."""
+class UnreadableSourcesError(SourceError):
+    """Some sources of a recipe cannot be read. The message lists each with its share and a remedy."""
 
 
-class SourceExhaustedError(MixError, RuntimeError):  # noqa: N818 - says what happened
-    """A source ended before the mix did; the message computes the remedies."""
+class SourceExhaustedError(MixError, RuntimeError):
+    """A source ended before the mix did. The message computes the remedies."""
 
 
 class StateError(MixError, ValueError):
-    """A saved state that does not belong to this mix, or is damaged."""
+    """The state is damaged or does not belong to the mix."""
 
 
 class OutputError(MixError, OSError):
-    """An output folder that cannot be written, holds something else, or is in use by another writer."""
+    """The output cannot be written, contains something else, or is locked by another writer."""
 
 
-class MissingExtraError(MixError, ImportError):  # noqa: N818 - says what happened
-    """An optional package is needed; the message says what to install and for which step."""
+class MissingExtraError(MixError, ImportError):
+    """An optional package is missing. The message gives the command that installs it."""

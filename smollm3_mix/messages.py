@@ -1,29 +1,23 @@
 """Parts of error messages: near matches and lists."""
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    pass
 
 
-def meant(name: str, names: Sequence[str]) -> str:
-    """` (did you mean …?)` for a name that is nearly one of `names`, else nothing."""
+def did_you_mean(name: str, names: Sequence[str]) -> str:
+    """Return ` (did you mean …?)` if `name` is close to one of `names`, else an empty string."""
     found = nearest(name, names)
     return f" (did you mean {found!r}?)" if found else ""
 
 
 def nearest(name: str, names: Sequence[str]) -> str | None:
-    """The one of `names` that is nearly the same but for case, None if none is."""
+    """Return the closest of `names`, ignoring case. None if no name is close."""
     folded = {known.lower(): known for known in names}
     near = difflib.get_close_matches(name.lower(), folded, n=1)
     return folded[near[0]] if near else None
 
 
 def listed(names: Sequence[str], most: int = 40) -> str:
-    """The names with commas between them, the first `most` of them."""
+    """Return the first `most` names, separated by commas, and the number of the others."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more

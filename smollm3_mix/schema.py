@@ -1,4 +1,4 @@
-"""What is given out: the columns of a record, and the words used for reasons and choices."""
+"""Columns of records and of dropped documents, and the allowed values of options."""
 
 import pyarrow as pa
 
@@ -13,12 +13,15 @@ RECORD_SCHEMA = pa.schema(
         pa.field("meta", pa.string(), nullable=False),
     ]
 )
-"""Columns of a record, the same for every recipe, so that mixes can be concatenated.
+"""Columns of a record. They are the same for every recipe, so mixes can be concatenated.
 
-text: the cleaned text. id: the source's own id, else made of file and row; stable over seeds and lanes. source: `id` of
-the source in the recipe. tokens: as counted by `weigh_by` (see `Recipe.tokens`). file: repository, pinned revision
-and path, or a local path as the recipe has it. row: number of the raw row in that file, from 0. meta: kept columns as
-one JSON object, `{}` where none are kept: never null, which torch could not collate.
+* text: The cleaned text.
+* id: The source's own id, or file and row. It does not depend on seed or lanes.
+* source: `id` of the source in the recipe.
+* tokens: Length as counted by `tokens` of the recipe.
+* file: Repository, pinned revision and path, or a local path as in the recipe.
+* row: Number of the raw row in that file, from 0.
+* meta: Kept columns as one JSON object, `{}` without kept columns. Never null, because torch cannot collate null.
 """
 
 DROPPED_SCHEMA = pa.schema(
@@ -31,8 +34,8 @@ DROPPED_SCHEMA = pa.schema(
         pa.field("row", pa.int64(), nullable=False),
     ]
 )
-"""Columns of a dropped document. text: as it was judged, that is cleaned; null where the reader gave none (`where`,
-`excluded`, `not_text` and the like). The others as in a record.
+"""Columns of a dropped document. `text` is the cleaned text that was filtered, or null if the reader dropped the row
+(`where`, `excluded`, `not_text`). The other columns are as in a record.
 """
 
 WEIGH_BY = ("tokens", "bytes", "documents")

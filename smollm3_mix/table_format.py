@@ -1,12 +1,13 @@
-"""Rows as tables: plain text and Markdown."""
+"""Tables as plain text, Markdown and HTML."""
 
 from collections.abc import Sequence
+from html import escape
 
 Table = list[list[str]]
 
 
 def plain_table(table: Table) -> str:
-    """The table for a terminal: columns aligned, names to the left, numbers to the right."""
+    """Return the table as plain text with aligned columns. The first is left-aligned, the others right-aligned."""
     widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
     lines = []
     for row in table:
@@ -17,7 +18,18 @@ def plain_table(table: Table) -> str:
 
 
 def markdown_table(table: Table, words: Sequence[int] = (0,)) -> str:
-    """The table in Markdown; the columns in `words` to the left, numbers to the right."""
+    """Return the table as Markdown. Columns in `words` are left-aligned, the others right-aligned."""
     head, *body = [[cell.replace("|", "\\|") for cell in row] for row in table]
     rule = ["---" if column in words else "--:" for column in range(len(head))]
     return "\n".join("| " + " | ".join(row) + " |" for row in [head, rule, *body])
+
+
+def html_table(table: Table, words: Sequence[int] = (0,)) -> str:
+    """Return the table as HTML with escaped cells. Columns in `words` are left-aligned, the others right-aligned."""
+    sides = ["left" if column in words else "right" for column in range(len(table[0]))]
+    rows = []
+    for number, row in enumerate(table):
+        tag = "td" if number else "th"
+        cells = zip(row, sides, strict=True)
+        rows.append("".join(f'<{tag} style="text-align:{side}">{escape(cell)}</{tag}>' for cell, side in cells))
+    return "<table>" + "".join(f"<tr>{row}</tr>" for row in rows) + "</table>"

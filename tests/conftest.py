@@ -155,7 +155,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     from smollm3_mix.network import retry
 
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-    monkeypatch.setattr(retry, "PAUSE", 0.01)
+    monkeypatch.setattr(retry, "FIRST_PAUSE", 0.01)
     with writable_hub() as state:
         use_hub(monkeypatch, state.endpoint)
         yield state
@@ -210,7 +210,7 @@ def resumes_everywhere(mix: Any, few: int) -> int:
     for position in range(len(whole) + 1):
         resumed = mix.stream()
         resumed.load_state_dict(json.loads(json.dumps(stream.state_dict())))
-        assert resumed.stats() == stream.stats()
+        assert resumed.stats == stream.stats
         rest = len(whole) - position if position % 20 == 0 else few
         assert list(itertools.islice(resumed, rest)) == whole[position : position + rest], f"position {position}"
         resumed.close()

@@ -69,7 +69,7 @@ def stream(recipe: Path, **fields: Any) -> Any:
 
 @functools.cache
 def _opened(recipe: Path, fields: tuple[tuple[str, Any], ...]) -> bytes:
-    return pickle.dumps(smollm3_mix.builder.load.load(recipe, cache_dir=str(recipe.parent / "cache"), **dict(fields)))
+    return pickle.dumps(smollm3_mix.load(recipe, cache_dir=str(recipe.parent / "cache"), **dict(fields)))
 
 
 def run(code: str, home: Path, endpoint: str | None = None, **arguments: Any) -> Any:

@@ -29,10 +29,10 @@ WINDOW_COLUMNS = ("input_ids", "position_ids")
 WRITTEN_RECIPE = "recipe.yaml"
 WRITTEN_DATA = "data"
 
-open_mix = smollm3_mix.mix.open_mix.open_mix
-open_packed = smollm3_mix.packing.packed_mix.open_packed
-load = smollm3_mix.builder.load.load
-merge_states = smollm3_mix.mix.state.merge_states.merge_states
+open_mix = smollm3_mix.open_mix
+open_packed = smollm3_mix.open_packed
+load = smollm3_mix.load
+merge_states = smollm3_mix.merge_states
 
 
 def with_state_folder(folder: Path) -> dict[str, Any]:
@@ -69,7 +69,7 @@ def index(recipe: Path, folder: Path, files: Mapping[str, Mapping[str, int]], **
     Returns:
         Source, file, row and kind (1 is an exact duplicate, 2 a near duplicate) of each dropped row.
     """
-    built = smollm3_mix.dedup_index.build_index.build_index(recipe, folder, **more)
+    built = smollm3_mix.build_index(recipe, folder, **more)
     found = []
     for source, sizes in files.items():
         for file, rows in sizes.items():

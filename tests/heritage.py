@@ -1,4 +1,4 @@
-"""Software Heritage on this machine: contents by their SHA-1, gzipped, with latency and faults."""
+"""A local Software Heritage server: gzip contents by SHA-1, with latency and errors."""
 
 import gzip
 import hashlib
@@ -54,13 +54,13 @@ class _Handler(BaseHTTPRequestHandler):
         Faults.body(self, body or b"")
 
     def log_message(self, *_: Any) -> None:
-        """Nothing: requests are no news."""
+        """Log no requests."""
 
 
 @contextmanager
 def heritage(contents: Mapping[str, bytes], **more: Any) -> Iterator[Heritage]:
-    """A running server of these contents."""
-    server = Heritage(contents, more.pop("faults", Faults()), **more)
+    """Run a server of the given contents."""
+    server = Heritage(contents, more.pop("problems", Faults()), **more)
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     try:
         yield server
@@ -70,5 +70,5 @@ def heritage(contents: Mapping[str, bytes], **more: Any) -> Iterator[Heritage]:
 
 
 def packed(texts: list[bytes]) -> dict[str, bytes]:
-    """Contents by SHA-1, as the bucket has them."""
+    """Return gzip contents by SHA-1, as in the bucket."""
     return {hashlib.sha1(text).hexdigest(): gzip.compress(text, mtime=0) for text in texts}

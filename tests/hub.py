@@ -1,4 +1,4 @@
-"""A Hub on this machine with dataset repositories: the answers that reading them takes, and faults on their way."""
+"""A local Hub with dataset repositories: the responses that readers need, with network errors on request."""
 
 import hashlib
 import json
@@ -19,7 +19,7 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 def hub(
     repository: str, root: Path, *, others: Mapping[str, Path] | None = None, problems: Faults | None = None
 ) -> Iterator[str]:
-    """Its endpoint, for HF_ENDPOINT; the repository's main branch is the folder `root`, and so on for `others`."""
+    """Run a Hub and yield its HF_ENDPOINT. The main branch of `repository` is the folder `root`, likewise `others`."""
 
     class Handler(_Handler):
         pass
@@ -71,10 +71,10 @@ class _Handler(BaseHTTPRequestHandler):
         self._json([self._entry(self.root / path) for path in paths if (self.root / path).exists()])
 
     def log_message(self, *_: Any) -> None:
-        """Nothing: requests are no news."""
+        """Log no requests."""
 
     def _choose(self, path: str) -> None:
-        """The repository that a path names."""
+        """Select the repository of a path."""
         named = path.removeprefix("/api").removeprefix("/datasets/") + "/"
         found = [item for item in self.repositories.items() if named.startswith(item[0] + "/")]
         self.repository, self.root = found[0] if found else ("", Path())

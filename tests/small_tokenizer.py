@@ -1,10 +1,10 @@
-"""A small byte-level BPE tokenizer, trained in a moment on the words of the tests' documents."""
+"""A small byte-level BPE tokenizer, trained on the words of the test documents."""
 
 from conftest import document
 
 
 def save(path, vocab=400):
-    """`path`, at which a tokenizer.json now lies; `<|endoftext|>` and `<|start|>` are its special tokens."""
+    """Write a tokenizer.json with the special tokens `<|endoftext|>` and `<|start|>`, and return its path."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     tokenizer = Tokenizer(models.BPE())

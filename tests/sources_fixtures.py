@@ -1,4 +1,4 @@
-"""Files of every format made on the fly, and what a reader must make of them, said in the plainest Python."""
+"""Files of every format, and the expected results of readers in plain Python."""
 
 import bz2
 import gzip
@@ -36,7 +36,7 @@ def blocks(opened: Reader) -> list[RawBlock]:
 
 
 def rows(found: list[RawBlock]) -> list[tuple[str, int, str | None, str | None]]:
-    """(file, row, text, reason) of every row read."""
+    """Return (file, row, text, reason) of every row."""
     return [
         (block.file, row, text, reason)
         for block in found
@@ -47,7 +47,7 @@ def rows(found: list[RawBlock]) -> list[tuple[str, int, str | None, str | None]]
 
 
 def expected_sizes(texts: list[str | None], block: Block) -> list[int]:
-    """Rows of each block, by the block rule."""
+    """Return the number of rows of each block by the block rule."""
     sizes, count, filled = [], 0, 0
     for text in texts:
         count, filled = count + 1, filled + len((text or "").encode())
@@ -58,7 +58,7 @@ def expected_sizes(texts: list[str | None], block: Block) -> list[int]:
 
 
 def write(path: Path, records: list[dict[str, Any]], groups: list[int] | None = None) -> Path:
-    """A file of the format that the name's endings say; `groups`: rows of Parquet row groups or Arrow batches."""
+    """Write a file in the format of its endings. `groups` has the rows of Parquet row groups or Arrow batches."""
     schema = _schema(records)
     if path.suffix == ".parquet":
         with pq.ParquetWriter(path, schema) as writer:
@@ -80,7 +80,7 @@ def write(path: Path, records: list[dict[str, Any]], groups: list[int] | None = 
 
 
 def packed(path: Path, data: bytes) -> bytes:
-    """The data as the name's last ending says; gzip in two members, as `cat a.gz b.gz` makes them."""
+    """Return the data compressed by the last ending. gzip has two members, as from `cat a.gz b.gz`."""
     if path.suffix == ".zst":
         return pa.compress(data, "zstd", asbytes=True) if data else b""
     half = len(data) // 2

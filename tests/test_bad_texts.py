@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from smollm3_mix.mix.block_pipeline import count_reasons, deduplicate, filter_raw_block
 from smollm3_mix.output.write_mix import write
-from smollm3_mix.recipe.model import Recipe
+from smollm3_mix.recipe.recipe import Recipe
 from smollm3_mix.sources.block_reader import RawBlock
 from smollm3_mix.sources.source_files import Cursor
 from smollm3_mix.text.dedup.dedup_store import DedupStore
@@ -69,7 +69,7 @@ def test_a_source_of_which_every_block_is_dropped_is_an_error_with_its_reasons(
 
     path = recipe_file(sources={"c": {"filters": {"min_chars": 10_000}}})
     with pytest.raises(
-        SourceExhaustedError, match=r"'c' gave no document in lane 0 of 2 \(\d+ rows read, dropped: too_short"
+        SourceExhaustedError, match=r"'c' has no accepted document in lane 0 of 2 \(\d+ rows read, dropped: too_short"
     ):
         write(path, tmp_path / "out", keep_dropped=tmp_path / "drops")
     assert not (tmp_path / "drops").exists()

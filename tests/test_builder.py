@@ -187,7 +187,7 @@ def test_what_is_no_recipe_is_refused_with_what_is(given: Any) -> None:
         load(given)
     assert str(refused.value) == (
         f"recipe: expected a name, a path or a Recipe, got {type(given).__name__}; "
-        "smollm3_mix.recipe.model.Recipe.from_dict makes one of a dict"
+        "smollm3_mix.Recipe.from_dict makes one of a dict"
     )
 
 
@@ -299,7 +299,7 @@ def test_a_recipe_of_the_hub_may_not_name_a_function_unasked(recipe: Path, tmp_p
     with pytest.raises(RecipeError) as caught:
         refuse_functions(place, load_recipe(tmp_path / "own.yaml"))
     assert caught.value.problems[0].endswith(
-        f"would run 'evil:run'; read the recipe, then smollm3_mix.builder.load.load(\"{place}\", trust_remote_code=True), "
+        f"would run 'evil:run'; read the recipe, then smollm3_mix.load(\"{place}\", trust_remote_code=True), "
         "or load a local copy"
     )
     refuse_functions(place, load_recipe(recipe))

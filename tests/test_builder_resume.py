@@ -165,7 +165,7 @@ def test_states_asked_for_at_every_turn_cost_a_fraction_of_the_time(
 ) -> None:
     # as when dedup remembers millions of documents
     asked: list[float] = []
-    original = Stream.state_dict
+    original = Stream.snapshot
 
     def slow(self: Stream, since: Any = None) -> dict[str, Any]:
         if since is None:
@@ -173,7 +173,7 @@ def test_states_asked_for_at_every_turn_cost_a_fraction_of_the_time(
             time.sleep(0.05)
         return original(self, since)
 
-    monkeypatch.setattr(Stream, "state_dict", slow)
+    monkeypatch.setattr(Stream, "snapshot", slow)
     dataset, start = stream(recipe), time.monotonic()
     found = []
     for record in dataset:
@@ -190,7 +190,7 @@ def test_a_state_of_another_recipe_is_refused_when_iteration_starts(recipe: Path
     next(iter(other))
     dataset = stream(recipe)
     dataset.load_state_dict(other.state_dict())
-    with pytest.raises(StateError, match="this state was saved by"):
+    with pytest.raises(StateError, match="This state was saved by"):
         next(iter(dataset))
 
 

@@ -76,7 +76,7 @@ def test_other_weights_mix_what_is_stored_until_a_source_ends(recipe_file, tmp_p
     mix = open_mix(tmp_path / "out" / "other.yaml", max_tokens=1_500)
     stream = mix.stream()
     assert len(list(stream)) > 10
-    assert abs(stream.stats().given_shares()["b"] - 0.5) < 0.1
+    assert abs(stream.stats.shares["b"] - 0.5) < 0.1
     with pytest.raises(SourceExhaustedError, match="ran out after 1 pass"):
         records(tmp_path / "out" / "other.yaml", max_tokens=6_000)
 
@@ -92,7 +92,7 @@ def test_under_other_weights_nothing_is_cleaned_judged_or_dropped_again(recipe_f
     assert not other.dedup.remembers
     stream = open_mix(other, max_tokens=1_500).stream()
     given = sum(1 for _ in stream)
-    total = stream.stats().total
+    total = stream.stats.total
     assert total.emitted == given > 10
     assert total.read == total.emitted + total.pending
     assert not total.dropped

@@ -98,7 +98,7 @@ def test_a_source_of_which_nothing_is_kept_is_an_error(
         file.unlink()
     assert main(["calibrate", str(recipe), "--tokenizer", str(vocabulary), "--out", str(tmp_path / "new.yaml")]) == 1
     assert capsys.readouterr().err.endswith(
-        f"SourceExhaustedError: {recipe}: source 'a' has no document to measure: cleaning and judging keep none. Loosen its "
-        "`filters` or `where`, or remove it from the recipe.\n"
+        f"SourceExhaustedError: {recipe}: source 'a' has no document to measure: cleaning and judging keep none. "
+        "Loosen its `filters` or `where`, or remove it from the recipe.\n"
     )
     assert not (tmp_path / "new.yaml").exists()

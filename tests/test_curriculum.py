@@ -1,4 +1,4 @@
-"""A curriculum: stages in one stream, every source going on, exact switches, resume at every position."""
+"""Curricula: stages in one stream, continued sources, exact stage switches, resume at every position."""
 
 import itertools
 import json
@@ -20,8 +20,7 @@ from smollm3_mix.mix.interleave import discrepancy_bound
 from smollm3_mix.mix.open_mix import open_mix
 from smollm3_mix.output.write_mix import write
 from smollm3_mix.recipe.curriculum import Curriculum
-from smollm3_mix.recipe.model import Recipe
-from smollm3_mix.recipe.read_recipe import load_recipe
+from smollm3_mix.recipe.read_recipe import load_recipe, recipe_from_dict
 from smollm3_mix.recipe.shipped import list_recipes
 from smollm3_mix.verification.verify_mix import verify
 
@@ -34,7 +33,7 @@ WEIGHTS = (
 
 @pytest.fixture
 def curriculum_file(recipe_file, tmp_path):
-    """Writes three toy recipes over the sources a, b and c, and a curriculum of them."""
+    """Return a function that writes three recipes over the sources a, b and c, and a curriculum of them."""
 
     def make(tokens=(2000, 1000, 1500), sources=WEIGHTS, sizes=(400, 200, 60), common=None, **top):
         for number, changes in enumerate(sources, 1):
@@ -52,26 +51,26 @@ def key(record):
 
 
 def by_stage(records, ends):
-    """Records of one lane by the stage that gave them: each stage ends with the record that reaches its end."""
+    """Return the records of one lane by stage. Each stage ends with the record that reaches its end."""
     before = np.cumsum([0, *(r["tokens"] for r in records)])[:-1]
     stages = np.searchsorted(ends, before, side="right")
     return [[r for r, stage in zip(records, stages, strict=True) if stage == n] for n in range(len(ends))]
 
 
 @pytest.mark.parametrize("lanes", [1, 3])
-def test_stages_follow_one_another_and_share_the_sources(curriculum_file, lanes):
+def test_stages_are_in_sequence_and_share_sources(curriculum_file, lanes):
     mix = open_mix(curriculum_file(lanes=lanes))
     records = [list(mix.stream([lane])) for lane in range(lanes)]
     assert max(Counter(map(key, itertools.chain(*records))).values()) == 1
     for lane, mine in enumerate(records):
-        ends = mix.ends(lane)
+        ends = mix.stage_ends(lane)
         stages = by_stage(mine, ends)
         for stage, expected in zip(stages, ({"a", "b"}, {"a", "b", "c"}, {"a", "c"}), strict=True):
             assert {r["source"] for r in stage} <= expected
         given = np.cumsum([sum(r["tokens"] for r in stage) for stage in stages])
         for total, end, stage in zip(given, ends, stages, strict=True):
             assert total - stage[-1]["tokens"] < end <= total
-    assert sum(mix.ends(lane)[-1] for lane in range(lanes)) == 4500
+    assert sum(mix.stage_ends(lane)[-1] for lane in range(lanes)) == 4500
 
 
 def test_shares_hold_in_each_stage_from_its_first_record(curriculum_file):
@@ -80,7 +79,7 @@ def test_shares_hold_in_each_stage_from_its_first_record(curriculum_file):
     records = []
     while lane.fill():
         records += lane.pull(64).records()
-    stages, all_stats = by_stage(records, mix.ends(0)), lane.all_stats()
+    stages, all_stats = by_stage(records, mix.stage_ends(0)), lane.stage_stats()
     for stage, stats, given_ in zip(mix.curriculum.stages, all_stats, stages, strict=True):
         shares = stage.recipe.shares
         longest = np.array([float(stats.sources[source].longest) for source in shares])
@@ -109,12 +108,12 @@ def test_shares_hold_in_each_stage_from_its_first_record(curriculum_file):
     ],
     ids=["one-lane", "near-dedup", "passes", "renormalize", "iid"],
 )
-def test_resumes_at_every_position(curriculum_file, top):
+def test_curriculum_resumes_at_every_position(curriculum_file, top):
     mix = open_mix(curriculum_file(tokens=(900, 500, 700), **{"sizes": (90, 45, 18), **top}))
     assert resumes_everywhere(mix, few=3) > 20
 
 
-def test_records_do_not_depend_on_how_they_are_read(curriculum_file):
+def test_records_of_a_curriculum_do_not_depend_on_read_size(curriculum_file):
     mix = open_mix(curriculum_file(lanes=3))
     whole = list(mix.stream())
     for rows in (1, 7, 1000):
@@ -126,7 +125,7 @@ def test_records_do_not_depend_on_how_they_are_read(curriculum_file):
     assert sorted(map(key, itertools.chain(*alone))) == sorted(map(key, whole))
 
 
-def test_total_tokens_scale_and_limits_cut(curriculum_file):
+def test_total_tokens_scale_stages_and_limits_end_the_mix(curriculum_file):
     path = curriculum_file(lanes=1)
     half = open_mix(path, total_tokens=2250)
     assert [stage.tokens for stage in half.curriculum.stages] == [1000, 500, 750]
@@ -142,15 +141,17 @@ def test_total_tokens_scale_and_limits_cut(curriculum_file):
         open_mix(path, total_tokens=2)
 
 
-def test_a_stop_ends_the_lane_and_leaving_does_not(curriculum_file):
+def test_exhausted_source_ends_the_lane_only_with_stop(curriculum_file):
     stop = open_mix(curriculum_file(lanes=1, tokens=(4000, 50_000, 1000), on_exhausted="stop")).stream()
     given_ = list(stop)
     assert sum(r["tokens"] for r in given_) < 54_000
-    go_on = list(open_mix(curriculum_file(lanes=1, tokens=(4000, 50_000, 1000), on_exhausted="renormalize")).stream())
-    assert len(go_on) == 660 - 3
+    complete = list(
+        open_mix(curriculum_file(lanes=1, tokens=(4000, 50_000, 1000), on_exhausted="renormalize")).stream()
+    )
+    assert len(complete) == 660 - 3
 
 
-def test_validation_is_never_in_train(curriculum_file):
+def test_validation_of_a_curriculum_is_never_in_train(curriculum_file):
     path = curriculum_file(lanes=2, holdout={"fraction": 0.3, "tokens": 1500})
     train, held = (list(open_mix(path, split=split).stream()) for split in ("train", "validation"))
     assert len(train) > 50
@@ -159,7 +160,7 @@ def test_validation_is_never_in_train(curriculum_file):
     assert not {r["text"] for r in train} & {r["text"] for r in held}
 
 
-def test_a_recipe_goes_on_from_a_curriculum_and_the_other_way(curriculum_file, recipe_file):
+def test_recipe_and_curriculum_continue_each_other(curriculum_file, recipe_file):
     course = open_mix(curriculum_file(lanes=2))
     stream = course.stream()
     first = list(itertools.islice(stream, 100))
@@ -171,14 +172,14 @@ def test_a_recipe_goes_on_from_a_curriculum_and_the_other_way(curriculum_file, r
     assert sum(r["tokens"] for r in last) >= 4500
 
 
-def test_a_curriculum_is_a_recipe(curriculum_file):
+def test_curriculum_survives_its_text_forms(curriculum_file):
     course = load_recipe(curriculum_file())
     assert isinstance(course, Curriculum)
     assert course.name == "course"
     assert [stage.name for stage in course.stages] == ["s1", "s2", "s3"]
     expected = {"a": 2000 * 2 / 3 + 100 + 1500 * 6 / 7, "b": 2000 / 3 + 600, "c": 300 + 1500 / 7}
     assert course.shares == pytest.approx({source: tokens / 4500 for source, tokens in expected.items()})
-    again = Recipe.from_dict(json.loads(json.dumps(course.to_dict())))
+    again = recipe_from_dict(json.loads(json.dumps(course.to_dict())))
     assert again == course
     assert again.fingerprint == course.fingerprint
     assert course.diff(course.replace(seed=8)) == [f"s{n}.seed: 7 → 8" for n in (1, 2, 3)]
@@ -187,7 +188,7 @@ def test_a_curriculum_is_a_recipe(curriculum_file):
     path = curriculum_file().with_name("written.yaml")
     path.write_text(course.to_yaml(), encoding="utf-8")
     assert load_recipe(path).fingerprint == course.fingerprint
-    assert load_recipe("curriculum").length == (3_450_000 + 748_000 + 522_000) * 2_359_296
+    assert load_recipe("curriculum").total_tokens == (3_450_000 + 748_000 + 522_000) * 2_359_296
 
 
 def problems(path):
@@ -196,7 +197,7 @@ def problems(path):
     return caught.value.problems
 
 
-def test_faults_of_a_curriculum_are_all_said(curriculum_file, tmp_path):
+def test_curriculum_reports_all_problems(curriculum_file, tmp_path):
     path = curriculum_file(common={"lanes": 2})
 
     def rewritten(text):
@@ -221,20 +222,20 @@ stages:
     names = ", ".join(list_recipes())
     assert rewritten(text) == [
         "unknown key 'lane' (did you mean 'lanes'?)",
-        "filters: stands in the recipe of each stage, not beside `stages`",
+        "filters: belongs to the recipe of each stage, not beside `stages`",
         "stages[0]: tokens: expected 1 or more, got -5",
         "stages[1]: unknown key 'token' (did you mean 'tokens'?)",
         "stages[1]: missing key 'tokens' (of the whole mix, such as 8.1T or 500M)",
         "stages[2]: missing key 'recipe' (a recipe file, the name of a shipped one, or a recipe)",
         "stages[3]: expected a mapping such as {recipe: stage1, tokens: 8T}, got 's3'",
         f"stages[4]: s4.yaml: no such file, and no shipped recipe of that name; shipped are {names}",
-        "stages[5]: 'more.yaml' is a curriculum itself; list its stages here",
+        "stages[5]: 'more.yaml' is a curriculum. List its stages here",
         "stages[6].recipe: expected a name or a mapping, got 3",
         "stages[6].tokens: expected a whole number, got 'ten'",
     ]
 
 
-def test_stages_that_cannot_follow_one_another_are_refused(curriculum_file, recipe_file, tmp_path):
+def test_curriculum_rejects_incompatible_stages(curriculum_file, recipe_file, tmp_path):
     path = curriculum_file(sources=({}, {"a": {"text_field": "title"}, "b": {"revision": "main"}}, {}))
     recipe_file("s3", seed=8, weigh_by="bytes")
     assert problems(path) == [
@@ -277,7 +278,7 @@ def sources(tmp_path_factory):
     st.integers(1, 3),
     st.integers(1, 20),
 )
-def test_law_no_record_twice_and_shares_within_the_bound(sources, stages, lanes, rows):
+def test_curriculum_never_repeats_records_and_keeps_shares_within_the_bound(sources, stages, lanes, rows):
     made = [
         {
             "name": str(number),
@@ -297,14 +298,14 @@ def test_law_no_record_twice_and_shares_within_the_bound(sources, stages, lanes,
     ]
     if not made:
         return
-    mix = open_mix(Recipe.from_dict({"file": "law", "stages": made}))
+    mix = open_mix(recipe_from_dict({"file": "law", "stages": made}))
     seen = Counter()
     for number in range(lanes):
         lane, records = mix.lane(number), []
         while lane.fill():
             records += lane.pull(5).records()
         seen.update(map(key, records))
-        for stage, stats in zip(mix.curriculum.stages, lane.all_stats(), strict=False):
+        for stage, stats in zip(mix.curriculum.stages, lane.stage_stats(), strict=False):
             shares = stage.recipe.shares
             longest = np.array([float(stats.sources[source].longest) for source in shares])
             bound = discrepancy_bound(np.array(list(shares.values())), longest)
@@ -313,30 +314,32 @@ def test_law_no_record_twice_and_shares_within_the_bound(sources, stages, lanes,
     assert max(seen.values(), default=1) == 1
 
 
-def test_a_written_curriculum_is_recounted_stage_by_stage(curriculum_file, tmp_path):
+def test_written_curriculum_is_recounted_by_stage(curriculum_file, tmp_path):
     path = curriculum_file(lanes=2, holdout={"fraction": 0.2, "tokens": 800})
     all_stats = write(path, tmp_path / "whole", max_shard_size=6000)
     given_ = all_stats["train"].total.emitted
     assert given_ == len(list(open_mix(path).stream()))
-    verdict = verify(tmp_path / "whole")
-    assert verdict.problems == []
+    report = verify(tmp_path / "whole")
+    assert report.problems == []
     saved = json.loads((tmp_path / "whole" / "stats.json").read_text())
     assert [stage["name"] for stage in saved["stages"]] == ["s1", "s2", "s3"]
     assert sum(stage["records"]["train-00000"] + stage["records"]["train-00001"] for stage in saved["stages"]) == given_
     saved["stages"][0]["records"]["train-00000"] += 3
     saved["stages"][1]["records"]["train-00000"] -= 3
     (tmp_path / "whole" / "stats.json").write_text(json.dumps(saved))
-    assert any("stage 's1' goes on after the 1,000 tokens" in fault for fault in verify(tmp_path / "whole").problems)
+    assert any(
+        "stage 's1' goes on after the 1,000 tokens" in problem for problem in verify(tmp_path / "whole").problems
+    )
 
 
-def test_verify_lets_validation_lack_what_a_stage_does_not_hold_out(curriculum_file, tmp_path):
+def test_verify_accepts_validation_without_a_stage_that_holds_nothing_out(curriculum_file, tmp_path):
     path = curriculum_file(lanes=2, holdout={"fraction": 0.2, "tokens": 50_000})
     held = write(path, tmp_path / "out")["validation"].total
     assert 0 < held.emitted_tokens < 50_000
     assert verify(tmp_path / "out").problems == []
 
 
-def test_a_written_curriculum_goes_on_after_a_kill(curriculum_file, tmp_path):
+def test_written_curriculum_resumes_after_a_kill(curriculum_file, tmp_path):
     path = curriculum_file(lanes=2, on_exhausted="repeat", sizes=(60, 30, 12))
     write(path, tmp_path / "whole", max_shard_size=3000)
 
@@ -360,25 +363,25 @@ def test_a_written_curriculum_goes_on_after_a_kill(curriculum_file, tmp_path):
     assert verify(tmp_path / "parts").problems == []
 
 
-def test_through_the_datasets_door(curriculum_file, recipe_file):
+def test_load_accepts_a_curriculum(curriculum_file, recipe_file):
     path = curriculum_file(lanes=2)
     whole = list(open_mix(path, total_tokens=2250).stream())
-    stream = smollm3_mix.builder.load.load(path, total_tokens=2250)
+    stream = smollm3_mix.load(path, total_tokens=2250)
     assert list(stream) == whole
     for position in range(0, len(whole), 7):
-        stream = smollm3_mix.builder.load.load(path, total_tokens=2250)
+        stream = smollm3_mix.load(path, total_tokens=2250)
         assert list(itertools.islice(stream, position)) == whole[:position]
-        again = smollm3_mix.builder.load.load(path, total_tokens=2250)
+        again = smollm3_mix.load(path, total_tokens=2250)
         again.load_state_dict(stream.state_dict())
         assert list(itertools.islice(again, 3)) == whole[position : position + 3]
-    stream = smollm3_mix.builder.load.load(recipe_file("before", lanes=2))
+    stream = smollm3_mix.load(recipe_file("before", lanes=2))
     first = list(itertools.islice(stream, 50))
-    rest = list(smollm3_mix.builder.load.load(path, continue_from=stream.state_dict()))
+    rest = list(smollm3_mix.load(path, continue_from=stream.state_dict()))
     assert max(Counter(map(key, first + rest)).values()) == 1
     assert sum(r["tokens"] for r in rest) >= 4500
 
 
-def test_on_the_command_line(curriculum_file, tmp_path, capsys):
+def test_take_accepts_a_curriculum(curriculum_file, tmp_path, capsys):
     path = str(curriculum_file(lanes=1))
     assert main(["take", path, "--total-tokens", "900", "--quiet"]) == 0
     records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
@@ -390,7 +393,7 @@ def test_on_the_command_line(curriculum_file, tmp_path, capsys):
     assert "total_tokens: 900, but it has no stages; use max_tokens" in capsys.readouterr().err
 
 
-def test_what_every_stage_drops_is_kept(curriculum_file, tmp_path):
+def test_keep_dropped_covers_every_stage(curriculum_file, tmp_path):
     path = curriculum_file(lanes=1, filters={"min_chars": 120})
     all_stats = write(path, tmp_path / "out", keep_dropped=tmp_path / "dropped")
     rows = sum(pq.read_metadata(file).num_rows for file in (tmp_path / "dropped").rglob("*.parquet"))

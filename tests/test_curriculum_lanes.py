@@ -1,4 +1,4 @@
-"""A lane across the stages of a curriculum: what it remembers, reads again and counts."""
+"""A lane across the stages of a curriculum: dedup state, repeated passes, statistics."""
 
 import itertools
 import json
@@ -13,7 +13,7 @@ from smollm3_mix.mix.curriculum_mix import lane_ends
 from smollm3_mix.mix.open_mix import open_mix
 from smollm3_mix.mix.state import continuation
 from smollm3_mix.recipe.curriculum import Curriculum
-from smollm3_mix.recipe.model import Recipe
+from smollm3_mix.recipe.read_recipe import recipe_from_dict
 
 TEXTS = {
     "x": [f"The first source's document with number {n}." for n in range(24)],
@@ -25,7 +25,7 @@ BYTES = {source: sum(map(len, texts)) for source, texts in TEXTS.items()}
 def curriculum(
     folder: Path, *stages: tuple[int, dict[str, Any]], texts: dict[str, list[str]] = TEXTS, **top: Any
 ) -> Curriculum:
-    """Stages of so many tokens (here bytes), each with these weights or keys of its sources."""
+    """Return a curriculum of stages with these numbers of tokens (here bytes) and these keys of their sources."""
     plain = {"lanes": 1, "block": {"rows": 4}, "shuffle": "none", "on_exhausted": "renormalize", **top}
     made = []
     for number, (tokens, sources) in enumerate(stages, 1):
@@ -38,7 +38,7 @@ def curriculum(
             given = {"name": str(folder / source), "id": source, "tokens_per_byte": 1.0, **keys}
             datasets.append(given)
         made.append({"name": str(number), "tokens": tokens, "recipe": {**plain, **top_of_stage, "datasets": datasets}})
-    found = Recipe.from_dict({"file": "course", "stages": made})
+    found = recipe_from_dict({"file": "course", "stages": made})
     assert isinstance(found, Curriculum)
     return found
 
@@ -48,13 +48,13 @@ def weight(value: float, **more: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("passes", [(1, 3), (3, 1)])
-def test_a_source_may_be_read_as_often_as_the_stage_that_allows_most(tmp_path: Path, passes: tuple[int, int]) -> None:
+def test_curriculum_source_has_the_most_passes_of_any_stage(tmp_path: Path, passes: tuple[int, int]) -> None:
     stages = [(BYTES["x"], {"x": weight(1, max_passes=most)}) for most in passes]
     made = curriculum(tmp_path, *stages)
     assert [source.max_passes for source in made.active] == [3]
 
 
-def test_a_text_that_one_stage_gave_is_a_duplicate_in_the_next(tmp_path: Path) -> None:
+def test_text_of_an_earlier_stage_is_a_duplicate(tmp_path: Path) -> None:
     texts = {"x": TEXTS["x"], "y": TEXTS["x"][:20] + TEXTS["y"][:4]}
     made = curriculum(tmp_path, (BYTES["x"], {"x": weight(1)}), (10**6, {"y": weight(1)}), texts=texts)
     lane = open_mix(made).lane(0)
@@ -65,7 +65,7 @@ def test_a_text_that_one_stage_gave_is_a_duplicate_in_the_next(tmp_path: Path) -
     assert lane.stats().sources["y"].dropped == {"duplicate": 20}
 
 
-def test_a_later_stage_that_repeats_gives_no_row_that_the_first_pass_dropped(tmp_path: Path) -> None:
+def test_later_stage_repeats_only_rows_that_the_first_pass_kept(tmp_path: Path) -> None:
     texts = {"x": TEXTS["x"][:7] + TEXTS["x"][:3]}
     once = {"x": weight(1)}
     again = {"x": weight(1, max_passes=3), "top": {"on_exhausted": "stop"}}
@@ -74,7 +74,7 @@ def test_a_later_stage_that_repeats_gives_no_row_that_the_first_pass_dropped(tmp
     assert rows == dict.fromkeys(range(7), 3)
 
 
-def test_what_a_parked_source_had_read_stays_counted(tmp_path: Path) -> None:
+def test_rows_of_an_inactive_source_stay_counted(tmp_path: Path) -> None:
     made = curriculum(
         tmp_path, (500, {"x": weight(0.5), "y": weight(0.5)}), (300, {"y": weight(1)}), (300, {"x": weight(1)})
     )
@@ -85,14 +85,14 @@ def test_what_a_parked_source_had_read_stays_counted(tmp_path: Path) -> None:
         given.update(record["source"] for record in lane.pull(1).records())
         stages.add(lane.stage)
         for source, counts in lane.stats().sources.items():
-            read = -(-given[source] // 4) * 4  # whole blocks; a block that is given to its end may be followed by one
+            read = -(-given[source] // 4) * 4  # complete blocks, perhaps with the block after an emitted one
             assert counts.read in (read, read + 4 * (given[source] % 4 == 0))
             assert counts.emitted == given[source]
             assert counts.read == counts.emitted + counts.pending
     assert stages == {0, 1, 2}
 
 
-def test_stages_end_with_the_record_that_reaches_their_tokens_or_the_limit(tmp_path: Path) -> None:
+def test_stage_ends_with_the_record_that_reaches_its_tokens_or_a_limit(tmp_path: Path) -> None:
     made = curriculum(tmp_path, (300, {"x": weight(1)}), (400, {"y": weight(1)}))
     sizes = [len(text) for text in TEXTS["x"]]
     first = next(count for count in range(24) if sum(sizes[:count]) >= 300)
@@ -105,13 +105,13 @@ def test_stages_end_with_the_record_that_reaches_their_tokens_or_the_limit(tmp_p
     assert len(list(open_mix(made, max_samples=first + 2).stream())) == first + 2
 
 
-def test_a_stage_that_is_hit_exactly_gives_no_record_more(tmp_path: Path) -> None:
+def test_stage_emits_no_record_after_reaching_its_tokens_exactly(tmp_path: Path) -> None:
     reached = sum(len(text) for text in TEXTS["x"][:5])
     made = curriculum(tmp_path, (reached, {"x": weight(1)}), (400, {"y": weight(1)}))
     assert [r["source"] for r in open_mix(made).stream()][:6] == ["x"] * 5 + ["y"]
 
 
-def test_ends_of_stages_are_dealt_to_lanes_and_scaled_to_the_validation_split(tmp_path: Path) -> None:
+def test_stage_ends_are_divided_by_lanes_and_scaled_for_validation(tmp_path: Path) -> None:
     stages = [(101, {"x": weight(1)}), (50, {"y": weight(1)}), (1, {"x": weight(1)})]
     made = curriculum(tmp_path, *stages, lanes=2, holdout={"fraction": 0.1, "tokens": 76})
     assert [lane_ends(made, "train", lane) for lane in range(2)] == [[51, 76, 76], [50, 75, 76]]
@@ -133,7 +133,7 @@ def test_a_state_of_any_stage_goes_on_with_its_records_and_counts(tmp_path: Path
 
 
 @pytest.mark.parametrize("count", [3, 9, 14])
-def test_a_state_is_whole_where_it_rests_on_no_older_one(tmp_path: Path, count: int) -> None:
+def test_state_is_complete_unless_it_refers_to_an_older_one(tmp_path: Path, count: int) -> None:
     made = curriculum(tmp_path, (300, {"x": weight(1)}), (400, {"y": weight(1)}))
     stream = open_mix(made).stream()
     records = iter(stream)
@@ -141,4 +141,4 @@ def test_a_state_is_whole_where_it_rests_on_no_older_one(tmp_path: Path, count: 
     for _ in itertools.islice(records, count):
         pass
     assert continuation.is_complete(json.loads(json.dumps(stream.state_dict())))
-    assert not continuation.is_complete(stream.state_dict(since=old))
+    assert not continuation.is_complete(stream.snapshot(since=old))

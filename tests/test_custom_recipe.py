@@ -129,7 +129,7 @@ def test_mended_as_it_says_it_gives_its_shares(recipe: Path) -> None:
     ).stream()
     for _ in stream:
         pass
-    given = dict(zip(("web", "code", "math"), stream.stats().given_shares().values(), strict=True))
+    given = dict(zip(("web", "code", "math"), stream.stats.shares.values(), strict=True))
     assert given == pytest.approx({"web": 0.5, "code": 0.3, "math": 0.2}, abs=0.02)  # at most 400 of 20,000 tokens
 
 

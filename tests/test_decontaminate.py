@@ -1,4 +1,4 @@
-"""`decontaminate:` finds documents that share a run of words with an evaluation, and drops or marks them."""
+"""`decontaminate:` drops or marks documents that share a word n-gram with evaluation texts."""
 
 import itertools
 import json
@@ -43,7 +43,7 @@ def said(text: str) -> list[str]:
 
 
 def plain_words(text: str) -> list[str]:
-    """What `tokens` must give for text of ASCII, in the plainest Python."""
+    """Return the words of ASCII text in plain Python."""
     return re.sub(f"[^{string.ascii_lowercase}{string.digits}]", " ", text.lower()).split()
 
 
@@ -73,13 +73,13 @@ def test_thirteen_words_in_a_row_are_needed_and_enough() -> None:
     assert found.search(pa.array([twelve, thirteen, gap, "", None])).tolist() == [NONE, 0, NONE, NONE, NONE]
 
 
-def test_a_run_over_the_border_of_two_documents_is_none() -> None:
+def test_ngram_does_not_span_two_documents() -> None:
     words = plain_words(QUESTION)
     halves = pa.array([" ".join(words[:7]), " ".join(words[7:])])
     assert collected([QUESTION]).search(halves).tolist() == [NONE, NONE]
 
 
-def test_the_first_set_in_the_recipe_s_order_is_named() -> None:
+def test_first_set_of_the_recipe_is_named() -> None:
     one, two = document("a", 100), document("b", 120)
     found = collected([two], [one, two])
     assert found.search(pa.array([f"{one} {two}", one, two, "x"])).tolist() == [0, 1, 0, NONE]
@@ -146,7 +146,7 @@ texts = st.lists(
 
 
 @given(texts, st.lists(st.sampled_from(["a", "b", "ç", "中", "文", "d"]), min_size=3, max_size=9), st.integers(0, 8))
-def test_a_verdict_does_not_depend_on_the_block(rows: list[str | None], words: list[str], cut: int) -> None:
+def test_decision_does_not_depend_on_the_block(rows: list[str | None], words: list[str], cut: int) -> None:
     found = collected([" ".join(words)], ngram=2)
     whole = pa.array(rows, pa.string())
     alone = [found.search(pa.array([row], pa.string()))[0] for row in rows]
@@ -155,7 +155,7 @@ def test_a_verdict_does_not_depend_on_the_block(rows: list[str | None], words: l
 
 
 def grams(text: str, n: int) -> set[tuple[str, ...]]:
-    """Runs of n words of a text of ASCII."""
+    """Return the word n-grams of ASCII text."""
     words = plain_words(text)
     return {tuple(words[i : i + n]) for i in range(len(words) - n + 1)}
 
@@ -177,13 +177,13 @@ QUESTIONS = {f"{document('a', 30)}\n\nYes.", f"{document('b', 44)}\n\nNo."}
 
 
 def contaminated(texts: set[str]) -> set[str]:
-    """The texts that share 13 words in a row with QUESTIONS; the toy sources repeat themselves a little."""
+    """Return the texts that share 13 consecutive words with QUESTIONS. The toy sources contain some duplicates."""
     bad = set().union(*(grams(text, 13) for text in QUESTIONS))
     return {text for text in texts if grams(text, 13) & bad}
 
 
 def evaluations(folder: Path, name: str = "questions.jsonl", **changes: Any) -> str:
-    """A file of evaluation texts with one that documents 30 of `a` and 44 of `b` hold."""
+    """Write evaluation texts, one of which is in documents 30 of `a` and 44 of `b`."""
     rows = [{"question": document("a", 30), "answer": "Yes."}, {"question": document("b", 44), "answer": "No."}]
     (folder / name).write_text("".join(json.dumps({**row, **changes}) + "\n" for row in rows), encoding="utf-8")
     return name
@@ -193,11 +193,11 @@ def asked(name: str, **more: Any) -> dict[str, Any]:
     return {"texts": {"name": name, "text_field": ["question", "answer"]}, **more}
 
 
-def test_documents_with_an_evaluation_in_them_are_dropped_and_counted(recipe_file: Make, tmp_path: Path) -> None:
+def test_contaminated_documents_are_dropped_and_counted(recipe_file: Make, tmp_path: Path) -> None:
     path = recipe_file(decontaminate=asked(evaluations(tmp_path)), on_exhausted="renormalize")
     stream = open_mix(path).stream()
     out = {record["text"] for record in stream}
-    total = stream.stats().total
+    total = stream.stats.total
     assert total.read == total.emitted + total.pending + sum(total.dropped.values())
     plain = {record["text"] for record in open_mix(recipe_file("plain", on_exhausted="renormalize")).stream()}
     assert {document("a", 30), document("b", 44)} <= contaminated(plain)
@@ -205,7 +205,7 @@ def test_documents_with_an_evaluation_in_them_are_dropped_and_counted(recipe_fil
     assert len(contaminated(plain)) <= total.dropped["contaminated"] < len(plain) / 10  # duplicates are counted too
 
 
-def test_marked_documents_come_with_their_set_also_after_resume(recipe_file: Make, tmp_path: Path) -> None:
+def test_marked_documents_name_their_set_after_resume(recipe_file: Make, tmp_path: Path) -> None:
     action = asked(evaluations(tmp_path), action="mark")
     path = recipe_file(decontaminate=action, on_exhausted="renormalize", sources={"b": {"keep": ["id"]}})
     mix = open_mix(path)
@@ -223,7 +223,7 @@ def test_marked_documents_come_with_their_set_also_after_resume(recipe_file: Mak
         stream.load_state_dict(state)
 
 
-def test_workers_get_the_runs_with_the_plan(recipe_file: Make, tmp_path: Path) -> None:
+def test_workers_receive_the_ngrams_with_the_plan(recipe_file: Make, tmp_path: Path) -> None:
     path = recipe_file(decontaminate=asked(evaluations(tmp_path)))
     mix = open_mix(path)
     expected = list(mix.stream())
@@ -231,7 +231,7 @@ def test_workers_get_the_runs_with_the_plan(recipe_file: Make, tmp_path: Path) -
     assert list(pickle.loads(pickle.dumps(mix)).stream()) == expected
 
 
-def test_a_written_mix_is_pinned_to_its_evaluations(recipe_file: Make, tmp_path: Path) -> None:
+def test_written_mix_is_pinned_to_its_evaluation_texts(recipe_file: Make, tmp_path: Path) -> None:
     evaluations(tmp_path)
     path = recipe_file(decontaminate=asked(str(tmp_path / "questions.jsonl")))
     write(path, tmp_path / "one", processes=2)
@@ -251,34 +251,36 @@ def test_a_written_mix_is_pinned_to_its_evaluations(recipe_file: Make, tmp_path:
     )
 
 
-def test_a_missing_evaluation_is_an_error_when_the_mix_is_opened(recipe_file: Make, tmp_path: Path) -> None:
+def test_open_mix_raises_when_an_evaluation_set_is_missing(recipe_file: Make, tmp_path: Path) -> None:
     path = recipe_file(decontaminate={"texts": [evaluations(tmp_path), str(tmp_path / "gone.jsonl")]})
     with pytest.raises(UnreadableSourcesError) as error:
         open_mix(path, skip_unreadable=True)
     first, *lines, last = str(error.value).splitlines()
-    assert first == f"{path}: decontaminate: 2 of 2 sets of texts cannot be read"
+    assert first == f"{path}: decontaminate: 2 of 2 evaluation sets cannot be read"
     assert lines[0].startswith("  'questions.jsonl': no column 'text'")
-    assert lines[1].startswith(f"  'gone.jsonl': no file or folder '{tmp_path}/gone.jsonl' is here")
-    assert last == "Mend these, or take them out of `decontaminate`."
+    assert lines[1].startswith(f"  'gone.jsonl': no local file or folder '{tmp_path}/gone.jsonl', and")
+    assert last == "Fix these sets, or remove them from `decontaminate`."
 
 
-def test_texts_too_short_to_look_for(recipe_file: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_texts_without_an_ngram_are_reported(
+    recipe_file: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     short = evaluations(tmp_path, "short.jsonl", question="How many?")
     path = recipe_file(decontaminate=asked(short))
     with pytest.raises(RecipeError) as error:
         open_mix(path)
     assert str(error.value) == (
-        f"{path}: decontaminate: none of the 2 texts of 'short.jsonl' has 13 words, so none can be looked for; name "
-        "more columns in its `text_field` (question and answer, say), or lower `ngram`"
+        f"{path}: decontaminate: none of the 2 texts of 'short.jsonl' has 13 words, so none can be "
+        "matched. Name more columns in its `text_field` (for example question and answer), or lower `ngram`."
     )
     with (tmp_path / "short.jsonl").open("a") as file:
         file.write(json.dumps({"question": document("a", 30)}))
     open_mix(path)
-    assert "2 of 3 texts of 'short.jsonl' have fewer than 13 words and are not looked for" in caplog.text
+    assert "2 of 3 texts of 'short.jsonl' have fewer than 13 words and cannot be matched" in caplog.text
 
 
 @pytest.mark.parametrize(
-    ("given_", "fault"),
+    ("options", "problem"),
     [
         ("{texts: []}", "decontaminate.texts: expected at least one set, got an empty list"),
         ("{texts: a, ngram: 1}", "decontaminate.ngram: expected 2 to 64, got 1"),
@@ -290,12 +292,12 @@ def test_texts_too_short_to_look_for(recipe_file: Make, tmp_path: Path, caplog: 
         ("{ngram: 13}", "decontaminate: missing key 'texts' (a mapping"),
     ],
 )
-def test_what_cannot_be_meant(given_: str, fault: str) -> None:
-    (found,) = faults_of(f"decontaminate: {given_}\ndatasets:\n  - {{name: a/b, weight: 1}}\n")
-    assert found.startswith(fault)
+def test_invalid_decontaminate_options_are_rejected(options: str, problem: str) -> None:
+    (found,) = faults_of(f"decontaminate: {options}\ndatasets:\n  - {{name: a/b, weight: 1}}\n")
+    assert found.startswith(problem)
 
 
-def test_another_evaluation_is_another_fingerprint(recipe_file: Make, tmp_path: Path) -> None:
+def test_other_evaluation_texts_change_the_fingerprint(recipe_file: Make, tmp_path: Path) -> None:
     evaluations(tmp_path)
     recipes = [
         load_recipe(recipe_file(**({"decontaminate": asked("questions.jsonl", **more)} if more is not None else {})))
@@ -314,7 +316,7 @@ def test_signs_between_characters_that_are_words_part_them_and_are_no_words():
     assert said("・") == []
 
 
-def test_runs_do_not_reach_from_one_text_into_the_next() -> None:
+def test_ngrams_do_not_span_two_evaluation_texts() -> None:
     words = plain_words(QUESTION)
     halves = [" ".join(words[:15]), " ".join(words[15:])]
     assert collected(halves, ngram=4).search(pa.array([" ".join(words[13:17]), *halves])).tolist() == [NONE, 0, 0]

@@ -24,9 +24,11 @@ from smollm3_mix.errors import MissingExtraError
 from smollm3_mix.mix.mix_stats import MixStats
 from smollm3_mix.mix.open_mix import open_mix
 from smollm3_mix.output.write_mix import write
-from smollm3_mix.recipe.model import Block, Holdout, Kind, Recipe, Source
+from smollm3_mix.recipe.model import Block, Holdout, Kind, Source
+from smollm3_mix.recipe.parse_recipe import DESCRIPTIVE, TOP_KEYS
 from smollm3_mix.recipe.parsing import BAD, FieldPath, default_of, read_value
-from smollm3_mix.recipe.read_recipe import DESCRIPTIVE, TOP_KEYS, load_recipe
+from smollm3_mix.recipe.read_recipe import load_recipe
+from smollm3_mix.recipe.recipe import Recipe
 from smollm3_mix.recipe.sections import Decontaminate, Exclude
 from smollm3_mix.report import source_rows
 from smollm3_mix.report.tables import shares_table
@@ -366,7 +368,7 @@ def provoked(folder: Path) -> Iterator[tuple[str, BaseException]]:
         "nothing is held out": lambda: open_mix(mine(web, code), split="validation"),
     }
     for name, situation in situations.items():
-        with pytest.raises((smollm3_mix.errors.MixError, ValueError)) as error:
+        with pytest.raises((smollm3_mix.MixError, ValueError)) as error:
             situation()
         yield name, error.value
 

@@ -1,4 +1,4 @@
-"""`exclude:` keeps listed rows out, whatever the format and however they are read, and says so in every count."""
+"""`exclude:` drops listed rows in every format and counts them."""
 
 import json
 import pickle
@@ -45,7 +45,7 @@ ROWS = [
 
 
 def mix_of(folder: Path, rows: list[dict[str, object]], listed: str, ending: str = ".parquet", **top: object) -> Path:
-    """A recipe over one file of these rows with this list."""
+    """Write a recipe over one file of the given rows and exclusion list."""
     write_source(folder / f"rows{ending}", rows)
     (folder / "list.txt").write_text(listed, encoding="utf-8")
     recipe = {"lanes": 1, "on_exhausted": "stop", "shuffle": "none", "exclude": "list.txt", **top}
@@ -57,10 +57,10 @@ def mix_of(folder: Path, rows: list[dict[str, object]], listed: str, ending: str
 
 
 def given_out(path: Path) -> tuple[set[int], dict[str, int]]:
-    """Rows that come out, and what was dropped by reason."""
+    """Return the emitted rows, and the dropped ones by reason."""
     stream = open_mix(path).stream()
     rows = {record["row"] for record in stream}
-    counts = stream.stats().total
+    counts = stream.stats.total
     assert counts.read == counts.emitted + counts.pending + sum(counts.dropped.values())
     return rows, counts.dropped
 
@@ -89,7 +89,7 @@ def test_looked_up_columns_are_in_no_record_unless_kept(tmp_path: Path, ending: 
     assert json.loads(next(iter(open_mix(path).stream()))["meta"]) == {"repo_name": "Owner/name-0"}
 
 
-def test_a_key_that_only_later_lines_have(tmp_path: Path) -> None:
+def test_exclusion_finds_keys_of_later_lines(tmp_path: Path) -> None:
     rows = [{"text": f"document {n}"} | ({"url": f"u/{n}"} if n > 90 else {}) for n in range(100)]
     path = mix_of(tmp_path, [], "u/95")
     lines = "".join(json.dumps(row) + "\n" for row in rows)
@@ -98,7 +98,7 @@ def test_a_key_that_only_later_lines_have(tmp_path: Path) -> None:
     assert given_out(path)[0] == set(range(100)) - {95}
 
 
-def test_a_listed_column_named_in_keep_by_its_path(tmp_path: Path) -> None:
+def test_exclusion_finds_columns_kept_by_path(tmp_path: Path) -> None:
     rows = [{"text": f"document {n}", "metadata": {"url": f"u/{n}"}} for n in range(9)]
     assert len(given_out(mix_of(tmp_path, rows, "u/4"))[0]) == 9
     assert given_out(mix_of(tmp_path, rows, "u/4", source={"keep": ["metadata.url"]}))[0] == set(range(9)) - {4}
@@ -110,7 +110,7 @@ def test_columns_of_lists_and_numbers_are_no_obstacle(tmp_path: Path) -> None:
         assert given_out(mix_of(tmp_path, rows, "4\n", ending))[0] == set(range(9)) - {4}
 
 
-def test_where_comes_before_excluded_and_excluded_before_the_text(tmp_path: Path) -> None:
+def test_reason_where_precedes_excluded_and_invalid_text(tmp_path: Path) -> None:
     rows = [{"text": text, "id": f"i{n}", "n": n} for n, text in enumerate(["a", None, "b", "c"])]
     path = mix_of(tmp_path, rows, "i0\ni1", source={"where": [["n", ">", 0]], "filters": {"min_chars": 5}})
     with pytest.raises(Exception, match="dropped: excluded 1, too_short 2, where 1"):
@@ -118,17 +118,17 @@ def test_where_comes_before_excluded_and_excluded_before_the_text(tmp_path: Path
 
 
 @pytest.mark.parametrize("rows", [1, 7, 64])
-def test_the_verdict_does_not_depend_on_blocks(tmp_path: Path, rows: int) -> None:
+def test_exclusion_does_not_depend_on_blocks(tmp_path: Path, rows: int) -> None:
     path = mix_of(tmp_path, ROWS, "own-3\nowner/name-4\n", block={"rows": rows, "bytes": 10_000})
     assert given_out(path)[0] == {n for n in range(60) if n != 3 and n % 10 != 4}
 
 
-def test_a_block_of_nothing_but_excluded_rows_is_passed_over(tmp_path: Path) -> None:
+def test_block_of_excluded_rows_is_skipped(tmp_path: Path) -> None:
     listed = "".join(f"own-{n}\n" for n in range(16))
     assert given_out(mix_of(tmp_path, ROWS, listed, block={"rows": 8, "bytes": 10_000}))[0] == set(range(16, 60))
 
 
-def test_the_entries_and_not_the_path_decide_the_fingerprint(tmp_path: Path) -> None:
+def test_entries_of_the_list_decide_the_fingerprint(tmp_path: Path) -> None:
     path = mix_of(tmp_path, ROWS, "own-1\nown-2\n")
     first = load_recipe(path).fingerprint
     (tmp_path / "other.txt").write_bytes(b"\xef\xbb\xbf# ours\r\nown-2\r\n\r\nown-1")
@@ -154,7 +154,7 @@ def test_recipes_read_back_from_dict_and_yaml(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "fault"),
     [
-        (None, "exclude: no file 'gone.txt' beside the recipe or here; make it, or mend the path"),
+        (None, "exclude: no file 'gone.txt' beside the recipe or here; create it or correct the path"),
         (
             b"",
             "exclude: 'gone.txt' lists nothing; write one id, blob id, url or repository a line, or take `exclude` out",
@@ -177,7 +177,7 @@ def test_lists_that_cannot_be_meant(
     assert faults_of("exclude: ''\n" + small) == ["exclude.file: expected the path of a list, got ''"]
 
 
-def test_a_list_that_is_not_the_pinned_one_is_refused(tmp_path: Path) -> None:
+def test_list_that_differs_from_the_pinned_one_is_rejected(tmp_path: Path) -> None:
     path = mix_of(tmp_path, ROWS, "own-1\n")
     pinned = load_recipe(path)
     (tmp_path / "list.txt").write_text("own-2\n")
@@ -190,7 +190,7 @@ def test_a_list_that_is_not_the_pinned_one_is_refused(tmp_path: Path) -> None:
     )
 
 
-def test_a_written_mix_holds_its_list_and_is_rebuilt_and_verified(tmp_path: Path) -> None:
+def test_written_mix_contains_its_list(tmp_path: Path) -> None:
     path = mix_of(tmp_path, ROWS, "# why\nown-2\nown-1\n")
     all_stats = write(path, tmp_path / "one")
     assert all_stats["train"].total.dropped == {"excluded": 2}
@@ -204,11 +204,11 @@ def test_a_written_mix_holds_its_list_and_is_rebuilt_and_verified(tmp_path: Path
     data = [sorted((tmp_path / name / "data").iterdir()) for name in ("one", "two")]
     columns = [pq.read_table(*files)["id"].to_pylist() for files in data]
     assert columns[0] == columns[1]
-    (tmp_path / "one" / "exclude.txt").unlink()  # who must not publish the list takes it out
+    (tmp_path / "one" / "exclude.txt").unlink()  # removed by a user who must not publish it
     assert verify(tmp_path / "one").problems == []
 
 
-def test_a_changed_list_is_another_mix(tmp_path: Path) -> None:
+def test_changed_list_changes_the_mix(tmp_path: Path) -> None:
     path = mix_of(tmp_path, ROWS, "own-1\n")
     write(path, tmp_path / "out")
     (tmp_path / "list.txt").write_text("own-1\nown-2\n")
@@ -216,14 +216,14 @@ def test_a_changed_list_is_another_mix(tmp_path: Path) -> None:
         write(path, tmp_path / "out")
 
 
-def test_workers_get_the_list_with_the_plan(tmp_path: Path) -> None:
+def test_workers_receive_the_list_with_the_plan(tmp_path: Path) -> None:
     mix = open_mix(mix_of(tmp_path, ROWS, "own-1\n"))
     (tmp_path / "list.txt").unlink()
     again = pickle.loads(pickle.dumps(mix))
     assert {record["id"] for record in again.stream()} == {f"own-{n}" for n in range(60) if n != 1}
 
 
-def test_a_list_on_the_hub_beside_a_recipe_on_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_exclusion_list_on_the_hub_is_found_beside_the_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import huggingface_hub.constants
 
     from smollm3_mix.builder.mix_config import SmolLM3MixConfig
@@ -243,13 +243,13 @@ def test_a_list_on_the_hub_beside_a_recipe_on_the_hub(tmp_path: Path, monkeypatc
         with pytest.raises(RecipeError) as error:
             open_mix(recipe.replace(exclude="gone.txt"))
     assert str(error.value).endswith(
-        "exclude: hf://datasets/org/recipes/gone.txt is not on the Hub, or it is private; mend it, or log in with "
-        "`hf auth login`"
+        "exclude: hf://datasets/org/recipes/gone.txt is not on the Hub or is private. Fix the URL, or log in "
+        "with `hf auth login`."
     )
 
 
 @given(st.lists(st.text(min_size=1), min_size=1), st.lists(st.text()), st.integers(0, 5))
-def test_what_is_listed_is_found_however_rows_are_cut(listed: list[str], others: list[str], cut: int) -> None:
+def test_excluded_rows_are_found_in_any_blocks(listed: list[str], others: list[str], cut: int) -> None:
     try:
         found = read_exclusions("\n".join(listed).encode("utf-8", "surrogatepass"))
     except ValueError:

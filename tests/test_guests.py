@@ -117,9 +117,9 @@ import smollm3_mix
 if loader:
     from torch.utils.data import DataLoader
     if __name__ == "__main__":
-        count = sum(1 for _ in DataLoader(smollm3_mix.builder.load.load(recipe), batch_size=None, num_workers=workers))
+        count = sum(1 for _ in DataLoader(smollm3_mix.load(recipe), batch_size=None, num_workers=workers))
 else:
-    count = len(smollm3_mix.builder.load.load(recipe, streaming=False, num_proc=workers))
+    count = len(smollm3_mix.load(recipe, streaming=False, num_proc=workers))
 print(count)
 """
 

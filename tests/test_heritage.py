@@ -1,4 +1,4 @@
-"""`content: swh`: texts fetched by their ids, many at a time, in the order of a sequential fetch."""
+"""`content: swh` fetches texts by their ids, many at a time, in the order of a sequential fetch."""
 
 import gzip
 import hashlib
@@ -36,7 +36,7 @@ SLOW = set(IDS[5::20])
 
 
 def ids(path: Path, rows: list[tuple[str, str, int]]) -> Path:
-    """A file with the columns of Stack-Edu, in its types."""
+    """Write a file with the columns and types of Stack-Edu."""
     kind = pa.large_string()
     table = pa.table(
         {
@@ -59,11 +59,11 @@ def ids(path: Path, rows: list[tuple[str, str, int]]) -> Path:
 
 @pytest.fixture(autouse=True)
 def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A cache and a note of terms of this test alone."""
+    """Use a cache and terms markers of this test."""
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(retry, "PAUSE", 0.01)
+    monkeypatch.setattr(retry, "FIRST_PAUSE", 0.01)
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ def rows(opened: Reader) -> list[tuple[int, str | None, str | None]]:
 
 
 def sequentially(endpoint: str) -> list[tuple[int, str | None, str | None]]:
-    """What the plainest loop gives."""
+    """Return the rows of a sequential fetch."""
     found: list[tuple[int, str | None, str | None]] = []
     for number, blob in enumerate(IDS):
         try:
@@ -107,7 +107,7 @@ def sequentially(endpoint: str) -> list[tuple[int, str | None, str | None]]:
     return found
 
 
-def test_text_and_order_are_those_of_a_sequential_fetch_and_come_much_faster(
+def test_concurrent_fetch_matches_a_sequential_fetch_and_is_faster(
     tmp_path: Path, serve: Callable[..., Heritage]
 ) -> None:
     path = ids(tmp_path / "a.parquet", [(blob, "UTF-8", len(text)) for blob, text in zip(IDS, TEXTS, strict=True)])
@@ -122,7 +122,7 @@ def test_text_and_order_are_those_of_a_sequential_fetch_and_come_much_faster(
     assert sum(reason == "blob_missing" for _, _, reason in expected) == len(MISSING) == 10
 
 
-def test_passing_faults_are_no_faults(tmp_path: Path, serve: Callable[..., Heritage]) -> None:
+def test_transient_errors_are_retried(tmp_path: Path, serve: Callable[..., Heritage]) -> None:
     path = ids(tmp_path / "a.parquet", [(blob, "UTF-8", 9) for blob in IDS[:100]])
     problems = Faults(0.2, seed=3)
     serve(packed(TEXTS[:100]), problems=problems)
@@ -130,7 +130,7 @@ def test_passing_faults_are_no_faults(tmp_path: Path, serve: Callable[..., Herit
     assert problems.struck > 10
 
 
-def test_a_fault_that_lasts_names_source_file_and_blob(tmp_path: Path, serve: Callable[..., Heritage]) -> None:
+def test_lasting_error_names_source_file_and_blob(tmp_path: Path, serve: Callable[..., Heritage]) -> None:
     path = ids(tmp_path / "a.parquet", [(blob, "UTF-8", 9) for blob in IDS[:3]])
     problems = Faults(lasting=(IDS[1],))
     serve(packed(TEXTS[:3]), problems=problems)
@@ -138,17 +138,17 @@ def test_a_fault_that_lasts_names_source_file_and_blob(tmp_path: Path, serve: Ca
     with pytest.raises(SourceError) as error:
         opened.read()
     assert str(error.value).startswith(
-        f"source 's': data/a.parquet: blob {IDS[1]} cannot be had of Software Heritage ("
+        f"source 's': data/a.parquet: blob {IDS[1]} cannot be fetched from Software Heritage ("
     )
     assert "503" in str(error.value)
     assert str(error.value).endswith(
-        "); check the network and SMOLLM3_MIX_SWH_ENDPOINT, then try again: the mix goes on where it was"
+        "). Check the network and SMOLLM3_MIX_SWH_ENDPOINT, then try again: the mix resumes at the same record."
     )
     problems._lasting = ()
     assert [text for _, text, _ in rows(opened)] == [text.decode() for text in TEXTS[:3]]
 
 
-def test_encodings_and_what_cannot_be_decoded(tmp_path: Path, serve: Callable[..., Heritage]) -> None:
+def test_encodings_are_decoded_or_get_a_reason(tmp_path: Path, serve: Callable[..., Heritage]) -> None:
     texts = {
         "ISO-8859-1": "é",
         "UTF-16": "naïve",
@@ -165,15 +165,13 @@ def test_encodings_and_what_cannot_be_decoded(tmp_path: Path, serve: Callable[..
     body[12] ^= 255
     contents[names[-2]], contents[names[-1]] = bytes(body), contents[names[-1]][:-9]
     serve(contents)
-    given = list(zip(names, [*texts, "UTF-8", "UTF-8", "UTF-8"], [9] * 9, strict=True))
-    found = rows(reader(ids(tmp_path / "a.parquet", given)))
+    records = list(zip(names, [*texts, "UTF-8", "UTF-8", "UTF-8"], [9] * 9, strict=True))
+    found = rows(reader(ids(tmp_path / "a.parquet", records)))
     assert [text for _, text, _ in found] == ["é", "naïve", "日本", "\ufefföl", *[None] * 5]
     assert [reason for _, _, reason in found] == [None] * 4 + ["undecodable"] * 5
 
 
-def test_blocks_are_counted_by_listed_lengths_whatever_is_fetched(
-    tmp_path: Path, serve: Callable[..., Heritage]
-) -> None:
+def test_block_sizes_use_listed_lengths(tmp_path: Path, serve: Callable[..., Heritage]) -> None:
     path = ids(tmp_path / "a.parquet", [(blob, "UTF-8", 100) for blob in IDS[:90]])
     serve({blob: body for blob, body in packed(TEXTS[:90]).items() if blob not in MISSING})
     found = blocks(reader(path, Block(rows=64, bytes=1000)))
@@ -183,9 +181,7 @@ def test_blocks_are_counted_by_listed_lengths_whatever_is_fetched(
     )
 
 
-def test_the_cache_is_asked_before_the_bucket_and_seeking_goes_anywhere(
-    tmp_path: Path, serve: Callable[..., Heritage]
-) -> None:
+def test_cached_contents_need_no_request_and_seeking_works(tmp_path: Path, serve: Callable[..., Heritage]) -> None:
     path = ids(tmp_path / "a.parquet", [(blob, "UTF-8", 100) for blob in IDS[:90]])
     problems = Faults()
     serve(packed(TEXTS[:90]), problems=problems)
@@ -203,13 +199,15 @@ def test_the_cache_is_asked_before_the_bucket_and_seeking_goes_anywhere(
     assert len(problems.asked) == 91
 
 
-def test_a_row_without_an_id_and_a_row_with_a_bad_one(tmp_path: Path, serve: Callable[..., Heritage]) -> None:
+def test_missing_id_gets_a_reason_and_invalid_id_raises(tmp_path: Path, serve: Callable[..., Heritage]) -> None:
     serve(packed(TEXTS[:2]))
-    given: list[Any] = [(IDS[0], "UTF-8", 9), (None, "UTF-8", None), (IDS[1], None, 9)]
-    assert [reason for _, _, reason in rows(reader(ids(tmp_path / "a.parquet", given)))] == [None, "not_text", None]
+    records: list[Any] = [(IDS[0], "UTF-8", 9), (None, "UTF-8", None), (IDS[1], None, 9)]
+    assert [reason for _, _, reason in rows(reader(ids(tmp_path / "a.parquet", records)))] == [None, "not_text", None]
     with pytest.raises(SourceError) as error:
         rows(reader(ids(tmp_path / "b.parquet", [("../../etc/passwd", "UTF-8", 9)])))
-    assert str(error.value) == ("source 's': data/b.parquet: blob_id '../../etc/passwd' is no SHA-1 of 40 hex digits")
+    assert str(error.value) == (
+        "source 's': data/b.parquet: blob_id must be a SHA-1 of 40 hex digits, got '../../etc/passwd'"
+    )
 
 
 @pytest.fixture
@@ -230,27 +228,27 @@ def recipe(tmp_path: Path) -> Path:
 
 TERMS = """\
 mine.yaml: 1 of 1 sources (100 % of the weight) cannot be read
-  'code' (100 %): it has blob ids of Software Heritage, whose terms are below
-Their texts come from Software Heritage, blob by blob. What it and The Stack v2 ask of you:
+  'code' (100 %): it has blob ids of Software Heritage. Its terms, listed below, must be accepted.
+These texts come from Software Heritage, blob by blob. Software Heritage and The Stack v2 require:
   * Bulk download needs an agreement with Software Heritage and Inria: write to datasets@softwareheritage.org \
 (https://huggingface.co/datasets/bigcode/the-stack-v2).
-  * A language model trained on it follows the principles of \
-https://www.softwareheritage.org/2023/10/19/swh-statement-on-llm-for-code: the model is open; its training data is \
-identified by SWHIDs (blob ids stay in each record's `meta`); authors can have their code left out before training \
+  * A language model trained on the texts follows the principles of \
+https://www.softwareheritage.org/2023/10/19/swh-statement-on-llm-for-code: the model is open, its training data is \
+identified by SWHIDs (blob ids stay in each record's `meta`), and authors can have their code removed before training \
 (`exclude:`).
-  * The license of each file holds, attribution included (`detected_licenses` in `meta`).
-  * Removals are followed: update to the newest usable version of the ids, and do not keep what it dropped.
-If you accept that, add --accept-terms softwareheritage (accept_terms="softwareheritage"); once on this machine is \
-enough.
-Mend these: there is no other source to go on with."""
+  * The license of each file applies, attribution included (`detected_licenses` in `meta`).
+  * Removals apply: update to the newest usable version of the ids, and do not keep removed files.
+To accept these terms, add --accept-terms softwareheritage (accept_terms="softwareheritage"). Accept them once per \
+machine.
+Fix these sources. The recipe has no other source to read."""
 
 
-def test_the_first_use_asks_for_the_terms(recipe: Path, serve: Callable[..., Heritage]) -> None:
+def test_first_use_requires_the_terms(recipe: Path, serve: Callable[..., Heritage]) -> None:
     serve(packed(TEXTS))
     with pytest.raises(UnreadableSourcesError) as error:
         open_mix(recipe)
     assert str(error.value) == TERMS.replace("mine.yaml", str(recipe), 1)
-    with pytest.raises(ValueError, match="there are no terms 'swh' to accept; there are: softwareheritage"):
+    with pytest.raises(ValueError, match=r"unknown terms 'swh'\. Known terms: softwareheritage"):
         open_mix(recipe, accept_terms="swh")
     first = list(open_mix(recipe, accept_terms="softwareheritage").stream())
     assert list(open_mix(recipe).stream()) == first
@@ -266,7 +264,7 @@ def test_the_first_use_asks_for_the_terms(recipe: Path, serve: Callable[..., Her
     }
 
 
-def test_the_command_line_takes_the_terms(
+def test_command_line_accepts_the_terms(
     recipe: Path, serve: Callable[..., Heritage], capsys: pytest.CaptureFixture[str]
 ) -> None:
     serve({blob: body for blob, body in packed(TEXTS).items() if blob not in MISSING})
@@ -278,7 +276,7 @@ def test_the_command_line_takes_the_terms(
     assert "blob_missing" in shown.err
 
 
-def test_a_stream_resumes_and_says_when_a_blob_has_gone(recipe: Path, serve: Callable[..., Heritage]) -> None:
+def test_stream_resumes_and_raises_when_a_blob_was_removed(recipe: Path, serve: Callable[..., Heritage]) -> None:
     serve(packed(TEXTS))
     mix = open_mix(recipe, accept_terms="softwareheritage")
     whole = list(mix.stream())

@@ -10,7 +10,7 @@ from conftest import document, parquet
 
 from smollm3_mix.mix.block_pipeline import other_split_reasons
 from smollm3_mix.mix.open_mix import open_mix
-from smollm3_mix.recipe.model import Recipe
+from smollm3_mix.recipe.recipe import Recipe
 from smollm3_mix.text.dedup.text_hashes import hash_texts
 
 FRACTION = 0.2
@@ -31,7 +31,7 @@ def recipe(folder: Path, **top: object) -> Recipe:
     return Recipe.from_dict({"file": "held", "datasets": datasets, **top})
 
 
-def test_the_split_stays_as_published() -> None:
+def test_split_of_known_texts_is_fixed() -> None:
     texts = pa.array([f"document {number}" for number in range(40)])
     found = other_split_reasons(hash_texts(texts), 0.25, "train").to_pylist()
     assert [number for number, reason in enumerate(found) if reason == "holdout"] == GOLDEN
@@ -41,14 +41,14 @@ GOLDEN = [1, 2, 6, 7, 8, 13, 14, 19, 28, 30, 33, 34]
 
 
 @pytest.mark.parametrize("split", ["train", "validation"])
-def test_a_hash_below_the_fraction_is_held_out_and_one_equal_to_it_is_not(split: str) -> None:
+def test_hashes_below_the_fraction_are_held_out(split: str) -> None:
     bound = 2**62  # of 2^64, a quarter
     prints = np.array([[2**64 - 1, 0], [2**64 - 1, bound - 1], [0, bound], [0, 2**64 - 1]], np.uint64)
     expected = ["holdout", "holdout", None, None] if split == "train" else [None, None, "not_holdout", "not_holdout"]
     assert other_split_reasons(prints, 0.25, split).to_pylist() == expected
 
 
-def test_splits_hold_exactly_the_texts_on_their_side_of_the_fraction(tmp_path: Path, held: set[str]) -> None:
+def test_splits_have_exactly_their_texts(tmp_path: Path, held: set[str]) -> None:
     made = recipe(tmp_path)
     assert {record["text"] for record in open_mix(made, split="validation").stream()} == held
     assert {record["text"] for record in open_mix(made, seed=9, lanes=3).stream()} == set(TEXTS) - held
@@ -64,10 +64,10 @@ def test_validation_ends_at_the_smaller_of_its_tokens_and_max_tokens(tmp_path: P
 
 
 @pytest.mark.parametrize("split", ["train", "validation"])
-def test_documents_of_the_other_split_are_not_given_as_dropped(tmp_path: Path, split: str) -> None:
+def test_documents_of_the_other_split_are_not_reported_as_dropped(tmp_path: Path, split: str) -> None:
     lane = open_mix(recipe(tmp_path, filters={"min_chars": 200}), split=split, lanes=1).lane(0)
     dropped: list[str] = []
-    lane.lines[0].on_drop = lambda batch: dropped.extend(batch["reason"].to_pylist())
+    lane.streams[0].on_drop = lambda batch: dropped.extend(batch["reason"].to_pylist())
     while lane.fill():
         lane.pull(99)
     assert set(dropped) == {"too_short"}

@@ -1,4 +1,4 @@
-"""What users of the Hub count on: commits that move on, gated repositories, offline mode, proxies."""
+"""Use of the Hub: moving branches, gated repositories, offline mode, proxies."""
 
 import io
 import threading
@@ -21,14 +21,14 @@ pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=':DeprecationWarnin
 LOADED = """
 import logging, time
 pause = time.sleep
-time.sleep = lambda seconds: pause(min(seconds, 0.02))  # the waits are tested elsewhere
+time.sleep = lambda seconds: pause(min(seconds, 0.02))  # other tests cover the waits
 import smollm3_mix
-said = []
+output = []
 
 
 class Kept(logging.Handler):
     def emit(self, record):
-        said.append(record.getMessage())
+        output.append(record.getMessage())
 
 
 logging.getLogger("smollm3_mix").addHandler(Kept())
@@ -36,9 +36,9 @@ logging.getLogger("smollm3_mix").addHandler(Kept())
 
 def loaded(streaming):
     try:
-        mix = smollm3_mix.builder.load.load(recipe, streaming=streaming)
-        return [sorted(record["text"] for record in mix), "" if streaming else mix.cache_files[0]["filename"], said]
-    except smollm3_mix.errors.MixError as error:
+        mix = smollm3_mix.load(recipe, streaming=streaming)
+        return [sorted(record["text"] for record in mix), "" if streaming else mix.cache_files[0]["filename"], output]
+    except smollm3_mix.MixError as error:
         return str(error)
 
 
@@ -54,7 +54,7 @@ def data(name, start=0):
 
 @pytest.fixture
 def recipe(hub, tmp_path):
-    """A recipe over two repositories, neither pinned; one by its branch."""
+    """Write a recipe of two unpinned repositories, one of them by its branch."""
     for name in ("one", "two"):
         hub.create(f"data/{name}").add("main", data(name))
     sources = [{"name": "data/one", "weight": 0.6}, {"name": "data/two", "weight": 0.4, "revision": "main"}]
@@ -63,7 +63,7 @@ def recipe(hub, tmp_path):
     return path
 
 
-def test_what_was_prepared_of_another_commit_is_not_taken_for_todays(hub, recipe, tmp_path):
+def test_cache_of_another_commit_is_not_used(hub, recipe, tmp_path):
     def prepared(endpoint=hub.endpoint):
         return run(PREPARE, tmp_path, endpoint, recipe=recipe, streaming=False)
 
@@ -83,37 +83,37 @@ def test_what_was_prepared_of_another_commit_is_not_taken_for_todays(hub, recipe
     assert offline[2] == ["The Hub does not answer; taking what was prepared when it did: " + other.split("/")[-3]]
 
 
-def test_offline_mode_is_named_where_nothing_was_prepared(recipe, tmp_path):
+def test_offline_error_names_the_mode_without_a_cache(recipe, tmp_path):
     streamed, prepared = run(LOADED + "print(json.dumps([loaded(True), loaded(False)]))", tmp_path, recipe=recipe)
     assert streamed == prepared
     assert streamed.splitlines()[1:] == [
         f"  'data/{name}' ({share} %): HF_HUB_OFFLINE is set, and its texts are on the Hub; unset it, or write the mix "
         "while you are online (`smollm3-mix write`) and load that"
         for name, share in (("one", 60), ("two", 40))
-    ] + ["Mend these: there is no other source to go on with."]
+    ] + ["Fix these sources. The recipe has no other source to read."]
 
 
-def test_a_file_that_is_not_there_is_not_only_looked_for_on_the_hub(tmp_path):
+def test_missing_file_error_mentions_the_local_path(tmp_path):
     file = tmp_path / "mine.yaml"
     file.write_text("lanes: 1\ndatasets:\n  - {name: data/gone.jsonl, weight: 1}\n")
-    said = run(PREPARE, tmp_path, "http://127.0.0.1:1", recipe=file, streaming=True)
-    assert "'data/gone.jsonl' (100 %): no file 'data/gone.jsonl' is here, and the Hub cannot be reached (" in said
+    output = run(PREPARE, tmp_path, "http://127.0.0.1:1", recipe=file, streaming=True)
+    assert "'data/gone.jsonl' (100 %): no local file 'data/gone.jsonl', and the Hub cannot be reached (" in output
 
 
 TOKENIZER = """
 import smollm3_mix
 try:
-    smollm3_mix.packing.packed_mix.open_packed("demo", tokenizer="org/none")
-except smollm3_mix.errors.SourceError as error:
+    smollm3_mix.open_packed("demo", tokenizer="org/none")
+except smollm3_mix.SourceError as error:
     print(json.dumps(str(error)))
 """
 
 
-def test_a_tokenizer_that_cannot_be_had_is_told_in_whole_sentences(tmp_path):
-    said = run(TOKENIZER, tmp_path)
-    assert said.startswith("tokenizer 'org/none' is no file here, and the Hub gives none: ")
-    assert said.endswith(". Give a tokenizer.json, a folder that holds one, or a repository that you may read.")
-    assert ".." not in said
+def test_unavailable_tokenizer_error_has_complete_sentences(tmp_path):
+    output = run(TOKENIZER, tmp_path)
+    assert output.startswith("no local tokenizer 'org/none', and it cannot be fetched from the Hub: ")
+    assert output.endswith(". Pass a tokenizer.json, a folder that contains one, or a repository that you can read.")
+    assert ".." not in output
 
 
 TOKENS = """
@@ -126,18 +126,17 @@ print(json.dumps(found))
 """
 
 
-def test_a_gated_repository_is_named_with_its_page_and_share(hub, recipe, tmp_path):
+def test_gated_repository_error_names_page_and_share(hub, recipe, tmp_path):
     hub.repos["data/two"].gated = True
-    nobody, reader, writer = run(LOADED + TOKENS, tmp_path, hub.endpoint, recipe=recipe)
+    anonymous, reader, writer = run(LOADED + TOKENS, tmp_path, hub.endpoint, recipe=recipe)
     assert (
-        nobody
+        anonymous
         == reader
         == (
             f"{recipe}: 1 of 2 sources (40 % of the weight) cannot be read\n"
-            f"  'data/two' (40 %): it is gated: ask for access at {hub.endpoint}/datasets/data/two, then log in with "
-            "`hf auth login` or set HF_TOKEN\n"
-            "Mend these; or go on over the others, whose shares then grow, with --skip-unreadable "
-            "(skip_unreadable=True)."
+            f"  'data/two' (40 %): it is gated. Request access at {hub.endpoint}/datasets/data/two, then log in with "
+            "`hf auth login` or set HF_TOKEN.\n"
+            "Fix these sources, or skip them with --skip-unreadable (skip_unreadable=True). The other shares then grow."
         )
     )
     assert len(writer[0]) > 20
@@ -145,7 +144,7 @@ def test_a_gated_repository_is_named_with_its_page_and_share(hub, recipe, tmp_pa
 
 @pytest.fixture
 def proxy(hub, monkeypatch):
-    """A proxy that takes requests for http://hub.example to the Hub; the list of what it was asked."""
+    """Run a proxy that forwards http://hub.example to the Hub, and return the list of its requests."""
     asked = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -176,7 +175,7 @@ def proxy(hub, monkeypatch):
             self.send_error(502)
 
         def log_message(self, *_):
-            """Nothing: requests are no news."""
+            """Log no requests."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
@@ -189,17 +188,17 @@ def proxy(hub, monkeypatch):
     server.server_close()
 
 
-def test_everything_goes_through_the_proxy(recipe, tmp_path, proxy):
+def test_all_requests_use_the_proxy(recipe, tmp_path, proxy):
     records, _, _ = run(PREPARE, tmp_path, "http://hub.example", recipe=recipe, streaming=True)
     assert len(records) > 20
     assert any(each.endswith(".parquet") for each in proxy)
     assert "GET http://hub.example/api/datasets/data/one?expand=sha&expand=gated" in proxy
 
 
-def test_https_goes_through_its_proxy(recipe, tmp_path, proxy):
-    said = run(PREPARE, tmp_path, "https://hub.example", recipe=recipe, streaming=True)
+def test_https_requests_use_their_proxy(recipe, tmp_path, proxy):
+    output = run(PREPARE, tmp_path, "https://hub.example", recipe=recipe, streaming=True)
     assert set(proxy) == {"CONNECT hub.example:443"}
-    assert "'data/one' (60 %): the Hub cannot be reached (" in said
+    assert "'data/one' (60 %): the Hub cannot be reached (" in output
 
 
 BY_NAME = """
@@ -213,28 +212,28 @@ print(json.dumps(found))
 """
 
 
-def test_offline_a_config_is_found_by_its_name(hub, api, recipe, tmp_path):
-    """`datasets` looks for a folder of the config's name, or of its fields', and for no other."""
+def test_config_is_found_by_name_when_offline(hub, api, recipe, tmp_path):
+    """Offline, `datasets` finds a cache folder only by the config's name or the name of its fields."""
     push_recipes_to_hub("org/recipes", [recipe], api=api)
     first = run(BY_NAME, tmp_path, hub.endpoint)
-    assert first[0] != first[1]  # another order
+    assert first[0] != first[1]  # other orders
     assert run(BY_NAME, tmp_path) == first
     hub.repos["data/two"].add("main", data("two", 1000))
     second = run(BY_NAME, tmp_path, hub.endpoint)
-    assert second != first  # online nothing is taken by its name alone
-    assert run(BY_NAME, tmp_path) == second  # offline the last one
+    assert second != first  # online, a name is not enough
+    assert run(BY_NAME, tmp_path) == second  # offline, the last one is used
 
 
-def test_a_link_that_cannot_be_made_is_told(tmp_path, caplog):
+def test_failed_link_is_logged(tmp_path, caplog):
     made = tmp_path / "org___recipes/mine-0123/0.1.0/ab"
     made.mkdir(parents=True)
     (tmp_path / "org___recipes/mine").write_text("in the way")
     leave_link(str(made), "mine")
-    (said,) = caplog.messages
-    assert said.startswith(f"Offline, load_dataset will not find {made}: no link to it can be made ([Errno ")
+    (output,) = caplog.messages
+    assert output.startswith(f"Offline, load_dataset will not find {made}: no link to it can be made ([Errno ")
 
 
-def test_a_folder_of_that_very_name_is_left_alone(tmp_path):
+def test_existing_folder_of_the_same_name_is_kept(tmp_path):
     for name in ("mine-0123", "mine"):
         (tmp_path / f"org___recipes/{name}/0.1.0/ab").mkdir(parents=True)
     leave_link(str(tmp_path / "org___recipes/mine-0123/0.1.0/ab"), "mine")

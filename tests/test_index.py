@@ -187,7 +187,7 @@ def test_any_number_of_lanes_gives_the_same_records_and_no_duplicate(corpus):
     for _ in stream:
         pass
     said = Counter()
-    for counts in stream.stats().sources.values():
+    for counts in stream.stats.sources.values():
         said += Counter(counts.dropped)
     wanted = Counter(verdict for verdict in expected(corpus, Near(**NEAR)).values() if verdict)
     assert said == wanted + Counter(too_short=1)
@@ -228,18 +228,18 @@ def test_the_index_is_part_of_the_recipe_s_fingerprint(corpus):
     moved = open_mix(indexed("moved.yaml", at="moved"))
     assert moved.recipe.fingerprint == mix.recipe.fingerprint
     moved.stream().load_state_dict(state)
-    assert load_recipe("looked.yaml").replace(seed=7).to_yaml().count("at: idx") == 1
+    assert load_recipe("looked.yaml").replace(seed=7).to_yaml().count("path: idx") == 1
     parquet(Path("c"), [text(f"new{n}") for n in range(9)], files=1)
     build_index(recipe(), "idx")
     with pytest.raises(StateError, match=r"dedup\.index\.digest: "):
         open_mix(indexed()).stream().load_state_dict(state)
-    pinned = {"exact": True, "near": NEAR, "index": {"at": "idx", "digest": digest}}
+    pinned = {"exact": True, "near": NEAR, "index": {"path": "idx", "digest": digest}}
     other = json.loads(Path("idx/index.json").read_text())["digest"]
     with pytest.raises(RecipeError) as error:
         open_mix(recipe("pinned.yaml", dedup=pinned))
     assert str(error.value) == (
-        f"pinned.yaml: dedup.index: idx is not the index {digest[:12]}… that the recipe is pinned to, but "
-        f"{other[:12]}…; put the old one back, or take `digest` out"
+        f"pinned.yaml: dedup.index: idx has digest {other[:12]}…, but the recipe is pinned to {digest[:12]}…. "
+        "Restore the old index, or remove `digest` from the recipe."
     )
 
 
@@ -248,15 +248,15 @@ def test_an_index_of_another_mix_is_refused_with_what_differs(corpus):
     with pytest.raises(RecipeError) as error:
         open_mix(indexed(dedup={"exact": True, "near": {**NEAR, "bands": 9}}, clean="code"))
     assert str(error.value).splitlines()[0] == (
-        "looked.yaml: dedup.index: the index at idx is of another mix. They differ, index before recipe, in:"
+        "looked.yaml: dedup.index: the index at idx belongs to another mix. Differences (index → recipe):"
     )
     lines = [line.strip() for line in str(error.value).splitlines()[1:]]
     assert "sources.c: absent → read" in lines
     assert "dedup.near.bands: 14 → 9" in lines
     assert "sources.a.clean.profile: 'prose' → 'code'" in lines
     assert lines[-1] == (
-        "Mend the recipe; or build it with `smollm3-mix index looked.yaml --out idx` (what has not changed is not read "
-        "again)"
+        "Fix the recipe, or update the index. Build it with `smollm3-mix index looked.yaml --output-dir idx`. "
+        "Unchanged sources are not read again."
     )
     parquet(Path("a"), [text("x")], files=1)  # other files: another revision
     with pytest.raises(RecipeError, match=r"sources\.a\.revision: 'files-\w+' → 'files-\w+'"):
@@ -267,7 +267,8 @@ def test_no_index_says_how_to_build_one(corpus):
     with pytest.raises(RecipeError) as error:
         open_mix(indexed())
     assert str(error.value) == (
-        "looked.yaml: dedup.index: there is no index at idx; build it with `smollm3-mix index looked.yaml --out idx`"
+        "looked.yaml: dedup.index: no index found at idx. "
+        "Build it with `smollm3-mix index looked.yaml --output-dir idx`."
     )
     build_index("looked.yaml", "idx")  # of the very recipe that will look up in it
     assert texts_of(open_mix("looked.yaml"))
@@ -281,30 +282,35 @@ def test_a_cut_off_or_damaged_index_is_found(corpus):
     with pytest.raises(RecipeError) as error:
         open_mix(indexed())
     assert str(error.value) == (
-        f"looked.yaml: dedup.index: idx/drops/000/{drops[0].name} has {len(whole) - 4} bytes, where index.json lists "
-        f"{len(whole)}; build it with `smollm3-mix index looked.yaml --out idx`"
+        f"looked.yaml: dedup.index: idx/drops/000/{drops[0].name} has {len(whole) - 4} bytes, but index.json lists "
+        f"{len(whole)} bytes. Build it with `smollm3-mix index looked.yaml --output-dir idx`."
     )
     drops[0].write_bytes(whole + b"\0" * 4)
-    with pytest.raises(RecipeError, match=rf"{drops[0].name} has {len(whole) + 4} bytes, where index\.json lists "):
+    with pytest.raises(RecipeError, match=rf"{drops[0].name} has {len(whole) + 4} bytes, but index\.json lists "):
         open_mix(indexed())
     drops[0].unlink()
-    with pytest.raises(RecipeError, match=rf"idx/drops/000/{drops[0].name} is gone, where index\.json lists "):
+    with pytest.raises(RecipeError, match=rf"idx/drops/000/{drops[0].name} is missing, but index\.json lists "):
         open_mix(indexed())
     drops[0].write_bytes(b"\xff" + whole[1:])
-    dedup_lookup._held.clear()  # an earlier test has read the whole one
+    dedup_lookup._cached.clear()  # an earlier test has cached the intact rows
     with pytest.raises(SourceError) as damaged:
         texts_of(open_mix(indexed()))
     assert str(damaged.value) == (
-        f"the dedup index at {Path('idx').resolve()}: drops/000/{drops[0].name} has SHA-256 "
-        f"{hashlib.sha256(drops[0].read_bytes()).hexdigest()[:12]}…, where index.json lists "
-        f"{hashlib.sha256(whole).hexdigest()[:12]}…: it is damaged, or of another build. Build the index again: "
-        "`smollm3-mix index` writes it anew from what it has counted."
+        f"dedup index at {Path('idx').resolve()}: drops/000/{drops[0].name} has SHA-256 "
+        f"{hashlib.sha256(drops[0].read_bytes()).hexdigest()[:12]}…, but index.json lists "
+        f"{hashlib.sha256(whole).hexdigest()[:12]}…. The file is damaged or belongs to another build. "
+        "Build the index again: `smollm3-mix index` reuses its earlier work."
     )
     manifest = Path("idx/index.json")
-    for broken in (manifest.read_bytes()[:-9], b"[]", manifest.read_bytes().replace(b'"form": 1', b'"form": 9'), b""):
+    for broken in (
+        manifest.read_bytes()[:-9],
+        b"[]",
+        manifest.read_bytes().replace(b'"version": 1', b'"version": 9'),
+        b"",
+    ):
         kept = manifest.read_bytes()
         manifest.write_bytes(broken)
-        with pytest.raises(RecipeError, match=r"idx/index\.json is damaged, cut off or of another form; build it"):
+        with pytest.raises(RecipeError, match=r"idx/index\.json is damaged or of another version\. Build it"):
             open_mix(indexed())
         manifest.write_bytes(kept)
     assert build_index(recipe(), "idx").read == 0  # and what is known is written anew
@@ -396,7 +402,9 @@ def test_an_index_at_any_url_is_read_from_there(corpus):
     store.pipe("/indexes/one/drops/000/000004.rows", b"")
     with pytest.raises(RecipeError, match=r"memory://indexes/one/drops/000/000004\.rows has 0 bytes"):
         open_mix("looked.yaml")
-    with pytest.raises(RecipeError, match=r"there is no index at memory://indexes/none; build it with .* --out DIR"):
+    with pytest.raises(
+        RecipeError, match=r"no index found at memory://indexes/none\. Build it with .* --output-dir DIR"
+    ):
         open_mix(indexed(at="memory://indexes/none"))
 
 
@@ -409,9 +417,9 @@ def test_an_index_on_the_hub_is_pinned_to_its_commit(corpus, monkeypatch):
         template = endpoint + "/{repo_id}/resolve/{revision}/{filename}"
         monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
         mix = open_mix(indexed(at="hf://datasets/org/index/stage1"))
-        assert mix.plan.dropped.place == f"hf://datasets/org/index@{COMMIT}/stage1"
+        assert mix.plan.dedup_index.location == f"hf://datasets/org/index@{COMMIT}/stage1"
         assert texts_of(mix) == here
-        with pytest.raises(RecipeError, match="there is no index at hf://datasets/org/index/stage9; build it"):
+        with pytest.raises(RecipeError, match=r"no index found at hf://datasets/org/index/stage9\. Build it"):
             open_mix(indexed(at="hf://datasets/org/index/stage9"))
 
 
@@ -420,7 +428,7 @@ def test_a_written_mix_is_held_against_its_index_over_all_lanes(corpus):
     write(indexed(lanes=3), "out")
     assert verify("out").problems == []
     assert (
-        f"index: {{at: idx, digest: {open_mix('looked.yaml').plan.dropped.digest}}}"
+        f"index: {{path: idx, digest: {open_mix('looked.yaml').plan.dedup_index.digest}}}"
         in Path("out/recipe.yaml").read_text()
     )
     write(recipe(lanes=3), "lanes")  # whose lanes each remember for themselves

@@ -136,7 +136,7 @@ def test_an_index_is_built_beside_and_copied_to_a_url(sources, tmp_path):
     store = fsspec.filesystem("memory")
     for url in ("memory://indexes/two", f"file://{tmp_path}/far/away"):
         built = build_index(course(), url, work="work")
-        assert built.index.place == "work"
+        assert built.index.location == "work"
         fs, root = fsspec.core.url_to_fs(url)
         there = {path.removeprefix(f"{root}/"): fs.cat_file(path) for path in fs.find(root)}
         assert there == tree("here") == tree("work")

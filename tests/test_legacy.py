@@ -116,8 +116,8 @@ def test_a_language_that_no_source_has_is_an_error(recipe_file):
 
 def test_weights_of_a_recipe_without_weights_are_an_error(lists):
     expected = (
-        f"{lists}: has no weights, so they cannot be used; list its sources under `datasets:` with a `weight` each, "
-        "leave --use-weights out, or take a shipped recipe: "
+        f"{lists}: has no weights to use. List its sources under `datasets:` with a `weight` each, "
+        "remove --use-weights, or use a shipped recipe: "
     )
     for merge in (
         lambda: DatasetMerger(lists, use_weights=True),

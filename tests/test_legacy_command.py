@@ -206,7 +206,10 @@ def test_nothing_kept_is_an_error_with_the_reasons(recipe_file, tmp_path, capsys
             ["--english-only", "--vietnamese-only"],
             "argument --vietnamese-only: not allowed with argument --english-only",
         ),
-        (["--max-samples", "0"], "argument --max-samples: expected a number above 0 such as 500, 10M or 2B, got '0'"),
+        (
+            ["--max-samples", "0"],
+            "argument --max-samples: the value must be a whole number above 0, such as 10_000 or '10M', got '0'.",
+        ),
     ],
 )
 def test_flags_that_cannot_be_meant_are_refused(flags, message, capsys):

@@ -60,7 +60,7 @@ def flat(batches: Any) -> list[Key]:
 
 
 def loader(mix: Any, batch_size: int = 24, rank: int = 0, world_size: int = 1, **more: Any) -> Any:
-    return smollm3_mix.torch_loader.mix_loader.loader(mix, batch_size, rank=rank, world_size=world_size, **more)
+    return smollm3_mix.loader(mix, batch_size, rank=rank, world_size=world_size, **more)
 
 
 # What comes out
@@ -208,7 +208,7 @@ def test_states_beside_a_folder_for_what_dedup_remembers(folder: Path, tmp_path:
     whole, first = keys(mix.stream()), loader(mix, num_workers=2)
     list(itertools.islice(first, 9))
     state = first.state_dict()
-    assert {lane["seen"]["file"] for lane in state["lanes"]} == {f"train-{lane:05d}.seen" for lane in range(8)}
+    assert {lane["dedup_state"]["file"] for lane in state["lanes"]} == {f"train-{lane:05d}.dedup" for lane in range(8)}
     again = loader(mix, num_workers=2)
     again.load_state_dict(state)
     assert flat(again) == whole[9 * 24 :]
@@ -262,7 +262,7 @@ def test_an_error_in_a_worker_is_raised_here(folder: Path, tmp_path: Path) -> No
     write_sources(tmp_path / "sources", rows=400)
     mix = open_mix(write_recipe(tmp_path / "broken.yaml", tmp_path / "sources", lanes=2))
     (tmp_path / "sources/alpha/0.parquet").write_bytes(b"no parquet any more")
-    with pytest.raises(smollm3_mix.errors.SourceError, match="alpha"):
+    with pytest.raises(smollm3_mix.SourceError, match="alpha"):
         list(loader(mix, num_workers=2))
 
 
@@ -296,8 +296,8 @@ def test_states_of_other_mixes_and_ranks_are_refused_at_once(eight: Mix, folder:
     with pytest.raises(StateError) as refused:
         loader(eight, 8, 1, 4).load_state_dict(first.state_dict())
     assert str(refused.value) == (
-        "this state is of lanes [0, 2, 4, 6], but lanes [1, 5] are to be read. "
-        "Load the state of the same lanes, or merge_states() of all."
+        "This state has lanes [0, 2, 4, 6], but the reader has lanes [1, 5]. "
+        "Load the state of the same lanes, or merge_states() of all readers."
     )
     with pytest.raises(StateError, match="seed: 7 → 8"):
         loader(folder / "8.yaml", seed=8).load_state_dict(first.state_dict())
@@ -323,9 +323,7 @@ def test_windows_of_tokens_go_through_it_too(folder: Path, tmp_path: Path) -> No
     model = tokenizers.Tokenizer(tokenizers.models.WordLevel(vocabulary, unk_token="?"))
     model.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
     model.save(str(tmp_path / "tokenizer.json"))
-    windows = smollm3_mix.packing.packed_mix.open_packed(
-        folder / "8.yaml", tokenizer=tmp_path / "tokenizer.json", sequence_length=16
-    )
+    windows = smollm3_mix.open_packed(folder / "8.yaml", tokenizer=tmp_path / "tokenizer.json", sequence_length=16)
     whole = [window["input_ids"].tolist() for window in windows]
     first, found, states = loader(windows, 8, num_workers=2, format="torch"), [], []
     for batch in first:
@@ -349,20 +347,20 @@ def test_windows_of_tokens_go_through_it_too(folder: Path, tmp_path: Path) -> No
 
 
 def test_rank_and_world_size_come_from_the_environment(eight: Mix, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert smollm3_mix.torch_loader.mix_loader.loader(eight, 8).lanes == list(range(8))
+    assert smollm3_mix.loader(eight, 8).lanes == list(range(8))
     monkeypatch.setenv("RANK", "1")
     monkeypatch.setenv("WORLD_SIZE", "4")
-    assert smollm3_mix.torch_loader.mix_loader.loader(eight, 8).lanes == [1, 5]
+    assert smollm3_mix.loader(eight, 8).lanes == [1, 5]
 
 
 def _rank(rank: int, recipe: str, meeting: str, out: str) -> None:
     torch.distributed.init_process_group("gloo", f"file://{meeting}", rank=rank, world_size=2)
-    made = smollm3_mix.torch_loader.mix_loader.loader(recipe if not rank else "only-rank-0-looks", 8)
+    made = smollm3_mix.loader(recipe if not rank else "only-rank-0-looks", 8)
     found = flat(itertools.islice(made, 5))
     Path(f"{out}{rank}").write_text(json.dumps([made.rank, made.lanes, found]), encoding="utf-8")
     try:
-        smollm3_mix.torch_loader.mix_loader.loader("there-is-no-such-recipe", 8)
-    except smollm3_mix.errors.RecipeError as error:
+        smollm3_mix.loader("there-is-no-such-recipe", 8)
+    except smollm3_mix.RecipeError as error:
         Path(f"{out}{rank}.error").write_text(str(error), encoding="utf-8")
     torch.distributed.destroy_process_group()
 

@@ -76,4 +76,4 @@ def test_states_hold_the_lanes_of_their_rank_alone(mix: Mix) -> None:
     state = made.place().state_dict()
     mine = LaneMerger(mix.stream([0]).state_dict(), [1, 3], state).place().state_dict()
     assert mine["lanes"] == [lane for lane in state["lanes"] if lane["lane"] in (1, 3)]
-    assert mine["going"] == [lane for lane in state["going"] if lane in (1, 3)]
+    assert mine["active_lanes"] == [lane for lane in state["active_lanes"] if lane in (1, 3)]

@@ -29,7 +29,7 @@ def read_by(stream, rows):
     return found
 
 
-def test_records_do_not_depend_on_how_they_are_read(recipe_file):
+def test_records_do_not_depend_on_read_size(recipe_file):
     mix = open_mix(recipe_file(lanes=3))
     whole = list(mix.stream())
     assert len(whole) > 300
@@ -38,7 +38,7 @@ def test_records_do_not_depend_on_how_they_are_read(recipe_file):
         assert read_by(mix.stream(), rows) == whole
 
 
-def test_lanes_take_turns_and_are_the_same_alone(recipe_file):
+def test_stream_interleaves_lanes_round_robin_without_changing_them(recipe_file):
     mix = open_mix(recipe_file(lanes=3))
     alone = [ids(mix.stream([lane])) for lane in range(3)]
     expected = []
@@ -54,14 +54,14 @@ def test_lanes_take_turns_and_are_the_same_alone(recipe_file):
 
 
 @pytest.mark.parametrize("top", [{}, {"order": "iid", "on_exhausted": "repeat"}])
-def test_blocks_that_rest_are_read_again(recipe_file, monkeypatch, top):
+def test_released_blocks_are_reread(recipe_file, monkeypatch, top):
     mix = open_mix(recipe_file(sizes=(90, 45, 18), **top))
     whole = mix.stream()
     records = list(whole)
-    monkeypatch.setattr(stream, "HELD", 0)
+    monkeypatch.setattr(stream, "HELD_BYTES", 0)
     resting = mix.stream()
     assert list(resting) == records
-    assert resting.stats() == whole.stats()
+    assert resting.stats == whole.stats
     again = mix.stream()
     list(itertools.islice(again, 20))
     state = json.loads(json.dumps(again.state_dict()))
@@ -70,7 +70,7 @@ def test_blocks_that_rest_are_read_again(recipe_file, monkeypatch, top):
     assert list(resumed) == records[20:]
 
 
-def test_every_record_comes_once_and_says_where_from(recipe_file):
+def test_records_are_unique_and_name_their_origin(recipe_file):
     path = recipe_file(lanes=1, on_exhausted="renormalize")
     records = list(open_mix(path).stream())
     assert max(Counter((r["file"], r["row"]) for r in records).values()) == 1
@@ -81,7 +81,7 @@ def test_every_record_comes_once_and_says_where_from(recipe_file):
 
 
 @pytest.mark.parametrize("weigh_by", ["tokens", "bytes", "documents"])
-def test_debts_are_within_their_bound_at_every_prefix(recipe_file, weigh_by):
+def test_discrepancies_are_within_their_bound_after_every_record(recipe_file, weigh_by):
     mix = open_mix(recipe_file(lanes=1, weigh_by=weigh_by))
     records = list(mix.stream())
     unit = {"tokens": lambda r: r["tokens"], "bytes": lambda r: len(r["text"].encode()), "documents": lambda r: 1}[
@@ -92,7 +92,7 @@ def test_debts_are_within_their_bound_at_every_prefix(recipe_file, weigh_by):
     shares = mix.recipe.shares
     stream = mix.stream()
     list(stream)
-    stats = stream.stats()
+    stats = stream.stats
     bound = discrepancy_bound(
         np.array(list(shares.values())), np.array([float(stats.sources[s].longest) for s in shares])
     )
@@ -102,11 +102,11 @@ def test_debts_are_within_their_bound_at_every_prefix(recipe_file, weigh_by):
         assert stats.sources[source].max_discrepancy == pytest.approx(discrepancy.max())
 
 
-def test_tally_adds_up_and_is_the_sum_of_its_lanes(recipe_file):
+def test_stats_add_up_and_are_the_sum_of_all_lanes(recipe_file):
     mix = open_mix(recipe_file(lanes=3))
     stream = mix.stream()
     list(stream)
-    whole = stream.stats()
+    whole = stream.stats
     for counts in whole.sources.values():
         assert counts.read == sum(counts.dropped.values()) + counts.pending + counts.emitted
         assert counts.pending >= 0
@@ -114,16 +114,16 @@ def test_tally_adds_up_and_is_the_sum_of_its_lanes(recipe_file):
     for lane in range(3):
         alone = mix.stream([lane])
         list(alone)
-        parts.append(alone.stats())
+        parts.append(alone.stats)
     assert sum(parts, MixStats({})) == whole
 
 
-def test_tally_counts_what_was_given_out_and_no_more(recipe_file):
+def test_stats_count_only_emitted_records(recipe_file):
     stream = open_mix(recipe_file()).stream()
     records = iter(stream)
     for number in range(1, 60):
         next(records)
-        assert stream.stats().total.emitted == number
+        assert stream.stats.total.emitted == number
 
 
 @pytest.mark.parametrize(
@@ -144,12 +144,12 @@ def test_tally_counts_what_was_given_out_and_no_more(recipe_file):
     ],
     ids=lambda top: "-".join(str(value) for value in top.values() if not isinstance(value, dict)),
 )
-def test_resumes_at_every_position(recipe_file, top):
+def test_stream_resumes_at_every_position(recipe_file, top):
     mix = open_mix(recipe_file(sizes=(60, 30, 12), **top))
     assert resumes_everywhere(mix, few=5) > 30
 
 
-def test_resumes_with_another_way_of_reading(recipe_file):
+def test_stream_resumes_with_another_read_size(recipe_file):
     mix = open_mix(recipe_file(lanes=3))
     whole = list(mix.stream())
     stream = mix.stream()
@@ -159,13 +159,13 @@ def test_resumes_with_another_way_of_reading(recipe_file):
     assert read_by(resumed, 11) == whole[given:]
 
 
-def test_seeds_differ_and_repeat(recipe_file):
+def test_order_depends_on_the_seed_alone(recipe_file):
     one = ids(open_mix(recipe_file()).stream())
     assert ids(open_mix(recipe_file()).stream()) == one
     assert ids(open_mix(recipe_file(), seed=8).stream())[:100] != one[:100]
 
 
-def test_limits_end_the_mix(recipe_file):
+def test_mix_ends_with_the_record_that_reaches_a_limit(recipe_file):
     path = recipe_file(lanes=3)
     assert len(list(open_mix(path, max_samples=100).stream())) == 100
     assert len(list(open_mix(path, max_samples=2).stream())) == 2
@@ -180,7 +180,7 @@ def test_limits_end_the_mix(recipe_file):
         assert total - measure(records[-1]) < limit
 
 
-def test_a_source_that_ends_is_an_error_with_its_remedies(recipe_file):
+def test_exhausted_source_raises_with_remedies(recipe_file):
     path = recipe_file(lanes=1, on_exhausted="error")
     with pytest.raises(SourceExhaustedError) as caught:
         list(open_mix(path, max_tokens=100_000).stream())
@@ -190,7 +190,7 @@ def test_a_source_that_ends_is_an_error_with_its_remedies(recipe_file):
     assert "Raise its max_passes to" in message
 
 
-def test_the_remedies_of_a_source_that_ends_work(recipe_file):
+def test_remedies_of_an_exhausted_source_are_sufficient(recipe_file):
     path = recipe_file(lanes=1, on_exhausted="error")
     with pytest.raises(SourceExhaustedError) as caught:
         list(open_mix(path, max_tokens=90_000).stream())
@@ -206,30 +206,30 @@ def test_the_remedies_of_a_source_that_ends_work(recipe_file):
 def test_repeat_ends_when_every_source_was_read_once(recipe_file):
     stream = open_mix(recipe_file(lanes=1, on_exhausted="repeat")).stream()
     given = Counter(record["source"] for record in stream)
-    stats = stream.stats()
+    stats = stream.stats
     assert min(counts.passes for counts in stats.sources.values()) == 1
     assert max(counts.passes for counts in stats.sources.values()) > 1
     assert given["a"] + given["b"] + given["c"] == stats.total.emitted
 
 
-def test_repeat_with_more_passes_ends_when_every_source_had_all_of_them(recipe_file):
+def test_repeat_ends_when_every_source_had_all_its_passes(recipe_file):
     twice = {key: {"max_passes": 2} for key in "abc"}
     stream = open_mix(recipe_file(lanes=1, on_exhausted="repeat", sources=twice, sizes=(60, 30, 12))).stream()
     given = Counter(record["source"] for record in stream)
     assert min(given.values()) > 0
-    assert min(counts.passes for counts in stream.stats().sources.values()) == 2
+    assert min(counts.passes for counts in stream.stats.sources.values()) == 2
 
 
-def test_repeat_goes_on_to_a_limit(recipe_file):
+def test_repeat_continues_up_to_a_limit(recipe_file):
     stream = open_mix(recipe_file(lanes=2, on_exhausted="repeat"), max_tokens=80_000).stream()
     assert sum(record["tokens"] for record in stream) >= 80_000
-    stats = stream.stats()
-    shares = stats.given_shares()
+    stats = stream.stats
+    shares = stats.shares
     assert shares["a"] == pytest.approx(0.6, abs=0.01)
-    assert stats.sources["c"].dropped.get("duplicate", 0) == 0  # repeats on purpose are no duplicates
+    assert stats.sources["c"].dropped.get("duplicate", 0) == 0  # repeated passes are not duplicates
 
 
-def test_later_passes_come_in_another_order(recipe_file):
+def test_later_passes_have_another_order(recipe_file):
     records = list(open_mix(recipe_file(lanes=1, on_exhausted="repeat"), max_tokens=150_000).stream())
     rows = [r["row"] for r in records if r["source"] == "c"]
     assert sorted(rows[:60]) == sorted(rows[60:120]) == list(range(60))
@@ -249,7 +249,7 @@ def test_holdout_is_never_in_train_for_any_seed_or_lanes(recipe_file):
     assert len(everything) == 657
 
 
-def test_draws_by_document_are_those_of_interleave_datasets(recipe_file, tmp_path):
+def test_iid_draws_equal_those_of_interleave_datasets(recipe_file, tmp_path):
     datasets = pytest.importorskip("datasets")
     path = recipe_file(lanes=1, order="iid", shuffle="none", dedup={"exact": False})
     mix = open_mix(path)
@@ -269,14 +269,14 @@ def test_draws_by_document_are_those_of_interleave_datasets(recipe_file, tmp_pat
     assert [r["source"] for r in mix.stream()] == expected
 
 
-def test_concatenation_gives_every_source_in_order(recipe_file):
+def test_concatenation_yields_every_source_in_order(recipe_file):
     records = list(open_mix(recipe_file(lanes=1, weighted=False, on_exhausted="renormalize")).stream())
     sources = [r["source"] for r in records]
     assert sources == sorted(sources)
     assert Counter(sources) == {"a": 399, "b": 198, "c": 60}
 
 
-def test_a_lane_without_rows_of_a_source_is_an_error(recipe_file, tmp_path):
+def test_lane_raises_when_a_source_has_no_row_in_it(recipe_file, tmp_path):
     path = recipe_file(lanes=1)
     folder = tmp_path / "sources" / "one"
     folder.mkdir()
@@ -290,10 +290,11 @@ def test_a_lane_without_rows_of_a_source_is_an_error(recipe_file, tmp_path):
     assert path.exists()
 
 
-def test_a_source_that_keeps_nothing_is_an_error_with_the_reasons(recipe_file):
+def test_source_without_accepted_documents_raises_with_reasons(recipe_file):
     path = recipe_file(sources={"b": {"filters": {"min_chars": 10_000}}}, lanes=1)
     with pytest.raises(
-        SourceExhaustedError, match=r"'b' gave no document in lane 0 of 1 \(200 rows read, dropped: .*too_short 19\d"
+        SourceExhaustedError,
+        match=r"'b' has no accepted document in lane 0 of 1 \(200 rows read, dropped: .*too_short 19\d",
     ):
         list(open_mix(path).stream())
 
@@ -305,34 +306,34 @@ def test_a_source_that_keeps_nothing_is_an_error_with_the_reasons(recipe_file):
         ({"lanes": 3}, "lanes: 2 → 3"),
     ],
 )
-def test_a_state_of_another_recipe_is_refused_with_the_difference(recipe_file, change, message):
+def test_stream_rejects_the_state_of_another_recipe(recipe_file, change, message):
     path = recipe_file()
     state = open_mix(path).stream().state_dict()
     with pytest.raises(StateError) as caught:
         open_mix(path, **change).stream().load_state_dict(state)
-    assert "this state was saved by recipe toy" in str(caught.value)
+    assert "This state was saved by recipe toy" in str(caught.value)
     assert message in str(caught.value)
 
 
-def test_a_state_of_other_lanes_limits_or_nothing_is_refused(recipe_file):
+def test_stream_rejects_states_of_other_lanes_or_limits(recipe_file):
     mix = open_mix(recipe_file())
-    with pytest.raises(StateError, match=r"this state is of lanes \[0\], but lanes \[0, 1\] are to be read\."):
+    with pytest.raises(StateError, match=r"This state has lanes \[0\], but the reader has lanes \[0, 1\]\."):
         mix.stream().load_state_dict(mix.stream([0]).state_dict())
     with pytest.raises(StateError, match="saved with max_samples=None, but the mix has max_samples=5"):
         open_mix(recipe_file(), max_samples=5).stream().load_state_dict(mix.stream().state_dict())
-    with pytest.raises(StateError, match="this is no state of a mix: it has no 'recipe'"):
+    with pytest.raises(StateError, match="This is not the state of a mix: it has no 'recipe'"):
         mix.stream().load_state_dict({})
 
 
-def test_wrong_arguments_are_refused(recipe_file):
+def test_open_mix_and_stream_reject_invalid_arguments(recipe_file):
     path = recipe_file()
-    with pytest.raises(ValueError, match="max_samples must be a whole number above 0, or None for no limit; got 0"):
+    with pytest.raises(ValueError, match=r"max_samples must be a whole number above 0, such as .*, got 0"):
         open_mix(path, max_samples=0)
-    with pytest.raises(ValueError, match="split 'test' is none of train, validation"):
+    with pytest.raises(ValueError, match="split must be 'train' or 'validation', got 'test'"):
         open_mix(path, split="test")
     with pytest.raises(ValueError, match="holds nothing out, so it has no validation split"):
         open_mix(path, split="validation")
-    with pytest.raises(ValueError, match="there is no lane 2"):
+    with pytest.raises(ValueError, match="There is no lane 2"):
         open_mix(path).stream([2])
-    with pytest.raises(ValueError, match="lanes must differ"):
+    with pytest.raises(ValueError, match="lanes must be different"):
         open_mix(path).stream([1, 1])

@@ -12,8 +12,9 @@ import pytest
 from conftest import document, parquet
 
 from smollm3_mix.mix.interleave import permutation, stream_key, uniforms
+from smollm3_mix.mix.limits import Limits
 from smollm3_mix.mix.open_mix import open_mix
-from smollm3_mix.recipe.model import Recipe
+from smollm3_mix.recipe.recipe import Recipe
 from smollm3_mix.sources.block_reader import Reader
 from smollm3_mix.sources.partition import partition_source
 
@@ -32,7 +33,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def small(folder: Path, sources=None, **top):
-    """The open mix of a recipe over these sources."""
+    """Return the mix of a recipe over these sources."""
     return open_mix(
         Recipe.from_dict(
             {
@@ -66,7 +67,7 @@ def keys(records):
 
 
 def passes(mix, lane, source):
-    """Documents of each pass of a source in a lane, in the order placed, endlessly: (key, tokens) pairs."""
+    """Yield the documents of each pass of a source in a lane, in placement order, as (key, tokens) pairs. Endless."""
     recipe = mix.recipe
     resolved = mix.plan.resolved[source.id]
     parts = partition_source(resolved, recipe.lanes, recipe.seed, recipe.shuffle == "block")[lane]
@@ -86,7 +87,7 @@ def passes(mix, lane, source):
 
 
 def exact(mix, lane):
-    """Keys that a lane gives by merging virtual times."""
+    """Return the keys that a lane emits by merging virtual times."""
     recipe, placed, ends = mix.recipe, [], []
     repeat = recipe.on_exhausted == "repeat"
     for number, source in enumerate(recipe.active):
@@ -103,7 +104,7 @@ def exact(mix, lane):
 
 
 def drawn(mix, lane):
-    """Keys that a lane gives by drawing a source for each document."""
+    """Return the keys that a lane emits by drawing a source for each document."""
     recipe = mix.recipe
     rng = np.random.default_rng(recipe.seed if lane == 0 else (recipe.seed, lane))
     cumulated = np.cumsum(list(recipe.shares.values()))
@@ -132,7 +133,7 @@ def drawn(mix, lane):
 
 @pytest.mark.parametrize("policy", ["stop", "renormalize", "repeat"])
 @pytest.mark.parametrize(("order", "model"), [("exact", exact), ("iid", drawn)])
-def test_records_come_in_the_defined_order(folder, order, model, policy):
+def test_records_have_the_defined_order(folder, order, model, policy):
     shuffle = "none" if policy == "renormalize" else "block"
     mix = small(folder, {"z": {"max_passes": 2}}, order=order, on_exhausted=policy, shuffle=shuffle)
     for lane in range(2):
@@ -145,13 +146,13 @@ SIZES_OF = {"max_samples": lambda r: 1, "max_tokens": lambda r: r["tokens"], "ma
 
 
 @pytest.mark.parametrize("limit", SIZES_OF)
-def test_a_lane_ends_with_the_record_that_hits_a_limit_exactly(folder, limit):
+def test_lane_ends_with_the_record_that_reaches_a_limit_exactly(folder, limit):
     mix = small(folder, lanes=1)
     whole = list(mix.stream())
     reached = np.cumsum([SIZES_OF[limit](record) for record in whole]).tolist()
     for count in (1, 2, 13, 30):
-        assert keys(replace(mix, **{limit: reached[count - 1]}).stream()) == keys(whole[:count])
-        assert keys(replace(mix, **{limit: reached[count - 1] + 1}).stream()) == keys(whole[: count + 1])
+        assert keys(replace(mix, limits=Limits(**{limit: reached[count - 1]})).stream()) == keys(whole[:count])
+        assert keys(replace(mix, limits=Limits(**{limit: reached[count - 1] + 1})).stream()) == keys(whole[: count + 1])
 
 
 @pytest.mark.parametrize(
@@ -165,7 +166,7 @@ def test_a_lane_ends_with_the_record_that_hits_a_limit_exactly(folder, limit):
     ],
     ids=["exact", "iid-repeat", "exact-repeat", "in-turn", "empty-blocks"],
 )
-def test_a_resumed_stream_gives_the_same_records_and_counts(folder, top):
+def test_resumed_stream_has_the_same_records_and_stats(folder, top):
     mix = small(folder, {"z": {"max_passes": 2}}, lanes=1, **top)
     reading, whole, states = mix.stream(), [], {}
     for record in reading:
@@ -177,12 +178,12 @@ def test_a_resumed_stream_gives_the_same_records_and_counts(folder, top):
         resumed = mix.stream()
         resumed.load_state_dict(json.loads(state))
         assert keys(resumed) == whole[position:]
-        assert resumed.stats() == reading.stats()
+        assert resumed.stats == reading.stats
 
 
 @pytest.mark.parametrize("seed", [7, 8])
 @pytest.mark.parametrize("count", [9, 26])
-def test_records_behind_a_change_of_recipe_come_in_the_defined_order(folder, count, seed):
+def test_records_of_a_continuation_have_the_defined_order(folder, count, seed):
     top = {"lanes": 1, "on_exhausted": "renormalize", "shuffle": "none"}
     first, second = small(folder, **top), small(folder, seed=seed, **top)
     stream = first.stream()
@@ -199,7 +200,7 @@ def test_records_behind_a_change_of_recipe_come_in_the_defined_order(folder, cou
     assert keys(open_mix(second.recipe, continue_from=state).stream()) == expected
 
 
-def test_the_lanes_of_a_batch_are_those_that_gave_its_records(folder):
+def test_read_with_lanes_returns_the_lane_of_each_record(folder):
     mix = small(folder, lanes=3, on_exhausted="renormalize")
     found = {lane: [] for lane in (2, 0, 1)}
     stream = mix.stream(list(found))

@@ -174,7 +174,7 @@ def test_shares_are_exact_on_the_tokens_given(recipe_file, tokenizer_file):
     stats = windows.stats()
     assert given + windows.left == stats.total.emitted_tokens
     for source, share in mix.mix.recipe.shares.items():
-        assert abs(stats.given_shares()[source] - share) < 0.01
+        assert abs(stats.shares[source] - share) < 0.01
 
 
 def test_states_of_two_readers_go_on_in_three(toy):
@@ -220,7 +220,7 @@ def test_faults_of_the_caller(recipe_file, toy, tokenizer_file, tmp_path):
         toy(sequence_length=0)
     text = tokenizer_file.read_text().replace("endoftext", "fin")
     (tmp_path / "other.json").write_text(text)
-    with pytest.raises(smollm3_mix.errors.SourceError) as fault:
+    with pytest.raises(smollm3_mix.SourceError) as fault:
         open_packed(recipe_file(), tokenizer=tmp_path / "other.json")
     assert str(fault.value) == (
         f"tokenizer {tmp_path / 'other.json'}: it has no token known to end one. Name it: eos=… (--eos), or `none`."
@@ -255,7 +255,7 @@ def test_fewer_lanes_read_stored_lanes_one_after_another(recipe_file, tokenizer_
     two = open_packed(tmp_path / "out", **options).mix
     assert texts == [record["text"] for lane in (0, 1) for record in two.stream([lane])]
     with pytest.raises(
-        smollm3_mix.errors.UnreadableSourcesError, match=r"stored in 2 lanes and the recipe has 3; set `lanes: 2`"
+        smollm3_mix.UnreadableSourcesError, match=r"stored in 2 lanes and the recipe has 3; set `lanes: 2`"
     ):
         open_packed(tmp_path / "out", lanes=3, **options)
 

@@ -84,9 +84,9 @@ def test_sources_with_one_fault_stand_in_one_line(tmp_path: Path, capsys: pytest
     lines = said[said.index("Of 4 sources cannot be read: 3 sources, 50.0000%.") + 1 :]
     assert len(lines) == 2
     assert lines[0].startswith(
-        "Cannot be read: 'one' (20.0000%), 'two' (20.0000%): no file or folder './nowhere' is here"
+        "Cannot be read: 'one' (20.0000%), 'two' (20.0000%): no local file or folder './nowhere'"
     )
-    assert lines[1].startswith("Cannot be read: 'three' (10.0000%): no file or folder './elsewhere' is here")
+    assert lines[1].startswith("Cannot be read: 'three' (10.0000%): no local file or folder './elsewhere'")
 
 
 def test_offline_looks_at_nothing(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:

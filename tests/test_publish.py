@@ -356,11 +356,11 @@ def test_every_licence_of_the_shipped_recipes_is_judged_on_purpose():
 PLAIN = """
 import smollm3_mix
 from datasets import IterableDataset, load_dataset
-whole = smollm3_mix.builder.load.load(recipe, streaming=False)
+whole = smollm3_mix.load(recipe, streaming=False)
 whole.push_to_hub("org/plain")
 same = [list(load_dataset("org/plain", split="train")) == list(whole)]
 if hasattr(IterableDataset, "push_to_hub"):  # datasets 4 and later
-    stream = smollm3_mix.builder.load.load(recipe)
+    stream = smollm3_mix.load(recipe)
     stream.push_to_hub("org/streamed")
     given = sorted(record["id"] + record["text"] for record in stream)
     same.append(sorted(r["id"] + r["text"] for r in load_dataset("org/streamed", split="train")) == given)

@@ -97,7 +97,7 @@ def test_a_push_names_no_folder_of_this_machine(hub, api, mix, tmp_path, caplog)
     ]
     assert recipe["datasets"][3]["data_files"] == ["more/*.parquet"]
     assert recipe["decontaminate"]["texts"][0]["name"] == "all.jsonl"
-    assert json.loads(tree["mine/stats.json"])["skipped"]["gone"].startswith("no file or folder 'gone' is here")
+    assert json.loads(tree["mine/stats.json"])["skipped"]["gone"].startswith("no local file or folder 'gone'")
     for card in ("README.md", "mine/README.md"):
         assert "(local files)" in tree[card].decode()
         assert (

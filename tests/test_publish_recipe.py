@@ -51,7 +51,7 @@ for name, recipe in recipes.items():
     where = {"recipe": recipe} if legacy else {}
     stream = load_dataset(repository, *([] if legacy else [name]), split="train", streaming=True, **where, **more)
     records = list(stream)
-    found.append([records == list(smollm3_mix.builder.load.load(recipe)), len(records)])
+    found.append([records == list(smollm3_mix.load(recipe)), len(records)])
 print(json.dumps([found, [] if legacy else get_dataset_config_names(repository)]))
 """
 

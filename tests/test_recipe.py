@@ -9,8 +9,9 @@ import yaml
 from recipes import LISTS, SMALL, WHOLE, faults_of
 
 from smollm3_mix.errors import RecipeError
-from smollm3_mix.recipe.model import Block, Holdout, Kind, Recipe, Source
-from smollm3_mix.recipe.read_recipe import load_recipe
+from smollm3_mix.recipe.model import Block, Holdout, Kind, Source
+from smollm3_mix.recipe.read_recipe import check_recipe, load_recipe
+from smollm3_mix.recipe.recipe import Recipe
 from smollm3_mix.text.clean.cleaning_options import Cleaning
 from smollm3_mix.text.dedup.dedup_options import Dedup, Near
 from smollm3_mix.text.filters.filter_options import FilterOptions
@@ -203,23 +204,23 @@ def test_faults_of_overrides():
 
 def test_pinned_sources_have_their_revision(recipe_text):
     recipe = load_recipe(recipe_text(WHOLE))
-    pinned = recipe.pinned({"fineweb-edu": "0" * 40})
+    pinned = recipe.pin({"fineweb-edu": "0" * 40})
     assert [source.revision for source in pinned.sources] == ["0" * 40, None, None]
     assert recipe.diff(pinned) == [f"sources.fineweb-edu.revision: none → '{'0' * 40}'"]
     with pytest.raises(KeyError) as error:
-        recipe.pinned({"x": "1"})
+        recipe.pin({"x": "1"})
     assert error.value.args == ("mine.yaml has no source 'x'; it has fineweb-edu, org/code, pull-requests",)
 
 
 def test_sources_may_be_left_out_but_not_all(recipe_text):
-    recipe = load_recipe(recipe_text(WHOLE)).without({"org/code": "It cannot be opened."})
+    recipe = load_recipe(recipe_text(WHOLE)).mark_unavailable({"org/code": "It cannot be opened."})
     assert recipe.shares == {"fineweb-edu": 1.0}
     assert (
         "source 'org/code' (weight 1e-05, 0.0029% of the recipe) is not available: It cannot be opened."
         in recipe.warnings
     )
     with pytest.raises(RecipeError) as error:
-        recipe.without({"fineweb-edu": "Neither can this."})
+        recipe.mark_unavailable({"fineweb-edu": "Neither can this."})
     assert str(error.value) == "mine.yaml: every source with a weight above 0 is unavailable; nothing is left to read"
 
 
@@ -307,7 +308,7 @@ def test_differences_name_keys_sources_and_order(recipe_text):
         "seed: 7 → 8",
         'dedup.near: {"bands": 4, "rows": 2, "ngram": 5, "jaccard": 0.0} → none',
         "sources.fineweb-edu.weight: 0.333 → 0.36",
-        "sources.fineweb-edu.judge.min_chars: 50 → 40",
+        "sources.fineweb-edu.filters.min_chars: 50 → 40",
     ]
     turned = old.replace(sources=old.sources[::-1])
     assert old.diff(turned) == [
@@ -342,6 +343,54 @@ def test_rules_by_kind_are_filled_in(recipe_text):
 def test_rules_by_kind_are_written_short_and_read_back(recipe_text):
     recipe = load_recipe(recipe_text(BY_KIND))
     text = recipe.to_yaml()
-    assert "\njudge: {preset: prose, min_chars: 20}\n" in text
+    assert "\nfilters: {preset: prose, min_chars: 20}\n" in text
     assert text.count("  filters: ") == 3
     assert load_recipe(recipe_text(text)).diff(recipe) == []
+
+
+def test_recipe_repr_shows_what_identifies_it(recipe_text):
+    recipe = load_recipe(recipe_text(WHOLE))
+    sizes = f"{len(recipe.sources)} sources, {recipe.lanes} lanes, seed=7"
+    assert repr(recipe) == f"Recipe({recipe.name!r}, {sizes}, fingerprint={recipe.fingerprint[:7]!r})"
+    assert recipe._repr_html_().count("<tr>") == len(recipe.sources) + 1
+
+
+def test_replace_source_changes_one_source_and_checks_the_value(recipe_text):
+    recipe = load_recipe(recipe_text(WHOLE))
+    changed = recipe.replace_source("fineweb-edu", weight=0.5, max_passes=9)
+    assert [line.partition(":")[0] for line in recipe.diff(changed)] == [
+        "sources.fineweb-edu.weight",
+        "sources.fineweb-edu.max_passes",
+    ]
+    with pytest.raises(RecipeError, match=r"source 'fineweb-edu': weight: expected a finite number, got 'x'"):
+        recipe.replace_source("fineweb-edu", weight="x")
+    with pytest.raises(KeyError, match="no source 'x'"):
+        recipe.replace_source("x", weight=1)
+
+
+def test_check_recipe_returns_every_problem():
+    assert check_recipe("demo") == []
+    assert check_recipe({"seed": "x", "lanes": 0}) == [
+        "missing key 'datasets' (a list of sources)",
+        "seed: expected a whole number, got 'x'",
+        "lanes: expected 1 or more, got 0",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("judge: prose", "unknown key 'judge' (did you mean 'filters'?)"),
+        ("on_exhausted: renormalise", "(did you mean 'renormalize'?)"),
+        ("dedup: {index: {at: idx}}", "dedup.index: unknown key 'at' (did you mean 'path'?)"),
+    ],
+)
+def test_renamed_keys_and_values_are_suggested(recipe_text, text, expected):
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(recipe_text(f"{text}\ndatasets: [{{name: a/b, weight: 1}}]\n"))
+    assert any(expected in problem for problem in caught.value.problems)
+
+
+def test_filters_take_the_name_of_a_preset(recipe_text):
+    recipe = load_recipe(recipe_text("filters: prose\ndatasets: [{name: a/b, weight: 1}]\n"))
+    assert recipe.sources[0].filters.preset == "prose"

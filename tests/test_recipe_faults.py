@@ -39,7 +39,7 @@ datasets:
     with pytest.raises(RecipeError) as error:
         load_recipe(recipe_text(text))
     assert str(error.value) == (
-        "11 faults\n"
+        "11 problems\n"
         "  mine.yaml: unknown key 'seeed' (did you mean 'seed'?)\n"
         "  mine.yaml: filters: unknown key 'min_char' (did you mean 'min_chars'?)\n"
         "  mine.yaml: dedup.near.bands: expected a whole number from 1 to 64, got 0\n"
@@ -121,7 +121,7 @@ def test_a_file_in_another_encoding(tmp_path):
         ("dedup: {exact: 1}", "dedup.exact: expected true or false, got 1"),
         ("dedup: {near: 3}", "dedup.near: expected a mapping (keys: bands, rows, ngram, jaccard), got 3"),
         ("sources: []", "unknown key 'sources' (did you mean 'datasets'?)"),
-        ("file: x", None),
+        ("file: x", "unknown key 'file' (did you mean 'filters'?)"),
         ("1: x", None),
         ("num_shards: 4", "unknown key 'num_shards' (did you mean 'lanes'?)"),
         ("stopping_strategy: x", "unknown key 'stopping_strategy' (did you mean 'on_exhausted'?)"),
@@ -131,7 +131,7 @@ def test_a_file_in_another_encoding(tmp_path):
 def test_a_fault_at_the_top_reads_whole(top, fault):
     keys = "datasets, description, seed, lanes, weigh_by, order, block, shuffle, tokens, exclude, decontaminate"
     assert faults_of(f"{top}\n{SMALL}") == [
-        fault or f"unknown key {read_key(top)} (keys: {keys}, dedup, holdout, on_exhausted, weighted, clean, judge)"
+        fault or f"unknown key {read_key(top)} (keys: {keys}, dedup, holdout, on_exhausted, weighted, clean, filters)"
     ]
 
 
@@ -190,7 +190,7 @@ def test_an_unknown_key_like_no_other_shows_every_key():
     keys = (
         "id, weight, name, config, data_dir, data_files, revision, split, text_field, separator, id_field, where, keep"
     )
-    keys += ", kind, license, tokens_per_byte, tokens_field, max_passes, clean, judge, content, gated"
+    keys += ", kind, license, tokens_per_byte, tokens_field, max_passes, clean, filters, content, gated"
     keys += ", unavailable, deviation"
     assert faults_of(fault_of_source("weight: 1, xyz: 2")) == [f"source 'c/d': unknown key 'xyz' (keys: {keys})"]
 

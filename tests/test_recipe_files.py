@@ -8,8 +8,8 @@ from recipes import LISTS, SMALL, faults_of
 
 from smollm3_mix.errors import RecipeError
 from smollm3_mix.recipe import shipped
-from smollm3_mix.recipe.model import Recipe
 from smollm3_mix.recipe.read_recipe import load_recipe
+from smollm3_mix.recipe.recipe import Recipe
 from smollm3_mix.recipe.shipped import MERGE_CONFIG_NAMES, find_recipe, list_recipes
 from smollm3_mix.text.dedup.dedup_options import Dedup, Near
 from smollm3_mix.text.filters.filter_options import FilterOptions
@@ -41,8 +41,8 @@ def test_the_old_default_name_means_stage_1_without_weights(tmp_path, monkeypatc
     with pytest.raises(RecipeError) as error:
         load_recipe("datasets_config.yaml", use_weights=True)
     assert str(error.value) == (
-        "datasets_config.yaml: has no weights, so they cannot be used; list its sources under `datasets:` with a "
-        f"`weight` each, leave --use-weights out, or take a shipped recipe: {', '.join(list_recipes())}"
+        "datasets_config.yaml: has no weights to use. List its sources under `datasets:` with a "
+        f"`weight` each, remove --use-weights, or use a shipped recipe: {', '.join(list_recipes())}"
     )
 
 
@@ -128,16 +128,16 @@ def test_the_split_list_form_is_read(recipe_text):
     assert {source.filters for source in recipe.sources} == {FilterOptions(min_chars=100, max_chars=1_000_000)}
     assert recipe.dedup == Dedup(exact=False)
     assert recipe.warnings == (
-        "`output` is not read; what is written is said on the command line, such as --output-dir",
+        "`output` is not used. Set the output on the command line, for example with --output-dir",
         "`filtering.deduplication.similarity_threshold` is not read; `dedup: {near: true}` drops near duplicates",
-        "`filtering.keep_keywords` is not read; texts are judged by the rules of `filters`",
+        "`filtering.keep_keywords` is not read; `filters` decides which texts are kept",
     )
 
 
 def test_weights_cannot_be_used_where_there_are_none():
-    need = "has no weights, so they cannot be used; list its sources under `datasets:` with a `weight` each"
+    need = "has no weights to use. List its sources under `datasets:` with a `weight` each"
     assert faults_of(LISTS, use_weights=True) == [
-        f"{need}, leave --use-weights out, or take a shipped recipe: {', '.join(list_recipes())}"
+        f"{need}, remove --use-weights, or use a shipped recipe: {', '.join(list_recipes())}"
     ]
 
 
@@ -172,7 +172,7 @@ datasets: [{name: a, weight: 1}]
     assert faults_of(text) == [
         "filtering: unknown key 'maxlength' (did you mean 'max_length'?)",
         "filtering.min_length: expected a whole number, got 'ten'",
-        "has both `filters` and `filtering`; write min_length and max_length as min_chars and max_chars of `filters`",
+        "has both `filters` and `filtering`. Write min_length and max_length as min_chars and max_chars of `filters`",
         "filtering.deduplication: unknown key 'enable' (did you mean 'enabled'?)",
         "filtering.deduplication.enabled: expected true or false, got 1",
     ]

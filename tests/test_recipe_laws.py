@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from smollm3_mix.errors import RecipeError
 from smollm3_mix.recipe.index_scope import index_scope, of_rows
-from smollm3_mix.recipe.model import Block, Holdout, Kind, Recipe, Source
+from smollm3_mix.recipe.model import Block, Holdout, Kind, Source
 from smollm3_mix.recipe.read_recipe import load_recipe
+from smollm3_mix.recipe.recipe import Recipe
 from smollm3_mix.recipe.sections import Decontaminate, Exclude, Texts, TokenCounting
 from smollm3_mix.recipe.yaml_text import dump, load
 from smollm3_mix.text.clean.cleaning_options import Cleaning

@@ -7,7 +7,8 @@ import pytest
 from smollm3_mix.errors import RecipeError
 from smollm3_mix.recipe.curriculum import Curriculum, Stage
 from smollm3_mix.recipe.index_scope import disagreements
-from smollm3_mix.recipe.model import Recipe, Source
+from smollm3_mix.recipe.model import Source
+from smollm3_mix.recipe.recipe import Recipe
 from smollm3_mix.text.filters.filter_options import FilterOptions
 
 ONE = Recipe(sources=(Source("a", 2, name="org/a"), Source("b", 1, name="org/b")))
@@ -52,4 +53,23 @@ def test_index_of_a_curriculum_needs_one_set_of_rules_in_all_stages() -> None:
     assert disagreements(course((5, ONE), (5, ONE))) == []
     for stages, named in (((ONE, other, other), "'s1' and 's2'"), ((ONE, ONE, other), "'s2' and 's3'")):
         (line,) = disagreements(course(*((5, recipe) for recipe in stages)))
-        assert line.startswith(f"dedup.index: stages {named} read source 'a' differently (judge.min_chars: ")
+        assert line.startswith(f"dedup.index: stages {named} read source 'a' differently (filters.min_chars: ")
+
+
+def test_curriculum_is_read_back_from_its_dict():
+    made = course((5, ONE), (6, ONE))
+    assert Curriculum.from_dict(made.to_dict()) == made
+
+
+def test_curriculum_replaces_a_source_in_every_stage():
+    made = course((5, ONE), (6, ONE))
+    source = ONE.sources[0].id
+    assert {s.recipe.sources[0].max_passes for s in made.replace_source(source, max_passes=3).stages} == {3}
+    with pytest.raises(KeyError, match="no source 'x'"):
+        made.replace_source("x", weight=1)
+
+
+def test_curriculum_repr_shows_stages_and_tokens():
+    made = course((5, ONE), (6, ONE))
+    assert repr(made) == f"Curriculum('course', 2 stages, 11 tokens, fingerprint={made.fingerprint[:7]!r})"
+    assert made._repr_html_().startswith("<table>")

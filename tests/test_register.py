@@ -145,7 +145,7 @@ HUB = """
 import smollm3_mix
 from datasets import get_dataset_config_names, load_dataset
 dataset = load_dataset("org/smollm3_mix", "two", split="train", streaming=True, seed=9)
-ours = smollm3_mix.builder.load.load("hf://datasets/org/smollm3_mix/configs/two.smollm3_mix.yaml", seed=9)
+ours = smollm3_mix.load("hf://datasets/org/smollm3_mix/configs/two.smollm3_mix.yaml", seed=9)
 prepared = load_dataset("org/smollm3_mix", "two", split="train", max_samples=12)
 print(json.dumps({
     "configs": get_dataset_config_names("org/smollm3_mix"),
@@ -212,5 +212,5 @@ def test_moved_tables_are_told_with_what_to_do() -> None:
         f"datasets {datasets.__version__} has no _PACKAGED_DATASETS_MODULES, _EXTENSION_TO_MODULE, "
         "_MODULE_TO_EXTENSIONS, _MODULE_TO_METADATA_FILE_NAMES in datasets.packaged_modules, so load_dataset() "
         "cannot find the recipes of a folder or repository. "
-        'Use smollm3_mix.builder.load.load("<recipe>") instead, or: pip install "datasets<6"'
+        'Use smollm3_mix.load("<recipe>") instead, or: pip install "datasets<6"'
     )

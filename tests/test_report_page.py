@@ -18,7 +18,8 @@ from smollm3_mix.cli.main import main
 from smollm3_mix.errors import OutputError
 from smollm3_mix.mix.mix_stats import DiscrepancyTracker
 from smollm3_mix.output.write_mix import write
-from smollm3_mix.recipe.model import Recipe, Source
+from smollm3_mix.recipe.model import Source
+from smollm3_mix.recipe.recipe import Recipe
 from smollm3_mix.report.evidence import HALVES, POINTS, Evidence, dropped_examples
 from smollm3_mix.report.source_rows import source_rows
 from smollm3_mix.schema import RECORD_SCHEMA

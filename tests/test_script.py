@@ -21,7 +21,7 @@ def test_the_script_names_the_packages_builder() -> None:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    assert module.SmolLM3Mix is smollm3_mix.builder.mix_builder.SmolLM3Mix
+    assert module.SmolLM3Mix is smollm3_mix.SmolLM3Mix
 
 
 def test_the_package_hides_the_script() -> None:
@@ -32,7 +32,7 @@ LOAD = """
 from datasets import load_dataset
 import smollm3_mix
 dataset = load_dataset(script, recipe=recipe, split="train", streaming=True, trust_remote_code=True, seed=3)
-ours = smollm3_mix.builder.load.load(recipe, seed=3)
+ours = smollm3_mix.load(recipe, seed=3)
 prepared = load_dataset(script, recipe=recipe, split="train", trust_remote_code=True, max_samples=10)
 print(json.dumps({
     "same": list(dataset.take(1000)) == list(ours.take(1000)),
@@ -56,7 +56,7 @@ def test_the_script_streams_what_load_gives(tmp_path: Path) -> None:
 @scripts
 def test_the_script_has_the_shipped_stages(tmp_path: Path) -> None:
     code = "import datasets\nprint(json.dumps(datasets.get_dataset_config_names(script, trust_remote_code=True)))"
-    assert run(code, tmp_path, script=SCRIPT) == list(smollm3_mix.builder.mix_builder.SmolLM3Mix.builder_configs)
+    assert run(code, tmp_path, script=SCRIPT) == list(smollm3_mix.SmolLM3Mix.builder_configs)
 
 
 @no_scripts

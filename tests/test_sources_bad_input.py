@@ -1,4 +1,4 @@
-"""Bad input: a counted reason, or an error that names source, file and what to do; never a crash, never silence."""
+"""Bad input is counted under a reason, or raises an error with source, file and remedy."""
 
 import gzip
 import json
@@ -30,7 +30,7 @@ def texts_and_reasons(path: Path, form: str = "json", **changes: Any) -> list[tu
     return [(text, reason) for _, _, text, reason in rows(blocks(reader(resolved(path, form=form), **changes)))]
 
 
-def test_null_and_other_types_are_counted_as_not_text(tmp_path: Path) -> None:
+def test_null_and_other_types_get_reason_not_text(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text('{"text": "a"}\n{"text": null}\n{}\n{"text": 3}\n{"text": {"a": 1}}\n{"text": "b"}\n')
     assert texts_and_reasons(path) == [
@@ -46,13 +46,13 @@ def test_null_and_other_types_are_counted_as_not_text(tmp_path: Path) -> None:
         assert texts_and_reasons(tmp_path / "a.parquet", "parquet") == [(None, "not_text")] * 2
 
 
-def test_invalid_utf8_is_counted(tmp_path: Path) -> None:
+def test_invalid_utf8_gets_a_reason(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_bytes(
         b'{"text": "a", "z": "\xff"}\n{"text": "\xe9"}\n{"text": "\\ud800"}\n{"text": "b", "id": "\xff"}\n'
     )
-    wanted = [("a", None), (None, "invalid_utf8"), (None, "invalid_utf8"), ("b", None)]
-    assert texts_and_reasons(path) == wanted
+    expected = [("a", None), (None, "invalid_utf8"), (None, "invalid_utf8"), ("b", None)]
+    assert texts_and_reasons(path) == expected
     (block,) = blocks(reader(resolved(path, form="json")))
     assert block.ids.to_pylist() == [None, None, None, "\ufffd"]
 
@@ -75,138 +75,141 @@ def test_invalid_utf8_is_counted(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "fault"),
+    ("line", "problem"),
     [
-        ('{"text": "b"', 'line 2 is no JSON (Expecting \',\' delimiter: line 1 column 13 (char 12)): {"text": "b"'),
+        (
+            '{"text": "b"',
+            'line 2 is not valid JSON (Expecting \',\' delimiter: line 1 column 13 (char 12)): {"text": "b"',
+        ),
         (
             '{"text": "b"}{"text": "c"}',
-            'line 2 is no JSON (Extra data: line 1 column 14 (char 13)): {"text": "b"}{"text": "c"}',
+            'line 2 is not valid JSON (Extra data: line 1 column 14 (char 13)): {"text": "b"}{"text": "c"}',
         ),
-        ("null", "line 2 is no JSON object but a NoneType: None"),
-        ("[1]", "line 2 is no JSON object but a list: [1]"),
-        ("12", "line 2 is no JSON object but a int: 12"),
+        ("null", "line 2 must be a JSON object, got NoneType: None"),
+        ("[1]", "line 2 must be a JSON object, got list: [1]"),
+        ("12", "line 2 must be a JSON object, got int: 12"),
     ],
 )
-def test_a_line_that_is_no_json_object(tmp_path: Path, line: str, fault: str) -> None:
+def test_line_must_be_a_json_object(tmp_path: Path, line: str, problem: str) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text(f'{{"text": "a"}}\n{line}\n   \n{{"text": "d"}}\n')
-    assert message(path) == f"source 's': data/a.jsonl: {fault}"
+    assert message(path) == f"source 's': data/a.jsonl: {problem}"
 
 
-def test_blank_lines_and_a_byte_order_mark_are_no_rows(tmp_path: Path) -> None:
+def test_blank_lines_and_byte_order_mark_yield_no_rows(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_bytes(b'\xef\xbb\xbf{"text": "a"}\r\n\r\n   \n{"text": "b"}\n\n{"text": "c"}')
     found = rows(blocks(reader(resolved(path, form="json"))))
     assert [(row, text) for _, row, text, _ in found] == [(0, "a"), (3, "b"), (5, "c")]
 
 
-def test_one_json_array_is_refused_with_the_way_to_convert_it(tmp_path: Path) -> None:
+def test_json_array_error_names_the_conversion(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     for text in ('[{"text": "a"}]', '[\n {"text": "a"},\n {"text": "b"}\n]'):
         path.write_text(text)
         assert message(path) == (
-            "source 's': data/a.json: it is one JSON array, not one object a line; "
-            "convert it, for example with: jq -c '.[]' FILE > FILE.jsonl"
+            "source 's': data/a.json: the file is one JSON array, expected one object per line. "
+            "Convert it, for example: jq -c '.[]' FILE > FILE.jsonl"
         )
 
 
-def test_a_missing_column_is_named_with_its_neighbours(tmp_path: Path) -> None:
+def test_missing_column_error_suggests_similar_names(tmp_path: Path) -> None:
     path = write(tmp_path / "a.parquet", [{"Text": "a", "url": "u"}])
     assert (
         message(path, "parquet")
-        == "source 's': data/a.parquet: no column 'text' (did you mean 'Text'?); its columns: Text, url"
+        == "source 's': data/a.parquet: no column 'text' (did you mean 'Text'?). Columns: Text, url"
     )
-    assert "no column 'uri' (did you mean 'url'?), 'zzz'; its" in message(
+    assert "no column 'uri' (did you mean 'url'?), 'zzz'. Columns: Text, url" in message(
         path, "parquet", text_field="Text", where=(("uri", "==", "u"),), keep=("zzz",)
     )
 
 
-def test_where_of_another_type_is_an_error(tmp_path: Path) -> None:
+def test_where_raises_when_types_differ(tmp_path: Path) -> None:
     write(tmp_path / "a.parquet", [{"text": "a", "n": "7"}])
     assert message(tmp_path / "a.parquet", "parquet", where=(("n", ">=", 3),)) == (
-        "source 's': data/a.parquet: where n >= 3: column 'n' is string, which cannot be compared with that"
+        "source 's': data/a.parquet: where n >= 3: cannot compare column 'n' of type string with 3"
     )
     write(tmp_path / "a.jsonl", [{"text": "a", "n": "7"}])
     assert message(tmp_path / "a.jsonl", where=(("n", "in", (3, 4)),)) == (
-        "source 's': data/a.jsonl: line 1: where n in (3, 4): the value is '7', which cannot be compared with that"
+        "source 's': data/a.jsonl: line 1: where n in (3, 4): cannot compare '7' with (3, 4)"
     )
 
 
-def test_a_file_that_is_gone(tmp_path: Path) -> None:
+def test_reader_raises_when_a_file_was_removed(tmp_path: Path) -> None:
     for name, form in (("a.parquet", "parquet"), ("a.jsonl", "json")):
         found = resolved(write(tmp_path / name, [{"text": "a"}]), form=form)
         (tmp_path / name).unlink()
         with pytest.raises(SourceError) as error:
             reader(found).read()
         assert str(error.value) == (
-            f"source 's': data/{name} is gone since the mix was opened; open the mix again, or put the file back"
+            f"source 's': data/{name} was removed after the mix was opened. Open the mix again, or restore the file."
         )
 
 
-def test_a_file_that_was_written_anew(tmp_path: Path) -> None:
+def test_reader_raises_when_a_file_was_rewritten(tmp_path: Path) -> None:
     found = resolved(write(tmp_path / "a.jsonl", [{"text": "a"}]), form="json")
     write(tmp_path / "a.jsonl", [{"text": "abc"}])
     with pytest.raises(SourceError) as error:
         reader(found).read()
-    fault = "it had 14 bytes when the mix was opened and has 16 now; open the mix again"
-    assert str(error.value) == f"source 's': data/a.jsonl: {fault}"
+    problem = "the file size changed from 14 to 16 bytes after the mix was opened. Open the mix again."
+    assert str(error.value) == f"source 's': data/a.jsonl: {problem}"
 
 
-def test_a_corrupt_parquet_file(tmp_path: Path) -> None:
+def test_reader_raises_when_a_parquet_file_is_corrupt(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     path.write_bytes(b"PAR1 not really PAR1")
-    assert message(path, "parquet").startswith("source 's': data/a.parquet is damaged or not whole (")
+    assert message(path, "parquet").startswith("source 's': data/a.parquet is damaged or incomplete (")
     table = pa.table({"text": [f"{i} text" for i in range(1000)]})
     pq.write_table(table, path, write_page_checksum=True, compression="none", use_dictionary=False)
     data = bytearray(path.read_bytes())
     data[2000] ^= 1  # one bit of the text
     path.write_bytes(data)
-    assert "is damaged or not whole" in message(path, "parquet")
+    assert "is damaged or incomplete" in message(path, "parquet")
     path.write_bytes(data[: len(data) // 2])
-    assert "is damaged or not whole" in message(path, "parquet")
+    assert "is damaged or incomplete" in message(path, "parquet")
     path.write_bytes(b"")
     assert blocks(reader(resolved(path))) == []
 
 
 @pytest.mark.parametrize("ending", [".gz", ".bz2", ".zst", ".xz"])
-def test_a_compressed_file_cut_short(tmp_path: Path, ending: str) -> None:
+def test_reader_raises_when_a_compressed_file_is_truncated(tmp_path: Path, ending: str) -> None:
     noise = np.random.default_rng(0).integers(0, 2**63, 20_000)
     path = tmp_path / f"a.jsonl{ending}"
     data = packed(path, "".join(f'{{"text": "{n}"}}\n' for n in noise).encode())
     path.write_bytes(data[: len(data) * 3 // 4])
     found = message(path)
-    assert found.startswith(f"source 's': data/a.jsonl{ending} is damaged or not whole (")
-    assert found.endswith("); fetch it again, or leave it out with data_files")
+    assert found.startswith(f"source 's': data/a.jsonl{ending} is damaged or incomplete (")
+    assert found.endswith("). Fetch the file again, or leave it out with data_files.")
 
 
-def test_junk_after_compressed_data(tmp_path: Path) -> None:
+def test_reader_raises_when_junk_follows_compressed_data(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl.gz"
     path.write_bytes(gzip.compress(b'{"text": "a"}\n') + b"junk")
-    assert "is damaged or not whole" in message(path)
+    assert "is damaged or incomplete" in message(path)
 
 
-def test_a_csv_row_with_another_number_of_columns(tmp_path: Path) -> None:
+def test_csv_reader_raises_when_a_row_has_another_number_of_columns(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text("text,n\na,1\nb\n")
-    fault = "below row 0 (from 0): CSV parse error: Row #3: Expected 2 columns, got 1: b"
-    assert message(path, "csv") == f"source 's': data/a.csv: {fault}"
+    problem = "cannot parse CSV from row 0 on: CSV parse error: Row #3: Expected 2 columns, got 1: b"
+    assert message(path, "csv") == f"source 's': data/a.csv: {problem}"
 
 
 @pytest.mark.parametrize("name", ["a.parquet", "a.jsonl", "a.jsonl.gz", "a.csv", "a.arrow", "a.stream"])
-def test_a_document_of_50_mb_is_one_block(tmp_path: Path, name: str) -> None:
+def test_document_of_50_mb_is_one_block(tmp_path: Path, name: str) -> None:
     path = write(tmp_path / name, [{"text": "a"}, {"text": "long " * 10_000_000}, {"text": "b"}])
     form = {".parquet": "parquet", ".csv": "csv", ".arrow": "arrow", ".stream": "arrow"}.get(path.suffix, "json")
     found = blocks(reader(resolved(path, form=form)))
     assert [block.bytes for block in found] == [50_000_001, 1]
 
 
-def test_an_error_leaves_the_reader_where_it_was(tmp_path: Path) -> None:
+def test_reader_keeps_its_cursor_after_an_error(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text('{"text": "a"}\n' * 3 + "{\n")
     opened = reader(resolved(path, form="json"), block=Block(rows=2, bytes=14))
     assert opened.read() is not None
     for _ in range(2):
-        with pytest.raises(SourceError, match="line 4 is no JSON"):
+        with pytest.raises(SourceError, match="line 4 is not valid JSON"):
             blocks(opened)
     path.write_text('{"text": "a"}\n' * 3 + "{}")
     assert opened.cursor == Cursor(0, 2)
@@ -253,14 +256,14 @@ def test_arrow_and_json_parse_lines_to_the_same_rows(
     text = "".join(json.dumps(item, ensure_ascii=escaped) + "\n" for item in objects)
     chunk = text.encode("utf-8", "surrogatepass").replace(b"a", junk)
     numbers = np.arange(len(objects))
-    first = chunk[: chunk.index(b"\n") + 1]  # types are learnt from one line, so that others differ
+    first = chunk[: chunk.index(b"\n") + 1]  # types come from one line, so that other lines differ
 
     def parsed(slowly: bool) -> Any:
         try:
-            columns, schema = json_lines._known(of, first)
+            columns, schema = json_lines._bind_sample(of, first)
             batch = json_lines._parse(chunk, numbers, columns, None if slowly else schema)
             return batch and batch.to_pylist()
-        except SourceFault as fault:
-            return str(fault)
+        except SourceFault as problem:
+            return str(problem)
 
     assert parsed(True) == parsed(False)

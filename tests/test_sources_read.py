@@ -1,4 +1,4 @@
-"""Reading: every format gives the same rows and blocks, from any place, in any layout."""
+"""Reading: all formats and layouts give the same rows and blocks from any position."""
 
 import json
 import pickle
@@ -46,7 +46,7 @@ TEXTS = ["", "one", "é" * 40, "zwei\nZeilen", 'quoted "word", comma', "\u2028",
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
-def test_every_format_gives_the_same_rows_and_blocks(tmp_path: Path, ending: str) -> None:
+def test_formats_yield_the_same_rows_and_blocks(tmp_path: Path, ending: str) -> None:
     texts = [TEXTS[i % len(TEXTS)] for i in range(500)]
     path = write(tmp_path / f"a{ending}", [{"id": f"n{i}", "text": text} for i, text in enumerate(texts)], [3, 200, 1])
     rule = Block(rows=60, bytes=2000)
@@ -63,29 +63,29 @@ def test_every_format_gives_the_same_rows_and_blocks(tmp_path: Path, ending: str
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
-def test_reading_goes_on_exactly_at_any_row(tmp_path: Path, ending: str) -> None:
+def test_reader_resumes_at_any_row(tmp_path: Path, ending: str) -> None:
     texts = [TEXTS[i % len(TEXTS)] * (i % 3) for i in range(60)]
     path = write(tmp_path / f"a{ending}", [{"text": text} for text in texts], [7, 20])
     found = resolved(path, form=form(path))
     for lanes in (1, 3):
         opened = reader(found, lane=lanes - 1, lanes=lanes, block=Block(rows=8, bytes=500))
-        whole = rows(blocks(opened))
+        complete = rows(blocks(opened))
         for row in range(61):
             opened.seek(Cursor(0, row))
-            assert rows(blocks(opened)) == [known for known in whole if known[1] >= row]
+            assert rows(blocks(opened)) == [known for known in complete if known[1] >= row]
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
-def test_blocks_go_on_at_every_block(tmp_path: Path, ending: str) -> None:
+def test_reader_resumes_at_every_block(tmp_path: Path, ending: str) -> None:
     path = write(tmp_path / f"a{ending}", [{"text": TEXTS[i % len(TEXTS)] + "."} for i in range(100)], [9, 30])
     opened = reader(resolved(path, form=form(path)), block=Block(rows=8, bytes=500))
-    whole = blocks(opened)
-    for number, block in enumerate(whole):
-        assert block.next == (whole[number + 1].start if number + 1 < len(whole) else Cursor(0, 100))
+    complete = blocks(opened)
+    for number, block in enumerate(complete):
+        assert block.next == (complete[number + 1].start if number + 1 < len(complete) else Cursor(0, 100))
         opened.seek(block.start)
         assert opened.cursor == block.start
         assert [(again.start, again.next, again.bytes) for again in blocks(opened)] == [
-            (known.start, known.next, known.bytes) for known in whole[number:]
+            (known.start, known.next, known.bytes) for known in complete[number:]
         ]
         assert opened.cursor == Cursor(1, 0)
         assert opened.read() is None
@@ -109,21 +109,21 @@ def test_blocks_do_not_depend_on_row_groups_or_format(
 
 
 @pytest.mark.parametrize("lanes", range(1, 18))
-def test_lanes_together_are_the_source_once(tmp_path: Path, lanes: int) -> None:
+def test_lanes_cover_the_source_once(tmp_path: Path, lanes: int) -> None:
     records = [{"text": f"{i:03} {'z' * 40}"} for i in range(400)]
     for name in ("a.parquet", "a.jsonl", "a.csv", "a.arrow", "a.jsonl.gz"):
         path = write(tmp_path / name, records, [100, 7, 200])
         found = resolved(path, form=form(path))
-        dealt = [rows(blocks(reader(found, lane, lanes))) for lane in range(lanes)]
-        assert sorted(row for lane in dealt for _, row, _, _ in lane) == list(range(400))
-        assert all(abs(len(lane) - 400 / lanes) < 6 for lane in dealt), name
+        lane_rows = [rows(blocks(reader(found, lane, lanes))) for lane in range(lanes)]
+        assert sorted(row for lane in lane_rows for _, row, _, _ in lane) == list(range(400))
+        assert all(abs(len(lane) - 400 / lanes) < 6 for lane in lane_rows), name
 
 
-def test_one_row_feeds_one_lane_and_leaves_the_others_empty(tmp_path: Path) -> None:
+def test_single_row_is_in_one_lane(tmp_path: Path) -> None:
     for name in ("a.parquet", "a.jsonl"):
         found = resolved(write(tmp_path / name, [{"text": "only"}]), form=form(Path(name)))
-        dealt = [blocks(reader(found, lane, 16)) for lane in range(16)]
-        assert sorted(map(len, dealt)) == [0] * 15 + [1]
+        lane_rows = [blocks(reader(found, lane, 16)) for lane in range(16)]
+        assert sorted(map(len, lane_rows)) == [0] * 15 + [1]
 
 
 def test_blocks_never_cross_files(tmp_path: Path) -> None:
@@ -133,22 +133,22 @@ def test_blocks_never_cross_files(tmp_path: Path) -> None:
     assert sorted(block.file for block in found) == ["data/0.parquet", "data/1.parquet", "data/2.parquet"]
 
 
-def test_idle_readers_rest_and_come_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_idle_readers_are_released_and_continue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path / "a.parquet", [{"text": f"{i}"} for i in range(300)], [100])
     found = resolved(path)
-    monkeypatch.setattr(block_reader, "HELD", 2 * parquet.held(source(), found.files[0]))
+    monkeypatch.setattr(block_reader, "IDLE_BYTES", 2 * parquet.held_bytes(source(), found.files[0]))
     readers = [reader(found, lane, 8, Block(rows=5, bytes=10**6)) for lane in range(8)]
-    given: list[Any] = [[] for _ in readers]
+    read_rows: list[Any] = [[] for _ in readers]
     for _ in range(10):
         for lane, opened in enumerate(readers):
             block = opened.read()
-            given[lane] += rows([block] if block else [])
+            read_rows[lane] += rows([block] if block else [])
     assert sum(opened._decoding is not None for opened in readers) <= 2
-    assert sorted(row for lane in given for _, row, _, _ in lane) == list(range(300))
+    assert sorted(row for lane in read_rows for _, row, _, _ in lane) == list(range(300))
 
 
-def test_readers_that_work_at_once_rest_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(block_reader, "HELD", 0)
+def test_concurrent_readers_are_released(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(block_reader, "IDLE_BYTES", 0)
     found = resolved(write(tmp_path / "a.parquet", [{"text": f"{i}"} for i in range(3000)], [1000]))
     readers = [reader(found, lane, 64, Block(rows=5, bytes=10**6)) for lane in range(64)]
     with ThreadPoolExecutor(16) as pool:
@@ -156,7 +156,7 @@ def test_readers_that_work_at_once_rest_too(tmp_path: Path, monkeypatch: pytest.
     assert sum(opened._decoding is not None for opened in readers) <= 1
 
 
-def test_what_a_reader_needs_can_be_sent_to_another_process(tmp_path: Path) -> None:
+def test_reader_arguments_can_be_pickled(tmp_path: Path) -> None:
     found = resolved(write(tmp_path / "a.parquet", [{"text": "a"}] * 9))
     assert type(found).from_dict(json.loads(json.dumps(found.to_dict()))) == found
     parts = pickle.loads(pickle.dumps(partition_source(found, 2, 0, True)))
@@ -196,7 +196,7 @@ def test_texts_from_columns_paths_and_lists(tmp_path: Path, name: str, field: An
 
 
 @pytest.mark.parametrize("name", ["a.parquet", "a.jsonl", "a.arrow", "slow.jsonl"])
-def test_kept_columns_and_ids(tmp_path: Path, name: str) -> None:
+def test_reader_returns_kept_columns_and_ids(tmp_path: Path, name: str) -> None:
     found = resolved(_columns(tmp_path / name), form=form(tmp_path / name))
     (block,) = blocks(reader(found, keep=("m", "m.url", "s")))
     assert block.ids.to_pylist() == ["7", None, None]
@@ -209,14 +209,14 @@ def test_kept_columns_and_ids(tmp_path: Path, name: str) -> None:
 
 
 def _columns(path: Path) -> Path:
-    """COLUMNS as a file; `slow` begins with what Arrow's JSON parser refuses."""
+    """Write COLUMNS as a file. `slow` begins with a line that Arrow's JSON parser refuses."""
     write(path, COLUMNS)
     if path.name.startswith("slow"):
         path.write_bytes(path.read_bytes().replace(b'"text": "a"', b'"text": 1, "text": "a"'))
     return path
 
 
-def test_a_column_whose_name_has_a_dot(tmp_path: Path) -> None:
+def test_column_name_may_contain_a_dot(tmp_path: Path) -> None:
     path = write(tmp_path / "a.parquet", [{"meta.text": "dotted", "meta": {"text": "nested"}}])
     (block,) = blocks(reader(resolved(path), text_field="meta.text"))
     assert block.texts.to_pylist() == ["dotted"]
@@ -233,7 +233,7 @@ def test_a_column_whose_name_has_a_dot(tmp_path: Path) -> None:
         pa.string_view(),
     ],
 )
-def test_all_string_types_come_as_string(tmp_path: Path, kind: pa.DataType) -> None:
+def test_all_string_types_become_string(tmp_path: Path, kind: pa.DataType) -> None:
     table = pa.table({"text": pa.array(["a", None, "é"]).cast(kind)})
     with pa.ipc.new_file(str(tmp_path / "a.arrow"), table.schema) as writer:
         writer.write_table(table)
@@ -266,7 +266,7 @@ WHERE: list[tuple[tuple[str, str, Any], list[int]]] = [
 
 @pytest.mark.parametrize("name", ["a.parquet", "groups.parquet", "a.jsonl", "a.arrow", "slow.jsonl"])
 @pytest.mark.parametrize(("where", "kept"), WHERE)
-def test_where_keeps_rows_and_counts_the_others(
+def test_where_keeps_matching_rows_and_gives_the_others_a_reason(
     tmp_path: Path, name: str, where: tuple[str, str, Any], kept: list[int]
 ) -> None:
     records = [{"text": f"t{i}", "n": i, "c": "xy"[i % 2], "b": i > 2, "m": {"k": i * 10}} for i in range(5)]
@@ -281,14 +281,14 @@ def test_where_keeps_rows_and_counts_the_others(
     assert [meta is not None for meta in block.meta.to_pylist()] == [i in kept for i in range(6)]
 
 
-def test_where_on_csv(tmp_path: Path) -> None:
+def test_where_applies_to_csv(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", [{"text": f"t{i}", "n": i, "c": "xy"[i % 2]} for i in range(5)])
     for where, kept in WHERE[:11]:
         (block,) = blocks(reader(resolved(path, form="csv"), where=(where,)))
         assert block.texts.to_pylist() == [f"t{i}" if i in kept else None for i in range(5)]
 
 
-def test_row_groups_that_no_row_can_pass_are_not_decoded(tmp_path: Path) -> None:
+def test_row_groups_without_matching_rows_are_not_decoded(tmp_path: Path) -> None:
     path = write(tmp_path / "a.parquet", [{"text": "t" * 1000, "n": i // 100} for i in range(400)], [100, 100, 100])
     data = bytearray(path.read_bytes())
     chunk = pq.ParquetFile(path).metadata.row_group(2).column(0)
@@ -312,7 +312,7 @@ def test_only_the_needed_columns_are_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("ending", [".parquet", ".arrow", ".jsonl"])
-def test_a_block_ends_with_the_row_that_fills_it_exactly(tmp_path: Path, ending: str) -> None:
+def test_block_ends_with_the_row_that_fills_it_exactly(tmp_path: Path, ending: str) -> None:
     path = write(tmp_path / f"a{ending}", [{"text": "y" * 10}] * 12, [2, 2, 1, 1, 2, 4])
     for rule, sizes in ((Block(rows=99, bytes=20), [2] * 6), (Block(rows=3, bytes=30), [3] * 4)):
         found = blocks(reader(resolved(path, form=form(path)), block=rule))
@@ -320,7 +320,7 @@ def test_a_block_ends_with_the_row_that_fills_it_exactly(tmp_path: Path, ending:
 
 
 @pytest.mark.parametrize("ending", [".parquet", ".arrow", ".jsonl"])
-def test_blocks_of_a_later_lane_begin_where_the_one_before_says(tmp_path: Path, ending: str) -> None:
+def test_blocks_of_a_later_lane_start_at_the_previous_next(tmp_path: Path, ending: str) -> None:
     path = write(tmp_path / f"a{ending}", [{"text": f"text {n}"} for n in range(90)], [40, 50])
     opened = reader(resolved(path, form=form(path)), 2, 3, Block(rows=4))
     found = blocks(opened)
@@ -331,7 +331,7 @@ def test_blocks_of_a_later_lane_begin_where_the_one_before_says(tmp_path: Path, 
         assert rows(blocks(opened)) == rows(found[number + 1 :])
 
 
-def test_bytes_under_a_null_count_for_no_block(tmp_path: Path) -> None:
+def test_bytes_of_null_rows_do_not_count_for_blocks(tmp_path: Path) -> None:
     offsets, data = np.array([0, 10, 40, 50], np.int32), b"a" * 10 + b"h" * 30 + b"b" * 10
     texts = pa.Array.from_buffers(pa.string(), 3, [pa.py_buffer(b"\x05"), pa.py_buffer(offsets), pa.py_buffer(data)])
     table = pa.table({"text": texts})

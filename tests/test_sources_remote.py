@@ -1,4 +1,4 @@
-"""Remote files: one request for each range, retries, and clear errors; against two real servers on this machine."""
+"""Remote files need one request per range, with retries and clear errors. Uses two local servers."""
 
 import re
 import threading
@@ -14,7 +14,6 @@ import pytest
 from sources_fixtures import blocks, packed, rows, source
 
 from smollm3_mix.errors import SourceError
-from smollm3_mix.network import retry
 from smollm3_mix.network.urls import unreachable_message
 from smollm3_mix.recipe.model import Block
 from smollm3_mix.sources.block_reader import Reader
@@ -26,14 +25,14 @@ DATA = "".join(f'{{"text": "document {n}"}}\n' for n in range(200_000)).encode()
 
 
 class Server(ThreadingHTTPServer):
-    """Gives ranges of DATA, or redirects to another server; `plan` has an answer for each of the next requests."""
+    """Serves ranges of DATA or redirects. `plan` has the responses to the next requests."""
 
     def __init__(self, storage: str | None = None) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
-        self.storage, self.asked, self.plan, self.data = storage, [], [], DATA
+        self.storage, self.requested, self.plan, self.data = storage, [], [], DATA
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
 
-    asked: list[tuple[str, str | None]]
+    requested: list[tuple[str, str | None]]
     plan: list[int | str]
 
 
@@ -41,15 +40,15 @@ class Handler(BaseHTTPRequestHandler):
     server: Server
 
     def do_GET(self) -> None:
-        asked = self.headers["range"]
-        self.server.asked.append((asked, self.headers["authorization"]))
+        requested = self.headers["range"]
+        self.server.requested.append((requested, self.headers["authorization"]))
         told = self.server.plan.pop(0) if self.server.plan else 206
         if isinstance(told, int) and told >= 400:
             self._answer(told, b"", {})
         elif self.server.storage:
-            self._answer(302, b"", {"location": f"{self.server.storage}/signed?n={len(self.server.asked)}"})
+            self._answer(302, b"", {"location": f"{self.server.storage}/signed?n={len(self.server.requested)}"})
         else:
-            start, stop = (int(number) for number in asked.removeprefix("bytes=").split("-"))
+            start, stop = (int(number) for number in requested.removeprefix("bytes=").split("-"))
             body = self.server.data if told == 200 else self.server.data[start : stop + 1]
             self._answer(200 if told == 200 else 206, body, {}, cut=told == "short")
 
@@ -66,13 +65,12 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Server, Server]]:
-    """The Hub, which redirects, and its storage."""
+    """Run a Hub that redirects to its storage."""
     import huggingface_hub
 
     storage = Server()
     front = Server(storage.url)
     monkeypatch.setattr(huggingface_hub, "hf_hub_url", lambda *args, **kwargs: f"{front.url}/file")
-    monkeypatch.setattr(retry, "PAUSE", 0.01)
     monkeypatch.setattr(time, "sleep", lambda seconds: None)
     threads = [threading.Thread(target=one.serve_forever, args=(0.01,), daemon=True) for one in (front, storage)]
     for thread in threads:
@@ -94,70 +92,80 @@ def opened(file: SourceFile) -> Reader:
     )
 
 
-def test_ranges_go_straight_to_storage_after_the_first(hub: tuple[Server, Server]) -> None:
+def test_ranges_after_the_first_go_to_storage(hub: tuple[Server, Server]) -> None:
     front, storage = hub
     (block,) = blocks(opened(listed()))
     assert len(block.rows) == 200_000
-    assert [authorization for _, authorization in front.asked] == ["Bearer hf_secret"]
-    assert {authorization for _, authorization in storage.asked} == {None}
+    assert [authorization for _, authorization in front.requested] == ["Bearer hf_secret"]
+    assert {authorization for _, authorization in storage.requested} == {None}
     sizes = [
-        int(stop) - int(start) + 1 for start, stop in (a.removeprefix("bytes=").split("-") for a, _ in storage.asked)
+        int(stop) - int(start) + 1
+        for start, stop in (a.removeprefix("bytes=").split("-") for a, _ in storage.requested)
     ]
     assert sizes[:4] == [1 << 18, 1 << 19, 1 << 20, 1 << 21]
     assert sum(sizes) == len(DATA)
 
 
-def test_an_expired_signature_is_asked_for_anew(hub: tuple[Server, Server]) -> None:
+def test_expired_signature_is_requested_again(hub: tuple[Server, Server]) -> None:
     front, storage = hub
     storage.plan = [206, 403, 206]
     (block,) = blocks(opened(listed()))
     assert len(block.rows) == 200_000
-    assert len(front.asked) == 2
+    assert len(front.requested) == 2
 
 
 @pytest.mark.parametrize("plan", [["short"], [503, 503], [429], [206, "short", 500, 206, "short"], [200]])
-def test_passing_faults_are_no_faults(hub: tuple[Server, Server], plan: list[int | str]) -> None:
+def test_transient_errors_are_retried(hub: tuple[Server, Server], plan: list[int | str]) -> None:
     hub[1].plan = plan
     (block,) = blocks(opened(listed()))
     assert block.texts[199_999].as_py() == "document 199999"
 
 
 @pytest.mark.parametrize(
-    ("status", "said"),
+    ("status", "expected"),
     [
-        (401, r"may not be read (.*401.*); log in with `hf auth login` or set HF_TOKEN, then go on"),
-        (403, r"may not be read (.*403.*); log in with `hf auth login` or set HF_TOKEN, then go on"),
-        (404, r"is gone since the mix was opened; open the mix again, or put the file back"),
+        (
+            401,
+            r"cannot be read: access denied \(.*401.*\)\. Log in with `hf auth login` or set HF_TOKEN, then continue\.",
+        ),
+        (
+            403,
+            r"cannot be read: access denied \(.*403.*\)\. Log in with `hf auth login` or set HF_TOKEN, then continue\.",
+        ),
+        (404, r"was removed after the mix was opened\. Open the mix again, or restore the file\."),
         (
             416,
-            r"cannot be read (.*416.*); try again, the mix goes on where it was; if it stays so, the file is damaged",
+            (
+                r"cannot be read \(.*416.*\)\. Try again: the mix resumes at the same record\. "
+                r"If the error persists, the file is damaged\."
+            ),
         ),
     ],
 )
-def test_a_refusal_is_said_at_once(hub: tuple[Server, Server], status: int, said: str) -> None:
+def test_refusal_raises_without_retries(hub: tuple[Server, Server], status: int, expected: str) -> None:
     hub[0].plan = [status] * 9
     with pytest.raises(SourceError) as error:
         opened(listed()).read()
-    assert re.fullmatch(f"source 's': org/web@c0ffee/a.jsonl {said}", str(error.value))
-    assert len(hub[0].asked) == 1
+    assert re.fullmatch(f"source 's': org/web@c0ffee/a.jsonl {expected}", str(error.value))
+    assert len(hub[0].requested) == 1
 
 
-def test_only_an_answer_refuses_the_token_not_a_number_in_an_address(hub: tuple[Server, Server]) -> None:
+def test_token_error_needs_a_401_response(hub: tuple[Server, Server]) -> None:
     hub[0].plan = [401]
     with pytest.raises(SourceError) as error:
         opened(listed()).read()
     assert unreachable_message(error.value).startswith("the Hub refuses the token (401 Unauthorized); log in again")
-    said = unreachable_message(ConnectionError("no answer from 127.0.0.1:40139"))
-    assert said.startswith("the Hub cannot be reached (no answer from 127.0.0.1:40139); check the network")
+    message = unreachable_message(ConnectionError("no answer from 127.0.0.1:40139"))
+    assert message.startswith("the Hub cannot be reached (no answer from 127.0.0.1:40139); check the network")
 
 
-def test_bodies_that_stay_short_are_an_error(hub: tuple[Server, Server]) -> None:
+def test_reader_raises_when_responses_stay_short(hub: tuple[Server, Server]) -> None:
     hub[1].plan = ["short"] * 9
-    with pytest.raises(SourceError, match="bytes 0 to 262144 came short"):
+    with pytest.raises(SourceError, match=r"got 262,141 bytes, expected bytes 0 to 262144"):
         opened(listed()).read()
 
 
-def test_compressed_files_and_seeking(hub: tuple[Server, Server]) -> None:
+def test_compressed_remote_file_can_be_read_and_sought(hub: tuple[Server, Server]) -> None:
     from pathlib import Path
 
     hub[1].data = packed(Path("a.gz"), DATA)
@@ -168,7 +176,7 @@ def test_compressed_files_and_seeking(hub: tuple[Server, Server]) -> None:
     assert [row for _, row, _, _ in rows(blocks(reader))] == list(range(199_990, 200_000))
 
 
-def test_other_urls_go_through_fsspec() -> None:
+def test_other_urls_are_read_with_fsspec() -> None:
     import fsspec
 
     fsspec.filesystem("memory").pipe("/web/a.jsonl", DATA)
@@ -178,16 +186,16 @@ def test_other_urls_go_through_fsspec() -> None:
     assert byte_ranges.RangedFile(file).read(9) == DATA[:9]
 
 
-def test_a_reader_that_lies_idle_between_two_steps_holds_little_more_than_it_has_yet_to_give(tmp_path: Path) -> None:
+def test_idle_read_ahead_file_keeps_little_more_than_unread_bytes(tmp_path: Path) -> None:
     path, size = tmp_path / "a.jsonl", 1 << 20
     path.write_bytes(DATA[:size])
     tracemalloc.start()
     try:
         ahead = byte_ranges.ReadAheadFile(byte_ranges.RangedFile(SourceFile("a.jsonl", str(path), size)), size, size)
-        given = [zlib.crc32(ahead.read(1 << 16)) for _ in range(12)]
+        checksums = [zlib.crc32(ahead.read(1 << 16)) for _ in range(12)]
         assert tracemalloc.get_traced_memory()[0] < size // 2
     finally:
         tracemalloc.stop()
-    assert given == [zlib.crc32(DATA[start : start + (1 << 16)]) for start in range(0, 12 << 16, 1 << 16)]
+    assert checksums == [zlib.crc32(DATA[start : start + (1 << 16)]) for start in range(0, 12 << 16, 1 << 16)]
     assert ahead.peek(6) == DATA[12 << 16 :][:6]
     assert ahead.read() == DATA[12 << 16 : size]

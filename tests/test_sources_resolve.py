@@ -1,4 +1,4 @@
-"""Resolving: local sources of every shape are found and pinned, and all that cannot be read stand in one error."""
+"""Resolving finds and pins local sources of every kind, and lists all unreadable ones in one error."""
 
 import dataclasses
 import logging
@@ -10,7 +10,8 @@ import pytest
 from sources_fixtures import blocks, rows, source, write
 
 from smollm3_mix.errors import SourceError, UnreadableSourcesError
-from smollm3_mix.recipe.model import Block, Recipe
+from smollm3_mix.recipe.model import Block
+from smollm3_mix.recipe.recipe import Recipe
 from smollm3_mix.sources.block_reader import Reader
 from smollm3_mix.sources.hub_files import listing
 from smollm3_mix.sources.partition import partition_source
@@ -27,19 +28,19 @@ def one(name: Path | str, **changes: Any) -> ResolvedRecipe:
     return resolve(recipe(source(name=str(name), **changes)))
 
 
-def fault(name: Path | str, **changes: Any) -> str:
-    """The sentence on the one source that cannot be read."""
+def problem(name: Path | str, **changes: Any) -> str:
+    """Return the problem of the one source that cannot be read."""
     with pytest.raises(UnreadableSourcesError) as error:
         one(name, **changes)
     first, line, last = str(error.value).split("\n")
     assert first == "mine.yaml: 1 of 1 sources (100 % of the weight) cannot be read"
-    assert last == "Mend these: there is no other source to go on with."
+    assert last == "Fix these sources. The recipe has no other source to read."
     return line.removeprefix("  's' (100 %): ")
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Two configs with splits, told by the card."""
+    """Make a folder of two configs whose splits are in its card."""
     root = tmp_path / "web"
     for path in ("en/train-0.parquet", "en/train-1.parquet", "en/test-0.parquet", "fr/train-0.parquet"):
         (root / path).parent.mkdir(parents=True, exist_ok=True)
@@ -54,7 +55,7 @@ def folder(tmp_path: Path) -> Path:
     return root
 
 
-def test_a_folder_with_configs_and_splits(folder: Path) -> None:
+def test_folder_with_configs_and_splits_is_resolved(folder: Path) -> None:
     plan = one(folder, config="en")
     assert [file.path for file in plan.resolved["s"].files] == ["s/en/train-0.parquet", "s/en/train-1.parquet"]
     assert [file.path for file in one(folder, config="en", split="test").resolved["s"].files] == ["s/en/test-0.parquet"]
@@ -65,13 +66,13 @@ def test_a_folder_with_configs_and_splits(folder: Path) -> None:
     assert pickle.loads(pickle.dumps(plan)) == plan
 
 
-def test_data_dir_and_data_files(folder: Path) -> None:
+def test_data_dir_and_data_files_select_files(folder: Path) -> None:
     assert [f.path for f in one(folder, data_dir="fr").resolved["s"].files] == ["s/fr/train-0.parquet"]
     found = one(folder, data_files=("en/test*", "fr/*")).resolved["s"].files
     assert [file.path for file in found] == ["s/en/test-0.parquet", "s/fr/train-0.parquet"]
 
 
-def test_relative_names_are_told_as_written(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_relative_names_stay_as_written(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for here, name, base in ((folder.parent, "web/", ""), (Path("/"), "web", str(folder.parent))):
         monkeypatch.chdir(here)
         found = resolve(recipe(source(name=name, config="fr"), folder=base)).resolved["s"]
@@ -81,7 +82,7 @@ def test_relative_names_are_told_as_written(folder: Path, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize(
-    ("name", "shown", "absolute"),
+    ("name", "relative", "absolute"),
     [
         ("d/a.jsonl", ["d/a.jsonl"], ["s/a.jsonl"]),
         ("d/*.jsonl*", ["d/a.jsonl", "d/b.jsonl.gz"], ["s/a.jsonl", "s/b.jsonl.gz"]),
@@ -90,10 +91,10 @@ def test_relative_names_are_told_as_written(folder: Path, monkeypatch: pytest.Mo
         ("d/t.tsv", ["d/t.tsv"], ["s/t.tsv"]),
     ],
 )
-def test_files_and_globs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, shown: list[str], absolute: list[str]
+def test_files_and_globs_are_resolved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, relative: list[str], absolute: list[str]
 ) -> None:
-    """An absolute path is told by the source's id, so that records are the same on every machine."""
+    """The source's id replaces an absolute path, so that records are the same on every machine."""
     tmp_path /= "home"
     tmp_path.mkdir()
     (tmp_path / "d").mkdir()
@@ -101,14 +102,14 @@ def test_files_and_globs(
     write(tmp_path / "d/b.jsonl.gz", [{"text": "b"}])
     (tmp_path / "d/t.tsv").write_text("n\ttext\n1\ta\n")
     monkeypatch.chdir(tmp_path)
-    for place, expected in ((name, shown), (f"{tmp_path}/{name}", absolute)):
-        found = one(place).resolved["s"]
+    for location, expected in ((name, relative), (f"{tmp_path}/{name}", absolute)):
+        found = one(location).resolved["s"]
         assert [file.path for file in found.files] == expected
         read = rows(blocks(Reader(source(), found, partition_source(found, 1, 0, False)[0], Block())))
-        assert [text for _, _, text, _ in read] == ["a", "b"][: len(shown)]
+        assert [text for _, _, text, _ in read] == ["a", "b"][: len(relative)]
 
 
-def test_all_formats_in_folders(tmp_path: Path) -> None:
+def test_folders_of_every_format_are_resolved(tmp_path: Path) -> None:
     for ending, form in ((".jsonl.zst", "json"), (".json.gz", "json"), (".csv", "csv"), (".parquet", "parquet")):
         root = tmp_path / ending.replace(".", "_")
         (root / "deep" / "er").mkdir(parents=True)
@@ -118,7 +119,7 @@ def test_all_formats_in_folders(tmp_path: Path) -> None:
         assert rows(blocks(Reader(source(), found, partition_source(found, 1, 0, False)[0], Block())))[0][2] == "a"
 
 
-def test_the_pin_of_local_files_changes_with_them_and_not_with_their_place(tmp_path: Path) -> None:
+def test_local_revision_depends_on_content_and_not_on_location(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         write(tmp_path / name / "x.jsonl", [{"text": "same"}])
@@ -129,16 +130,14 @@ def test_the_pin_of_local_files_changes_with_them_and_not_with_their_place(tmp_p
     assert one(tmp_path / "a", revision=first).resolved["s"].revision == first
     write(tmp_path / "a" / "x.jsonl", [{"text": "other"}])
     changed = one(tmp_path / "a").resolved["s"].revision
-    assert fault(tmp_path / "a", revision=first) == (
-        f"its files are not those of revision {first}, but of {changed}: they have changed since it was pinned; "
-        "put them back, or take `revision` out"
+    assert problem(tmp_path / "a", revision=first) == (
+        f"its files have revision {changed}, but the recipe is pinned to {first}. "
+        "Restore the old files, or remove `revision`."
     )
 
 
-def test_every_source_that_cannot_be_read_is_listed(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(listing, "info", lambda *_: (_ for _ in ()).throw(SourceError("no network here")))
+def test_error_lists_every_unreadable_source(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listing, "repository_info", lambda *_: (_ for _ in ()).throw(SourceError("no network here")))
     write(tmp_path / "good.jsonl", [{"text": "a"}])
     mine = recipe(
         source(id="good", name=str(tmp_path / "good.jsonl"), weight=0.5),
@@ -152,14 +151,14 @@ def test_every_source_that_cannot_be_read_is_listed(
         resolve(mine)
     assert str(error.value) == (
         "mine.yaml: 3 of 4 sources (50 % of the weight) cannot be read\n"
-        "  'typo' (30 %): no config 'En' (did you mean 'en'?); its configs: en, fr\n"
-        "  'column' (15 %): no column 'content'; its columns: text, id, n\n"
+        "  'typo' (30 %): no config 'En' (did you mean 'en'?). Configs: en, fr\n"
+        "  'column' (15 %): no column 'content'. Columns: text, id, n\n"
         f"  'stack' (5 %): {UNACCEPTED}\n{TERMS['softwareheritage']}\n"
-        "Mend these; or go on over the others, whose shares then grow, with --skip-unreadable (skip_unreadable=True)."
+        "Fix these sources, or skip them with --skip-unreadable (skip_unreadable=True). The other shares then grow."
     )
 
 
-def test_going_on_without_unreadable_sources_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_skipping_unreadable_sources_logs_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     write(tmp_path / "good.jsonl", [{"text": "a"}])
     (tmp_path / "bad.jsonl").write_text("[]")
     mine = recipe(
@@ -172,65 +171,70 @@ def test_going_on_without_unreadable_sources_says_so(tmp_path: Path, caplog: pyt
     assert list(plan.resolved) == ["good"]
     assert plan.recipe.shares == {"good": 1.0}
     assert plan.skipped["secret"] == "internal"
-    assert plan.skipped["bad"].startswith("it is one JSON array")
-    assert "mine.yaml: source 'bad' (25 % of the weight) is left out: it is one JSON array" in caplog.text
-    with pytest.raises(UnreadableSourcesError, match="there is no other source"):
+    assert plan.skipped["bad"].startswith("the file is one JSON array")
+    assert "mine.yaml: skipped source 'bad' (25 % of the weight): the file is one JSON array" in caplog.text
+    with pytest.raises(UnreadableSourcesError, match="The recipe has no other source to read"):
         resolve(recipe(dataclasses.replace(mine.sources[1])), skip_unreadable=True)
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "expected"),
     [
-        ({}, "it has several configs and none is named; add one, such as `config: en`; its configs: en, fr"),
-        ({"config": "de"}, "no config 'de'; its configs: en, fr"),
-        ({"config": "fr", "split": "validation"}, "no split 'validation'; its splits: train"),
-        ({"config": "en", "split": "tset"}, "no split 'tset' (did you mean 'test'?); its splits: train, test"),
-        ({"data_dir": "de"}, "no data files that match 'de' in {folder}; parquet, json, csv, arrow are read"),
+        (
+            {},
+            (
+                "it has several configs, but the recipe names none. Add `config`, for example `config: en`. "
+                "Configs: en, fr"
+            ),
+        ),
+        ({"config": "de"}, "no config 'de'. Configs: en, fr"),
+        ({"config": "fr", "split": "validation"}, "no split 'validation'. Splits: train"),
+        ({"config": "en", "split": "tset"}, "no split 'tset' (did you mean 'test'?). Splits: train, test"),
+        ({"data_dir": "de"}, "no data files that match 'de' in {folder}, expected parquet, json, csv, arrow"),
         (
             {"data_files": ("*.txt",)},
-            "no data files that match ('*.txt',) in {folder}; parquet, json, csv, arrow are read",
+            "no data files that match ('*.txt',) in {folder}, expected parquet, json, csv, arrow",
         ),
-        ({"config": "fr", "text_field": "n"}, "column 'n' holds int64, no text; its columns: text, id, n"),
+        ({"config": "fr", "text_field": "n"}, "column 'n' has type int64, expected text. Columns: text, id, n"),
         (
             {"config": "fr", "where": (("n", "==", "x"),)},
-            "where n == 'x': column 'n' is int64, which cannot be compared with that",
+            "where n == 'x': cannot compare column 'n' of type int64 with 'x'",
         ),
     ],
 )
-def test_what_is_wrong_with_a_folder(folder: Path, changes: dict[str, Any], said: str) -> None:
-    assert fault(folder, **changes) == said.format(folder=folder)
+def test_problem_of_a_folder_is_explained(folder: Path, changes: dict[str, Any], expected: str) -> None:
+    assert problem(folder, **changes) == expected.format(folder=folder)
 
 
-def test_what_is_wrong_with_files(tmp_path: Path) -> None:
+def test_problem_of_files_is_explained(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    assert fault(tmp_path / "empty") == f"no data files in {tmp_path}/empty; parquet, json, csv, arrow are read"
+    assert problem(tmp_path / "empty") == f"no data files in {tmp_path}/empty, expected parquet, json, csv, arrow"
     (tmp_path / "texts").mkdir()
     (tmp_path / "texts/a.txt").write_text("a")
-    assert (
-        fault(tmp_path / "texts")
-        == "its files are of the kind 'text', which is not read; parquet, json, csv, arrow are"
-    )
+    assert problem(tmp_path / "texts") == "its files have format 'text', expected one of parquet, json, csv, arrow"
     (tmp_path / "a.txt").write_text("a")
-    assert fault(tmp_path / "a.txt") == (
-        "a.txt ends in none of .parquet, .json, .jsonl, .ndjson, .csv, .tsv, .arrow "
+    assert problem(tmp_path / "a.txt") == (
+        "a.txt has an unknown file type, expected one of .parquet, .json, .jsonl, .ndjson, .csv, .tsv, .arrow "
         "(compressed: .gz, .bz2, .zst, .lz4, .xz)"
     )
     write(tmp_path / "a.jsonl", [{"text": "a"}])
     write(tmp_path / "a.csv", [{"text": "a"}])
-    assert fault(tmp_path / "a.*sv", split="test") == "no split 'test'; single files are split 'train'"
-    assert fault(tmp_path / "a.[jc]s*") == "its files are of several formats: a.csv, a.jsonl"
-    assert fault(tmp_path / "a.csv", config="x", data_dir="y") == (
-        f"{tmp_path}/a.csv names files, so config, data_dir cannot be used with it; take that out"
+    assert problem(tmp_path / "a.*sv", split="test") == "no split 'test'. Single files have split 'train' only."
+    assert problem(tmp_path / "a.[jc]s*") == "its files have different formats: a.csv, a.jsonl"
+    assert problem(tmp_path / "a.csv", config="x", data_dir="y") == (
+        f"{tmp_path}/a.csv names files, so config, data_dir cannot be used with it. Remove the key."
     )
     (tmp_path / "none.jsonl").write_text("")
-    assert fault(tmp_path / "none.jsonl") == "its files are empty (1 of them)"
+    assert problem(tmp_path / "none.jsonl") == "all of its files are empty (1)"
     (tmp_path / "blank.jsonl").write_text("\n\n")
-    assert fault(tmp_path / "blank.jsonl").endswith("blank.jsonl has no rows in its first 65536 bytes")
+    assert problem(tmp_path / "blank.jsonl").endswith("blank.jsonl has no rows in its first 65,536 bytes")
     write(tmp_path / "none.parquet", [])
-    assert fault(tmp_path / "none.parquet").endswith("none.parquet has no rows")
+    assert problem(tmp_path / "none.parquet").endswith("none.parquet has no rows")
     (tmp_path / "bad.parquet").write_bytes(b"PAR1" * 4)
-    assert "bad.parquet is damaged or not whole (" in fault(tmp_path / "bad.parquet")
+    assert "bad.parquet is damaged or incomplete (" in problem(tmp_path / "bad.parquet")
     write(tmp_path / "ids.parquet", [{"blob_id": "0a", "path": "x.py"}])
-    assert fault(tmp_path / "ids.parquet").startswith("its rows hold Software Heritage ids in `blob_id`, and no text")
+    assert problem(tmp_path / "ids.parquet").startswith(
+        "its rows contain Software Heritage ids in `blob_id` and no text"
+    )
     write(tmp_path / "keys.jsonl", [{"blob": "0a", "txt": "x"}])
-    assert fault(tmp_path / "keys.jsonl") == "no column 'text' (did you mean 'txt'?); its columns: blob, txt"
+    assert problem(tmp_path / "keys.jsonl") == "no column 'text' (did you mean 'txt'?). Columns: blob, txt"

@@ -1,6 +1,6 @@
-"""Resume at every position of a small mixture with all in it: lanes, passes, dedup, shuffle and switches of stage.
+"""Resume at every position of a small mix with lanes, passes, dedup, shuffling and stage switches.
 
-Through each door that a training run may take; the doors' own tests have more of each, without stages.
+Tests each entry point of a training run. The tests of the entry points cover more, without stages.
 """
 
 import itertools
@@ -18,7 +18,7 @@ from smollm3_mix.mix.open_mix import open_mix
 from smollm3_mix.packing.packed_mix import open_packed
 
 FEW = 4
-"""Records looked at after most positions; after every tenth, all that follow."""
+"""Number of records compared after most positions. After every tenth, all following records are compared."""
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning"),  # on a machine of few cores
@@ -41,17 +41,17 @@ def course(recipe_file, tmp_path):
 
 
 def same_after(position, rest):
-    """What follows a position, as far as it is looked at."""
+    """Return the records after a position that are compared."""
     return rest if position % 10 == 0 else rest[:FEW]
 
 
-def test_the_mixture_has_all_that_can_go_wrong(course):
+def test_mix_has_passes_duplicates_and_stage_switches(course):
     mix, repeats = open_mix(course), []
     for number in range(mix.num_lanes):
         lane = mix.lane(number)
         while lane.fill():
             lane.pull(64)
-        first, second, third = lane.all_stats()
+        first, second, third = lane.stage_stats()
         assert min(stage.total.emitted for stage in (first, second, third)) > 2
         assert ["c" in stage.sources for stage in (first, second, third)] == [False, True, True]
         counts = lane.stats().sources
@@ -61,8 +61,8 @@ def test_the_mixture_has_all_that_can_go_wrong(course):
     assert {stage.recipe.shuffle for stage in mix.curriculum.stages} == {"block"}
 
 
-def test_the_datasets_door(course):
-    opened = pickle.dumps(smollm3_mix.builder.load.load(course))
+def test_dataset_resumes_at_every_position(course):
+    opened = pickle.dumps(smollm3_mix.load(course))
     dataset = pickle.loads(opened)
     whole, states = [], [dataset.state_dict()]
     for record in dataset:
@@ -77,9 +77,9 @@ def test_the_datasets_door(course):
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_the_stateful_dataloader(course, workers):
+def test_stateful_dataloader_resumes_at_every_position(course, workers):
     torchdata = pytest.importorskip("torchdata.stateful_dataloader", reason="its states are tested; extra torch")
-    opened = pickle.dumps(smollm3_mix.builder.load.load(course))
+    opened = pickle.dumps(smollm3_mix.load(course))
 
     def make():
         return torchdata.StatefulDataLoader(pickle.loads(opened), batch_size=2, num_workers=workers, collate_fn=list)
@@ -97,24 +97,24 @@ def test_the_stateful_dataloader(course, workers):
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_the_loader_door(course, workers):
-    pytest.importorskip("torch", reason="the torch door needs the extra torch")
+def test_mix_loader_resumes_at_every_position(course, workers):
+    pytest.importorskip("torch", reason="MixLoader needs the extra torch")
     mix = open_mix(course)
     whole = list(mix.stream())
-    loader = smollm3_mix.torch_loader.mix_loader.loader(mix, 1, num_workers=workers)
+    loader = smollm3_mix.loader(mix, 1, num_workers=workers)
     states = [loader.state_dict()]
     for _ in loader:
         states.append(json.loads(json.dumps(loader.state_dict())))  # noqa: PERF401 - the state moves with the loader
     assert len(states) == len(whole) + 1
     for position, state in enumerate(states):
-        again = smollm3_mix.torch_loader.mix_loader.loader(mix, 1)
+        again = smollm3_mix.loader(mix, 1)
         again.load_state_dict(state)
         rest = same_after(position, whole[position:])
         found = itertools.islice(again, len(rest) + (position % 10 == 0))
         assert [record for batch in found for record in batch] == rest, position
 
 
-def test_the_packed_door(course, tmp_path):
+def test_packed_mix_resumes_at_every_position(course, tmp_path):
     pytest.importorskip("tokenizers", reason="packs with a tokenizer of its own: pip install tokenizers")
     windows = open_packed(course, tokenizer=save(tmp_path / "tokenizer.json"), sequence_length=32)
     reader, whole = windows.stream(), []

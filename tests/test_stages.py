@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
-from smollm3_mix.recipe.model import Recipe, Source
+from smollm3_mix.recipe.model import Source
 from smollm3_mix.recipe.read_recipe import load_recipe
+from smollm3_mix.recipe.recipe import Recipe
 
 ROOT = Path(__file__).parents[1]
 OFFICIAL = ("stage1", "stage2", "stage3", "long-context-32k", "long-context-64k")

@@ -138,7 +138,7 @@ def test_a_megatron_folder_byte_by_byte(made):
         lengths = np.array([len(each) for each in ids])
         assert stem.with_suffix(".idx").read_bytes() == megatron_index(lengths, 2)
         assert stem.with_suffix(".bin").read_bytes() == np.concatenate(ids).astype("<u2").tobytes()
-    shares, asked = all_stats["train"].given_shares(), {"a": 0.6, "b": 0.3, "c": 0.1}
+    shares, asked = all_stats["train"].shares, {"a": 0.6, "b": 0.3, "c": 0.1}
     assert all(abs(shares[source] - asked[source]) < 0.05 for source in asked)
 
 

@@ -1,4 +1,4 @@
-"""Counting with a tokenizer, exactly; and with a column of counts."""
+"""Tokens are counted with a tokenizer or taken from a column of counts."""
 
 import json
 import sys
@@ -12,8 +12,8 @@ from small_tokenizer import save
 
 from smollm3_mix.errors import MissingExtraError, SourceError, StateError, UnreadableSourcesError
 from smollm3_mix.mix.open_mix import open_mix
-from smollm3_mix.recipe.model import Recipe
 from smollm3_mix.recipe.read_recipe import load_recipe
+from smollm3_mix.recipe.recipe import Recipe
 from smollm3_mix.recipe.sections import TokenCounting
 
 TEXTS = [document("a", number) for number in range(20)]
@@ -25,50 +25,51 @@ def tokenizer_file(tmp_path):
     return save(tmp_path / "tokenizer.json")
 
 
-def test_without_the_package_the_error_says_what_to_install(tmp_path, recipe_file, monkeypatch):
+def test_missing_package_error_names_the_extra(tmp_path, recipe_file, monkeypatch):
     monkeypatch.setitem(sys.modules, "tokenizers", None)
     (tmp_path / "tokenizer.json").write_text("{}")
     recipe = recipe_file(tokens={"tokenizer": "tokenizer.json"})
     with pytest.raises(MissingExtraError) as error:
         open_mix(recipe).lane(0)
     assert str(error.value) == (
-        "counting tokens with a tokenizer needs tokenizers, which is missing: pip install 'smollm3_mix[tokenizers]', "
-        "or count with `tokens: per_byte`"
+        "Counting tokens with a tokenizer requires tokenizers. Install it: pip install 'smollm3_mix[tokenizers]'. "
+        "Or count with `tokens: per_byte`."
     )
 
 
-def test_a_tokenizer_that_is_nowhere_is_named(recipe_file):
+def test_missing_tokenizer_error_names_it(recipe_file):
     with pytest.raises(SourceError) as error:
         open_mix(recipe_file(tokens={"tokenizer": "no/such/tokenizer.json"}))
     assert str(error.value) == (
-        "there is no tokenizer 'no/such/tokenizer.json': give a tokenizer.json, a folder that holds one, or a Hub "
+        "no tokenizer found at 'no/such/tokenizer.json'. Pass a tokenizer.json, a folder that contains one, or a Hub "
         "repository as owner/name."
     )
 
 
-def test_a_file_that_is_no_tokenizer_is_refused(tmp_path, recipe_file, tokenizer_file):
+def test_invalid_tokenizer_file_is_rejected(tmp_path, recipe_file, tokenizer_file):
     tokenizer_file.write_text('{"model": 1}')
-    with pytest.raises(SourceError, match=r"tokenizer\.json is no tokenizer: .* Give a tokenizer\.json"):
+    with pytest.raises(SourceError, match=r"tokenizer\.json is not a valid tokenizer: .* Pass a tokenizer\.json"):
         open_mix(recipe_file(tokens={"tokenizer": "tokenizer.json"})).lane(0)
 
 
-def test_a_token_that_it_does_not_have_is_named(tokenizer_file, recipe_file):
+def test_unknown_token_error_names_it(tokenizer_file, recipe_file):
     mix = open_mix(recipe_file(tokens={"tokenizer": "tokenizer.json", "eos": "</s>"}))
     with pytest.raises(SourceError) as error:
         mix.lane(0)
     assert str(error.value) == (
-        f"tokenizer {tokenizer_file}: eos: it has no token '</s>'; its special tokens: <|endoftext|>, <|start|>. "
-        "Name one of its tokens, or `none`."
+        f"tokenizer {tokenizer_file}: eos: no token '</s>' in the vocabulary. "
+        "Special tokens: <|endoftext|>, <|start|>. "
+        "Name a token of the vocabulary, or `none`."
     )
 
 
 @pytest.mark.parametrize("problems", [{"eos": ""}, {"sha256": "abc"}, {"tokeniser": "x"}])
-def test_faults_of_tokens_are_those_of_the_recipe(recipe_file, problems):
+def test_problems_of_tokens_are_problems_of_the_recipe(recipe_file, problems):
     with pytest.raises(ValueError, match="tokens"):
         load_recipe(recipe_file(tokens={"tokenizer": "t.json", **problems}))
 
 
-def test_every_record_counts_the_tokens_that_the_tokenizer_makes_of_it(tokenizer_file, recipe_file):
+def test_records_count_the_tokenizers_tokens(tokenizer_file, recipe_file):
     from tokenizers import Tokenizer
 
     encoder = Tokenizer.from_file(str(tokenizer_file))
@@ -80,7 +81,7 @@ def test_every_record_counts_the_tokens_that_the_tokenizer_makes_of_it(tokenizer
     assert all(ended[each["id"]] == each["tokens"] + 2 for each in plain if each["id"] in ended)
 
 
-def test_the_shares_are_exact_on_counted_tokens(tokenizer_file, recipe_file):
+def test_shares_are_exact_on_counted_tokens(tokenizer_file, recipe_file):
     mix = open_mix(recipe_file(tokens={"tokenizer": "tokenizer.json"}, lanes=1))
     given = dict.fromkeys("abc", 0)
     longest = 0
@@ -92,7 +93,7 @@ def test_the_shares_are_exact_on_counted_tokens(tokenizer_file, recipe_file):
             assert abs(share * total - given[source]) <= longest + share * 3 * longest
 
 
-def test_special_tokens_in_a_text_are_text(tokenizer_file):
+def test_special_tokens_in_a_text_are_plain_text(tokenizer_file):
     from smollm3_mix.tokenizer.encoder import Tokenizer
 
     tokenizer = Tokenizer(str(tokenizer_file), eos="<|endoftext|>")
@@ -103,7 +104,7 @@ def test_special_tokens_in_a_text_are_text(tokenizer_file):
     assert ids[1].as_py() == [tokenizer.eos]
 
 
-def test_batches_carry_ids_when_asked_for(tokenizer_file, recipe_file):
+def test_batches_contain_ids_on_request(tokenizer_file, recipe_file):
     from dataclasses import replace
 
     mix = replace(open_mix(recipe_file(tokens={"tokenizer": "tokenizer.json"})), ids=True)
@@ -113,7 +114,7 @@ def test_batches_carry_ids_when_asked_for(tokenizer_file, recipe_file):
     assert "ids" not in next(iter(stream))
 
 
-def test_the_digest_of_the_file_decides_the_fingerprint_and_its_name_does_not(tmp_path, tokenizer_file, recipe_file):
+def test_tokenizer_digest_decides_the_fingerprint(tmp_path, tokenizer_file, recipe_file):
     recipe = load_recipe(recipe_file(tokens={"tokenizer": "tokenizer.json"}))
     pinned = open_mix(recipe).recipe
     moved = tmp_path / "elsewhere"
@@ -128,16 +129,16 @@ def test_the_digest_of_the_file_decides_the_fingerprint_and_its_name_does_not(tm
     assert yaml.safe_load(pinned.to_yaml())["tokens"]["sha256"] == pinned.tokens.sha256
 
 
-def test_a_tokenizer_that_changed_after_it_was_pinned_is_refused(tokenizer_file, recipe_file):
+def test_changed_tokenizer_is_rejected(tokenizer_file, recipe_file):
     pinned = open_mix(recipe_file(tokens={"tokenizer": "tokenizer.json"})).recipe
     was = pinned.tokens.sha256
     save(tokenizer_file, vocab=300)
     with pytest.raises(SourceError) as error:
         open_mix(pinned)
-    assert f"but the recipe names {was[:12]}…: it has changed since it was pinned. Put it back" in str(error.value)
+    assert f"but the recipe is pinned to {was[:12]}…. Restore the old file, or remove `sha256`" in str(error.value)
 
 
-def test_a_state_resumes_exactly_and_not_under_another_tokenizer(tokenizer_file, recipe_file):
+def test_state_resumes_only_with_the_same_tokenizer(tokenizer_file, recipe_file):
     recipe = load_recipe(recipe_file(tokens={"tokenizer": "tokenizer.json"}))
     stream = open_mix(recipe).stream()
     records = iter(stream)
@@ -157,7 +158,7 @@ COUNTS = [3 + 5 * (number % 4) for number in range(20)]
 
 
 @pytest.mark.parametrize("form", ["parquet", "jsonl", "csv"])
-def test_a_column_of_counts_is_taken_as_it_is(tmp_path, form):
+def test_column_of_counts_is_used_unchanged(tmp_path, form):
     if form == "parquet":
         parquet(tmp_path / "s", TEXTS, count=COUNTS)
     elif form == "jsonl":
@@ -177,35 +178,35 @@ def test_a_column_of_counts_is_taken_as_it_is(tmp_path, form):
     assert all(record["tokens"] == expected[record["text"]] for record in given)
 
 
-def test_a_column_that_holds_no_counts_is_refused(tmp_path):
+def test_column_without_counts_is_rejected(tmp_path):
     parquet(tmp_path / "s", TEXTS, count=[str(count) for count in COUNTS])
     source = {"name": "s", "weight": 1, "tokens_field": "count"}
     (tmp_path / "r.yaml").write_text(yaml.safe_dump({"tokens": "column", "datasets": [source]}))
     with pytest.raises(
-        UnreadableSourcesError, match=r"tokens_field: column 'count' holds string; expected whole numbers"
+        UnreadableSourcesError, match=r"tokens_field: column 'count' has type string, expected whole numbers"
     ):
         open_mix(tmp_path / "r.yaml")
 
 
-def test_an_empty_or_negative_count_is_refused(tmp_path):
-    for bad, shown in ((None, "an empty value"), (-3, "-3")):
+def test_empty_or_negative_count_is_rejected(tmp_path):
+    for bad, value in ((None, "an empty value"), (-3, "-3")):
         parquet(tmp_path / f"s{bad}", TEXTS, count=[*COUNTS[:-1], bad])
         source = {"name": f"s{bad}", "weight": 1, "tokens_field": "count"}
         (tmp_path / "r.yaml").write_text(yaml.safe_dump({"tokens": "column", "lanes": 1, "datasets": [source]}))
-        with pytest.raises(SourceError, match=rf"tokens_field: column 'count' holds {shown}; expected a number of"):
+        with pytest.raises(SourceError, match=rf"tokens_field: column 'count' contains {value}, expected a number of"):
             list(open_mix(tmp_path / "r.yaml").stream())
 
 
-def test_a_column_of_counts_needs_a_field_in_every_source(recipe_file):
+def test_column_of_counts_requires_a_field_in_every_source(recipe_file):
     with pytest.raises(ValueError, match=r"column needs a `tokens_field` of every source; none has 'a', 'b'"):
         load_recipe(recipe_file(tokens="column"))
 
 
-def test_a_line_without_a_count_is_refused(tmp_path):
+def test_line_without_a_count_is_rejected(tmp_path):
     (tmp_path / "s").mkdir()
     lines = [{"text": text} | ({"count": 5} if number else {"count": None}) for number, text in enumerate(TEXTS)]
     (tmp_path / "s" / "all.jsonl").write_text("\n".join(map(json.dumps, lines)))
     source = {"name": "s", "weight": 1, "tokens_field": "count"}
     (tmp_path / "r.yaml").write_text(yaml.safe_dump({"tokens": "column", "lanes": 1, "datasets": [source]}))
-    with pytest.raises(SourceError, match=r"tokens_field: column 'count' holds an empty value"):
+    with pytest.raises(SourceError, match=r"tokens_field: column 'count' contains an empty value"):
         list(open_mix(tmp_path / "r.yaml").stream())

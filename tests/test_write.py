@@ -19,7 +19,7 @@ from smollm3_mix.mix.mix_stats import MixStats, SourceStats
 from smollm3_mix.mix.open_mix import open_mix
 from smollm3_mix.output import lane_writer, output_layout
 from smollm3_mix.output.write_mix import write
-from smollm3_mix.recipe.model import Recipe
+from smollm3_mix.recipe.recipe import Recipe
 from smollm3_mix.report.source_rows import sparse_sources
 from smollm3_mix.schema import RECORD_SCHEMA
 from smollm3_mix.storage import atomic_files

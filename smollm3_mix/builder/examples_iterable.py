@@ -222,6 +222,6 @@ class _State(dict[str, Any]):
             self._taken = time.monotonic()
             self._seconds = self._taken - asked
         else:
-            self.cursor = self._live.state_dict(since=self._asked)
+            self.cursor = self._live.snapshot(since=self._asked)
         self.emitted = 0
         return self.cursor

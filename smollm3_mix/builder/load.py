@@ -4,7 +4,7 @@ from os import PathLike
 from typing import Any
 
 from smollm3_mix.builder.mix_builder import SmolLM3Mix
-from smollm3_mix.recipe.model import Recipe
+from smollm3_mix.recipe.recipe import Recipe
 
 
 def load(
@@ -26,7 +26,8 @@ def load(
         cache_dir: in place of the cache of `datasets`.
         num_proc: processes that prepare; lanes are dealt to them, the result is the same.
         token: of the Hub; default: the one that is logged in.
-        **fields: of `SmolLM3MixConfig`: seed, lanes, max_samples, max_tokens, total_tokens, continue_from, dedup_state_dir,
+        **fields: of `SmolLM3MixConfig`: seed, lanes, max_samples, max_tokens, total_tokens, continue_from,
+            dedup_state_dir,
             skip_unreadable, accept_terms.
 
     Raises:
@@ -37,7 +38,7 @@ def load(
     if not isinstance(recipe, str | PathLike | Recipe):
         raise TypeError(
             f"recipe: expected a name, a path or a Recipe, got {type(recipe).__name__}; "
-            "smollm3_mix.recipe.model.Recipe.from_dict makes one of a dict"
+            "smollm3_mix.Recipe.from_dict makes one of a dict"
         )
     known = isinstance(recipe, str) and recipe in SmolLM3Mix.builder_configs
     meant: dict[str, Any] = {"config_name": recipe} if known else {"recipe": recipe}

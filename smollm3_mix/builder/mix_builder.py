@@ -17,9 +17,9 @@ from smollm3_mix.builder.prepared_cache import leave_link, newest_prepared, plai
 from smollm3_mix.mix.open_mix import open_mix
 from smollm3_mix.mix.recipe_mix import Mix
 from smollm3_mix.recipe.index_scope import index_scope_digest
-from smollm3_mix.recipe.model import Recipe
+from smollm3_mix.recipe.recipe import Recipe
 from smollm3_mix.recipe.shipped import list_recipes
-from smollm3_mix.sources.evaluation_texts import sources_of
+from smollm3_mix.sources.evaluation_texts import evaluation_sources
 from smollm3_mix.sources.hub_files.commits import commits
 from smollm3_mix.version import __version__
 
@@ -93,14 +93,14 @@ class SmolLM3Mix(datasets.GeneratorBasedBuilder):  # type: ignore[misc]  # datas
         """Nothing; recipe and cache folder are those of the commits that the sources on the Hub are at."""
         recipe, identity = self._asked
         found = commits(recipe, recipe.active, self.token)
-        texts = commits(recipe, sources_of(recipe), self.token)
+        texts = commits(recipe, evaluation_sources(recipe), self.token)
         if found is None or texts is None:
             before = newest_prepared(self.cache_dir, identity)
             if before is not None:
                 log.warning("The Hub does not answer; taking what was prepared when it did: %s", before)
                 self.config_id = before
         elif found or texts:
-            self.recipe, self.config_id = recipe.pinned(found), f"{identity}-{index_scope_digest([found, texts])[:8]}"
+            self.recipe, self.config_id = recipe.pin(found), f"{identity}-{index_scope_digest([found, texts])[:8]}"
         self._cache_dir = self._output_dir = self._build_cache_dir()
 
     def _split_generators(self, dl_manager: Any) -> list[datasets.SplitGenerator]:  # noqa: ARG002

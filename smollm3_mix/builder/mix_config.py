@@ -14,10 +14,11 @@ from smollm3_mix.compat.register import EXTENSION
 from smollm3_mix.errors import RecipeError
 from smollm3_mix.recipe.display_names import EMBEDDED
 from smollm3_mix.recipe.index_scope import index_scope_digest
-from smollm3_mix.recipe.model import Recipe, Source
+from smollm3_mix.recipe.model import Source
 from smollm3_mix.recipe.read_recipe import load_recipe, stage_files
+from smollm3_mix.recipe.recipe import Recipe
 from smollm3_mix.sources import local_sources
-from smollm3_mix.sources.evaluation_texts import sources_of
+from smollm3_mix.sources.evaluation_texts import evaluation_sources
 from smollm3_mix.sources.url_files import local_copy
 from smollm3_mix.version import __version__
 
@@ -37,7 +38,7 @@ class SmolLM3MixConfig(datasets.BuilderConfig):  # type: ignore[misc]  # dataset
         max_tokens: tokens of the whole mix, dealt evenly to the lanes; default: no limit.
         total_tokens: what the stages of a curriculum take together, each the part it takes in the recipe.
         continue_from: state of another recipe, of any kind that `merge_states` takes; see `open_mix`.
-        dedup_state_dir: folder in which states keep what dedup remembers, beside a run's checkpoints; default: in themselves.
+        dedup_state_dir: Folder of the dedup state, beside a run's checkpoints. Default: inside each state.
         skip_unreadable: go on without the sources that cannot be read; the log names them.
         accept_terms: terms that you accept, such as `softwareheritage`, which sources of blob ids ask for.
         trust_remote_code: let a recipe of the Hub name a Python function to judge by (`filters: {python: …}`).
@@ -108,7 +109,9 @@ class SmolLM3MixConfig(datasets.BuilderConfig):  # type: ignore[misc]  # dataset
         In it are the paths, sizes and times of local source files. Not in it: the commits that unpinned sources of the
         Hub are at, which `download_and_prepare` adds, and the version of this package, a folder of its own.
         """
-        files = [seen for source in (*recipe.active, *sources_of(recipe)) for seen in local_files(recipe, source)]
+        files = [
+            seen for source in (*recipe.active, *evaluation_sources(recipe)) for seen in local_files(recipe, source)
+        ]
         asked: list[Any] = [recipe.fingerprint, files, self.max_samples, self.max_tokens]
         asked += [self.skip_unreadable, repr(features)]
         if self.continue_from is not None:
@@ -134,7 +137,7 @@ def refuse_functions(place: str, recipe: Recipe) -> None:
     """
     named = [f"source {s.id!r} would run {s.filters.python!r}" for s in recipe.active if s.filters.python is not None]
     if named:
-        remedy = f'read the recipe, then smollm3_mix.builder.load.load("{place}", trust_remote_code=True), or load a local copy'
+        remedy = f'read the recipe, then smollm3_mix.load("{place}", trust_remote_code=True), or load a local copy'
         raise RecipeError(place, [f"{each}; {remedy}" for each in named])
 
 

@@ -15,8 +15,8 @@ from smollm3_mix.errors import OutputError, RecipeError
 from smollm3_mix.mix.open_mix import open_mix
 from smollm3_mix.recipe.curriculum import Curriculum
 from smollm3_mix.recipe.display_names import display_name
-from smollm3_mix.recipe.model import Recipe
 from smollm3_mix.recipe.read_recipe import load_recipe
+from smollm3_mix.recipe.recipe import Recipe
 from smollm3_mix.recipe.sections import TokenCounting
 from smollm3_mix.recipe.shipped import find_recipe
 from smollm3_mix.report.calibration import TokenRatio, format_ratio, header, measure_ratios, ratios_table

@@ -8,6 +8,7 @@ from typing import Any
 from tqdm import tqdm
 
 from smollm3_mix.cli import executor_flags
+from smollm3_mix.cli.size_arguments import bytes_argument
 from smollm3_mix.dedup_index.build_index import MEMORY, build_index
 from smollm3_mix.sources.dedup_lookup import MANIFEST
 from smollm3_mix.table_format import plain_table
@@ -38,7 +39,7 @@ def add_arguments(verb: argparse.ArgumentParser, count: Any) -> None:
     executor_flags.add_arguments(verb)
     verb.add_argument(
         "--memory",
-        type=count,
+        type=bytes_argument,
         default=MEMORY,
         metavar="SIZE",
         help="bytes for comparing keys, of all --processes together (default 1GiB)",

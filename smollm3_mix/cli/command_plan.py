@@ -4,6 +4,7 @@ import argparse
 import sys
 from typing import Any
 
+from smollm3_mix.cli.size_arguments import bytes_argument
 from smollm3_mix.recipe.read_recipe import load_recipe
 from smollm3_mix.report.plan_table import memory_line, plan_table, source_needs, summary
 from smollm3_mix.sources.resolve import inspect
@@ -18,7 +19,9 @@ RATE = 50_000_000
 def add_arguments(verb: argparse.ArgumentParser, count: Any) -> None:
     """The verb's flags beside those of every recipe; `count` reads a number above 0."""
     verb.add_argument("--tokens", type=count, metavar="N", help="tokens of the mix that is planned")
-    verb.add_argument("--rate", type=count, default=RATE, metavar="N", help="bytes read in a second (default 50MB)")
+    verb.add_argument(
+        "--rate", type=bytes_argument, default=RATE, metavar="N", help="bytes read in a second (default 50MB)"
+    )
     verb.add_argument("--offline", action="store_true", help="show the recipe alone; look at no source")
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from smollm3_mix.hub.hub_target import HubTarget
-    from smollm3_mix.recipe.model import Recipe
+    from smollm3_mix.recipe.recipe import Recipe
 
 PUSH = "Push a written mix to the Hub as a dataset that loads with no code. Repeated after a stop, it goes on."
 

@@ -12,7 +12,6 @@ from tqdm import tqdm
 from smollm3_mix.cli import command_finish, command_push, executor_flags
 from smollm3_mix.cli.process_info import open_files, peak_memory, printed
 from smollm3_mix.errors import OutputError
-from smollm3_mix.mix.exhaustion import short_error
 from smollm3_mix.mix.mix_stats import MixStats
 from smollm3_mix.mix.open_mix import open_mix
 from smollm3_mix.mix.recipe_mix import Mix
@@ -21,10 +20,11 @@ from smollm3_mix.output.lane_pool import Progress
 from smollm3_mix.output.output_formats import BY_SOURCE
 from smollm3_mix.output.write_mix import MAX_SHARD_BYTES
 from smollm3_mix.output.write_mix import write as write_mix
-from smollm3_mix.recipe.model import Recipe
 from smollm3_mix.recipe.read_recipe import load_recipe
+from smollm3_mix.recipe.recipe import Recipe
 from smollm3_mix.report.source_rows import source_rows, sparse_sources
 from smollm3_mix.report.tables import drops_table, shares_table
+from smollm3_mix.sizes import format_bytes
 from smollm3_mix.table_format import plain_table
 from smollm3_mix.verification.verify_mix import verify as recount
 from smollm3_mix.verification.verify_mix import write_report
@@ -43,16 +43,16 @@ def take(options: argparse.Namespace) -> int:
             if not first:
                 first = {
                     "seconds": time.perf_counter() - started,
-                    "load_recipe": stream.stats().total.read_bytes,
+                    "read": stream.stats.total.read_bytes,
                     "files": open_files(),
                 }
             if not printed(json.dumps(record, ensure_ascii=False) + "\n"):
                 return 0
         if printed() and not options.quiet:
-            _show(mix.plan.recipe, stream.stats(), sys.stderr)
+            _show(mix.plan.recipe, stream.stats, sys.stderr)
             if first:
                 sys.stderr.write(
-                    f"First record after {first['seconds']:.1f} s and {short_error(first['read'])}B of text read. "
+                    f"First record after {first['seconds']:.1f} s and {format_bytes(first['read'])} of text read. "
                     f"Peak memory {peak_memory()}, open files {first['files']}, "
                     f"{len(mix.recipe.active)} sources, {mix.num_lanes} lanes.\n"
                 )

@@ -13,8 +13,8 @@ from smollm3_mix.cli import (
     commands_mix,
     executor_flags,
 )
+from smollm3_mix.cli.size_arguments import bytes_argument, count_argument
 from smollm3_mix.output.output_formats import FORMATS
-from smollm3_mix.recipe.parsing import BAD, FieldPath, read_value
 from smollm3_mix.sources.software_heritage.terms import TERMS
 from smollm3_mix.tokenizer.encoder import EOS
 from smollm3_mix.version import __version__
@@ -34,23 +34,14 @@ def build_parser() -> argparse.ArgumentParser:
     command_finish.add_finish_arguments(_verb(adders, "finish", command_finish.finish, command_finish.SUMMARY))
     _verify(adders)
     built = _verb(adders, "index", command_index.index, command_index.SUMMARY)
-    command_index.add_arguments(built, parse_count)
+    command_index.add_arguments(built, count_argument)
     _terms(built)
     command_push.add_push_arguments(_verb(adders, "push", command_push.push, command_push.PUSH))
     command_push.add_recipe_arguments(
         _verb(adders, "publish-recipe", command_push.publish_recipe, command_push.RECIPES)
     )
-    command_merge.add_arguments(_verb(adders, "merge", command_merge.merge, command_merge.SUMMARY), parse_count)
+    command_merge.add_arguments(_verb(adders, "merge", command_merge.merge, command_merge.SUMMARY), count_argument)
     return top
-
-
-def parse_count(text: str) -> int:
-    """A whole number above 0, with or without a unit: 500, 10k, 1.5M, 2B, 64MiB."""
-    problems: list[str] = []
-    number = int(text) if text.isdigit() else read_value(int, text, FieldPath(), problems)
-    if number is BAD or number < 1:
-        raise argparse.ArgumentTypeError(f"expected a number above 0 such as 500, 10M or 2B, got {text!r}")
-    return int(number)
 
 
 def _verb(adders: Any, name: str, run: Any, summary: str) -> argparse.ArgumentParser:
@@ -62,9 +53,9 @@ def _verb(adders: Any, name: str, run: Any, summary: str) -> argparse.ArgumentPa
 def _recipe(verb: argparse.ArgumentParser, number: Any = None) -> None:
     verb.add_argument("recipe", help="a recipe file, or the name of a shipped one: stage1, stage2, stage3, demo, …")
     verb.add_argument("--seed", type=int, help="in place of the recipe's seed")
-    verb.add_argument("--lanes", type=number or parse_count, help="in place of the recipe's number of lanes")
+    verb.add_argument("--lanes", type=number or count_argument, help="in place of the recipe's number of lanes")
     verb.add_argument(
-        "--total-tokens", type=parse_count, metavar="N", help="scale a curriculum: tokens of all its stages together"
+        "--total-tokens", type=count_argument, metavar="N", help="scale a curriculum: tokens of all its stages together"
     )
     verb.add_argument(
         "--skip-unreadable", action="store_true", help="go on over the sources that can be read, and say which cannot"
@@ -84,24 +75,24 @@ def _terms(verb: argparse.ArgumentParser) -> None:
 
 def _limits(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
-        "--max-samples", type=parse_count, metavar="N", help="records of the whole mix, counted as given out"
+        "--max-samples", type=count_argument, metavar="N", help="records of the whole mix, counted as given out"
     )
-    verb.add_argument("--max-tokens", type=parse_count, metavar="N", help="tokens of the whole mix (10M, 2B, …)")
+    verb.add_argument("--max-tokens", type=count_argument, metavar="N", help="tokens of the whole mix (10M, 2B, …)")
     verb.add_argument(
-        "--max-bytes", type=parse_count, metavar="N", help="bytes of text of the whole mix (64MiB, 10GB, …)"
+        "--max-bytes", type=bytes_argument, metavar="N", help="bytes of text of the whole mix (64MiB, 10GB, …)"
     )
 
 
 def _plan(adders: Any) -> None:
     verb = _verb(adders, "plan", command_plan.plan, command_plan.SUMMARY)
     _recipe(verb)
-    command_plan.add_arguments(verb, parse_count)
+    command_plan.add_arguments(verb, count_argument)
 
 
 def _calibrate(adders: Any) -> None:
     verb = _verb(adders, "calibrate", command_calibrate.calibrate, command_calibrate.SUMMARY)
     _recipe(verb)
-    command_calibrate.add_arguments(verb, parse_count)
+    command_calibrate.add_arguments(verb, count_argument)
 
 
 def _take(adders: Any) -> None:
@@ -120,7 +111,7 @@ def _write(adders: Any) -> None:
         "Write a mix as Parquet that load_dataset opens. Repeated after a stop, it goes on.",
     )
     _recipe(verb, command_finish.lanes)
-    command_finish.add_part_arguments(verb, parse_count)
+    command_finish.add_part_arguments(verb, count_argument)
     where = verb.add_mutually_exclusive_group(required=True)
     where.add_argument(
         "--output-dir", metavar="DIR", help="new, empty, or of the same unfinished command; or a URL (s3://bucket/mix)"
@@ -131,7 +122,7 @@ def _write(adders: Any) -> None:
     _limits(verb)
     verb.add_argument(
         "--processes",
-        type=parse_count,
+        type=count_argument,
         metavar="N",
         help="lanes written at once (default 1; of a cluster, all processors)",
     )
@@ -141,7 +132,7 @@ def _write(adders: Any) -> None:
     )
     command_push.add_outlet_arguments(verb)
     verb.add_argument(
-        "--max-shard-size", type=parse_count, metavar="N", help="bytes of text in a file (default 512MiB)"
+        "--max-shard-size", type=bytes_argument, metavar="N", help="bytes of text in a file (default 512MiB)"
     )
     verb.add_argument("--keep-dropped", metavar="DIR", help="write the dropped documents there, with their reasons")
     verb.add_argument("--format", choices=FORMATS, default="parquet", help="texts, or tokens for a trainer's reader")

@@ -66,7 +66,7 @@ def _moved(names: list[str]) -> str:
     version = getattr(sys.modules.get("datasets"), "__version__", "?")
     return (
         f"datasets {version} has no {', '.join(names)} in {_TABLES}, so load_dataset() cannot find the recipes of a "
-        'folder or repository. Use smollm3_mix.builder.load.load("<recipe>") instead, or: pip install "datasets<6"'
+        'folder or repository. Use smollm3_mix.load("<recipe>") instead, or: pip install "datasets<6"'
     )
 
 

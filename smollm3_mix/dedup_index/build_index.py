@@ -21,8 +21,8 @@ from smollm3_mix.executors.child_process import end_with_parent
 from smollm3_mix.executors.protocol import Executor
 from smollm3_mix.output import output_layout
 from smollm3_mix.recipe.index_scope import disagreements, index_scope, index_scope_digest
-from smollm3_mix.recipe.model import Recipe
 from smollm3_mix.recipe.read_recipe import load_recipe
+from smollm3_mix.recipe.recipe import Recipe
 from smollm3_mix.sources.dedup_lookup import DROPS, MANIFEST, DedupIndex, IndexEntry
 from smollm3_mix.sources.resolve import resolve
 from smollm3_mix.sources.resolved_recipe import ResolvedRecipe
@@ -87,7 +87,7 @@ def build_index(
         skip_unreadable: go on over the sources that can be read; the index is of a mix without the others.
         accept_terms: terms that you accept; see `open_mix`.
         token: of the Hub; default: the one that is logged in.
-        listener: called in this process as the work goes on.
+        on_progress: called in this process as the work goes on.
         runner: does the work, on other machines that see the folder, such as an `engine.Cluster`.
 
     Raises:

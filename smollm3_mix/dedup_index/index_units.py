@@ -15,10 +15,11 @@ from smollm3_mix.errors import SourceError
 from smollm3_mix.mix.block_pipeline import filter_raw_block
 from smollm3_mix.network.urls import Token
 from smollm3_mix.recipe.index_scope import index_scope, index_scope_digest, of_rows
-from smollm3_mix.recipe.model import Block, Holdout, Recipe, Source
+from smollm3_mix.recipe.model import Block, Holdout, Source
+from smollm3_mix.recipe.recipe import Recipe
 from smollm3_mix.sources.block_reader import Reader
 from smollm3_mix.sources.dedup_lookup import INDEX_VERSION
-from smollm3_mix.sources.formats.byte_ranges import state
+from smollm3_mix.sources.formats.byte_ranges import modification_key
 from smollm3_mix.sources.resolved_recipe import ResolvedRecipe
 from smollm3_mix.sources.source_files import ResolvedSource, ShardSlice
 from smollm3_mix.text.decontamination import EvaluationNgrams
@@ -66,7 +67,7 @@ class IndexUnitJob:
         out: file of keys.
         token: for the Hub.
         excluded: what must not come out.
-        contaminants: runs of words of evaluations, likewise.
+        evaluation_ngrams: runs of words of evaluations, likewise.
     """
 
     recipe: Recipe
@@ -121,7 +122,9 @@ def units(plan: ResolvedRecipe) -> list[IndexUnit]:
             step = UNIT if resolved.format == "parquet" else max(file.size, 1)
             for start in range(0, file.size, step):
                 stop = min(start + step, file.size)
-                name = index_scope_digest([*decides, file.path, file.size, file.sha256, state(file), start, stop])[:32]
+                name = index_scope_digest(
+                    [*decides, file.path, file.size, file.sha256, modification_key(file), start, stop]
+                )[:32]
                 found.append(IndexUnit(source.id, number, start, stop, name))
     return found
 
@@ -158,11 +161,11 @@ def read_unit(job: IndexUnitJob) -> None:
         while (raw := reader.read()) is not None:
             read += len(raw.rows)
             prepared = filter_raw_block(raw, job.recipe, job.source, "train", job.evaluation_ngrams)
-            if prepared.fingerprints is None:
+            if prepared.hashes is None:
                 continue
             keys = np.empty((len(raw.rows), columns), np.uint64)
             if exact:
-                keys[:, 0] = prepared.fingerprints[:, 0]
+                keys[:, 0] = prepared.hashes[:, 0]
             if prepared.signatures is not None:
                 keys[:, exact:] = prepared.signatures
             kept = prepared.reasons.is_null().to_numpy(zero_copy_only=False) & keys.any(axis=1)

@@ -19,7 +19,7 @@ def upload(index: DedupIndex, url: str, token: Token = None) -> None:
     Raises:
         OutputError: it cannot be written there; the index is whole in its folder.
     """
-    entries = [entry.at for files in index.files.values() for entry in files.values()]
+    entries = [entry.path for files in index.files.values() for entry in files.values()]
     try:
         if url.startswith("hf://"):
             _commit(index, url, token)
@@ -29,8 +29,8 @@ def upload(index: DedupIndex, url: str, token: Token = None) -> None:
         raise
     except network_errors() as error:
         raise OutputError(
-            f"{url}: the index cannot be written there ({unreachable_message(error)}). It lies whole in {index.place}: mend "
-            "this and give the same command again, which reads nothing twice."
+            f"{url}: the index cannot be written there ({unreachable_message(error)}). It lies whole in "
+            f"{index.location}: mend this and give the same command again, which reads nothing twice."
         ) from error
 
 
@@ -47,7 +47,7 @@ def _commit(index: DedupIndex, url: str, token: Token) -> None:
         repo_id=repository,
         repo_type="dataset",
         revision=found["revision"],
-        folder_path=index.place,
+        folder_path=index.location,
         path_in_repo=found["file"].removesuffix(MANIFEST).rstrip("/"),
         allow_patterns=[MANIFEST, f"{DROPS}/**"],
         delete_patterns=[f"{DROPS}/**"],
@@ -63,7 +63,7 @@ def _copy(index: DedupIndex, entries: list[str], url: str) -> None:
             fs.rm_file(path)
     for at in [*entries, MANIFEST]:
         fs.makedirs(f"{root}/{at}".rpartition("/")[0], exist_ok=True)
-        fs.pipe_file(f"{root}/{at}", (Path(index.place) / at).read_bytes())
+        fs.pipe_file(f"{root}/{at}", (Path(index.location) / at).read_bytes())
 
 
 def _remove(fs: Any, path: str) -> None:

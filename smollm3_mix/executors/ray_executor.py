@@ -171,8 +171,9 @@ class _Tasks:
             first = str(error).strip().splitlines()[0]
             if self._losses[number] >= MAX_LOSSES:
                 raise OutputError(
-                    f"job {number} was lost {MAX_LOSSES} times without having reported anything ({first}). What is done is "
-                    "kept. Look into the memory and the logs of the nodes, then give the same command again."
+                    f"job {number} was lost {MAX_LOSSES} times without having reported anything ({first}). "
+                    "What is done is kept. Look into the memory and the logs of the nodes, then give the same command "
+                    "again."
                 ) from error
             log.warning("Job %d was lost (%s); it goes on elsewhere", number, first)
             self._waiting.append(number)

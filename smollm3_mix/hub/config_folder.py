@@ -20,7 +20,7 @@ from smollm3_mix.hub.repo_card import merged, without
 from smollm3_mix.hub.repository import Conflict, Remote, Repository, batches
 from smollm3_mix.output import output_layout
 from smollm3_mix.output.card.dataset_card import Home
-from smollm3_mix.recipe.model import Recipe
+from smollm3_mix.recipe.recipe import Recipe
 from smollm3_mix.recipe.shipped import ENDING
 
 log = logging.getLogger("smollm3_mix")

@@ -12,8 +12,9 @@ from smollm3_mix.hub.config_folder import ConfigFolder
 from smollm3_mix.hub.repository import Repository
 from smollm3_mix.output import output_layout
 from smollm3_mix.output.card.dataset_card import dataset_card
-from smollm3_mix.recipe.model import Recipe, Source
+from smollm3_mix.recipe.model import Source
 from smollm3_mix.recipe.public_paths import is_local, public_recipe, redact_paths
+from smollm3_mix.recipe.recipe import Recipe
 from smollm3_mix.storage import atomic_files
 
 log = logging.getLogger("smollm3_mix")

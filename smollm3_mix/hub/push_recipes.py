@@ -18,8 +18,8 @@ from smollm3_mix.hub.access import make_ready
 from smollm3_mix.hub.repository import Repository
 from smollm3_mix.output.card.dataset_card import dump
 from smollm3_mix.recipe.display_names import display_name
-from smollm3_mix.recipe.model import Recipe
 from smollm3_mix.recipe.read_recipe import load_recipe
+from smollm3_mix.recipe.recipe import Recipe
 from smollm3_mix.recipe.sections import TokenCounting
 from smollm3_mix.recipe.shipped import ENDING, find_recipe, list_recipes
 from smollm3_mix.table_format import markdown_table
@@ -144,7 +144,7 @@ def _places(recipe: Recipe) -> Iterator[tuple[str, str]]:
     for texts in recipe.decontaminate.sets if recipe.decontaminate is not None else ():
         yield "decontaminate", texts.name
     if recipe.dedup.index is not None:
-        yield "dedup.index", recipe.dedup.index.at
+        yield "dedup.index", recipe.dedup.index.path
 
 
 def _is_here(recipe: Recipe, place: str) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 from huggingface_hub import DatasetCard
 
 from smollm3_mix.output.card.dataset_card import Home, dataset_card, dump, size_category
-from smollm3_mix.recipe.model import Recipe
+from smollm3_mix.recipe.recipe import Recipe
 
 _UNITED = ("language", "license", "source_datasets")
 """Lists to which every mix of a repository adds its own."""

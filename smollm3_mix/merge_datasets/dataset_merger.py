@@ -12,8 +12,9 @@ from smollm3_mix.errors import RecipeError
 from smollm3_mix.merge_datasets import merge_output
 from smollm3_mix.merge_datasets.row_draws import Outcome, RowDraws
 from smollm3_mix.mix.open_mix import open_mix
-from smollm3_mix.recipe.model import Recipe, Source
+from smollm3_mix.recipe.model import Source
 from smollm3_mix.recipe.read_recipe import load_recipe
+from smollm3_mix.recipe.recipe import Recipe
 from smollm3_mix.recipe.shipped import find_recipe
 
 if TYPE_CHECKING:
@@ -32,14 +33,14 @@ class DatasetMerger:
     """Sources merged into one list of texts: by seeded draws with their weights, or one after another.
 
     Draws are made for each row, before it is judged, as `datasets.interleave_datasets` makes them: shares hold for rows
-    drawn, on average only. `smollm3_mix.builder.load.load` and `smollm3-mix write` give exact token shares of what comes out.
+    drawn, on average only. `smollm3_mix.load` and `smollm3-mix write` give exact token shares of what comes out.
 
     Args:
         config_path: a recipe file, a shipped name, or one of the old tool's file names (see `recipe.find`).
         use_weights: refuse a recipe without weights.
         skip_unreadable: go on over the sources that can be read; the rest are logged.
         token: of the Hub; default: the one that is logged in.
-        listener: called as the work goes on.
+        on_progress: called as the work goes on.
 
     Attributes:
         recipe: as read.

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from smollm3_mix.compat import hf_hub
 from smollm3_mix.errors import OutputError
 from smollm3_mix.network.retry import network_errors
 from smollm3_mix.output import output_layout
@@ -106,10 +107,9 @@ def check_hub(repo: str, token: str | bool | None = None) -> None:
         OutputError: it does not; the message says what to do.
     """
     from huggingface_hub import HfApi
-    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined] # public, though not in its __all__
 
     try:
-        validate_repo_id(repo)
+        hf_hub.validate_repo_id(repo)
         who = HfApi().whoami(token)
     except _hub_failures() as error:
         raise _not_pushed(repo, error) from error

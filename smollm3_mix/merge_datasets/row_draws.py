@@ -19,7 +19,8 @@ from smollm3_mix.mix.block_pipeline import AcceptedBlock, accept_rows, clean_raw
 from smollm3_mix.mix.lane import Lane
 from smollm3_mix.mix.recipe_mix import Mix
 from smollm3_mix.mix.source_stream import DROPPED_IN_FIRST_PASS, SourceStream
-from smollm3_mix.recipe.model import Recipe, Source
+from smollm3_mix.recipe.model import Source
+from smollm3_mix.recipe.recipe import Recipe
 from smollm3_mix.sources.block_reader import DUPLICATES, RawBlock, Reader
 from smollm3_mix.sources.partition import partition_source
 from smollm3_mix.text.decontamination import EvaluationNgrams
@@ -73,23 +74,23 @@ class DrawnRow(SourceStream):
         self, recipe: Recipe, number: int, source: Source, reader: Reader, evaluation_ngrams: EvaluationNgrams | None
     ) -> None:
         super().__init__(recipe, number, source, reader, 0, "train", evaluation_ngrams=evaluation_ngrams)
-        self._kept = bytearray()  # one byte for each row drawn in the first pass
+        self._kept_in_first_pass = bytearray()  # one byte for each row drawn in the first pass
         self._drawn = 0  # rows of this pass before the next block
         self._read_again = source.max_passes > 1 or recipe.on_exhausted == "repeat"
 
     def settle(self, kept: npt.NDArray[np.bool_]) -> None:
         """Note which of the rows drawn just now are kept, for later passes."""
         if self._read_again and self.passes == 0:
-            self._kept += kept.tobytes()
+            self._kept_in_first_pass += kept.tobytes()
 
-    def _take(self, raw: RawBlock, seen: dedup_store.DedupStore | None) -> AcceptedBlock:  # noqa: ARG002 - duplicates are seen when drawn
+    def _accept(self, raw: RawBlock, seen: dedup_store.DedupStore | None) -> AcceptedBlock:  # noqa: ARG002 - duplicates are seen when drawn
         rows = len(raw.rows)
         if self.passes == 0:
             prepared = filter_raw_block(raw, self._recipe, self.source, self._split, self._evaluation_ngrams)
             reasons = prepared.reasons
         else:
             prepared = clean_raw_block(raw, self.source)
-            kept = np.frombuffer(bytes(self._kept[self._drawn : self._drawn + rows]), bool)
+            kept = np.frombuffer(bytes(self._kept_in_first_pass[self._drawn : self._drawn + rows]), bool)
             reasons = pc.if_else(pa.array(kept), REPEAT, DROPPED_IN_FIRST_PASS)
         self._drawn += rows
         dropped = pc.and_not(reasons.is_valid(), pc.equal(reasons, REPEAT).fill_null(False))
@@ -154,7 +155,7 @@ class RowDraws:
 
     def _kept(self, sources: Sequence[Source], order: interleave.Order) -> Iterator[pa.StringArray]:
         lines = [self._line(place, source) for place, source in enumerate(sources)]
-        lane = Lane(self._undeduped, [*lines], 0, self._mix.limits(0), None, order)
+        lane = Lane(self._undeduped, [*lines], 0, self._mix.lane_limits(0), None, order)
         try:
             while lane.fill():
                 yield self._settled(lines, lane.pull(PULL).batch())
@@ -171,7 +172,7 @@ class RowDraws:
             self.recipe.block,
             self._mix.plan.token,
             self._mix.plan.excluded,
-            self._mix.plan.dropped,
+            self._mix.plan.dedup_index,
         )
         return DrawnRow(self._undeduped, place, source, reader, self._mix.plan.evaluation_ngrams)
 

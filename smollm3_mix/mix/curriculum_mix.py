@@ -1,4 +1,4 @@
-"""The mix of a curriculum: stages one after another in each lane, every source going on where it stood."""
+"""The mix of a curriculum: its stages in sequence in each lane, with sources that continue from stage to stage."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -17,189 +17,194 @@ from smollm3_mix.recipe.curriculum import Curriculum
 from smollm3_mix.text.dedup.dedup_store import DedupStore
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class CurriculumMix(Mix):
-    """A curriculum whose sources have been found; like the mix of one recipe in all that can be done with it.
+    """A curriculum with resolved sources. It has the interface of the mix of one recipe.
 
-    A stage ends, in each lane, with the record that reaches the lane's part of the tokens of all stages up to it; so
-    what one stage gives too much, the next gives less, and stages do not drift. Within a stage shares hold as in a mix
-    of its recipe alone, counted from its first record. What dedup remembers spans all stages.
+    In each lane, a stage ends with the record that reaches the lane's part of the tokens of all stages so far. If a
+    stage overshoots its token budget by part of a document, the next stage is shortened by the same amount. Overshoot
+    does not accumulate. Within a stage, shares hold as in a mix of its recipe alone, from its first record on. The
+    dedup state spans all stages.
 
-    The validation split goes through the stages too, each with its part of `holdout.tokens`.
+    The validation split has all stages too, each with its part of `holdout.tokens`.
     """
 
     @property
     def curriculum(self) -> Curriculum:
-        """The recipe of recipes, every source pinned."""
+        """The curriculum with every source pinned."""
         recipe = self.plan.recipe
         if not isinstance(recipe, Curriculum):
-            raise TypeError(f"expected a curriculum, got the recipe {recipe.name}")
+            raise TypeError(f"CurriculumMix needs a curriculum, got the recipe {recipe.name!r}.")
         return recipe
 
     def stage(self, number: int) -> Mix:
-        """The mix of one stage alone, without limits; all stages share the plan's files."""
+        """Return the mix of one stage, without limits. All stages share the resolved files."""
         recipe = self.curriculum.stages[number].recipe
         resolved = {source.id: self.plan.resolved[source.id] for source in recipe.active}
         return Mix(replace(self.plan, recipe=recipe, resolved=resolved), self.split, ids=self.ids)
 
-    def begin(self, stage: int, lane: int, limits: Limits, seen: DedupStore | None = None) -> Lane:
-        """One lane of a stage of which nothing is known, keeping what later stages need to know of its sources."""
+    def stage_lane(self, stage: int, lane: int, limits: Limits, dedup_store: DedupStore | None = None) -> Lane:
+        """Return one lane of a stage without a state. It keeps the row decisions that later stages need."""
         repeat = any(each.recipe.on_exhausted == "repeat" for each in self.curriculum.stages)
-        again = {source.id for source in self.plan.recipe.active if repeat or source.max_passes > 1}
-        return self.stage(stage).blank(lane, limits, seen, again)
+        reread = {source.id for source in self.plan.recipe.active if repeat or source.max_passes > 1}
+        return self.stage(stage).blank_lane(lane, limits, dedup_store, reread)
 
-    def ends(self, lane: int) -> list[int]:
-        """Tokens of a lane at which each stage ends."""
+    def stage_ends(self, lane: int) -> list[int]:
+        """Return the number of tokens of a lane at which each stage ends."""
         return lane_ends(self.curriculum, self.split, lane)
 
-    def lane(self, number: int) -> "CurriculumLane":  # type: ignore[override]  # a lane like any other
-        """One lane at its start; nothing is read yet, but where it goes on from a state."""
-        lane = self.blank(number)
+    def lane(self, number: int) -> "CurriculumLane":  # type: ignore[override]  # has the same interface
+        """Return one lane at its start. Reads nothing, unless the mix continues from a state."""
+        lane = self.blank_lane(number)
         if self.start is not None:
-            continuation.begin_continuation(lane.now, self.start, self)
+            continuation.begin_continuation(lane.current, self.start, self)
         return lane
 
-    def blank(self, number: int) -> "CurriculumLane":  # type: ignore[override]
-        """One lane of which nothing is known, to load a state into."""
+    def blank_lane(self, number: int) -> "CurriculumLane":  # type: ignore[override]
+        """Return one lane into which a state can be loaded."""
         return CurriculumLane(self, number)
 
 
 def lane_ends(curriculum: Curriculum, split: str, lane: int) -> list[int]:
-    """Tokens of a lane at which each stage of a curriculum ends."""
+    """Return the number of tokens of a lane at which each stage of a curriculum ends."""
     lanes, ends = curriculum.lanes, curriculum.ends
     if split == "validation":
-        lanes, held = 1, curriculum.holdout.tokens
-        ends = tuple(max(1, round(end * held / curriculum.length)) for end in ends)
+        lanes, held_out = 1, curriculum.holdout.tokens
+        ends = tuple(max(1, round(end * held_out / curriculum.total_tokens)) for end in ends)
     return [lane_limit(end, lane, lanes) or 0 for end in ends]
 
 
 class CurriculumLane:
-    """One lane of a curriculum: the lanes of its stages one after another, resumable after any record.
+    """One lane of a curriculum: the lanes of its stages in sequence, resumable after any record.
 
     Args:
-        mix: of the curriculum.
-        number: of the lane.
+        mix: Mix of the curriculum.
+        number: Number of the lane.
 
     Attributes:
-        number: of the lane.
-        stage: number of the stage that it is in.
-        now: the lane of that stage.
+        number: Number of the lane.
+        stage: Number of the current stage.
+        current: Lane of the current stage.
     """
 
     def __init__(self, mix: CurriculumMix, number: int) -> None:
         self.number, self.stage = number, 0
-        self._mix, self._limits, self._ends = mix, mix.limits(number), mix.ends(number)
+        self._mix, self._limits, self._ends = mix, mix.lane_limits(number), mix.stage_ends(number)
         self._done: list[MixStats] = []
-        self.now = mix.begin(0, number, self._left())
+        self.current = mix.stage_lane(0, number, self._remaining())
 
     @property
-    def lines(self) -> Sequence[SourceStream]:
-        """The sources of the stage, in its recipe's order."""
-        return self.now.lines
+    def streams(self) -> Sequence[SourceStream]:
+        """The source streams of the current stage, in the order of its recipe."""
+        return self.current.streams
 
     @property
     def pending(self) -> int:
-        """Records that can be pulled without reading anything."""
-        return self.now.pending
+        """Number of records that can be pulled without reading."""
+        return self.current.pending
 
     @property
     def emitted(self) -> int:
-        """Records pulled since the first stage began, those before a state that was loaded included."""
-        return self._given()[0] + self.now.emitted
+        """Number of records pulled since the first stage began, including those before a loaded state."""
+        return self._emitted_before()[0] + self.current.emitted
 
     @property
     def dedup_digest(self) -> str | None:
-        """Digest of all that `seen_log` gives from the start; None without dedup."""
-        return self.now.dedup_digest
+        """Digest of the complete `dedup_log`. None without dedup."""
+        return self.current.dedup_digest
 
     def fill(self) -> bool:
-        """Make at least one record pending; False when the last stage has ended."""
-        while not self.now.fill():
-            if not self._go_on():
+        """Make at least one record pending. Return False at the end of the last stage."""
+        while not self.current.fill():
+            if not self._next_stage():
                 return False
         return True
 
     def pull(self, rows: int) -> RecordChunk:
-        """The next records, at most `rows` and at most `pending`; all of one stage."""
-        return self.now.pull(rows)
+        """Return the next records of one stage: at most `rows`, and at most `pending`."""
+        return self.current.pull(rows)
 
     def pending_documents(self) -> list[pa.RecordBatch]:
-        """Documents of the stage's current blocks that were accepted and not pulled, source by source."""
-        return self.now.pending_documents()
+        """Return the accepted documents of the stage's current blocks that were not pulled, by source."""
+        return self.current.pending_documents()
 
     def stats(self, unread: int = 0) -> MixStats:
-        """Counts of all stages after the last record pulled, less the last `unread` of the pulled ones."""
+        """Return the statistics of all stages up to the last record pulled, without the last `unread` records."""
         inactive = {
             source: SourceStats(read=rows, pending=rows)
-            for source, at in self.now.inactive.items()
-            if (rows := continuation.pending_documents(at["line"]))
+            for source, saved in self.current.inactive.items()
+            if (rows := continuation.pending_documents(saved["stream"]))
         }
-        return sum([*self.all_stats(unread), MixStats(inactive)], MixStats.empty(s.id for s in self._mix.recipe.active))
+        empty = MixStats.empty(source.id for source in self._mix.recipe.active)
+        return sum([*self.stage_stats(unread), MixStats(inactive)], empty)
 
-    def all_stats(self, unread: int = 0) -> list[MixStats]:
-        """Counts of each stage that has begun. What waits when a stage ends counts as read by the one that gives it."""
-        return [*self._done, self.now.stats(unread)]
+    def stage_stats(self, unread: int = 0) -> list[MixStats]:
+        """Return the statistics of each stage that has begun.
+
+        A document that is pending when a stage ends counts as read by the stage that emits it.
+        """
+        return [*self._done, self.current.stats(unread)]
 
     def state_dict(self, unread: int = 0) -> dict[str, Any]:
-        """Where the lane stands: that of its stage, which one that is, and the counts of those before."""
+        """Return the position in the current stage, the number of the stage and the statistics of earlier stages."""
         done = [stats.to_dict() for stats in self._done]
-        return {**self.now.state_dict(unread), "stage": self.stage, "done": done}
+        return {**self.current.state_dict(unread), "stage": self.stage, "done": done}
 
     def load_state_dict(self, state: dict[str, Any], decisions: dict[str, bytes]) -> None:
-        """Stand where `state_dict` was taken, after `restore_seen`. Reads the current block of each source."""
+        """Resume at the position of `state`. Call `restore_dedup_state` first."""
         self.stage, self._done = state["stage"], [MixStats.from_dict(stats) for stats in state["done"]]
-        self._begin()
-        self.now.load_state_dict(state, decisions)
+        self._open_stage()
+        self.current.load_state_dict(state, decisions)
 
-    def logs(self) -> dict[str, bytes]:
-        """Verdicts of the first pass of every source, by source id."""
-        return self.now.logs()
+    def decision_logs(self) -> dict[str, bytes]:
+        """Return the row decisions of the first pass of every source, by source id."""
+        return self.current.decision_logs()
 
     def dedup_log(self, since: int = 0) -> tuple[bytes, int]:
-        """What dedup remembers from its document number `since` on, and how many documents it remembers in all."""
-        return self.now.dedup_log(since)
+        """Return the dedup state from document number `since` on, and the total number of documents."""
+        return self.current.dedup_log(since)
 
     def restore_dedup_state(self, logs: Iterable[bytes]) -> None:
-        """Remember again what `seen_log` gave, in order; before `load_state_dict`."""
-        self.now.restore_dedup_state(logs)
+        """Restore the dedup state from the results of `dedup_log`, in order. Call `load_state_dict` afterwards."""
+        self.current.restore_dedup_state(logs)
 
     def close(self) -> None:
         """Close all files."""
-        self.now.close()
+        self.current.close()
 
-    def _given(self) -> tuple[int, int, int]:
-        """Records, tokens and bytes given by the stages before this one."""
+    def _emitted_before(self) -> tuple[int, int, int]:
+        """Return the records, tokens and bytes that earlier stages emitted."""
         total = sum((stats.total for stats in self._done), SourceStats())
         return total.emitted, total.emitted_tokens, total.emitted_bytes
 
-    def _left(self) -> Limits:
-        """What the stage may give: up to its end, and to the limits of the whole."""
+    def _remaining(self) -> Limits:
+        """Return the limits of the current stage: its end, and what remains of the limits of the lane."""
         end = self._ends[self.stage]
-        tokens = end if self._limits.tokens is None else min(end, self._limits.tokens)
-        return replace(self._limits, tokens=tokens).after(*self._given())
+        tokens = end if self._limits.max_tokens is None else min(end, self._limits.max_tokens)
+        return replace(self._limits, max_tokens=tokens).remaining(*self._emitted_before())
 
-    def _go_on(self) -> bool:
-        """Begin the next stage; False where there is none, or where the lane has ended in this one."""
-        stats = self.now.stats()
-        given = sum((each.total for each in [*self._done, stats]), SourceStats())
-        stopped = given.emitted_tokens < self._ends[self.stage] and self.now.stops
-        over = self._limits.reached(given.emitted, given.emitted_tokens, given.emitted_bytes)
-        if over or stopped or self.stage + 1 == len(self._ends):
+    def _next_stage(self) -> bool:
+        """Begin the next stage. Return False if there is none, or if the lane has ended in this stage."""
+        stats = self.current.stats()
+        total = sum((each.total for each in [*self._done, stats]), SourceStats())
+        stopped = total.emitted_tokens < self._ends[self.stage] and self.current.stops
+        finished = self._limits.reached(total.emitted, total.emitted_tokens, total.emitted_bytes)
+        if finished or stopped or self.stage + 1 == len(self._ends):
             return False
-        saved, logs = self.now.state_dict(), self.now.logs()
+        saved, decisions = self.current.state_dict(), self.current.decision_logs()
         recipe = self._mix.stage(self.stage).recipe
-        self.now.close()
-        for counts in stats.sources.values():
-            counts.read, counts.pending = counts.read - counts.pending, 0
+        self.current.close()
+        for source in stats.sources.values():
+            source.read, source.pending = source.read - source.pending, 0
         self._done.append(stats)
         self.stage += 1
-        self._begin()
-        continuation.continue_lane(self.now, saved, recipe, self._mix.num_lanes, logs)
+        self._open_stage()
+        continuation.continue_lane(self.current, saved, recipe, self._mix.num_lanes, decisions)
         return True
 
-    def _begin(self) -> None:
-        """Have the lane of the stage at hand, of which nothing is known but what dedup remembers."""
-        before = self.now
-        self.now = self._mix.begin(self.stage, self.number, self._left(), before.seen)
-        for line in self.now.lines:
-            line.on_drop = before.lines[0].on_drop
+    def _open_stage(self) -> None:
+        """Replace the current lane by one of the current stage. It keeps only the dedup state."""
+        before = self.current
+        self.current = self._mix.stage_lane(self.stage, self.number, self._remaining(), before.dedup_store)
+        for stream in self.current.streams:
+            stream.on_drop = before.streams[0].on_drop

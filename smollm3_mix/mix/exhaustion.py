@@ -1,59 +1,53 @@
-"""What to say when a source has nothing more to give, with the remedies computed."""
+"""Errors for sources that end, with computed remedies."""
 
 from math import ceil
 
 from smollm3_mix.errors import SourceExhaustedError
 from smollm3_mix.mix.limits import Limits
 from smollm3_mix.mix.source_stream import SourceStream
-from smollm3_mix.recipe.model import Recipe
+from smollm3_mix.recipe.recipe import Recipe
+from smollm3_mix.sizes import format_count
 
 
-def short_error(count: float) -> str:
-    """A count in the words people use: 950, 12.9M, 3.8B, 1.2T."""
-    for size, unit in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
-        if count >= size:
-            return f"{count / size:.1f}{unit}"
-    return f"{count:.0f}"
-
-
-def exhausted_error(recipe: Recipe, line: SourceStream, limits: Limits, given: int) -> SourceExhaustedError:
-    """The error for a source that ended after all its passes; numbers are for the whole mix, from this lane."""
-    source, share, lanes = line.source, recipe.shares[line.source.id], recipe.lanes
-    laid = line.units + (int(line.accepted.units.sum()) if line.accepted is not None else 0)
-    had, most = laid * lanes, laid / share * lanes
-    done = line.passes + 1
+def exhausted_error(recipe: Recipe, stream: SourceStream, limits: Limits, emitted_tokens: int) -> SourceExhaustedError:
+    """Return the error for a source that ended after its last pass. Its numbers are those of the whole mix."""
+    source, share, lanes = stream.source, recipe.shares[stream.source.id], recipe.lanes
+    placed = stream.units + (int(stream.accepted.units.sum()) if stream.accepted is not None else 0)
+    available, most = placed * lanes, placed / share * lanes
+    done = stream.passes + 1
     unit = recipe.weigh_by
     passes = f"{done} pass" + ("es" if done > 1 else "")
-    start = f"{recipe.file}: '{source.id}' ran out after {passes} ({short_error(had)} {unit})"
-    wanted = limits.tokens * lanes if limits.tokens is not None and unit == "tokens" else None
-    if wanted is None:
+    start = f"{recipe.file}: '{source.id}' ran out after {passes} ({format_count(available)} {unit})"
+    target = limits.max_tokens * lanes if limits.max_tokens is not None and unit == "tokens" else None
+    if target is None:
         return SourceExhaustedError(
-            f"{start} when {short_error(given * lanes)} tokens of the mix had been given; its share is {share:.4%}. "
-            f"Raise its max_passes above {done}, take at most {short_error(most)} {unit}, "
+            f"{start}, when the mix had {format_count(emitted_tokens * lanes)} tokens. Its share is {share:.4%}. "
+            f"Raise its max_passes above {done}, take at most {format_count(most)} {unit}, "
             "or set on_exhausted to stop, renormalize or repeat."
         )
-    needed = share * wanted
-    fitting = had / wanted
+    needed = share * target
+    fitting = available / target
     weight = fitting / (1 - fitting) * (source.weight / share - source.weight)
     return SourceExhaustedError(
-        f"{start} while {short_error(wanted)} {unit} of the mix need {short_error(needed)} of it ({share:.4%}). "
-        f"Raise its max_passes to {ceil(needed / (had / done))}, take at most {short_error(most)} {unit}, "
+        f"{start}, but {format_count(target)} {unit} of the mix need {format_count(needed)} of it ({share:.4%}). "
+        f"Raise its max_passes to {ceil(needed / (available / done))}, take at most {format_count(most)} {unit}, "
         f"or lower its weight to {weight:.2g}."
     )
 
 
-def no_rows_error(recipe: Recipe, line: SourceStream, lane: int) -> SourceExhaustedError:
-    """The error for a lane that got no row of a source."""
+def no_rows_error(recipe: Recipe, stream: SourceStream, lane: int) -> SourceExhaustedError:
+    """Return the error for a lane without a row of a source."""
     return SourceExhaustedError(
-        f"{recipe.file}: '{line.source.id}' has no row in lane {lane} of {recipe.lanes}: "
+        f"{recipe.file}: '{stream.source.id}' has no row in lane {lane} of {recipe.lanes}: "
         "it is empty or has fewer rows than lanes. "
         "Lower `lanes`, set on_exhausted to renormalize, or remove the source."
     )
 
 
-def nothing_kept_error(recipe: Recipe, line: SourceStream, lane: int) -> SourceExhaustedError:
-    """The error for a source of which a whole pass gave nothing."""
+def empty_pass_error(recipe: Recipe, stream: SourceStream, lane: int) -> SourceExhaustedError:
+    """Return the error for a source without an accepted document in a complete pass."""
     return SourceExhaustedError(
-        f"{recipe.file}: '{line.source.id}' gave no document in lane {lane} of {recipe.lanes} ({line.reasons()}). "
+        f"{recipe.file}: '{stream.source.id}' has no accepted document in lane {lane} of {recipe.lanes} "
+        f"({stream.reasons()}). "
         "Loosen its `filters`, `where` or `dedup`, lower `lanes`, or set on_exhausted to renormalize."
     )

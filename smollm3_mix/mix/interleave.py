@@ -1,10 +1,10 @@
-"""The order of a mix: which source gives the next document.
+"""Interleaving modes: which source the next document comes from.
 
-Two orders share one interface, so the mix above does not know which it runs. `Exact` merges stretched lines: every
-prefix has the recipe's shares, within a bound. `Iid` draws a source for each document, as
-`datasets.interleave_datasets` does. Both are told what each source has laid (`lay`), answer with the sources of all
-documents that are safe to give (`ready`), and name the source to read next when there are none (`wanting`). Nothing
-here reads a file or keeps a generator's state.
+All modes share one interface. `Exact` merges the sources by virtual time: after every document, each source's share is
+within a bound of its target. `Iid` draws a source for each document, like `datasets.interleave_datasets`.
+`Concatenation` reads one source after the other. A mode is told which documents each source has (`place`), returns the
+sources of all documents that can be emitted (`ready`), and names the source to read next when there are none
+(`next_source`). Modes read no files and keep no random generator.
 """
 
 import hashlib
@@ -17,19 +17,22 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-_DRAWS = 4096  # draws looked at in one go by `Iid`; has no effect on what comes out
+_DRAWS = 4096  # draws that `Iid` processes at once, without an effect on the order
 
 
 def stream_key(*names: object) -> tuple[int, int]:
-    """A 128-bit key for `uniforms`, the same on every machine for names of equal `repr`."""
+    """Return a 128-bit key for `uniforms`. Names with equal `repr` have the same key on every machine."""
     digest = hashlib.blake2b(repr(names).encode(), digest_size=16).digest()
     return int.from_bytes(digest[:8], "little"), int.from_bytes(digest[8:], "little")
 
 
 def uniforms(key: tuple[int, int], start: int, count: int) -> Floats:
-    """Numbers `start` to `start + count` of the key's endless row of uniform numbers in [0, 1), float64[count].
+    """Return numbers `start` to `start + count` of the key's infinite sequence of uniform numbers in [0, 1).
 
-    Counter-based (Philox 4x64, Salmon et al. 2011): any stretch is computed alone, so there is no state to save.
+    Counter-based (Philox 4x64, Salmon et al. 2011): any range is computed directly, so there is no state to save.
+
+    Returns:
+        float64[count].
     """
     offset = start % 4  # one counter value gives four numbers
     raw = np.random.Philox(key=np.array(key, dtype=np.uint64), counter=start // 4).random_raw(count + offset)
@@ -37,78 +40,97 @@ def uniforms(key: tuple[int, int], start: int, count: int) -> Floats:
 
 
 def permutation(key: tuple[int, int], count: int) -> Ints:
-    """A random order of range(count), int64[count], the same on every machine for the same key."""
+    """Return a random order of range(count), int64[count]. The same key gives the same order on every machine."""
     return np.argsort(uniforms(key, 0, count), kind="stable").astype(np.int64)
 
 
 def positions(units: Ints, before: int, ordinal: int, share: float, key: tuple[int, int]) -> Floats:
-    """Position of each document on the common line, float64[rows], in stretched units; never decreasing.
+    """Return the position of each document in virtual time. Positions never decrease.
 
-    A document of n units that starts at unit b of its source lies at (b + u·n) / share, with u in [0, 1) drawn from
-    `key` and the document's ordinal alone. Merging all sources by position gives, at every prefix, each source its
-    share of the total, give or take `debt_bound`.
+    Virtual time is the units of a source divided by its share, so that all sources advance at the same rate. A document
+    of n units that starts at unit b of its source has the position (b + u·n) / share. The number u in [0, 1) depends
+    only on `key` and on the document's ordinal. If all sources are merged by position, each source's share of every
+    prefix is within `discrepancy_bound` of its target.
 
     Args:
-        units: tokens (or bytes, or ones) of each document, int64[rows], each ≥ 1.
-        before: units of this source already laid in this lane.
-        ordinal: documents of this source already laid in this lane.
-        share: normalised weight of the source, 0 < share ≤ 1.
-        key: from `stream_key`; fixes every u.
+        units: Tokens, bytes or ones of each document, int64[rows], each ≥ 1.
+        before: Units of this source already placed in this lane.
+        ordinal: Documents of this source already placed in this lane.
+        share: Normalized weight of the source, 0 < share ≤ 1.
+        key: Result of `stream_key`. Decides every u.
+
+    Returns:
+        float64[rows].
     """
     ends = before + np.cumsum(units)
     inside = (ends - units + uniforms(key, ordinal, len(units)) * units) / share
-    # Rounding must not put a document on its own end, which is the horizon it has to lie below.
+    # Rounding must not move a document to its own end, because its position must be below that watermark.
     return np.asarray(np.minimum(inside, np.nextafter(ends / share, 0)), dtype=np.float64)
 
 
 def discrepancy_bound(shares: Floats, longest: Floats) -> Floats:
-    """Largest |share × total − given| that `Exact` allows at any prefix, float64[sources], in units.
+    """Return the largest |share × total - emitted| that `Exact` allows after any record.
 
-    At position x a source has given share·x, give or take the document that covers x, hence its longest; the total is
-    x, give or take the sum of all sources' longest. So: own longest + share × sum of every source's longest.
+    At virtual time x, a source has emitted share·x units, plus or minus the document at x, so at most its longest
+    document. The total is x, plus or minus the sum of the longest documents of all sources. The bound is therefore
+    the source's longest document plus its share of the summed longest documents.
+
+    Args:
+        shares: Normalized shares, float64[sources].
+        longest: Units of the longest document of each source, float64[sources].
+
+    Returns:
+        float64[sources], in units.
     """
     return np.asarray(longest + shares * longest.sum(), dtype=np.float64)
 
 
 class Order(Protocol):
-    """What the mix asks of an order. Sources are numbers in recipe order."""
+    """Interface of an interleaving mode. Sources are numbers in recipe order.
+
+    Attributes:
+        ended: True at the end of the lane.
+    """
 
     ended: bool
 
-    def lay(self, source: int, units: Ints, *, last: bool) -> None:
-        """Take note of the source's next documents; `last` says that its pass ends with them."""
+    def place(self, source: int, units: Ints, *, last: bool) -> None:
+        """Place the source's next documents. `last` is True if its last pass ends with them."""
 
     def ready(self) -> Ints:
-        """Sources of the documents to give now, in order, int64[n]; each counts as given. Empty: read `wanting()`."""
+        """Return the sources of the documents to emit now, in order, int64[n]. They count as emitted.
+
+        If it is empty, a block of `next_source()` must be read.
+        """
 
     def next_source(self) -> int:
-        """The source to read next when `ready` is empty."""
+        """Return the source to read next when `ready` is empty."""
 
     def upcoming(self, count: int) -> Ints:
-        """Sources of about the next `count` blocks to be read, soonest first, int64[at most count]: a guess.
+        """Estimate the sources of the next `count` blocks to read, soonest first, int64[at most count].
 
-        It takes each block to be as large as its source's last, and changes nothing.
+        The estimate assumes that each block is as large as its source's last block.
         """
 
     def leave(self, source: int) -> None:
-        """The source has ended for good; the others go on in the proportions they have."""
+        """Remove a source that has ended. The other sources continue in their proportions."""
 
     def state(self) -> list[int]:
-        """What `ready` decided beyond what was laid and given, JSON-able; `restore` takes it back."""
+        """Return the decisions that do not follow from the placed and emitted documents, for `restore`. JSON-able."""
 
-    def restore(self, state: list[int], laid: Sequence[tuple[int, int]]) -> None:
-        """Start at a saved state, with (units, documents) laid by each source before its current block."""
+    def restore(self, state: list[int], placed: Sequence[tuple[int, int]]) -> None:
+        """Start at a saved state. `placed` has the units and documents of each source before its current block."""
 
     def skip(self, source: int, count: int) -> None:
-        """The source's first `count` documents laid since `restore` were given before."""
+        """Skip the source's first `count` documents placed since `restore`, which were emitted before."""
 
 
 class Exact:
-    """Merge of stretched lines: exact shares at every prefix; see `places`.
+    """Merge by virtual time: shares within a bound after every record. See `positions`.
 
     Args:
-        shares: normalised weights, float64[sources], each > 0.
-        keys: key of each source's uniform numbers.
+        shares: Normalized weights, float64[sources], each > 0.
+        keys: Key of each source's uniform numbers.
     """
 
     def __init__(self, shares: Floats, keys: Sequence[tuple[int, int]]) -> None:
@@ -119,88 +141,88 @@ class Exact:
         self._units = [0] * count
         self._documents = [0] * count
         self._watermarks = np.zeros(count)
-        self._stretch = np.zeros(count)  # of the common line, that the last block took
-        self._waiting: list[Floats] = [np.empty(0)] * count
+        self._block_times = np.zeros(count)  # virtual time of each source's last block
+        self._pending: list[Floats] = [np.empty(0)] * count
 
-    def lay(self, source: int, units: Ints, *, last: bool) -> None:  # noqa: ARG002 - the end of a line needs no forewarning
-        """Place the source's next documents."""
+    def place(self, source: int, units: Ints, *, last: bool) -> None:  # noqa: ARG002 - the end of a source needs no notice
+        """Place the source's next documents in virtual time."""
         before, ordinal, share = self._units[source], self._documents[source], float(self._shares[source])
         new = positions(units, before, ordinal, share, self._keys[source])
-        self._waiting[source] = np.concatenate([self._waiting[source], new])
+        self._pending[source] = np.concatenate([self._pending[source], new])
         self._units[source] = before + int(units.sum())
         self._documents[source] = ordinal + len(units)
         self._watermarks[source] = self._units[source] / share
-        self._stretch[source] = units.sum() / share
+        self._block_times[source] = units.sum() / share
 
     def ready(self) -> Ints:
-        """Every laid document below the least horizon: no document still to be read can come before it."""
+        """Return the placed documents below the lowest watermark. No unread document can precede them."""
         watermark = self._watermarks.min()
-        found, positions = [], []
-        for source, waiting in enumerate(self._waiting):
-            count = int(np.searchsorted(waiting, watermark))
+        found, times = [], []
+        for source, pending in enumerate(self._pending):
+            count = int(np.searchsorted(pending, watermark))
             if count:
                 found.append(np.full(count, source))
-                positions.append(waiting[:count])
-                self._waiting[source] = waiting[count:]
+                times.append(pending[:count])
+                self._pending[source] = pending[count:]
         if not found:
             return np.empty(0, np.int64)
-        # Stable: documents at one position come in recipe order.
-        order = np.argsort(np.concatenate(positions), kind="stable")
+        # The sort is stable, so documents at the same position are in recipe order.
+        order = np.argsort(np.concatenate(times), kind="stable")
         return np.concatenate(found)[order].astype(np.int64)
 
     def next_source(self) -> int:
-        """The source with the least horizon, ties in recipe order."""
+        """Return the source with the lowest watermark, or the first of several in recipe order."""
         return int(np.argmin(self._watermarks))
 
     def upcoming(self, count: int) -> Ints:
-        """By their horizons."""
-        return _upcoming(self._watermarks, self._stretch, count)
+        """Estimate the next blocks from the watermarks."""
+        return _upcoming(self._watermarks, self._block_times, count)
 
     def leave(self, source: int) -> None:
-        """Let the others go on without waiting for this source; the last one to leave ends the mix."""
+        """Continue without this source. The mix ends when the last source leaves."""
         self._watermarks[source] = np.inf
         self.ended = bool(np.isinf(self._watermarks).all())
 
     def state(self) -> list[int]:
-        """Nothing: what was laid and given says it all."""
+        """Return an empty list: the placed and emitted documents decide everything."""
         return []
 
-    def restore(self, state: list[int], laid: Sequence[tuple[int, int]]) -> None:  # noqa: ARG002 - see `state`
-        """Start at a saved state."""
-        for source, (units, documents) in enumerate(laid):
+    def restore(self, state: list[int], placed: Sequence[tuple[int, int]]) -> None:  # noqa: ARG002 - see `state`
+        """Restore the placed units and documents of each source."""
+        for source, (units, documents) in enumerate(placed):
             self._units[source], self._documents[source] = units, documents
             self._watermarks[source] = units / float(self._shares[source])
 
     def skip(self, source: int, count: int) -> None:
-        """Forget documents that were given before."""
-        self._waiting[source] = self._waiting[source][count:]
+        """Skip documents that were emitted before."""
+        self._pending[source] = self._pending[source][count:]
 
 
 class Iid:
-    """One draw per document, the sequence of `datasets.interleave_datasets(probabilities=shares, seed=seed)`.
+    """One draw per document, the same as `datasets.interleave_datasets(probabilities=shares, seed=seed)`.
 
-    Shares hold for documents, in expectation only, and for no prefix. Kept for comparison with mixes made that way.
+    Shares hold for documents and in expectation only. For comparison with mixes made by that function.
 
     Args:
-        shares: normalised weights, float64[sources].
-        seed: seed of the draws, an int or a sequence of ints, as `numpy.random.default_rng` takes it.
-        stop: end right after the last document of the first source whose pass ends (`first_exhausted`).
-        repeat: end right after the last document of the last source whose first pass ends (`all_exhausted`).
+        shares: Normalized weights, float64[sources].
+        seed: Seed of the draws, an int or a sequence of ints, as in `numpy.random.default_rng`.
+        stop: End right after the last document of the first source that ends (`first_exhausted`).
+        repeat: End right after the last document of the last source that completes its first pass (`all_exhausted`).
     """
 
     def __init__(self, shares: Floats, seed: int | Sequence[int], *, stop: bool = False, repeat: bool = False) -> None:
         self.ended = False
         cumulated = shares.cumsum()
-        self._cumulated = cumulated / cumulated[-1]  # as numpy's Generator.choice does, to the last bit
+        self._cumulated = cumulated / cumulated[-1]  # bit for bit the same as numpy's Generator.choice
         self._seed = seed
         self._need = 1 if stop else len(shares) if repeat else 0
         self._next = 0
         self._shares = shares
-        self._waiting = np.zeros(len(shares), np.int64)
-        self._block = np.zeros(len(shares), np.int64)  # documents of the last one
+        self._pending = np.zeros(len(shares), np.int64)
+        self._block = np.zeros(len(shares), np.int64)  # documents of each source's last block
         self._last = np.zeros(len(shares), bool)
         self._finished = np.zeros(len(shares), bool)
-        self._gone = np.zeros(len(shares), bool)
+        self._left = np.zeros(len(shares), bool)
 
     def _draws(self, count: int) -> Ints:
         bits = np.random.PCG64(np.random.SeedSequence(self._seed))
@@ -208,30 +230,30 @@ class Iid:
         drawn = np.random.Generator(bits).random(count)
         return self._cumulated.searchsorted(drawn, side="right").astype(np.int64)
 
-    def lay(self, source: int, units: Ints, *, last: bool) -> None:
+    def place(self, source: int, units: Ints, *, last: bool) -> None:
         """Count the source's next documents."""
-        self._waiting[source] += len(units)
+        self._pending[source] += len(units)
         self._block[source] = len(units)
         self._last[source] = last
 
     def ready(self) -> Ints:
-        """The next draws, up to the first source that has no document laid."""
+        """Return the next draws, up to the first source without a placed document."""
         if self.ended:
             return np.empty(0, np.int64)
         draws = self._draws(_DRAWS)
-        rank = _rank(draws, len(self._waiting))
-        lacking = np.flatnonzero((rank >= self._waiting[draws]) & ~self._gone[draws])
+        rank = _rank(draws, len(self._pending))
+        lacking = np.flatnonzero((rank >= self._pending[draws]) & ~self._left[draws])
         end = self._end(draws, rank, int(lacking[0]) if len(lacking) else len(draws))
         self._next += end
-        given = draws[:end][~self._gone[draws[:end]]]
-        self._waiting -= np.bincount(given, minlength=len(self._waiting))
-        if len(given) or end < len(draws):
-            return given
-        return self.ready()  # a whole stretch of draws of sources that have left
+        emitted = draws[:end][~self._left[draws[:end]]]
+        self._pending -= np.bincount(emitted, minlength=len(self._pending))
+        if len(emitted) or end < len(draws):
+            return emitted
+        return self.ready()  # all draws were of sources that have left
 
     def _end(self, draws: Ints, rank: Ints, end: int) -> int:
-        """Number of draws before which the mix ends, at most `end`; marks the passes that end on the way."""
-        final = self._last[draws] & (rank == self._waiting[draws] - 1) & ~self._gone[draws]
+        """Return the number of draws before the mix ends, at most `end`. Marks the passes that end before it."""
+        final = self._last[draws] & (rank == self._pending[draws] - 1) & ~self._left[draws]
         for at in np.flatnonzero(final[:end]):
             self._finished[draws[at]] = True
             if self._need and self._finished.sum() >= self._need:
@@ -240,93 +262,93 @@ class Iid:
         return end
 
     def next_source(self) -> int:
-        """The source of the next draw."""
+        """Return the source of the next draw."""
         return int(self._draws(1)[0])
 
     def upcoming(self, count: int) -> Ints:
-        """By the draws that a source's documents last on average."""
-        left = np.where(self._gone, np.inf, self._waiting / self._shares)
+        """Estimate the next blocks from the number of draws that a source's documents last on average."""
+        left = np.where(self._left, np.inf, self._pending / self._shares)
         return _upcoming(left, self._block / self._shares, count)
 
     def leave(self, source: int) -> None:
-        """Skip the source's draws from here on; the last one to leave ends the mix."""
-        self._gone[source] = True
-        self.ended = bool(self._gone.all())
+        """Skip the source's draws from now on. The mix ends when the last source leaves."""
+        self._left[source] = True
+        self.ended = bool(self._left.all())
 
     def state(self) -> list[int]:
-        """Draws made, then the sources whose first pass has ended."""
+        """Return the number of draws, then the sources that completed their first pass."""
         return [self._next, *(int(s) for s in np.flatnonzero(self._finished))]
 
-    def restore(self, state: list[int], laid: Sequence[tuple[int, int]]) -> None:  # noqa: ARG002 - draws do not depend on it
-        """Start at a saved state."""
+    def restore(self, state: list[int], placed: Sequence[tuple[int, int]]) -> None:  # noqa: ARG002 - draws do not depend on it
+        """Restore the number of draws and the completed first passes."""
         self._next = state[0]
         self._finished[state[1:]] = True
 
     def skip(self, source: int, count: int) -> None:
-        """Forget documents that were given before."""
-        self._waiting[source] -= count
+        """Skip documents that were emitted before."""
+        self._pending[source] -= count
 
 
 class Concatenation:
-    """One source after the other, in recipe order, weights unused.
+    """One source after the other, in recipe order. Weights are unused.
 
     Args:
-        count: number of sources.
+        count: Number of sources.
     """
 
     def __init__(self, count: int) -> None:
         self.ended = False
-        self._waiting = [0] * count
-        self._gone = [False] * count
+        self._pending = [0] * count
+        self._left = [False] * count
 
-    def lay(self, source: int, units: Ints, *, last: bool) -> None:  # noqa: ARG002 - only how many matters
+    def place(self, source: int, units: Ints, *, last: bool) -> None:  # noqa: ARG002 - only the number of documents matters
         """Count the source's next documents."""
-        self._waiting[source] += len(units)
+        self._pending[source] += len(units)
 
     def ready(self) -> Ints:
-        """All documents laid by the current source."""
+        """Return all placed documents of the current source."""
         if self.ended:
             return np.empty(0, np.int64)
         source = self.next_source()
-        given = np.full(self._waiting[source], source, dtype=np.int64)
-        self._waiting[source] = 0
-        return given
+        emitted = np.full(self._pending[source], source, dtype=np.int64)
+        self._pending[source] = 0
+        return emitted
 
     def next_source(self) -> int:
-        """The first source that has not ended."""
-        return self._gone.index(False)
+        """Return the first source that has not ended."""
+        return self._left.index(False)
 
     def upcoming(self, count: int) -> Ints:
-        """Of the current source."""
+        """Return the current source."""
         return np.empty(0, np.int64) if self.ended else np.full(count, self.next_source())
 
     def leave(self, source: int) -> None:
-        """Go on to the next source; after the last one the mix ends."""
-        self._gone[source] = True
-        self.ended = all(self._gone)
+        """Continue with the next source. The mix ends after the last source."""
+        self._left[source] = True
+        self.ended = all(self._left)
 
     def state(self) -> list[int]:
-        """Nothing: what was given and who has left says it all."""
+        """Return an empty list: the emitted documents and the ended sources decide everything."""
         return []
 
-    def restore(self, state: list[int], laid: Sequence[tuple[int, int]]) -> None:
-        """Start at a saved state."""
+    def restore(self, state: list[int], placed: Sequence[tuple[int, int]]) -> None:
+        """Restore nothing: see `state`."""
 
     def skip(self, source: int, count: int) -> None:
-        """Forget documents that were given before."""
-        self._waiting[source] -= count
+        """Skip documents that were emitted before."""
+        self._pending[source] -= count
 
 
-def _upcoming(first: Floats, stretch: Floats, count: int) -> Ints:
-    """Sources of the `count` least places among first[i] + k · stretch[i], k ≥ 0, in order; none that are infinite."""
-    places = (first[:, None] + np.maximum(stretch, 1.0)[:, None] * np.arange(count)).ravel()
-    count = min(count, int(np.isfinite(places).sum()))
-    least = np.argpartition(places, count - 1)[:count] if 0 < count < len(places) else np.arange(len(places))[:count]
-    return (least[np.argsort(places[least], kind="stable")] // (len(places) // len(first))).astype(np.int64)
+def _upcoming(first: Floats, step: Floats, count: int) -> Ints:
+    """Return the sources of the `count` lowest finite times among first[i] + k · step[i], k ≥ 0, in order."""
+    times = (first[:, None] + np.maximum(step, 1.0)[:, None] * np.arange(count)).ravel()
+    count = min(count, int(np.isfinite(times).sum()))
+    least = np.argpartition(times, count - 1)[:count] if 0 < count < len(times) else np.arange(len(times))[:count]
+    return (least[np.argsort(times[least], kind="stable")] // (len(times) // len(first))).astype(np.int64)
 
 
 def _rank(values: Ints, kinds: int) -> Ints:
-    """How many equal values stand before each value, int64[n]."""
+    """Return the number of equal values before each value, int64[n]."""
     order = np.argsort(values, kind="stable")
     counts = np.bincount(values, minlength=kinds)
     firsts = np.cumsum(counts) - counts

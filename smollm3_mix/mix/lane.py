@@ -1,9 +1,9 @@
-"""One lane: its own exact mixture over a disjoint part of every source, the same whoever reads it."""
+"""One lane: an exact mix over a disjoint slice of every source."""
 
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -11,101 +11,107 @@ import pyarrow as pa
 
 from smollm3_mix.mix import interleave
 from smollm3_mix.mix.block_pipeline import AcceptedBlock
-from smollm3_mix.mix.exhaustion import exhausted_error, no_rows_error, nothing_kept_error
+from smollm3_mix.mix.exhaustion import empty_pass_error, exhausted_error, no_rows_error
 from smollm3_mix.mix.limits import Limits
 from smollm3_mix.mix.mix_stats import DiscrepancyTracker, MixStats, SourceStats
 from smollm3_mix.mix.prefetch_schedule import PrefetchScheduler
 from smollm3_mix.mix.record_chunk import RecordChunk
 from smollm3_mix.mix.source_stream import SourceStream
-from smollm3_mix.recipe.model import Recipe
-from smollm3_mix.text.dedup import dedup_store
+from smollm3_mix.recipe.recipe import Recipe
+from smollm3_mix.text.dedup.dedup_store import DedupStore
 
 Ints = npt.NDArray[np.int64]
 
-OPENERS, LOCAL_OPENERS = 16, 4
-"""Threads that open a lane's sources and read their first blocks: many to wait for a network at once; few where only
-the processor is waited for, as each holds a row group while it decodes."""
+REMOTE_OPENERS, LOCAL_OPENERS = 16, 4
+"""Maximum number of threads that open a lane's sources and read their first blocks.
+
+Threads of remote sources mostly wait for the network. Threads of local sources decode row groups, which each take
+memory.
+"""
 
 
 def keep_heap() -> None:
-    """Let glibc keep freed memory up to 32 MiB instead of giving it back after every block.
+    """Let glibc keep up to 32 MiB of freed memory instead of returning it after every block.
 
-    Freeing one large block raises its thresholds (mallopt(3), M_MMAP_THRESHOLD); a block's temporaries then reuse pages
-    that are mapped, where they would fault in thousands of new ones. Without glibc it does nothing and costs nothing.
+    Freeing one large block raises the thresholds of glibc (mallopt(3), M_MMAP_THRESHOLD). The temporary arrays of a
+    block then reuse mapped pages, instead of faulting in thousands of new ones. Without glibc it has no effect.
     """
-    np.empty(31 << 20, np.uint8)  # freed at once: nobody holds it
+    np.empty(31 << 20, np.uint8)  # freed at once, because it has no reference
 
 
-def _run_and_release_memory(work: Callable[[], object]) -> None:
-    """Do it, and give back the memory that it freed, which Arrow would keep for this thread alone: a row group's."""
-    work()
+def _run_and_release_memory(task: Callable[[], object]) -> None:
+    """Run `task`, then return the memory it freed. Arrow would otherwise cache a row group per thread."""
+    task()
     pa.default_memory_pool().release_unused()
 
 
 class Lane:
-    """The records of one lane, a stretch at a time, resumable after any record.
+    """The records of one lane, chunk by chunk, resumable after any record.
 
-    One rule makes everything independent of who reads how much at a time: a block is read only when no record is safe
-    to give, and then exactly one, of the source the order wants next.
+    A block is read only when no record can be emitted. Then exactly one block is read, of the source that the order
+    needs next. The order of records therefore does not depend on the size of reads.
 
     Attributes:
-        number: the lane's number.
-        limits: where it ends.
-        ended: nothing more will come.
-        lines: its sources, in recipe order.
-        seen: what dedup remembers; None without dedup.
-        parked: sources of earlier recipes that this one does not read, as `going_on` left them, by id.
+        number: Number of the lane.
+        limits: Limits of the lane.
+        ended: True at the end of the lane.
+        streams: Source streams, in recipe order.
+        dedup_store: Dedup state. None without dedup.
+        inactive: Position of each source of an earlier recipe that this recipe does not read, by source id.
+        inactive_logs: Row decisions of these sources, by source id.
     """
 
-    def __init__(  # noqa: PLR0917 - made in one place only
+    def __init__(  # noqa: PLR0917 - called in one place
         self,
         recipe: Recipe,
-        lines: list[SourceStream],
+        streams: list[SourceStream],
         number: int,
         limits: Limits,
-        seen: dedup_store.DedupStore | None,
+        dedup_store: DedupStore | None,
         order: interleave.Order,
     ) -> None:
         self.number, self.ended = number, False
-        self._recipe, self.lines, self.limits, self.seen = recipe, lines, limits, seen
+        self._recipe, self.streams, self.limits, self.dedup_store = recipe, streams, limits, dedup_store
         self.inactive: dict[str, dict[str, Any]] = {}
         self.inactive_logs: dict[str, bytes] = {}
         self._order = order
         shares = recipe.shares
-        self._discrepancies = DiscrepancyTracker(np.array([shares.get(line.source.id, 0.0) for line in lines]))
+        self._discrepancies = DiscrepancyTracker(np.array([shares.get(stream.source.id, 0.0) for stream in streams]))
         self._opened = False
+        # `_ready` has the sources of the current chunk, of which `_pulled` records were pulled. The two arrays count
+        # records of each source's current block: those before the chunk, and those up to the last record pulled.
         self._ready, self._pulled = np.empty(0, np.int64), 0
-        self._given = np.zeros(len(lines), np.int64)  # of each current block, before the pending stretch
-        self._taken = np.zeros(len(lines), np.int64)  # of each current block, after the last record pulled
+        self._before_chunk = np.zeros(len(streams), np.int64)
+        self._block_pulled = np.zeros(len(streams), np.int64)
         self._order_state = order.state()
-        self._prefetch_schedule = PrefetchScheduler(lines, order)
+        self._prefetch_schedule = PrefetchScheduler(streams, order)
 
     @property
     def stops(self) -> bool:
-        """Whether a source that ends for good ends the lane."""
+        """True if the lane ends with the first source that ends."""
         return self._policy == "stop"
 
     @property
     def pending(self) -> int:
-        """Records that can be pulled without reading anything."""
+        """Number of records that can be pulled without reading."""
         return len(self._ready) - self._pulled
 
     @property
     def emitted(self) -> int:
-        """Records pulled since the lane's start, those before a state that was loaded included."""
-        return sum(line.counts.emitted for line in self.lines) + self._pulled
+        """Number of records pulled since the start of the lane, including those before a loaded state."""
+        return sum(stream.stats.emitted for stream in self.streams) + self._pulled
 
     def fill(self) -> bool:
-        """Make at least one record pending; False when the lane has ended.
+        """Make at least one record pending. Return False at the end of the lane.
 
         Raises:
-            SourceExhaustedError: a source ran out and the recipe does not say how to go on.
-            SourceError: a source cannot be read.
+            SourceExhaustedError: If a source ends and the recipe's `on_exhausted` is `error`.
+            SourceError: If a source cannot be read.
         """
         self._open()
         if self.pending:
             return True
-        self._settle()
+        self._finish_chunk()
         while not self.ended:
             if self._limit_reached():
                 self.ended = True
@@ -117,237 +123,249 @@ class Lane:
             if self._order.ended:
                 self.ended = True
                 break
-            self._refill(self._order.next_source())
-            self._prefetch_schedule.look()
+            self._read_block(self._order.next_source())
+            self._prefetch_schedule.update()
         self._prefetch_schedule.close()
         return False
 
     def pull(self, rows: int) -> RecordChunk:
-        """The next records, at most `rows` and at most `pending`."""
-        taken = self._ready[self._pulled : self._pulled + rows]
+        """Return the next records: at most `rows`, and at most `pending`."""
+        sources = self._ready[self._pulled : self._pulled + rows]
         pieces = []
-        counts = np.bincount(taken, minlength=len(self.lines))
+        counts = np.bincount(sources, minlength=len(self.streams))
         for number in np.flatnonzero(counts):
-            start, count = int(self._taken[number]), int(counts[number])
-            pieces.append(self.lines[int(number)].records().slice(start, count))
-        self._taken += counts
-        self._pulled += len(taken)
-        index = np.empty(len(taken), np.int64)
-        index[np.argsort(taken, kind="stable")] = np.arange(len(taken))
+            start, count = int(self._block_pulled[number]), int(counts[number])
+            pieces.append(self.streams[int(number)].records().slice(start, count))
+        self._block_pulled += counts
+        self._pulled += len(sources)
+        index = np.empty(len(sources), np.int64)
+        index[np.argsort(sources, kind="stable")] = np.arange(len(sources))
         return RecordChunk(pieces, index)
 
     def stats(self, unread: int = 0) -> MixStats:
-        """Counts after the last record pulled, less the last `unread` of the pulled ones."""
-        counts, discrepancies = [line.counts.copy() for line in self.lines], self._discrepancies.copy()
-        self._count(counts, discrepancies, self._pulled - unread)
-        for number, mine in enumerate(counts):
-            mine.pending = mine.read - sum(mine.dropped.values()) - mine.emitted
-            mine.max_discrepancy = float(discrepancies.largest[number])
-        return MixStats({line.source.id: mine for line, mine in zip(self.lines, counts, strict=True)})
+        """Return the statistics up to the last record pulled, without the last `unread` records."""
+        all_stats, discrepancies = [stream.stats.copy() for stream in self.streams], self._discrepancies.copy()
+        self._count(all_stats, discrepancies, self._pulled - unread)
+        for number, stats in enumerate(all_stats):
+            stats.pending = stats.read - sum(stats.dropped.values()) - stats.emitted
+            stats.max_discrepancy = float(discrepancies.largest[number])
+        return MixStats({stream.source.id: stats for stream, stats in zip(self.streams, all_stats, strict=True)})
 
-    def all_stats(self, unread: int = 0) -> list[MixStats]:
-        """The same for each stage that has begun: this one."""
+    def stage_stats(self, unread: int = 0) -> list[MixStats]:
+        """Return the statistics of each stage that has begun. A recipe has one stage."""
         return [self.stats(unread)]
 
     def state_dict(self, unread: int = 0) -> dict[str, Any]:
-        """Where the lane stands after the last record pulled, less `unread`; JSON-able. See `seen_log`, `logs`."""
-        counts = {line.source.id: line.counts for line in self.lines}
+        """Return the position after the last record pulled, without the last `unread` records. JSON-able.
+
+        The dedup state and the row decisions are separate: see `dedup_log` and `decision_logs`.
+        """
+        stats = {stream.source.id: stream.stats for stream in self.streams}
+        discrepancies = self._discrepancies
         return {
             "lane": self.number,
             "order": self._order_state,
             "skip": self._pulled - unread,
-            "taken": (self._given + self._rows(self._pulled - unread)).tolist(),
+            "pulled": (self._before_chunk + self._rows(self._pulled - unread)).tolist(),
             "ended": self.ended,
-            "lines": [line.state_dict(int(self._given[n])) for n, line in enumerate(self.lines)],
-            "counts": MixStats(counts).to_dict(),
-            "debts": [
-                self._discrepancies.total,
-                self._discrepancies.emitted.tolist(),
-                self._discrepancies.largest.tolist(),
-            ],
-            "parked": self.inactive,
+            "streams": [stream.state_dict(int(self._before_chunk[n])) for n, stream in enumerate(self.streams)],
+            "stats": MixStats(stats).to_dict(),
+            "discrepancies": [discrepancies.total, discrepancies.emitted.tolist(), discrepancies.largest.tolist()],
+            "inactive": self.inactive,
         }
 
     def load_state_dict(self, state: dict[str, Any], decisions: dict[str, bytes]) -> None:
-        """Stand where `state_dict` was taken, after `restore_seen`. Reads the current block of each source."""
-        counts = MixStats.from_dict(state["counts"])
-        saved = zip(self.lines, state["lines"], strict=True)
-        self._at_once(
+        """Resume at the position of `state`. Call `restore_dedup_state` first. Reads the current block of each source.
+
+        Args:
+            state: Result of `state_dict`.
+            decisions: Row decisions by source id, from `decision_logs`.
+        """
+        stats = MixStats.from_dict(state["stats"])
+        saved = zip(self.streams, state["streams"], strict=True)
+        self._run_in_threads(
             [
-                partial(line.load_state_dict, at, counts.sources[line.source.id], decisions.get(line.source.id, b""))
-                for line, at in saved
+                partial(
+                    stream.load_state_dict, at, stats.sources[stream.source.id], decisions.get(stream.source.id, b"")
+                )
+                for stream, at in saved
             ]
         )
-        self._order.restore(state["order"], [(line.units, line.documents) for line in self.lines])
-        total, given, largest = state["debts"]
-        for number, line in enumerate(self.lines):
-            if line.gone:
+        self._order.restore(state["order"], [(stream.units, stream.documents) for stream in self.streams])
+        total, emitted, largest = state["discrepancies"]
+        for number, stream in enumerate(self.streams):
+            if stream.exhausted:
                 self._leave(number)
-            elif line.accepted is not None and len(line.accepted.units):
-                self._order.lay(number, line.accepted.units, last=self._last(line))
-                self._order.skip(number, state["lines"][number]["emitted"])
-        self._discrepancies.total, self._discrepancies.emitted, self._discrepancies.largest = (
-            total,
-            np.array(given),
-            np.array(largest),
-        )
+            elif stream.accepted is not None and len(stream.accepted.units):
+                self._order.place(number, stream.accepted.units, last=self._is_last_block(stream))
+                self._order.skip(number, state["streams"][number]["emitted"])
+        self._discrepancies.total = total
+        self._discrepancies.emitted, self._discrepancies.largest = np.array(emitted), np.array(largest)
         self._opened, self.ended = True, state["ended"]
-        self._given = np.array([at["emitted"] for at in state["lines"]], dtype=np.int64)
+        self._before_chunk = np.array([at["emitted"] for at in state["streams"]], dtype=np.int64)
         self._order_state = state["order"]
         ready = np.empty(0, np.int64) if self._limit_reached() else self._within_limits(self._order.ready())
         self._ready, self._pulled = ready, state["skip"]
-        self._taken = self._given + self._rows(self._pulled)
-        self.inactive = state["parked"]
+        self._block_pulled = self._before_chunk + self._rows(self._pulled)
+        self.inactive = state["inactive"]
         self.inactive_logs = {source: decisions[source] for source in self.inactive if source in decisions}
 
     def pending_documents(self) -> list[pa.RecordBatch]:
-        """Documents of the current blocks that were accepted and not pulled, source by source, in the order laid."""
-        blocks = [(n, line.records()) for n, line in enumerate(self.lines) if line.accepted is not None]
-        return [block.slice(int(self._taken[n])) for n, block in blocks if int(self._taken[n]) < block.num_rows]
+        """Return the accepted documents of the current blocks that were not pulled, by source, in placement order."""
+        blocks = [(n, stream.records()) for n, stream in enumerate(self.streams) if stream.accepted is not None]
+        pulled = self._block_pulled
+        return [block.slice(int(pulled[n])) for n, block in blocks if int(pulled[n]) < block.num_rows]
 
-    def logs(self) -> dict[str, bytes]:
-        """Verdicts of the first pass of every source, those of `parked` included, by source id."""
-        return {line.source.id: line.decisions() for line in self.lines} | self.inactive_logs
+    def decision_logs(self) -> dict[str, bytes]:
+        """Return the row decisions of the first pass of every source, including inactive ones, by source id."""
+        return {stream.source.id: stream.decision_log() for stream in self.streams} | self.inactive_logs
 
     def dedup_log(self, since: int = 0) -> tuple[bytes, int]:
-        """What dedup remembers from its document number `since` on, and how many documents it remembers in all."""
-        if self.seen is None:
+        """Return the dedup state from document number `since` on, and the total number of documents."""
+        if self.dedup_store is None:
             return b"", 0
-        return self.seen.log_since(since).tobytes(), len(self.seen)
+        return self.dedup_store.log_since(since).tobytes(), len(self.dedup_store)
 
     @property
     def dedup_digest(self) -> str | None:
-        """Digest of all that `seen_log` gives from the start; None without dedup."""
-        return None if self.seen is None else self.seen.digest
+        """Digest of the complete `dedup_log`. None without dedup."""
+        return None if self.dedup_store is None else self.dedup_store.digest
 
     def restore_dedup_state(self, logs: Iterable[bytes]) -> None:
-        """Remember again what `seen_log` gave, in order; before `load_state_dict`."""
-        if self.seen is not None:
+        """Restore the dedup state from the results of `dedup_log`, in order. Call `load_state_dict` afterwards."""
+        if self.dedup_store is not None:
             columns = self._recipe.dedup.exact + (self._recipe.dedup.near.bands if self._recipe.dedup.near else 0)
-            self.seen.restore(np.frombuffer(log, np.uint64).reshape(-1, columns) for log in logs)
+            self.dedup_store.restore(np.frombuffer(log, np.uint64).reshape(-1, columns) for log in logs)
 
     def close(self) -> None:
         """Close all files."""
-        for line in self.lines:
-            line.close()
+        for stream in self.streams:
+            stream.close()
         self._prefetch_schedule.close()
 
     def _open(self) -> None:
-        """Read the first block of every source at once, so that a slow Hub is waited for once and not once a source."""
+        """Read the first block of every source in parallel, to wait for a slow Hub once and not once per source."""
         if self._opened:
             return
         keep_heap()
         if not isinstance(self._order, interleave.Concatenation):
-            self._at_once([line.at_end for line in self.lines])
+            self._run_in_threads([stream.at_end for stream in self.streams])
         self._opened = True
 
-    def _at_once(self, works: Sequence[Callable[[], object]]) -> None:
-        """Have threads do some work of each source."""
-        local = min(LOCAL_OPENERS, pa.cpu_count())  # what waits for the processor alone only gets in its own way
-        with ThreadPoolExecutor(OPENERS if any(line.remote for line in self.lines) else local) as pool:
-            for job in [pool.submit(_run_and_release_memory, work) for work in works]:
+    def _run_in_threads(self, tasks: Sequence[Callable[[], object]]) -> None:
+        """Run one task per source in threads."""
+        # Opening local files is CPU-bound, so more threads than cores would slow it down.
+        local = min(LOCAL_OPENERS, pa.cpu_count())
+        remote = any(stream.remote for stream in self.streams)
+        with ThreadPoolExecutor(REMOTE_OPENERS if remote else local) as pool:
+            for job in [pool.submit(_run_and_release_memory, task) for task in tasks]:
                 job.result()
-        pa.default_memory_pool().release_unused()  # what the threads left, too
+        pa.default_memory_pool().release_unused()  # memory that the threads left
 
     def _accepted(self, number: int) -> AcceptedBlock:
-        accepted = self.lines[number].accepted
+        """Return the current block of a source."""
+        accepted = self.streams[number].accepted
         if accepted is None:
             raise AssertionError(f"lane {self.number}: source {number} has no block although its documents are pending")
         return accepted
 
-    def _settle(self) -> None:
-        """Count all pulled records as given, and start a new stretch."""
-        self._count([line.counts for line in self.lines], self._discrepancies, self._pulled)
-        self._given = self._taken.copy()
+    def _finish_chunk(self) -> None:
+        """Count all pulled records as emitted, and start a new chunk."""
+        self._count([stream.stats for stream in self.streams], self._discrepancies, self._pulled)
+        self._before_chunk = self._block_pulled.copy()
         self._order_state = self._order.state()
         self._ready, self._pulled = np.empty(0, np.int64), 0
 
-    def _count(self, counts: list[SourceStats], discrepancies: DiscrepancyTracker, pulled: int) -> None:
-        """Add the first `pulled` records of the current stretch to the counts and debts."""
-        done = self._ready[:pulled]
-        if not len(done):
+    def _count(self, all_stats: list[SourceStats], discrepancies: DiscrepancyTracker, pulled: int) -> None:
+        """Add the first `pulled` records of the current chunk to the statistics and discrepancies."""
+        sources = self._ready[:pulled]
+        if not len(sources):
             return
-        rows = np.bincount(done, minlength=len(self.lines))
+        rows = np.bincount(sources, minlength=len(self.streams))
         for number in np.flatnonzero(rows).tolist():
             accepted = self._accepted(number)
-            span = slice(int(self._given[number]), int(self._given[number] + rows[number]))
-            mine = counts[number]
-            mine.emitted += int(rows[number])
-            mine.emitted_bytes += int(accepted.lengths[span].sum())
-            mine.emitted_units += int(accepted.units[span].sum())
-            mine.emitted_tokens += int(accepted.tokens[span].sum())
-        discrepancies.add(done, self._each(done, "units"))
+            span = slice(int(self._before_chunk[number]), int(self._before_chunk[number] + rows[number]))
+            stats = all_stats[number]
+            stats.emitted += int(rows[number])
+            stats.emitted_bytes += int(accepted.lengths[span].sum())
+            stats.emitted_units += int(accepted.units[span].sum())
+            stats.emitted_tokens += int(accepted.tokens[span].sum())
+        discrepancies.add(sources, self._sizes(sources, "units"))
 
     def _rows(self, pulled: int) -> Ints:
-        """Records of each source among the first `pulled` of the current stretch, int64[sources]."""
-        return np.bincount(self._ready[:pulled], minlength=len(self.lines)).astype(np.int64)
+        """Return the number of records of each source among the first `pulled` of the current chunk, int64[sources]."""
+        return np.bincount(self._ready[:pulled], minlength=len(self.streams)).astype(np.int64)
 
     def _limit_reached(self) -> bool:
         return self.limits.reached(*self._totals())
 
     def _totals(self) -> tuple[int, int, int]:
-        """Records, tokens and bytes given before the pending stretch."""
-        counts = [line.counts for line in self.lines]
+        """Return the records, tokens and bytes emitted before the current chunk."""
+        all_stats = [stream.stats for stream in self.streams]
         return (
-            sum(c.emitted for c in counts),
-            sum(c.emitted_tokens for c in counts),
-            sum(c.emitted_bytes for c in counts),
+            sum(stats.emitted for stats in all_stats),
+            sum(stats.emitted_tokens for stats in all_stats),
+            sum(stats.emitted_bytes for stats in all_stats),
         )
 
     def _within_limits(self, ready: Ints) -> Ints:
-        """The records up to the one that reaches a limit."""
-        given, tokens, size = self._totals()
-        if self.limits.samples is not None:
-            ready = ready[: self.limits.samples - given]
-        if self.limits.tokens is not None:
-            reached = tokens + np.cumsum(self._each(ready, "tokens"))
-            ready = ready[: int(np.searchsorted(reached, self.limits.tokens)) + 1]
-        if self.limits.bytes is not None:
-            reached = size + np.cumsum(self._each(ready, "lengths"))
-            ready = ready[: int(np.searchsorted(reached, self.limits.bytes)) + 1]
+        """Return the records up to the one that reaches a limit."""
+        limits, (emitted, tokens, size) = self.limits, self._totals()
+        if limits.max_samples is not None:
+            ready = ready[: limits.max_samples - emitted]
+        if limits.max_tokens is not None:
+            reached = tokens + np.cumsum(self._sizes(ready, "tokens"))
+            ready = ready[: int(np.searchsorted(reached, limits.max_tokens)) + 1]
+        if limits.max_bytes is not None:
+            reached = size + np.cumsum(self._sizes(ready, "lengths"))
+            ready = ready[: int(np.searchsorted(reached, limits.max_bytes)) + 1]
         return ready
 
-    def _each(self, ready: Ints, what: str) -> Ints:
-        """`units`, `tokens` or `lengths` of each record of a stretch that starts at `_given`, int64[len(ready)]."""
-        each = np.empty(len(ready), np.int64)
-        for number in np.unique(ready).tolist():
-            mine = ready == number
-            start = int(self._given[number])
-            each[mine] = getattr(self._accepted(number), what)[start : start + int(mine.sum())]
-        return each
+    def _sizes(self, sources: Ints, measure: Literal["units", "tokens", "lengths"]) -> Ints:
+        """Return the units, tokens or bytes of each record, given the sources of records from the chunk's start on.
 
-    def _refill(self, number: int) -> None:
-        """Read one block of a source, or settle what its end means."""
-        line = self.lines[number]
-        accepted = line.advance(self.seen)
+        Returns:
+            int64 array, one value per record.
+        """
+        sizes = np.empty(len(sources), np.int64)
+        for number in np.unique(sources).tolist():
+            mask = sources == number
+            start = int(self._before_chunk[number])
+            sizes[mask] = getattr(self._accepted(number), measure)[start : start + int(mask.sum())]
+        return sizes
+
+    def _read_block(self, number: int) -> None:
+        """Read one block of a source, or apply the policy for its end."""
+        stream = self.streams[number]
+        accepted = stream.advance(self.dedup_store)
         if accepted is not None:
-            self._given[number] = self._taken[number] = 0
-            self._order.lay(number, accepted.units, last=self._last(line))
+            self._before_chunk[number] = self._block_pulled[number] = 0
+            self._order.place(number, accepted.units, last=self._is_last_block(stream))
             return
-        if line.accepted is not None:  # blocks without a document may have come after the last one given from
-            self._given[number] = self._taken[number] = len(line.accepted.units)
+        if stream.accepted is not None:  # blocks without an accepted document may follow the current one
+            self._before_chunk[number] = self._block_pulled[number] = len(stream.accepted.units)
         policy = self._policy
-        if line.empty_pass and policy != "renormalize":
-            raise (nothing_kept_error if line.counts.read else no_rows_error)(self._recipe, line, self.number)
-        if line.passes + 1 < line.source.max_passes and not line.empty_pass:
-            line.restart()
+        if stream.empty_pass and policy != "renormalize":
+            raise (empty_pass_error if stream.stats.read else no_rows_error)(self._recipe, stream, self.number)
+        if stream.passes + 1 < stream.source.max_passes and not stream.empty_pass:
+            stream.restart()
         elif policy == "error":
-            raise exhausted_error(self._recipe, line, self.limits, self._totals()[1])
+            raise exhausted_error(self._recipe, stream, self.limits, self._totals()[1])
         elif policy == "stop":
             self.ended = True
-        elif policy == "renormalize" or line.empty_pass:
-            line.gone = True
+        elif policy == "renormalize" or stream.empty_pass:
+            stream.exhausted = True
             self._leave(number)
         else:
-            self._repeat(line)
+            self._repeat(stream)
 
-    def _repeat(self, line: SourceStream) -> None:
-        """Start the source again; without a limit the lane ends when every source has had all its passes."""
-        others = all(other.passes >= other.source.max_passes for other in self.lines if other is not line)
-        if self.limits.none and others and line.passes < line.source.max_passes:
+    def _repeat(self, stream: SourceStream) -> None:
+        """Restart the source. Without a limit, the lane ends when every source had all its passes."""
+        others = all(other.passes >= other.source.max_passes for other in self.streams if other is not stream)
+        if self.limits.unlimited and others and stream.passes < stream.source.max_passes:
             self.ended = True
             return
-        line.restart()
+        stream.restart()
 
     def _leave(self, number: int) -> None:
         self._order.leave(number)
@@ -355,11 +373,11 @@ class Lane:
 
     @property
     def _policy(self) -> str:
-        """What the end of a source means; where one stands after the other, simply the next one's turn."""
+        """The recipe's `on_exhausted`. A concatenation continues with the next source."""
         return self._recipe.on_exhausted if self._recipe.weighted else "renormalize"
 
-    def _last(self, line: SourceStream) -> bool:
-        """Whether the order must know that a pass ends with the current block; only draws need to."""
+    def _is_last_block(self, stream: SourceStream) -> bool:
+        """Return True if the last pass ends with the current block. Only `Iid` needs to know it."""
         if not isinstance(self._order, interleave.Iid):
             return False
-        return line.passes + 1 == line.source.max_passes and line.at_end()
+        return stream.passes + 1 == stream.source.max_passes and stream.at_end()

@@ -1,18 +1,21 @@
-"""A recipe made ready to be read: its sources found and pinned, once."""
+"""Open a mix: resolve the sources of a recipe once."""
 
 import logging
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from smollm3_mix.mix.curriculum_mix import CurriculumMix
+from smollm3_mix.mix.limits import Limits
+from smollm3_mix.mix.options import RecipeLike, Split, check_options
 from smollm3_mix.mix.recipe_mix import Mix
 from smollm3_mix.mix.state import continuation
 from smollm3_mix.mix.state.merge_states import find_stream_state
 from smollm3_mix.network.urls import Token
 from smollm3_mix.recipe.curriculum import Curriculum
-from smollm3_mix.recipe.model import Recipe
-from smollm3_mix.recipe.read_recipe import load_recipe
+from smollm3_mix.recipe.read_recipe import load_recipe, recipe_from_dict
+from smollm3_mix.recipe.recipe import Recipe
+from smollm3_mix.sizes import ByteSize, Count, parse_count
 from smollm3_mix.sources.resolve import resolve
 from smollm3_mix.tokenizer import recipe_tokenizer
 
@@ -20,86 +23,92 @@ log = logging.getLogger("smollm3_mix")
 
 
 def open_mix(
-    recipe: Recipe | str | os.PathLike[str],
+    recipe: RecipeLike,
     *,
-    split: str = "train",
+    split: Split = "train",
     seed: int | None = None,
     lanes: int | None = None,
-    max_samples: int | None = None,
-    max_tokens: int | None = None,
-    max_bytes: int | None = None,
-    dedup_state_dir: str | os.PathLike[str] | None = None,
-    total_tokens: int | None = None,
+    max_samples: Count | None = None,
+    max_tokens: Count | None = None,
+    max_bytes: ByteSize | None = None,
+    total_tokens: Count | None = None,
     continue_from: Mapping[str, Any] | None = None,
+    dedup_state_dir: str | os.PathLike[str] | None = None,
     skip_unreadable: bool = False,
+    accept_terms: str | Sequence[str] | None = None,
     token: Token = None,
-    accept_terms: Sequence[str] | str | None = None,
-) -> Mix | CurriculumMix:
-    """The mix of a recipe: its sources are found and pinned, nothing of them is read.
+    **_unknown: NoReturn,
+) -> Mix:
+    """Resolve a recipe's sources and return a mix. Pins every revision and reads no data.
 
     Args:
-        recipe: a `Recipe`, a path, or the name of a shipped stage.
-        split: train or validation.
-        seed: in place of the recipe's.
-        lanes: in place of the recipe's.
-        max_samples: records of the whole mix; default: no limit.
-        max_tokens: tokens of the whole mix; default: no limit.
-        max_bytes: UTF-8 bytes of text of the whole mix; default: no limit.
-        dedup_state_dir: folder for what dedup remembers, beside a run's checkpoints; default: states carry it themselves.
-        total_tokens: what the stages of a curriculum take together, each the part it takes in the recipe.
-        continue_from: state of another recipe, of any kind that `merge_states` takes. Sources of the same id go on at
-            the place and revision they have there, others start or stop, nothing comes twice. Limits count from there.
-        skip_unreadable: go on over the sources that can be read; the rest are logged and stand in `plan.skipped`.
-        token: of the Hub; default: the one that is logged in.
-        accept_terms: terms that you accept, such as `"softwareheritage"`, which sources of blob ids ask for.
+        recipe: Recipe or curriculum, or its path, URL or shipped name.
+        split: Split to read, `"train"` or `"validation"`.
+        seed: Seed of the order. Defaults to the recipe's seed.
+        lanes: Number of lanes. Defaults to the recipe's number.
+        max_samples: Maximum number of records in the whole mix. No limit by default.
+        max_tokens: Maximum number of tokens in the whole mix, such as `"10M"`. No limit by default.
+        max_bytes: Maximum number of UTF-8 bytes of text in the whole mix, such as `"64MiB"`. No limit by default.
+        total_tokens: Total number of tokens of a curriculum. Every stage keeps its proportion. Defaults to the
+            curriculum's own number.
+        continue_from: State of another recipe, of any kind that `merge_states` accepts. Sources with the same id
+            continue at their position and revision there. No record is repeated. Limits count from the state on.
+        dedup_state_dir: Folder for the dedup state, next to the checkpoints of a run. By default, every state contains
+            the dedup state itself.
+        skip_unreadable: Skip sources that cannot be read. The mix lists them in `skipped`.
+        accept_terms: Names of the terms of use to accept, for example `"softwareheritage"`. Required by sources that
+            fetch text from Software Heritage.
+        token: Hugging Face access token. Defaults to the saved login.
 
     Raises:
-        RecipeError: the recipe is missing or has faults; or total_tokens are asked of one that is no curriculum.
-        MissingExtraError: it counts with a tokenizer, and `tokenizers` is not installed.
-        SourceError: its tokenizer cannot be read.
-        StateError: the mix cannot go on from the state; the message says why.
-        ValueError: there are no terms of that name.
-        UnreadableSourcesError: sources cannot be read; the message lists them all, with their shares.
+        RecipeError: If the recipe is missing or invalid, or `total_tokens` is given for a recipe without stages.
+        UnreadableSourcesError: If sources cannot be read. The message lists them with their shares.
+        SourceError: If the tokenizer of the recipe cannot be read.
+        StateError: If the mix cannot continue from the state.
+        MissingExtraError: If the recipe counts with a tokenizer and `tokenizers` is not installed.
+        TypeError: If an argument is unknown or has the wrong type.
+        ValueError: If a limit is not positive, or the split or the terms are unknown.
     """
-    opened = (recipe if isinstance(recipe, Recipe) else load_recipe(recipe)).replace(seed=seed, lanes=lanes)
-    opened = opened if total_tokens is None else opened.scale(total_tokens)
-    start: Mapping[str, Any] | None = None if continue_from is None else find_stream_state(continue_from)
+    check_options("open_mix", _unknown)
+    limits = Limits.parse(max_samples, max_tokens, max_bytes)
+    opened = _read_recipe(recipe, seed, lanes, total_tokens)
+    start = None if continue_from is None else find_stream_state(continue_from)
     if start is not None:
-        start = _settle(start, dedup_state_dir, token, accept_terms)
+        start = _complete_state(start, dedup_state_dir, token, accept_terms)
         opened = continuation.pin_recipe(opened, start)
-    plan = resolve(
-        recipe_tokenizer.pin_tokenizer(opened, token),
-        skip_unreadable=skip_unreadable,
-        token=token,
-        accept_terms=accept_terms,
-    )
-    for statement in plan.recipe.warnings:
-        log.warning("%s: %s", opened.name, statement)
-    kind = CurriculumMix if isinstance(plan.recipe, Curriculum) else Mix
-    folder = None if dedup_state_dir is None else os.fspath(dedup_state_dir)
-    return kind(plan, split, max_samples, max_tokens, max_bytes, folder, start=start)
+    opened = recipe_tokenizer.pin_tokenizer(opened, token)
+    resolved = resolve(opened, skip_unreadable=skip_unreadable, token=token, accept_terms=accept_terms)
+    for warning in resolved.recipe.warnings:
+        log.warning("%s: %s", opened.name, warning)
+    kind = CurriculumMix if isinstance(resolved.recipe, Curriculum) else Mix
+    return kind(resolved, split, limits, None if dedup_state_dir is None else os.fspath(dedup_state_dir), start=start)
 
 
-def _settle(
-    state: Mapping[str, Any],
+def _read_recipe(recipe: RecipeLike, seed: int | None, lanes: int | None, total_tokens: Count | None) -> Recipe:
+    """Return the recipe with the requested seed, lanes and number of tokens."""
+    opened = recipe if isinstance(recipe, Recipe | Curriculum) else load_recipe(recipe)
+    opened = opened.replace(seed=seed, lanes=lanes)
+    return opened if total_tokens is None else opened.scale(parse_count(total_tokens, "total_tokens"))
+
+
+def _complete_state(
+    state: dict[str, Any],
     dedup_state_dir: str | os.PathLike[str] | None,
     token: Token,
-    accept_terms: Sequence[str] | str | None,
-) -> Mapping[str, Any]:
-    """The state with every lane in it as it stands: what was to be made again is made, by the recipe that saved it."""
+    accept_terms: str | Sequence[str] | None,
+) -> dict[str, Any]:
+    """Return the state with the exact position of every lane. Its own recipe repeats the records that it lacks."""
     if continuation.is_complete(state):
         return state
-    recipe = Recipe.from_dict(state["recipe"])
-    stream = open_mix(
+    recipe = recipe_from_dict(state["recipe"])
+    mix = open_mix(
         recipe,
         split=state["split"],
         dedup_state_dir=dedup_state_dir,
         token=token,
         accept_terms=accept_terms,
         **state["limits"],
-    ).stream()
-    try:
+    )
+    with mix.stream() as stream:
         stream.load_state_dict(state)
         return stream.state_dict()
-    finally:
-        stream.close()

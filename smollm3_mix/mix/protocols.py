@@ -1,94 +1,95 @@
-"""What readers ask of a lane and of a mix."""
+"""Protocols of lanes and mixes: the parts that streams and readers use."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import pyarrow as pa
 
+from smollm3_mix.mix.limits import Limits
 from smollm3_mix.mix.mix_stats import MixStats
 from smollm3_mix.mix.record_chunk import RecordChunk
 from smollm3_mix.mix.source_stream import SourceStream
 from smollm3_mix.mix.state.dedup_state_file import HasDedupState
-from smollm3_mix.recipe.model import Recipe
+from smollm3_mix.recipe.recipe import Recipe
 
 
 class LaneProtocol(HasDedupState, Protocol):
-    """What a stream asks of a lane: of one recipe (`Lane`), or of a curriculum (`StagedLane`)."""
+    """A lane of a recipe (`Lane`) or of a curriculum (`CurriculumLane`)."""
 
     number: int
 
     @property
-    def lines(self) -> Sequence[SourceStream]:
-        """Its sources."""
+    def streams(self) -> Sequence[SourceStream]:
+        """The source streams of the lane, in recipe order."""
 
     @property
     def pending(self) -> int:
-        """Records that can be pulled without reading anything."""
+        """Number of records that can be pulled without reading."""
 
     def fill(self) -> bool:
-        """Make at least one record pending; False when the lane has ended."""
+        """Make at least one record pending. Return False at the end of the lane."""
 
     def pull(self, rows: int) -> RecordChunk:
-        """The next records, at most `rows` and at most `pending`."""
+        """Return the next records: at most `rows`, and at most `pending`."""
 
     def pending_documents(self) -> list[pa.RecordBatch]:
-        """Documents of the current blocks that were accepted and not pulled, source by source, in the order laid."""
+        """Return the accepted documents of the current blocks that were not pulled, by source, in placement order."""
 
     def stats(self, unread: int = 0) -> MixStats:
-        """Counts after the last record pulled, less the last `unread` of the pulled ones."""
+        """Return the statistics up to the last record pulled, without the last `unread` records."""
 
-    def all_stats(self, unread: int = 0) -> list[MixStats]:
-        """The same for each stage that has begun."""
+    def stage_stats(self, unread: int = 0) -> list[MixStats]:
+        """Return the statistics of each stage that has begun."""
 
     def state_dict(self, unread: int = 0) -> dict[str, Any]:
-        """Where the lane stands after the last record pulled, less `unread`."""
+        """Return the position after the last record pulled, without the last `unread` records."""
 
     def load_state_dict(self, state: dict[str, Any], decisions: dict[str, bytes]) -> None:
-        """Stand where `state_dict` was taken, after `restore_seen`."""
+        """Resume at the position of `state`. Call `restore_dedup_state` first."""
 
     @property
     def emitted(self) -> int:
-        """Records pulled since the lane's start, those before a state that was loaded included."""
+        """Number of records pulled since the start of the lane, including those before a loaded state."""
 
-    def logs(self) -> dict[str, bytes]:
-        """Verdicts of the first pass of every source, by source id."""
+    def decision_logs(self) -> dict[str, bytes]:
+        """Return the row decisions of the first pass of every source, by source id."""
 
     def restore_dedup_state(self, logs: Iterable[bytes]) -> None:
-        """Remember again what `seen_log` gave, in order."""
+        """Restore the dedup state from the results of `dedup_log`, in order."""
 
     def close(self) -> None:
         """Close all files."""
 
 
 class MixProtocol(Protocol):
-    """What a stream asks of a mix: of one recipe (`Mix`), or of a curriculum (`CurriculumMix`)."""
+    """The mix of a recipe (`Mix`) or of a curriculum (`CurriculumMix`)."""
 
     @property
     def split(self) -> str:
-        """Train or validation."""
+        """The split that is read, `"train"` or `"validation"`."""
 
     @property
     def recipe(self) -> Recipe:
-        """What is read, every source pinned."""
+        """The recipe with every source pinned."""
 
     @property
     def dedup_state_dir(self) -> str | None:
-        """Folder in which states keep what dedup remembers; None: in themselves."""
+        """Folder for the dedup state. None if states contain the dedup state."""
 
     @property
     def start(self) -> Mapping[str, Any] | None:
-        """The state that the mix goes on from."""
+        """State of another mix from which the mix continues."""
 
     @property
     def num_lanes(self) -> int:
-        """Lanes of this split."""
+        """Number of lanes of the split."""
 
     @property
-    def asked(self) -> dict[str, int | None]:
-        """The limits of the whole mix by name."""
+    def limits(self) -> Limits:
+        """Limits of the whole mix."""
 
     def lane(self, number: int) -> LaneProtocol:
-        """One lane at its start."""
+        """Return one lane at its start."""
 
-    def blank(self, number: int) -> LaneProtocol:
-        """One lane of which nothing is known, to load a state into."""
+    def blank_lane(self, number: int) -> LaneProtocol:
+        """Return one lane into which a state can be loaded."""

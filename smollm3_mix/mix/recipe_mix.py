@@ -1,7 +1,7 @@
-"""A recipe whose sources have been found: lanes laid out, limits dealt."""
+"""The mix of one recipe: its lanes, their sources and their limits."""
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -10,150 +10,180 @@ from smollm3_mix.errors import RecipeError
 from smollm3_mix.mix import interleave
 from smollm3_mix.mix.block_pipeline import TokenEncoding
 from smollm3_mix.mix.lane import Lane
-from smollm3_mix.mix.limits import Limits, lane_limit
+from smollm3_mix.mix.limits import Limits
 from smollm3_mix.mix.source_stream import SourceStream
 from smollm3_mix.mix.state import continuation
 from smollm3_mix.mix.stream import Stream
-from smollm3_mix.recipe.model import Recipe
+from smollm3_mix.recipe.model import Source
+from smollm3_mix.recipe.recipe import Recipe
 from smollm3_mix.schema import SPLITS
+from smollm3_mix.sizes import format_bytes, format_count
 from smollm3_mix.sources.block_reader import Reader
 from smollm3_mix.sources.partition import partition_source, partition_stored_source
 from smollm3_mix.sources.resolved_recipe import ResolvedRecipe
-from smollm3_mix.text.dedup import dedup_store
+from smollm3_mix.table_format import html_table
+from smollm3_mix.text.dedup.dedup_store import DedupStore
 from smollm3_mix.tokenizer import recipe_tokenizer
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Mix:
-    """A recipe whose sources have been found. Picklable: whoever holds it lists nothing again and may read any lane.
+    """A recipe with resolved sources. Picklable: a copy in another process resolves nothing again.
 
-    Every prefix of a lane holds its share of each source in the units the recipe weighs by, give or take
-    `merge.debt_bound`, as long as no source runs out. The recipe fixes each lane's order; neither the size of reads nor
-    who reads it changes it.
+    A lane is a fixed, disjoint slice of every source. After every record of a lane, each source's share of the emitted
+    units is within `interleave.discrepancy_bound` of its target, as long as no source ends. The recipe decides the
+    order of each lane. It depends neither on the size of reads nor on the reader.
 
-    Not promised: an order equal to SmolLM3's own run, whose tokenised shards are not public.
+    The order is not that of SmolLM3's own run, because its tokenized shards are not public.
 
     Attributes:
-        plan: the pinned recipe and the resolved files.
-        split: train, or validation: what `holdout` keeps out of train, in one lane, going on without sources that end.
-        max_samples: records of the whole mix, dealt evenly to the lanes, the remainder to the first ones.
-        max_tokens: tokens of the whole mix, dealt likewise; each lane ends with the record that reaches its part.
-        max_bytes: UTF-8 bytes of text of the whole mix, dealt likewise.
-        dedup_state_dir: folder in which states keep what dedup remembers, one file for each lane; default: in themselves.
-        ids: batches of records have a column `ids` more, the tokens as the recipe's tokenizer has them.
-        start: the state of a mix of another recipe, which this one goes on from; limits count from there.
+        plan: Pinned recipe and resolved files.
+        split: `"train"`, or `"validation"`: the holdout, in one lane. Validation continues when a source ends.
+        limits: Limits of the whole mix. Every lane has an equal part of them.
+        dedup_state_dir: Folder for the dedup state, one file per lane. Without it, states contain the dedup state.
+        ids: Adds a column `ids` to batches of records: token ids of the recipe's tokenizer.
+        start: State of another mix from which this mix continues. Limits count from the state on.
     """
 
     plan: ResolvedRecipe
     split: str = "train"
-    max_samples: int | None = None
-    max_tokens: int | None = None
-    max_bytes: int | None = None
+    limits: Limits = field(default_factory=Limits)
     dedup_state_dir: str | None = None
     ids: bool = False
     start: Mapping[str, Any] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if self.split not in SPLITS:
-            raise ValueError(f"split {self.split!r} is none of {', '.join(SPLITS)}")
-        for name, limit in self.asked.items():
-            if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
-                raise ValueError(f"{name} must be a whole number above 0, or None for no limit; got {limit!r}")
+            raise ValueError(f"split must be {' or '.join(map(repr, SPLITS))}, got {self.split!r}.")
         if self.split == "validation" and not self.plan.recipe.holdout.fraction:
-            fault = "holds nothing out, so it has no validation split; add `holdout: {fraction: 0.001}`"
-            raise RecipeError(self.plan.recipe.file, [fault])
+            problem = "holds nothing out, so it has no validation split; add `holdout: {fraction: 0.001}`"
+            raise RecipeError(self.plan.recipe.file, [problem])
         if self.start is not None:
             continuation.check_continuation(self.plan.recipe, self.split, self.num_lanes, self.start)
 
-    @property
-    def asked(self) -> dict[str, int | None]:
-        """The limits of the whole mix by name."""
-        return {"max_samples": self.max_samples, "max_tokens": self.max_tokens, "max_bytes": self.max_bytes}
+    def __repr__(self) -> str:
+        sources, skipped = len(self.recipe.active), len(self.skipped)
+        lanes = f"{self.num_lanes} lane{'s' * (self.num_lanes != 1)}"
+        parts = [repr(self.recipe.name), f"split={self.split!r}", lanes, f"{sources} source{'s' * (sources != 1)}"]
+        parts += [f"{skipped} skipped"] * bool(skipped)
+        for name, limit in self.limits.to_dict().items():
+            if limit is not None:
+                parts.append(f"{name}={format_bytes(limit) if name == 'max_bytes' else format_count(limit)}")
+        return f"Mix({', '.join(parts)})"
+
+    def _repr_html_(self) -> str:
+        """Return the shares of the sources, and the sources that are skipped, as HTML tables."""
+        shares = [["source", "share"], *([source, f"{share:.4%}"] for source, share in self.recipe.shares.items())]
+        skipped = [["skipped source", "reason"], *([source, reason] for source, reason in self.skipped.items())]
+        return html_table(shares) + (html_table(skipped, words=(0, 1)) if self.skipped else "")
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """Yield the records of all lanes, round-robin, as dicts with the columns of RECORD_SCHEMA."""
+        with self.stream() as stream:
+            yield from stream
 
     @property
     def recipe(self) -> Recipe:
-        """The recipe with every source pinned; for the validation split going on without sources that end."""
+        """The recipe with every source pinned. The validation split continues when a source ends."""
         recipe = self.plan.recipe
         return recipe.replace(on_exhausted="renormalize") if self.split == "validation" else recipe
 
     @property
+    def skipped(self) -> dict[str, str]:
+        """Reason for each source of the recipe that is not read, by source id."""
+        return self.plan.skipped
+
+    @property
     def num_lanes(self) -> int:
-        """Lanes of this split: the recipe's, or one for validation."""
+        """Number of lanes of this split: the recipe's number for `train`, 1 for `validation`."""
         return self.plan.recipe.lanes if self.split == "train" else 1
 
-    def limits(self, lane: int) -> Limits:
-        """Where a lane ends."""
-        samples, tokens, size = self.asked.values()
+    def lane_limits(self, lane: int) -> Limits:
+        """Return the limits of one lane."""
+        limits = self.limits
         if self.split == "validation":
-            tokens = min(tokens or self.recipe.holdout.tokens, self.recipe.holdout.tokens)
-        return Limits(*(lane_limit(limit, lane, self.num_lanes) for limit in (samples, tokens, size)))
+            most = self.recipe.holdout.tokens
+            limits = replace(limits, max_tokens=min(limits.max_tokens or most, most))
+        return limits.for_lane(lane, self.num_lanes)
 
     def lane(self, number: int) -> Lane:
-        """One lane at its start; nothing is read yet, but where it goes on from a state.
+        """Return one lane at its start. Reads nothing, unless the mix continues from a state.
 
         Raises:
-            ValueError: there is no such lane.
+            ValueError: If the mix has no lane of this number.
         """
-        lane = self.blank(number)
+        lane = self.blank_lane(number)
         if self.start is not None:
             continuation.begin_continuation(lane, self.start, self)
         return lane
 
-    def blank(
+    def blank_lane(
         self,
         number: int,
         limits: Limits | None = None,
-        seen: dedup_store.DedupStore | None = None,
-        again: Collection[str] = (),
+        dedup_store: DedupStore | None = None,
+        reread: Collection[str] = (),
     ) -> Lane:
-        """One lane of which nothing is known, to load a state into.
+        """Return one lane into which a state can be loaded.
 
         Args:
-            number: of the lane.
-            limits: in place of those of the mix.
-            seen: what dedup remembers already.
-            again: sources that may be read again by a later recipe.
+            number: Number of the lane.
+            limits: Limits of the lane. Defaults to its part of the limits of the mix.
+            dedup_store: Dedup state of the lane. Defaults to an empty one.
+            reread: Ids of sources that a later recipe may read again.
 
         Raises:
-            ValueError: there is no such lane.
+            ValueError: If the mix has no lane of this number.
         """
         if not 0 <= number < self.num_lanes:
-            raise ValueError(f"there is no lane {number}; {self.plan.recipe.file} has lanes 0 to {self.num_lanes - 1}")
+            last = self.num_lanes - 1
+            raise ValueError(f"There is no lane {number}: {self.plan.recipe.file} has lanes 0 to {last}.")
         recipe = self.recipe
         encoding = TokenEncoding(recipe_tokenizer.load_tokenizer(recipe, self.plan.token), self.ids)
-        lines = []
-        for place, source in enumerate(recipe.active):
-            resolved = self.plan.resolved[source.id]
-            if source.content == "records":
-                parts = partition_stored_source(resolved, self.num_lanes)[number]
-            else:
-                parts = partition_source(resolved, self.num_lanes, recipe.seed, recipe.shuffle == "block")[number]
-            reader = Reader(
-                source, resolved, parts, recipe.block, self.plan.token, self.plan.excluded, self.plan.dropped
+        streams = []
+        for index, source in enumerate(recipe.active):
+            reader = self._reader(recipe, source, number)
+            stream = SourceStream(
+                recipe, index, source, reader, number, self.split, encoding, self.plan.evaluation_ngrams
             )
-            line = SourceStream(
-                recipe, place, source, reader, number, self.split, encoding, self.plan.evaluation_ngrams
-            )
-            line.keeps = line.keeps or source.id in again
-            lines.append(line)
-        if seen is None and recipe.dedup.remembers:
-            seen = dedup_store.DedupStore(recipe.dedup, recipe.dedup.memory // self.num_lanes)
-        limits = limits or self.limits(number)
-        return Lane(recipe, lines, number, limits, seen, self._order(recipe, number, limits))
+            stream.keeps_decisions = stream.keeps_decisions or source.id in reread
+            streams.append(stream)
+        if dedup_store is None and recipe.dedup.remembers:
+            dedup_store = DedupStore(recipe.dedup, recipe.dedup.memory // self.num_lanes)
+        limits = limits or self.lane_limits(number)
+        return Lane(recipe, streams, number, limits, dedup_store, self._order(recipe, number, limits))
 
     def stream(self, lanes: Sequence[int] | None = None) -> Stream:
-        """The records of some lanes, one of each in turn; all lanes by default."""
+        """Return a stream over some or all lanes, interleaved round-robin.
+
+        Args:
+            lanes: Numbers of the lanes. Defaults to all lanes.
+
+        Raises:
+            ValueError: If a lane is repeated or does not exist.
+        """
         return Stream(self, range(self.num_lanes) if lanes is None else lanes)
 
+    def _reader(self, recipe: Recipe, source: Source, lane: int) -> Reader:
+        """Return the reader of a source's slices in one lane."""
+        resolved = self.plan.resolved[source.id]
+        if source.content == "records":
+            slices = partition_stored_source(resolved, self.num_lanes)[lane]
+        else:
+            slices = partition_source(resolved, self.num_lanes, recipe.seed, recipe.shuffle == "block")[lane]
+        return Reader(
+            source, resolved, slices, recipe.block, self.plan.token, self.plan.excluded, self.plan.dedup_index
+        )
+
     def _order(self, recipe: Recipe, lane: int, limits: Limits) -> interleave.Order:
+        """Return the order in which a lane interleaves its sources."""
         ids = [source.id for source in recipe.active]
         if not recipe.weighted:
             return interleave.Concatenation(len(ids))
         shares = np.array([recipe.shares[source] for source in ids])
         if recipe.order == "exact":
-            return interleave.Exact(
-                shares, [interleave.stream_key("place", recipe.seed, lane, source) for source in ids]
-            )
-        seed = recipe.seed if lane == 0 else (recipe.seed, lane)  # lane 0 draws what interleave_datasets would
+            keys = [interleave.stream_key("place", recipe.seed, lane, source) for source in ids]
+            return interleave.Exact(shares, keys)
+        seed = recipe.seed if lane == 0 else (recipe.seed, lane)  # lane 0 draws like `interleave_datasets`
         policy = recipe.on_exhausted
-        return interleave.Iid(shares, seed, stop=policy == "stop", repeat=policy == "repeat" and limits.none)
+        return interleave.Iid(shares, seed, stop=policy == "stop", repeat=policy == "repeat" and limits.unlimited)

@@ -1,6 +1,8 @@
-"""Several lanes read as one: one record of each in turn, resumable after any record."""
+"""Lanes interleaved round-robin, resumable after any record."""
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
+from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -9,204 +11,258 @@ import pyarrow as pa
 
 from smollm3_mix.errors import StateError
 from smollm3_mix.mix.mix_stats import MixStats
-from smollm3_mix.mix.protocols import MixProtocol
+from smollm3_mix.mix.protocols import LaneProtocol, MixProtocol
 from smollm3_mix.mix.record_chunk import RecordChunk, empty_batch, interleave_chunks
-from smollm3_mix.mix.state.checkpoint import check_state, open_dedup_state, restore_lanes, save_lanes
+from smollm3_mix.mix.state.checkpoint import check_state, open_dedup_state, restore_lane, save_lane
 from smollm3_mix.mix.state.merge_states import check_lanes, next_lane_position
 from smollm3_mix.mix.state.state_codec import STATE_VERSION
+from smollm3_mix.sizes import format_count
 
 Ints = npt.NDArray[np.int64]
 
 CHUNK_RECORDS = 1024
-"""Most records taken from the lanes at once. What comes out does not depend on it."""
+"""Maximum number of records pulled from the lanes at once. The order of records does not depend on it."""
 
 HELD_BYTES = 1 << 27
-"""Bytes of records that the lanes of a stream hold together; blocks given from longest ago are read again when due."""
+"""Bytes of records that the lanes of a stream keep in memory. Blocks that were not used for longest are released, and
+read again when needed."""
 
 
 class Stream:
-    """The records of some lanes of a mix, one of each lane in turn; a lane that ends leaves the round.
+    """Records from one or more lanes, interleaved round-robin. A lane that is exhausted is skipped.
+
+    A context manager that closes the files of its lanes.
 
     Args:
-        mix: what is read.
-        lanes: numbers of the lanes, each at most once.
+        mix: Mix to read.
+        lanes: Numbers of the lanes, each at most once.
+
+    Attributes:
+        lanes: Numbers of the lanes, in round-robin order.
 
     Raises:
-        ValueError: a lane that the mix does not have, or the same one twice.
+        ValueError: If a lane is repeated or does not exist.
     """
 
     def __init__(self, mix: MixProtocol, lanes: Sequence[int]) -> None:
         if len(set(lanes)) != len(lanes):
-            raise ValueError(f"lanes must differ, got {list(lanes)}")
+            raise ValueError(f"lanes must be different, got {list(lanes)}.")
+        self.lanes = tuple(lanes)
         self._mix = mix
-        self._lanes = [mix.lane(number) for number in lanes]
+        self._opened: list[LaneProtocol] = [mix.lane(number) for number in lanes]
         self._files = [open_dedup_state(mix, number) for number in lanes]
-        self._round = list(range(len(self._lanes)))  # lanes that go on, in turn order
-        self._turn = 0  # place in the round of the lane that gives the record at the buffer's start
+        self._active = list(range(len(lanes)))  # indices of lanes that are not exhausted, in round-robin order
+        self._next = 0  # position in `_active` of the lane of the chunk's first record
         self._chunk = RecordChunk([], np.empty(0, np.int64))
-        self._batch: pa.RecordBatch | None = None  # the chunk as Arrow, once somebody has asked for it
-        self._read = 0  # records of the chunk that were given out
-        self._pulled = np.zeros(len(self._lanes), np.int64)  # records of each lane so far, those of the chunk included
+        self._batch: pa.RecordBatch | None = None  # the chunk as Arrow, once requested
+        self._emitted = 0  # records of the chunk that were emitted
+        self._pulled = np.zeros(len(lanes), np.int64)  # records of each lane, including the chunk
 
-    def read(self, rows: int) -> pa.RecordBatch:
-        """The next records as one batch of schema.RECORD: at least one and at most `rows`, or none at the end.
+    def __repr__(self) -> str:
+        total = self.stats.total
+        records = f"emitted={total.emitted:,} record{'s' * (total.emitted != 1)}"
+        tokens = f"{format_count(total.emitted_tokens)} tokens"
+        return f"Stream({self._mix.recipe.name!r}, lanes={_ranges(self.lanes)}, {records}, {tokens})"
+
+    def _repr_html_(self) -> str:
+        """Return the statistics so far as an HTML table."""
+        return self.stats._repr_html_()
+
+    def __enter__(self) -> "Stream":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """Yield records as dicts with the columns of RECORD_SCHEMA."""
+        while self._fill():
+            start = self._emitted
+            for record in self._chunk.slice(start, len(self._chunk)).records():
+                self._emitted += 1
+                yield record
+
+    def read(self, max_records: int) -> pa.RecordBatch:
+        """Return up to `max_records` records. An empty batch marks the end.
+
+        Args:
+            max_records: Maximum number of records, at least 1. Before the end, the batch has at least one record.
+
+        Returns:
+            A batch with the columns of RECORD_SCHEMA.
 
         Raises:
-            ValueError: rows is below 1.
-            SourceExhaustedError: a source ran out and the recipe does not say how to go on.
-            SourceError: a source cannot be read.
+            ValueError: If `max_records` is below 1.
+            SourceExhaustedError: If a source ends and the recipe's `on_exhausted` is `error`.
+            SourceError: If a source cannot be read.
         """
-        if rows < 1:
-            raise ValueError(f"rows must be at least 1, got {rows}")
+        if max_records < 1:
+            raise ValueError(f"max_records must be at least 1, got {max_records}.")
         if not self._fill():
             return empty_batch()
         if self._batch is None:
             self._batch = self._chunk.batch()
-        given = self._batch.slice(self._read, rows)
-        self._read += given.num_rows
-        return given
+        batch = self._batch.slice(self._emitted, max_records)
+        self._emitted += batch.num_rows
+        return batch
 
-    def read_with_lanes(self, rows: int) -> tuple[pa.RecordBatch, Ints]:
-        """What `read` gives, and the number of each record's lane, int64[records]."""
-        batch = self.read(rows)
-        numbers = np.array([self._lanes[n].number for n in self._round], np.int64)
-        places = self._turn + np.arange(self._read - batch.num_rows, self._read)
-        return batch, numbers[places % len(numbers)] if batch.num_rows else np.empty(0, np.int64)
+    def read_with_lanes(self, max_records: int) -> tuple[pa.RecordBatch, Ints]:
+        """Return the batch of `read` and the lane of each record, int64[records]."""
+        batch = self.read(max_records)
+        numbers = np.array([self.lanes[n] for n in self._active], np.int64)
+        positions = self._next + np.arange(self._emitted - batch.num_rows, self._emitted)
+        return batch, numbers[positions % len(numbers)] if batch.num_rows else np.empty(0, np.int64)
 
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        """The records as dicts with the columns of schema.RECORD."""
-        while self._fill():
-            start = self._read
-            for record in self._chunk.slice(start, len(self._chunk)).records():
-                self._read += 1
-                yield record
-
+    @property
     def stats(self) -> MixStats:
-        """Counts of these lanes after the last record given out."""
-        unread = self._unread(self._read)
-        return sum(
-            (lane.stats(int(unread[n])) for n, lane in enumerate(self._lanes)),
-            MixStats.empty(source.id for source in self._mix.recipe.active),
+        """Statistics of these lanes up to the last record emitted."""
+        recipe, unread = self._mix.recipe, self._unread(self._emitted)
+        total = sum(
+            (lane.stats(int(unread[n])) for n, lane in enumerate(self._opened)),
+            MixStats.empty(source.id for source in recipe.active),
         )
+        return MixStats(total.sources, dict(recipe.shares) if recipe.weighted else {})
 
-    def state_dict(self, since: Mapping[str, Any] | None = None, *, unread: int = 0) -> dict[str, Any]:
-        """Where the stream stands after the last record given out, JSON-able; `load_state_dict` goes on from there.
+    def state_dict(self) -> dict[str, Any]:
+        """Return the position after the last record emitted, for `load_state_dict`. JSON-able.
 
-        Without a `dedup_state_dir` it holds what dedup remembers as well, and grows by about 8 bytes for each document
-        accepted, 8 more for each band of near dedup.
+        Without a `dedup_state_dir`, the state contains the dedup state. It then grows by about 8 bytes per accepted
+        document, and by 8 more per band of near dedup.
+        """
+        return self.snapshot()
+
+    def snapshot(self, since: Mapping[str, Any] | None = None, *, unread: int = 0) -> dict[str, Any]:
+        """Return the state for adapters such as the `datasets` builder and the packed windows. Not public.
 
         Args:
-            since: an older state of this stream, to rest on: what comes out then holds it, and how many records each
-                lane has given since. That costs next to nothing, and loading it makes those records again.
-            unread: records at the end of the last `read` that count as not given out, at most as many as it gave.
+            since: Older state of this stream. The result contains that state and the number of records emitted since.
+                It costs next to nothing, and loading it repeats those records.
+            unread: Number of records at the end of the last `read` that count as not emitted.
         """
-        read = self._read - unread
-        pending = self._unread(read)
+        emitted = self._emitted - unread
+        pending = self._unread(emitted)
         records = (self._pulled - pending).tolist()
         if since is None:
-            parts = zip(self._lanes, pending.tolist(), self._files, strict=True)
-            lanes = [save_lanes(lane, behind, file) for lane, behind, file in parts]
+            lanes = [
+                save_lane(lane, behind, file)
+                for lane, behind, file in zip(self._opened, pending.tolist(), self._files, strict=True)
+            ]
         else:
             lanes = since["lanes"]
-        turn = self._lanes[self._round[(self._turn + read) % len(self._round)]].number if self._round else None
+        next_lane = self.lanes[self._active[(self._next + emitted) % len(self._active)]] if self._active else None
         return {
             "recipe": self._mix.recipe.to_dict() if since is None else since["recipe"],
             "fingerprint": self._mix.recipe.fingerprint if since is None else since["fingerprint"],
-            "form": STATE_VERSION,
+            "version": STATE_VERSION,
             "split": self._mix.split,
-            "limits": self._mix.asked,
+            "limits": self._mix.limits.to_dict(),
             "num_lanes": self._mix.num_lanes,
-            "went_on": self._mix.start is not None,
-            "going": [self._lanes[n].number for n in self._round],
-            "turn": turn,
-            "lanes": [{**lane, "records": given} for lane, given in zip(lanes, records, strict=True)],
+            "continued": self._mix.start is not None,
+            "active_lanes": [self.lanes[n] for n in self._active],
+            "next_lane": next_lane,
+            "lanes": [{**lane, "records": count} for lane, count in zip(lanes, records, strict=True)],
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on after the record at which `state` was saved. Reads only the current block of each source.
+        """Resume after the record at which `state` was saved. Rereads only the current block of each source.
 
-        The state may hold more lanes than the stream reads, as those that `merge_states` gives do.
+        Args:
+            state: Result of `state_dict` or `merge_states`. It may contain more lanes than this stream reads.
 
         Raises:
-            StateError: the state is of another recipe, other files, another split or other limits, or lacks a lane.
+            StateError: If the state belongs to another recipe, other files, another split or other limits, or lacks a
+                lane.
         """
-        mine = [lane.number for lane in self._lanes]
         check_state(self._mix, state)
-        check_lanes(state, mine)
-        places = {at["lane"]: at for at in state["lanes"]}
-        if state["went_on"] and self._mix.start is None and not set(mine) <= places.keys():
+        check_lanes(state, self.lanes)
+        saved = {lane["lane"]: lane for lane in state["lanes"]}
+        missing = sorted(set(self.lanes) - saved.keys())
+        if state["continued"] and self._mix.start is None and missing:
             raise StateError(
-                f"this state is of a mix that went on from another one, and lanes {sorted(set(mine) - places.keys())} "
-                "had not begun. Open the mix with the same continue_from= as before."
+                f"This state belongs to a mix that continued another one, and lanes {missing} had not begun. "
+                "Open the mix with the same continue_from= as before."
             )
-        fresh = []
-        self._files = [open_dedup_state(self._mix, number) for number in mine]
-        for lane, file in zip(self._lanes, self._files, strict=True):
+        restored: list[LaneProtocol] = []
+        self._files = [open_dedup_state(self._mix, number) for number in self.lanes]
+        for lane, file in zip(self._opened, self._files, strict=True):
             lane.close()
-            at = places.get(lane.number)
-            fresh.append(self._mix.lane(lane.number) if at is None else restore_lanes(self._mix, at, file))
-        self._lanes = fresh
-        self._pulled = np.array([lane.emitted for lane in fresh], np.int64)
-        going = set(state["going"])
-        self._round = [n for n, number in enumerate(mine) if number in going]
-        self._turn = next_lane_position(state["turn"], [mine[n] for n in self._round])
+            at = saved.get(lane.number)
+            restored.append(self._mix.lane(lane.number) if at is None else restore_lane(self._mix, at, file))
+        self._opened = restored
+        self._pulled = np.array([lane.emitted for lane in restored], np.int64)
+        active = set(state["active_lanes"])
+        self._active = [n for n, number in enumerate(self.lanes) if number in active]
+        self._next = next_lane_position(state["next_lane"], [self.lanes[n] for n in self._active])
         self._clear()
 
     def close(self) -> None:
         """Close all files."""
-        for lane in self._lanes:
+        for lane in self._opened:
             lane.close()
 
     def _clear(self) -> None:
-        self._chunk, self._batch, self._read = RecordChunk([], np.empty(0, np.int64)), None, 0
+        self._chunk, self._batch, self._emitted = RecordChunk([], np.empty(0, np.int64)), None, 0
 
     def _fill(self) -> bool:
-        """Have unread records at hand; False at the end. Filled only when empty, so no state lies behind it."""
-        if self._read < len(self._chunk):
+        """Pull a chunk if all records were emitted. Return False at the end.
+
+        A chunk is replaced only when it is empty, so no state refers to an earlier chunk.
+        """
+        if self._emitted < len(self._chunk):
             return True
-        if self._round:
-            self._turn = (self._turn + self._read) % len(self._round)
+        if self._active:
+            self._next = (self._next + self._emitted) % len(self._active)
         self._clear()
-        while self._round:
-            if not self._lanes[self._round[self._turn]].fill():
-                del self._round[self._turn]
-                self._turn = self._turn % len(self._round) if self._round else 0
+        while self._active:
+            if not self._opened[self._active[self._next]].fill():
+                del self._active[self._next]
+                self._next = self._next % len(self._active) if self._active else 0
                 continue
-            self._take()
+            self._pull()
             return True
         return False
 
-    def _take(self) -> None:
-        """Pull as many records, in turn, as the lanes have pending."""
-        order = [self._lanes[n] for n in self._round[self._turn :] + self._round[: self._turn]]
+    def _pull(self) -> None:
+        """Pull pending records round-robin, up to the first lane that has none."""
+        order = [self._opened[n] for n in self._active[self._next :] + self._active[: self._next]]
         rows = min(
-            CHUNK_RECORDS, *(place + lane.pending * len(order) for place, lane in enumerate(order)), CHUNK_RECORDS
+            CHUNK_RECORDS, *(index + lane.pending * len(order) for index, lane in enumerate(order)), CHUNK_RECORDS
         )
-        turns = np.arange(rows) % len(order)
-        counts = np.bincount(turns, minlength=len(order))
+        lanes = np.arange(rows) % len(order)
+        counts = np.bincount(lanes, minlength=len(order))
         if len(order) == 1:
             self._chunk = order[0].pull(rows)
         else:
-            self._chunk = interleave_chunks(
-                [lane.pull(int(n)) for lane, n in zip(order, counts, strict=True) if n], turns
-            )
-        self._pulled[np.roll(self._round, -self._turn)] += counts
-        self._rest()
+            chunks = [lane.pull(int(n)) for lane, n in zip(order, counts, strict=True) if n]
+            self._chunk = interleave_chunks(chunks, lanes)
+        self._pulled[np.roll(self._active, -self._next)] += counts
+        self._release_records()
 
-    def _rest(self) -> None:
-        """Let blocks rest while all hold more than HELD."""
-        held = [(line.used, line.held, line) for lane in self._lanes for line in lane.lines]
-        over = sum(size for _, size, _ in held) - HELD_BYTES
-        for _, size, line in sorted(held, key=lambda each: each[0]) if over > 0 else ():
-            if over <= 0:
+    def _release_records(self) -> None:
+        """Release the records of the least recently used blocks while all blocks exceed HELD_BYTES."""
+        blocks = [(stream.last_used, stream.held_bytes, stream) for lane in self._opened for stream in lane.streams]
+        excess = sum(size for _, size, _ in blocks) - HELD_BYTES
+        for _, size, stream in sorted(blocks, key=lambda block: block[0]) if excess > 0 else ():
+            if excess <= 0:
                 break
             if size:
-                line.rest()
-                over -= size
+                stream.release_records()
+                excess -= size
 
-    def _unread(self, read: int) -> Ints:
-        """Records of each lane that were pulled and are not among the first `read` of the chunk."""
-        unread = np.zeros(len(self._lanes), np.int64)
-        for place in range(read, len(self._chunk)):
-            unread[self._round[(self._turn + place) % len(self._round)]] += 1
+    def _unread(self, emitted: int) -> Ints:
+        """Return the number of pulled records of each lane after the first `emitted` of the chunk, int64[lanes]."""
+        unread = np.zeros(len(self._opened), np.int64)
+        for position in range(emitted, len(self._chunk)):
+            unread[self._active[(self._next + position) % len(self._active)]] += 1
         return unread
+
+
+def _ranges(lanes: Sequence[int]) -> str:
+    """Return lane numbers in a short form: 0-15, or 0,2,4-6."""
+    parts = []
+    for _, group in itertools.groupby(enumerate(lanes), lambda pair: pair[1] - pair[0]):
+        run = [lane for _, lane in group]
+        parts.append(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}")
+    return ",".join(parts) or "none"

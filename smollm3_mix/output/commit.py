@@ -12,7 +12,7 @@ from smollm3_mix.output.card.readme import readme
 from smollm3_mix.output.output_formats import BY_SOURCE
 from smollm3_mix.output.uploads import UploadTarget, uploaded_shards
 from smollm3_mix.output.write_request import WriteRequest
-from smollm3_mix.recipe.model import Recipe
+from smollm3_mix.recipe.recipe import Recipe
 from smollm3_mix.report.stage_counts import count_stages
 from smollm3_mix.sources.exclusion_list import read_entries
 from smollm3_mix.sources.resolved_recipe import ResolvedRecipe
@@ -51,7 +51,7 @@ def composed(  # noqa: PLR0917 - called for folders and for stores
         work: with the states of all lanes.
         plan: of the mix.
         request: what was asked for.
-        tallies: counts by split.
+        all_stats: counts by split.
         files: bytes of each file by its name in the data folder.
         data: that folder, where the mix is by source.
     """

@@ -4,9 +4,9 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from smollm3_mix.errors import OutputError
+from smollm3_mix.mix.limits import Limits
 from smollm3_mix.mix.mix_stats import MixStats
 from smollm3_mix.mix.open_mix import open_mix
 from smollm3_mix.mix.recipe_mix import Mix
@@ -14,7 +14,7 @@ from smollm3_mix.output import output_layout
 from smollm3_mix.output.commit import keep_list
 from smollm3_mix.output.output_formats import TOKEN_FORMATS
 from smollm3_mix.output.write_request import WriteContext, differing
-from smollm3_mix.recipe.model import Recipe
+from smollm3_mix.recipe.read_recipe import recipe_from_dict
 from smollm3_mix.report.plan_table import expected_bytes
 from smollm3_mix.storage import atomic_files
 
@@ -74,7 +74,7 @@ def open_output_in(writing: WriteContext, work: Path) -> list[Mix]:
                 f"{differing(saved['request'], request.to_dict())}. "
                 f"Run that command again to finish it, or remove {writing.begun}."
             )
-        recipe = Recipe.from_dict(saved["recipe"])
+        recipe = recipe_from_dict(saved["recipe"])
     limits = {name: getattr(request, name) for name in ("max_samples", "max_tokens", "max_bytes")}
     train = open_mix(recipe, skip_unreadable=request.skip_unreadable, **writing.access, **limits)
     train = replace(train, ids=request.format in TOKEN_FORMATS)
@@ -88,10 +88,11 @@ def open_output_in(writing: WriteContext, work: Path) -> list[Mix]:
     holdout = recipe.holdout
     if not holdout.fraction:
         return [train]
-    held: dict[str, Any] = {
-        key: max(1, round(limit * holdout.fraction)) if limit else None for key, limit in limits.items()
+    held_out = {
+        name: max(1, round(limit * holdout.fraction)) if limit else None
+        for name, limit in train.limits.to_dict().items()
     }
-    return [train, replace(train, split="validation", **held)]
+    return [train, replace(train, split="validation", limits=Limits(**held_out))]
 
 
 def _check_room(mix: Mix, work: Path) -> None:
@@ -102,8 +103,8 @@ def _check_room(mix: Mix, work: Path) -> None:
     """
     there = sum(path.stat().st_size for path in work.rglob("*") if path.is_file())
     room = shutil.disk_usage(work).free + there
-    needed = expected_bytes(mix.recipe, mix.plan.resolved, mix.max_tokens, mix.max_bytes)
-    if mix.max_samples is None and needed > room:
+    needed = expected_bytes(mix.recipe, mix.plan.resolved, mix.limits.max_tokens, mix.limits.max_bytes)
+    if mix.limits.max_samples is None and needed > room:
         raise OutputError(
             f"{work.parent} has room for {room:,} bytes, and the mix would take about {needed:,.0f}. "
             "Give --max-tokens, --max-samples or --max-bytes, or another --output-dir."

@@ -11,7 +11,8 @@ from smollm3_mix.output import dropped_documents, output_layout
 from smollm3_mix.output.commit import commit
 from smollm3_mix.output.existing_output import read_stats
 from smollm3_mix.output.write_request import WriteRequest
-from smollm3_mix.recipe.model import Recipe
+from smollm3_mix.recipe.read_recipe import recipe_from_dict
+from smollm3_mix.recipe.recipe import Recipe
 from smollm3_mix.sources.resolved_recipe import ResolvedRecipe
 from smollm3_mix.storage import atomic_files, folder_lock
 from smollm3_mix.version import __version__
@@ -45,7 +46,7 @@ def finish(
             f"{folder} was written by smollm3_mix {saved['request']['version']}, and this is {__version__}. "
             "Finish it with the version that wrote it."
         )
-    recipe, request = Recipe.from_dict(saved["recipe"]), WriteRequest(**asked)
+    recipe, request = recipe_from_dict(saved["recipe"]), WriteRequest(**asked)
     if request.keep_dropped and keep_dropped is None:
         raise OutputError(
             f"{folder} was written with --keep-dropped. Name that folder again: finish {folder} --keep-dropped DIR"

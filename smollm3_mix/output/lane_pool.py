@@ -23,7 +23,7 @@ class Progress:
 
     Attributes:
         label: split and lane, as `train-00003`.
-        tally: counts of that lane so far.
+        stats: counts of that lane so far.
     """
 
     label: str

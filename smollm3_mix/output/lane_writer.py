@@ -98,7 +98,7 @@ def _write_here(job: LaneJob, report: LaneReport) -> MixStats:
         if saved is not None:
             _restore(job, lane, saved)
         _forget_unfinished(job, part)
-        for line in lane.lines if job.keep_dropped else ():
+        for line in lane.streams if job.keep_dropped else ():
             line.on_drop = drops.add
         groups = _Groups(lane, waiting=job.form.pending)
         while True:
@@ -205,7 +205,7 @@ def _save(job: LaneJob, lane: LaneProtocol, groups: _Groups, parts: int, *, done
         written.append(work / _log(job, "seen", len(logs)))
         replace_file(written[-1], log)
         logs.append(remembered)
-        logs_of = lane.logs()
+        logs_of = lane.decision_logs()
         for number, source in enumerate(job.mix.recipe.active):
             if logs_of.get(source.id):
                 written.append(work / _log(job, "verdicts", number))
@@ -216,7 +216,7 @@ def _save(job: LaneJob, lane: LaneProtocol, groups: _Groups, parts: int, *, done
         "stats": stats.to_dict(),
         "seen": logs,
         "state": None if done else lane.state_dict(groups.ahead),
-        "stages": [stage.to_dict() for stage in lane.all_stats(groups.ahead)],
+        "stages": [stage.to_dict() for stage in lane.stage_stats(groups.ahead)],
     }
     if job.store is None:
         replace_json(work / f"{job.label}.json", saved)

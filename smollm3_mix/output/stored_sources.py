@@ -8,7 +8,8 @@ import pyarrow.parquet as pq
 
 from smollm3_mix.output.output_formats import source_folder
 from smollm3_mix.output.output_layout import DATA
-from smollm3_mix.recipe.model import Holdout, Recipe, Source
+from smollm3_mix.recipe.model import Holdout, Source
+from smollm3_mix.recipe.recipe import Recipe
 from smollm3_mix.text.clean.cleaning_options import Cleaning
 from smollm3_mix.text.dedup.dedup_options import Dedup
 from smollm3_mix.text.filters.filter_options import FilterOptions

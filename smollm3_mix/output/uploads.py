@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from smollm3_mix.errors import OutputError
 from smollm3_mix.output import output_layout
-from smollm3_mix.recipe.model import Recipe
+from smollm3_mix.recipe.recipe import Recipe
 from smollm3_mix.storage import atomic_files
 
 UPLOAD_RECORD = "shipped.json"

@@ -19,8 +19,8 @@ from smollm3_mix.output.remote_output import write_remote
 from smollm3_mix.output.uploads import Uploads, UploadTarget, uploaded_shards
 from smollm3_mix.output.write_request import WriteContext, WriteRequest
 from smollm3_mix.recipe.curriculum import Curriculum
-from smollm3_mix.recipe.model import Recipe
 from smollm3_mix.recipe.read_recipe import load_recipe
+from smollm3_mix.recipe.recipe import Recipe
 from smollm3_mix.storage import atomic_files, folder_lock
 from smollm3_mix.storage.locations import is_local, open_store
 from smollm3_mix.tokenizer.encoder import EOS
@@ -74,7 +74,7 @@ def write(  # noqa: D417 - arguments of one kind share a line
         tokenizer: counts the tokens, and makes those of token files; default: as the recipe counts.
         bos, eos: token before and after each document of a token file; default: none, and the one that ends a text.
         token, accept_terms: of the Hub, default the one that is logged in; terms that you accept, see `open_mix`.
-        listener: called in this process as the work goes on.
+        on_progress: called in this process as the work goes on.
         outlet: takes each part as soon as it is whole, which is then removed here, such as a `publish.Outlet`.
         only: write, and count, these lanes alone, beside other writers; the one with lane 0 writes what is held out,
             too; `finish` commits.
@@ -82,7 +82,8 @@ def write(  # noqa: D417 - arguments of one kind share a line
 
     Raises:
         OutputError: the folder holds something else, is in use, or cannot be written.
-        RecipeError, MissingExtraError, UnreadableSourcesError, SourceExhaustedError, SourceError: as the mix raises them.
+        RecipeError, MissingExtraError, UnreadableSourcesError, SourceExhaustedError, SourceError: As the mix raises
+            them.
     """
     asked = (recipe if isinstance(recipe, Recipe) else load_recipe(recipe)).replace(seed=seed, lanes=lanes)
     asked = _counted(asked, format, tokenizer, bos, eos, token=token)

@@ -8,7 +8,7 @@ from typing import Any
 from smollm3_mix.executors.protocol import Executor
 from smollm3_mix.output.lane_pool import ProgressListener
 from smollm3_mix.output.uploads import UploadTarget
-from smollm3_mix.recipe.model import Recipe
+from smollm3_mix.recipe.recipe import Recipe
 from smollm3_mix.storage.atomic_files import WORK_FOLDER
 from smollm3_mix.storage.url_store import UrlStore
 from smollm3_mix.version import __version__
@@ -55,7 +55,7 @@ class WriteContext:
         drops: folder of the dropped documents; None: they are not kept.
         access: token, and terms that are accepted.
         processes: lanes written at once.
-        listener: hears how far the lanes are.
+        on_progress: hears how far the lanes are.
         outlet: takes parts while others are written.
         runner: writes the lanes, on other machines too.
         store: where the mix goes instead of a folder.

@@ -8,11 +8,13 @@ from pathlib import Path
 
 from smollm3_mix.errors import OutputError
 from smollm3_mix.mix.open_mix import open_mix
+from smollm3_mix.mix.options import Split
 from smollm3_mix.mix.recipe_mix import Mix
 from smollm3_mix.output import output_layout
 from smollm3_mix.packing.window_stream import WindowStream
-from smollm3_mix.recipe.model import Recipe, Source
+from smollm3_mix.recipe.model import Source
 from smollm3_mix.recipe.read_recipe import load_recipe
+from smollm3_mix.recipe.recipe import Recipe
 from smollm3_mix.text.clean.cleaning_options import Cleaning
 from smollm3_mix.text.dedup.dedup_options import Dedup
 from smollm3_mix.text.token_windows import Tokens
@@ -62,7 +64,7 @@ def open_packed(
     sequence_length: int = 4096,
     bos: str | None = None,
     eos: str | None = EOS,
-    split: str = "train",
+    split: Split = "train",
     seed: int | None = None,
     lanes: int | None = None,
     max_samples: int | None = None,
@@ -117,7 +119,7 @@ def open_packed(
     return PackedMix(replace(mix, ids=True), sequence_length)
 
 
-def _meant(source: Recipe | str | os.PathLike[str], split: str) -> tuple[Recipe, str]:
+def _meant(source: Recipe | str | os.PathLike[str], split: Split) -> tuple[Recipe, Split]:
     """The recipe that is meant, and the split it has."""
     if isinstance(source, Recipe):
         return source, split
@@ -125,7 +127,7 @@ def _meant(source: Recipe | str | os.PathLike[str], split: str) -> tuple[Recipe,
     return _written(folder, split) if (folder / output_layout.STATS).exists() else (load_recipe(source), split)
 
 
-def _written(folder: Path, split: str) -> tuple[Recipe, str]:
+def _written(folder: Path, split: Split) -> tuple[Recipe, Split]:
     """A recipe over the records that were written in a folder, in their order, and the split it has them in."""
     if fault := output_layout.is_unfinished(folder):
         raise OutputError(fault)

@@ -83,7 +83,7 @@ class WindowStream:
     def stats(self) -> MixStats:
         """Counts of these lanes after the last document taken; up to DOCUMENTS of a lane may wait to be packed."""
         return sum(
-            (line.stream.stats() for line in self._lines),
+            (line.stream.stats for line in self._lines),
             MixStats.empty(source.id for source in self._mix.recipe.active),
         )
 
@@ -98,8 +98,8 @@ class WindowStream:
         return {
             **(saved[0] if saved else {}),
             "packing": {"sequence_length": self.sequence_length},
-            "going": going,
-            "turn": going[self._turn] if going else None,
+            "active_lanes": going,
+            "next_lane": going[self._turn] if going else None,
             "lanes": [lane for state in saved for lane in state["lanes"]],
         }
 
@@ -123,7 +123,7 @@ class WindowStream:
                 f"sequence_length={self.sequence_length}. Open them as they were."
             )
         mine, saved = [line.lane for line in self._lines], {at["lane"]: at for at in state["lanes"]}
-        if not set(mine) <= saved.keys() | set(state["going"]):
+        if not set(mine) <= saved.keys() | set(state["active_lanes"]):
             raise StateError(
                 f"this state is of lanes {sorted(saved)}, but the windows are of lanes {sorted(mine)}. "
                 "Load the state of the same lanes, or merge_states() of all."
@@ -135,9 +135,9 @@ class WindowStream:
             if line.lane in saved:
                 lines[-1].load_state_dict(state, saved[line.lane])
         self._lines = lines
-        going = set(state["going"])
+        going = set(state["active_lanes"])
         self._round = [n for n, lane in enumerate(mine) if lane in going]
-        self._turn = next_lane_position(state["turn"], [mine[n] for n in self._round])
+        self._turn = next_lane_position(state["next_lane"], [mine[n] for n in self._round])
 
     def close(self) -> None:
         """Close all files."""
@@ -192,7 +192,7 @@ class _TokenStream:
             at = self._base + self._given * self._length  # in the documents taken last
             document = int(np.searchsorted(self._edges, at, side="right")) - 1
             unread, offset = len(self._edges) - 1 - document, at - int(self._edges[document])
-        state = self.stream.state_dict(unread=unread)
+        state = self.stream.snapshot(unread=unread)
         lane = state["lanes"][0]
         lane |= {"documents": lane["records"], "offset": offset, "left": self.left}
         lane |= {"windows": self._windows, "records": self._windows}
@@ -201,7 +201,7 @@ class _TokenStream:
     def load_state_dict(self, state: Mapping[str, Any], saved: Mapping[str, Any]) -> None:
         """Stand where `saved`, this lane's part of a state, was taken."""
         lane = {**saved, "records": saved["documents"]}
-        self.stream.load_state_dict({**state, "going": [self.lane], "turn": self.lane, "lanes": [lane]})
+        self.stream.load_state_dict({**state, "active_lanes": [self.lane], "next_lane": self.lane, "lanes": [lane]})
         self._clear(saved["offset"], saved["left"])
         self._windows = saved["windows"]
         while self._windows < saved["records"] and self.next() is not None:

@@ -1,4 +1,4 @@
-"""A recipe of recipes: stages of training one after another, each with its tokens."""
+"""Curricula: recipes in sequence, each with a token budget."""
 
 import dataclasses
 import functools
@@ -11,17 +11,22 @@ from pathlib import Path
 from typing import Any
 
 from smollm3_mix.errors import RecipeError
-from smollm3_mix.recipe.model import Recipe, Source
+from smollm3_mix.recipe.model import RecipeDescription, Source
 from smollm3_mix.recipe.parsing import plain, show
+from smollm3_mix.recipe.read_curriculum import read_stages
+from smollm3_mix.recipe.recipe import Recipe
+from smollm3_mix.recipe.serialize import recipe_block
+from smollm3_mix.recipe.yaml_text import Block, dump
+from smollm3_mix.sizes import format_count
+from smollm3_mix.table_format import html_table
 
 SHARED_READ_KEYS = (
     *("name", "config", "data_dir", "data_files", "revision", "split", "text_field", "separator", "where", "content"),
 )
-"""Fields of a source that decide which rows it has, and what their text is. A place in one means nothing in another
-that differs in any of them."""
+"""Fields of a source that decide its rows and their text. A cursor is valid only for sources with equal fields."""
 
 SHARED_KEYS = ("seed", "lanes", "weigh_by", "tokens", "dedup", "holdout", "exclude", "decontaminate")
-"""Keys of a recipe that all stages have in common; said once at the top of the curriculum, they go for all."""
+"""Keys that must be equal in all stages. At the top of a curriculum they apply to all stages."""
 
 
 @dataclass(frozen=True)
@@ -29,9 +34,9 @@ class Stage:
     """A stage of training.
 
     Attributes:
-        name: unique in its curriculum.
-        tokens: what it takes of the whole mix, over all lanes.
-        recipe: what it mixes.
+        name: Name, unique in the curriculum.
+        tokens: Tokens of the stage over all lanes.
+        recipe: Mix of the stage.
     """
 
     name: str
@@ -39,36 +44,36 @@ class Stage:
     recipe: Recipe
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Curriculum(Recipe):
-    """Stages one after another, in one stream.
+    """Recipes in sequence, read as one stream.
 
-    As a recipe it is the whole: every source of any stage, weighted by what all stages together ask of it. What holds
-    for all stages (`ALIKE`) stands in its fields; the other fields are those of the first stage and decide nothing.
+    `sources` contains every source of any stage, weighted by its tokens over all stages. Fields in `SHARED_KEYS` are
+    those of every stage. The other fields are those of the first stage and are not used.
 
     Attributes:
-        stages: in the order of training; made by `of`.
+        stages: Stages in the order of training. Use `of` to combine them.
     """
 
     stages: tuple[Stage, ...] = ()
 
     @classmethod
     def of(cls, stages: Sequence[Stage], *, file: str, description: str = "") -> "Curriculum":
-        """The curriculum of these stages.
+        """Return the curriculum of these stages.
 
         Raises:
-            RecipeError: they cannot follow one another; lists every fault.
+            RecipeError: If the stages are incompatible. The error lists every problem.
         """
         problems = _problems(stages)
         if problems:
             raise RecipeError(file, problems)
         first = {field.name: getattr(stages[0].recipe, field.name) for field in dataclasses.fields(Recipe)}
-        sources = _whole(stages)
+        sources = _combined(stages)
         readable = {source.id for source in sources if source.unavailable is None}
         ignored = [
-            f"stage {stage.name!r}: {said}"
+            f"stage {stage.name!r}: {message}"
             for stage in stages
-            for said in (
+            for message in (
                 *stage.recipe.ignored,
                 *(
                     f"source {source.id!r} is not available: {source.unavailable}"
@@ -80,8 +85,30 @@ class Curriculum(Recipe):
         own = {"sources": sources, "file": file, "description": description}
         return cls(**first | own | {"ignored": tuple(ignored)}, stages=tuple(stages))
 
+    def __repr__(self) -> str:
+        sizes = f"{len(self.stages)} stages, {format_count(self.total_tokens)} tokens"
+        return f"Curriculum({self.name!r}, {sizes}, fingerprint={self.fingerprint[:7]!r})"
+
+    def _repr_html_(self) -> str:
+        rows = [[s.name, f"{s.tokens:,}", ", ".join(source.id for source in s.recipe.active)] for s in self.stages]
+        return html_table([["stage", "tokens", "sources"], *rows], words=(0, 2))
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "Curriculum":
+        """Return the curriculum that `to_dict` was called on.
+
+        Raises:
+            RecipeError: If `data` is not a result of `to_dict`.
+        """
+        file = str(data.get("file", "a dict"))
+        if "stages" not in data:
+            raise RecipeError(file, ["missing key 'stages' (a list of stages). Use Recipe.from_dict for one recipe"])
+        rest = {key: value for key, value in data.items() if key not in ("file", "folder")}
+        stages, description = read_stages(rest, file, "", named=_reject_name, inline=Recipe.from_dict)
+        return cls.of([Stage(*stage) for stage in stages], file=file, description=description)
+
     @property
-    def length(self) -> int:
+    def total_tokens(self) -> int:
         """Tokens of all stages together."""
         return sum(stage.tokens for stage in self.stages)
 
@@ -92,17 +119,17 @@ class Curriculum(Recipe):
 
     @property
     def bounded(self) -> bool:
-        """False: a debt is bounded within each stage, not over all."""
+        """False, because discrepancies are bounded within each stage only."""
         return False
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """64 hex digits over the stages' fingerprints, names and tokens."""
-        form = ["curriculum", [[stage.name, stage.tokens, stage.recipe.fingerprint] for stage in self.stages]]
-        return hashlib.sha256(json.dumps(form).encode()).hexdigest()
+        """Hash of the fingerprints, names and tokens of all stages, 64 hex digits."""
+        content = ["curriculum", [[stage.name, stage.tokens, stage.recipe.fingerprint] for stage in self.stages]]
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
-    def diff(self, other: Recipe) -> list[str]:
-        """What decides the output and differs, such as `stage2.tokens: 1000 → 2000`; self before other."""
+    def diff(self, other: RecipeDescription) -> list[str]:
+        """Return a line for each difference that decides the output, such as `stage2.tokens: 1000 → 2000`."""
         if not isinstance(other, Curriculum):
             return ["a curriculum → one recipe"]
         mine, theirs = [stage.name for stage in self.stages], [stage.name for stage in other.stages]
@@ -116,51 +143,72 @@ class Curriculum(Recipe):
         return lines
 
     def path(self, source: Source) -> Path | None:
-        """The local file or folder a source names, looked for as its stage's recipe says."""
+        """Return the local path of a source, as the recipe of its stage finds it."""
         recipes = (stage.recipe for stage in self.stages if any(s.id == source.id for s in stage.recipe.active))
         recipe = next(recipes, None)
         return super().path(source) if recipe is None else recipe.path(source)
 
     def scale(self, total_tokens: int) -> "Curriculum":
-        """A copy whose stages take `total_tokens` together, each the part it takes now, to the nearest token.
+        """Return a copy with `total_tokens` over all stages, in the same proportions, rounded to whole tokens.
 
         Raises:
-            RecipeError: too few tokens for every stage to get one.
+            RecipeError: If a stage would have no token.
         """
-        ends = [round(end * total_tokens / self.length) for end in self.ends]
+        ends = [round(end * total_tokens / self.total_tokens) for end in self.ends]
         tokens = [end - begin for begin, end in itertools.pairwise([0, *ends])]
         if min(tokens) < 1:
-            fault = f"total_tokens: {total_tokens:,} leave stage {self._least.name!r} none; give more"
-            raise RecipeError(self.file, [fault])
+            problem = f"total_tokens: {total_tokens:,} leave stage {self._least.name!r} none; give more"
+            raise RecipeError(self.file, [problem])
         pairs = zip(self.stages, tokens, strict=True)
         return self._with([dataclasses.replace(stage, tokens=count) for stage, count in pairs])
 
     def replace(self, **changes: Any) -> "Curriculum":
-        """A copy whose stages all have other values for top-level keys."""
+        """Return a copy with other values of top-level keys in every stage."""
         return self._with([dataclasses.replace(stage, recipe=stage.recipe.replace(**changes)) for stage in self.stages])
 
-    def pinned(self, revisions: Mapping[str, str]) -> "Curriculum":
-        """A copy with the given revision for each named source, in every stage that has it."""
+    def replace_source(self, source_id: str, **changes: Any) -> "Curriculum":
+        """Return a copy in which one source has other values, in every stage that has it.
+
+        Raises:
+            KeyError: If no stage has such a source.
+            RecipeError: If a file could not have the key or the value.
+        """
+        if all(source.id != source_id for source in self.sources):
+            raise KeyError(f"{self.file} has no source {source_id!r}. Sources: {', '.join(s.id for s in self.sources)}")
         return self._with(
-            [dataclasses.replace(stage, recipe=stage.recipe.pinned(_of(stage, revisions))) for stage in self.stages]
+            [
+                dataclasses.replace(stage, recipe=stage.recipe.replace_source(source_id, **changes))
+                if any(source.id == source_id for source in stage.recipe.sources)
+                else stage
+                for stage in self.stages
+            ]
         )
 
-    def without(self, reasons: Mapping[str, str]) -> "Curriculum":
-        """A copy in which the named sources are unavailable for the given reasons."""
+    def pin(self, revisions: Mapping[str, str]) -> "Curriculum":
+        """Return a copy with new revisions, by source id, in every stage."""
         return self._with(
-            [dataclasses.replace(stage, recipe=stage.recipe.without(_of(stage, reasons))) for stage in self.stages]
+            [dataclasses.replace(stage, recipe=stage.recipe.pin(_of_stage(stage, revisions))) for stage in self.stages]
+        )
+
+    def mark_unavailable(self, reasons: Mapping[str, str]) -> "Curriculum":
+        """Return a copy in which sources are unavailable, by source id and reason."""
+        return self._with(
+            [
+                dataclasses.replace(stage, recipe=stage.recipe.mark_unavailable(_of_stage(stage, reasons)))
+                for stage in self.stages
+            ]
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """The curriculum in JSON's types; `Recipe.from_dict` gives an equal one."""
+        """Return the curriculum in JSON's types. `from_dict` returns an equal curriculum."""
         stages = [{"name": s.name, "tokens": s.tokens, "recipe": s.recipe.to_dict()} for s in self.stages]
         return {"file": self.file, "description": self.description, "stages": stages}
 
     def to_yaml(self) -> str:
-        """The curriculum as one file, every stage's recipe written out in it."""
-        from smollm3_mix.recipe.serialize import curriculum_to_yaml
-
-        return curriculum_to_yaml(self)
+        """Return the text of one file that contains the recipes of all stages."""
+        stages = [Block({"name": s.name, "tokens": s.tokens, "recipe": recipe_block(s.recipe)}) for s in self.stages]
+        text = dump(Block({"description": self.description, "stages": stages}))
+        return f"# smollm3_mix curriculum; fingerprint {self.fingerprint}\n{text}"
 
     def _with(self, stages: Sequence[Stage]) -> "Curriculum":
         return Curriculum.of(stages, file=self.file, description=self.description)
@@ -170,22 +218,26 @@ class Curriculum(Recipe):
         return min(self.stages, key=lambda stage: stage.tokens)
 
 
+def _reject_name(name: str) -> Recipe:
+    raise RecipeError(name, ["expected a recipe, got a name. Use load_recipe to read a file that names recipes"])
+
+
 def incompatible_stages(one: Source, two: Source) -> list[str]:
-    """`key: one → two` for every field in which two sources of the same id are not read alike."""
+    """Return `key: one → two` for each field of `SHARED_READ_KEYS` that differs between two sources."""
     pairs = ((key, getattr(one, key), getattr(two, key)) for key in SHARED_READ_KEYS)
-    return [f"{key}: {_shown(was)} → {_shown(now)}" for key, was, now in pairs if was != now]
+    return [f"{key}: {_display(was)} → {_display(now)}" for key, was, now in pairs if was != now]
 
 
-def _shown(value: Any) -> str:
+def _display(value: Any) -> str:
     return "none" if value is None else json.dumps(plain(value), ensure_ascii=False) if value == () else show(value)
 
 
-def _of(stage: Stage, values: Mapping[str, str]) -> dict[str, str]:
+def _of_stage(stage: Stage, values: Mapping[str, str]) -> dict[str, str]:
     return {source.id: values[source.id] for source in stage.recipe.sources if source.id in values}
 
 
 def _problems(stages: Sequence[Stage]) -> list[str]:
-    """Why these stages cannot follow one another."""
+    """Return the reasons why these stages are incompatible."""
     if not stages:
         return ["stages: expected at least one stage, got an empty list"]
     problems = [
@@ -224,31 +276,31 @@ def _problems(stages: Sequence[Stage]) -> list[str]:
 
 
 def _folder(recipe: Recipe, source: Source) -> str | None:
-    """Where a source on this machine lies, None for any other."""
+    """Return the resolved path of a local source, None for a Hub repository."""
     path = recipe.path(source)
     return None if path is None else str(path.resolve())
 
 
-def _whole(stages: Sequence[Stage]) -> tuple[Source, ...]:
-    """Every source of any stage, in order of first appearance, weighted by the tokens all stages ask of it."""
+def _combined(stages: Sequence[Stage]) -> tuple[Source, ...]:
+    """Return every source of any stage, in order of first appearance, weighted by its tokens over all stages."""
     length = sum(stage.tokens for stage in stages)
     found: dict[str, Source] = {}
-    asked: dict[str, float] = {}
+    targets: dict[str, float] = {}
     missing: dict[str, float] = {}
     for stage in stages:
         part = stage.tokens / length
         for source in stage.recipe.sources:
             readable = source.id in stage.recipe.shares
-            if readable and source.id not in asked:
+            if readable and source.id not in targets:
                 found[source.id] = source
             found.setdefault(source.id, source)
             if readable:
-                asked[source.id] = asked.get(source.id, 0.0) + part * stage.recipe.shares[source.id]
+                targets[source.id] = targets.get(source.id, 0.0) + part * stage.recipe.shares[source.id]
             elif source.unavailable is not None:
                 fraction = part * source.weight / stage.recipe.raw_sum
                 missing[source.id] = missing.get(source.id, 0.0) + fraction
-    there = 1 - sum(weight for source, weight in missing.items() if source not in asked)
-    weights = {source: asked.get(source, missing.get(source, 0.0) / there) for source in found}
+    there = 1 - sum(weight for source, weight in missing.items() if source not in targets)
+    weights = {source: targets.get(source, missing.get(source, 0.0) / there) for source in found}
     passes = {
         source: max(each.max_passes for stage in stages for each in stage.recipe.sources if each.id == source)
         for source in found

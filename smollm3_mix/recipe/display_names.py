@@ -1,27 +1,27 @@
-"""A path as others may read it: without the folders of this machine."""
+"""Display names of paths, without the folders of this machine."""
 
 import glob
 import re
 
 EMBEDDED = ("python:", "demo:")
-"""Names that begin so are sources every Python installation carries; see `sources.demo`."""
+"""Prefixes of the sources that need no files; see `sources.demo_sources`."""
 
 _ABSOLUTE = re.compile(r"(?:file://)?(?:[/\\~]|[A-Za-z]:[/\\])")
 _FILE = re.compile(r"\.(parquet|arrow|json|jsonl|ndjson|csv|tsv)(\.(gz|bz2|zst|lz4|xz))?$", re.IGNORECASE)
 
 
 def default_source_id(name: str, config: str | None) -> str:
-    """The id of a source that names none: name[/config], an absolute path from its last folder on."""
+    """Return the default id of a source: name[/config], with an absolute path from its last folder on."""
     return f"{display_name(name)}/{config}" if config is not None else display_name(name)
 
 
 def display_name(name: str, folders: int = 0) -> str:
-    """A path of this machine from its last folder on; any other name, path or URL as it is.
+    """Return an absolute path from its last folder on, and any other name, path or URL unchanged.
 
-    With `folders`, so many above a name without wildcards stay.
+    `folders` is the number of parent folders to keep above a name without wildcards.
 
-    >>> shown("/home/me/web/"), shown("~/code/2024-*/*.jsonl"), shown("./code"), shown("owner/name")
-    ('web', 'code/2024-*/*.jsonl', './code', 'owner/name')
+    >>> [display_name(path) for path in ("/home/me/web/", "~/code/2024-*/*.jsonl", "./code", "owner/name")]
+    ['web', 'code/2024-*/*.jsonl', './code', 'owner/name']
     """
     if not _ABSOLUTE.match(name):
         return name
@@ -32,18 +32,19 @@ def display_name(name: str, folders: int = 0) -> str:
 
 
 def source_display_name(path: str, source: str, default: str, folders: int = 0) -> str:
-    """What a source's path is called in records, cards and published recipes, the same wherever its files lie.
+    """Return the machine-independent name of a source's path in records, cards and published recipes.
 
-    An absolute one begins with the source's id, since many folders are called `train`; with its own last folder where
-    the source goes by its default id.
+    An absolute path begins with the source's id, because many folders are called `train`. It begins with its own last
+    folder if the source has its default id.
 
     Args:
-        path: folder, file or glob that the recipe names.
-        source: the source's id.
-        default: the id it would have if the recipe named none.
-        folders: as for `shown`.
+        path: Folder, file or glob in the recipe.
+        source: Id of the source.
+        default: Id that the source would have without `id`.
+        folders: Number of parent folders to keep, as in `display_name`.
 
-    >>> [of_source(path, "french", "-") for path in ("/data/train", "/data/fr/*.jsonl", "/data/fr.jsonl", "fr/train")]
+    >>> paths = ("/data/train", "/data/fr/*.jsonl", "/data/fr.jsonl", "fr/train")
+    >>> [source_display_name(path, "french", "-") for path in paths]
     ['french', 'french/*.jsonl', 'french/fr.jsonl', 'fr/train']
     """
     name = display_name(path, folders)

@@ -1,4 +1,4 @@
-"""What files of the old tool hold besides sources: what it means today, and a sentence on what is not read."""
+"""Settings of `merge_datasets` config files besides sources, in the keys of recipes."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,20 +15,20 @@ _UNREAD = ("keep_keywords", "exclude_keywords", "junk_patterns", "language_confi
 
 
 def merge_settings(given: Mapping[str, Any], problems: list[str]) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """The top of a recipe in today's keys, and a sentence on each old setting that is not read.
+    """Return the top level of a config in recipe keys, and a sentence on each setting that is not used.
 
     `filtering.min_length` and `max_length` become `filters: {min_chars, max_chars}`; `filtering.deduplication.enabled`
     becomes `dedup: {exact}`. Keyword lists, patterns and the similarity threshold have no counterpart.
     """
-    top, said = dict(given), list[str]()
+    top, warnings = dict(given), list[str]()
     if given.get("output") is not None:
-        said.append("`output` is not read; what is written is said on the command line, such as --output-dir")
+        warnings.append("`output` is not used. Set the output on the command line, for example with --output-dir")
     filtering = given.get("filtering")
     if filtering is None:
-        return top, tuple(said)
+        return top, tuple(warnings)
     if not isinstance(filtering, Mapping):
         problems.append(f"filtering: expected a mapping, got {show(filtering)}")
-        return top, tuple(said)
+        return top, tuple(warnings)
     known = (*_LENGTHS, *_UNREAD, "deduplication")
     problems += [f"filtering: {unknown(key, known)}" for key in filtering if key not in known]
     before = len(problems)
@@ -39,20 +39,21 @@ def merge_settings(given: Mapping[str, Any], problems: list[str]) -> tuple[dict[
     }
     if lengths and given.get("filters") is not None:
         problems.append(
-            "has both `filters` and `filtering`; write min_length and max_length as min_chars and max_chars of `filters`"
+            "has both `filters` and `filtering`. Write min_length and max_length as min_chars and max_chars of "
+            "`filters`"
         )
     if lengths and len(problems) == before:
         top["filters"] = lengths
-    _deduplication(filtering.get("deduplication"), top, said, problems)
-    said += [
-        f"`filtering.{key}` is not read; texts are judged by the rules of `filters`"
+    _deduplication(filtering.get("deduplication"), top, warnings, problems)
+    warnings += [
+        f"`filtering.{key}` is not read; `filters` decides which texts are kept"
         for key in _UNREAD
         if filtering.get(key)
     ]
-    return top, tuple(said)
+    return top, tuple(warnings)
 
 
-def _deduplication(given: Any, top: dict[str, Any], said: list[str], problems: list[str]) -> None:
+def _deduplication(given: Any, top: dict[str, Any], warnings: list[str], problems: list[str]) -> None:
     if given is None:
         return
     if not isinstance(given, Mapping):
@@ -64,6 +65,6 @@ def _deduplication(given: Any, top: dict[str, Any], said: list[str], problems: l
     if top.get("dedup") is None:
         top["dedup"] = {"exact": enabled is not False}
     if given.get("similarity_threshold") is not None:
-        said.append(
+        warnings.append(
             "`filtering.deduplication.similarity_threshold` is not read; `dedup: {near: true}` drops near duplicates"
         )

@@ -1,4 +1,4 @@
-"""What a recipe says, as frozen dataclasses that refuse values they cannot mean."""
+"""Recipes and their sections as frozen dataclasses that reject invalid values."""
 
 import dataclasses
 import functools
@@ -6,11 +6,11 @@ import math
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from smollm3_mix.errors import RecipeError
 from smollm3_mix.recipe.fingerprint import fingerprint_digest, recipe_differences
-from smollm3_mix.recipe.parsing import Problems, at_least, choice, show
+from smollm3_mix.recipe.parsing import Problems, at_least, choice, plain, show
 from smollm3_mix.recipe.sections import Decontaminate, Exclude, TokenCounting
 from smollm3_mix.schema import ON_EXHAUSTED, ORDERS, SHUFFLES, WEIGH_BY
 from smollm3_mix.text.clean.cleaning_options import Cleaning
@@ -21,25 +21,23 @@ TOKENS = ("per_byte", "column")
 CONTENTS = ("inline", "swh", "records")
 OPERATORS = ("==", "!=", "<", "<=", ">", ">=", "in", "not in")
 
-# Instances are frozen, so one can stand for all.
-_CLEAN, _JUDGE, _DEDUP = Cleaning(), FilterOptions(), Dedup()
+# Instances are frozen, so defaults can be shared.
+_CLEAN, _FILTERS, _DEDUP = Cleaning(), FilterOptions(), Dedup()
 
 
 def _refuse(*problems: Iterable[str]) -> None:
-    found = [fault for some in problems for fault in some]
+    found = [problem for group in problems for problem in group]
     if found:
         raise Problems(*found)
 
 
 @dataclasses.dataclass(frozen=True)
 class Kind:
-    """What a source's text is: for people, for tables, for cleaning and judging by kind.
-
-    Decides nothing by itself: `Source.clean` and `Source.judge` hold what follows from it.
+    """The type and language of a source's text. Defaults of `Source.clean` and `Source.filters` follow from them.
 
     Attributes:
-        type: prose, code, math or another word; the last mean prose to `cleaning`.
-        language: tag of the language (en, vi, fra_Latn, Python), or None.
+        type: prose, code, math or another word. Other words are cleaned like prose.
+        language: Tag of the language (en, vi, fra_Latn, Python), or None.
     """
 
     SHORTHAND: ClassVar[str] = "type"
@@ -48,13 +46,13 @@ class Kind:
 
     @property
     def cleaning(self) -> Cleaning:
-        """How text of this kind is cleaned where nothing else is said."""
+        """The default cleaning of this kind of text."""
         return Cleaning(profile=self.type) if self.type in ("code", "math") else _CLEAN
 
 
 @dataclasses.dataclass(frozen=True)
 class Block:
-    """The unit of reading, cleaning and dedup: `rows` raw rows or `bytes` of raw text, whichever comes first."""
+    """Size of a block: `rows` raw rows or `bytes` of raw text, whichever is reached first."""
 
     rows: int = 1024
     bytes: int = 2**20
@@ -65,11 +63,11 @@ class Block:
 
 @dataclasses.dataclass(frozen=True)
 class Holdout:
-    """What `split="validation"` gives and train never does.
+    """Documents of `split="validation"`, which train never emits.
 
     Attributes:
-        fraction: share of all documents, by hash of the cleaned text; 0 ≤ fraction < 1.
-        tokens: tokens at which the validation split ends.
+        fraction: Share of all documents, by hash of the cleaned text. 0 ≤ fraction < 1.
+        tokens: Number of tokens at which the validation split ends.
     """
 
     fraction: float = 0.0
@@ -82,30 +80,31 @@ class Holdout:
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """One named origin of text.
+    """One dataset of a recipe.
 
     Attributes:
-        id: the record's `source`; unique in a recipe. Default in a file: name[/config], with an absolute path
+        id: The `source` of records; unique in a recipe. Default in a file: name[/config], with an absolute path
             from its last folder on.
-        weight: as written; ≥ 0. With 0 it is not read.
-        name: Hub repository or local path, as written (`Recipe.path` finds the latter); None only if unavailable.
-        config, data_dir, data_files, revision, split: as `datasets.load_dataset` has them.
-        text_field: a column, a dotted path, or several of these, joined by `separator`.
-        id_field: column or dotted path of the source's own document id.
-        where: (column, operator, value) conditions, all of which a row meets; operators are `OPERATORS`.
-        keep: columns passed through in the record's `meta`.
-        kind, license: for tables and the card.
-        tokens_per_byte: tokens in a byte of UTF-8 text; > 0.
-        tokens_field: column with the tokens of each document, for `tokens: column`.
-        max_passes: how often the source may be run through; ≥ 1.
-        clean: the source's own, else the recipe's, else as its kind has it.
-        filters: the source's own, else the recipe's, never a mixture of both; a preset that goes by kind and the language
-            of rules are filled in from `kind`.
-        content: `inline`; `swh` where rows hold Software Heritage blob ids in place of text; `records` for Parquet
-            files that `write` made: lanes are those of the files; id, source, file, row and meta stay as they are.
-        gated: reading it needs the Hub's consent.
-        unavailable: why it cannot be read, or None. It keeps its weight and is not read.
-        deviation: how it differs from what the official recipe names, or None.
+        weight: Weight as written, ≥ 0. A source with weight 0 is not read.
+        name: Hub repository or local path, as written. None only if the source is unavailable.
+        config, data_dir, data_files, revision, split: As in `datasets.load_dataset`.
+        text_field: A column, a dotted path, or several of these, joined by `separator`.
+        id_field: Column or dotted path of the source's own document id.
+        where: Conditions (column, operator, value) that a row must meet. Operators are `OPERATORS`.
+        keep: Columns that are copied to `meta` of the record.
+        kind: Type and language of the text.
+        license: License of the text, for tables and the card.
+        tokens_per_byte: Tokens per byte of UTF-8 text, > 0.
+        tokens_field: Column with the number of tokens of each document, for `tokens: column`.
+        max_passes: Maximum number of passes through the source, ≥ 1.
+        clean: Cleaning of the source, else of the recipe, else of its kind.
+        filters: Filters of the source, else of the recipe; the two are not merged. `kind` decides the preset `kind`
+            and the language of filters.
+        content: `inline`, `swh` if rows contain Software Heritage blob ids instead of text, or `records` for Parquet
+            files made by `write`, whose lanes, ids, sources, files, rows and meta are kept.
+        gated: Whether the Hub asks for consent before the source can be read.
+        unavailable: Reason why the source cannot be read, or None. The source keeps its weight.
+        deviation: Difference from the source that the official recipe names, or None.
     """
 
     id: str
@@ -127,7 +126,7 @@ class Source:
     tokens_field: str | None = None
     max_passes: int = 1
     clean: Cleaning = _CLEAN
-    filters: FilterOptions = _JUDGE
+    filters: FilterOptions = _FILTERS
     content: str = "inline"
     gated: bool = False
     unavailable: str | None = None
@@ -161,20 +160,23 @@ class Source:
             object.__setattr__(self, "filters", self.filters.for_kind(self.kind.type, self.kind.language))
 
 
+R = TypeVar("R", bound="RecipeDescription")
+
+
 @dataclasses.dataclass(frozen=True)
-class Recipe:
-    """A mix, described. Sources stand in the recipe's order, which decides ties.
+class RecipeDescription:
+    """The description of a mix. The order of sources decides ties.
 
     Attributes:
-        sources: key `datasets` in a file.
-        file: where it came from, as the user named it; for messages.
-        folder: absolute path of the folder that relative local paths are tried in first.
-        weighted: False for the old split-list form and `weighted: false`: every weight is 1, and the sources stand one
-            after another if the caller wishes so.
-        ignored: sentences on settings of old files that are read and not used.
-        exclude: the list of what must not come out, or None.
-        decontaminate: the evaluations whose texts must not come out, or None.
-        description, seed, lanes, weigh_by, order, block, shuffle, tokens, dedup, holdout, on_exhausted: as in a file.
+        sources: Key `datasets` in a file.
+        file: Origin of the recipe as the user named it, for messages.
+        folder: Absolute path of the folder in which relative local paths are tried first.
+        weighted: False for lists without weights and `weighted: false`. Every weight is then 1, and a caller may
+            concatenate the sources.
+        ignored: Sentences about settings of `merge_datasets` files that are not used.
+        exclude: Exclusion list, or None.
+        decontaminate: Evaluation texts whose word n-grams are removed, or None.
+        description, seed, lanes, weigh_by, order, block, shuffle, tokens, dedup, holdout, on_exhausted: As in a file.
     """
 
     sources: tuple[Source, ...]
@@ -212,7 +214,7 @@ class Recipe:
 
     @property
     def name(self) -> str:
-        """`stage1` for stage1.smollm3_mix.yaml; any other file's name without its ending."""
+        """Name of the file without its ending, such as `stage1` for stage1.smollm3_mix.yaml."""
         base = os.path.basename(self.file)  # noqa: PTH119 - a display name need not be a path of this platform
         for ending in (".smollm3_mix.yaml", ".smollm3_mix.yml", ".yaml", ".yml"):
             base = base.removesuffix(ending)
@@ -220,129 +222,91 @@ class Recipe:
 
     @functools.cached_property
     def active(self) -> tuple[Source, ...]:
-        """The sources that are read: available, and with a weight above 0."""
+        """The available sources with a weight above 0."""
         return tuple(source for source in self.sources if source.unavailable is None and source.weight > 0)
 
     @functools.cached_property
     def shares(self) -> dict[str, float]:
-        """Share of each active source, in the recipe's order; they add up to 1 but for rounding."""
+        """Share of each active source, in the order of the recipe. The sum is 1 up to rounding."""
         total = math.fsum(source.weight for source in self.active)
         return {source.id: source.weight / total for source in self.active}
 
     @property
     def raw_sum(self) -> float:
-        """Sum of all weights as they are written, those of unavailable sources included."""
+        """Sum of all weights as written, including unavailable sources."""
         return math.fsum(source.weight for source in self.sources)
 
     @property
     def unavailable_share(self) -> float:
-        """Part of `raw_sum` that unavailable sources hold, 0 to 1."""
+        """Share of unavailable sources in `raw_sum`, 0 to 1."""
         return math.fsum(s.weight for s in self.sources if s.unavailable is not None) / self.raw_sum
 
     @property
     def bounded(self) -> bool:
-        """Whether every prefix of a lane has the shares within `merge.debt_bound`.
+        """Whether the discrepancy of every prefix of a lane is at most `interleave.discrepancy_bound`.
 
-        Where sources leave, the rest have larger shares from then on: the bound by the recipe's does not hold.
+        With `on_exhausted: renormalize`, shares grow when a source ends, so the bound does not hold.
         """
         return self.order == "exact" and self.weighted and self.on_exhausted != "renormalize"
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """A sentence on everything the recipe says that is not read; to be logged and reported, never left unsaid."""
-        total, said = self.raw_sum, list(self.ignored)
+        """Warnings about settings and sources that the recipe names but the mix does not use."""
+        total, messages = self.raw_sum, list(self.ignored)
         for source in self.sources:
             if source.unavailable is not None:
                 part = (
                     f" (weight {source.weight:g}, {source.weight / total:.4%} of the recipe)" if self.weighted else ""
                 )
-                said.append(f"source {source.id!r}{part} is not available: {source.unavailable}")
+                messages.append(f"source {source.id!r}{part} is not available: {source.unavailable}")
             elif source.weight == 0:
-                said.append(f"source {source.id!r} has weight 0 and is not read")
-        return tuple(said)
+                messages.append(f"source {source.id!r} has weight 0 and is not read")
+        return tuple(messages)
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """64 hex digits over everything that decides the output; see `recipe.fingerprint`."""
-        return fingerprint_digest(self)
+        """Hash of everything that decides the output, 64 hex digits; see `recipe.fingerprint`."""
+        return fingerprint_digest(plain(self))
 
-    def diff(self, other: "Recipe") -> list[str]:
-        """What decides the output and differs, such as `sources.dclm.weight: 0.37 → 0.36`; self before other."""
-        return recipe_differences(self, other)
+    def diff(self, other: "RecipeDescription") -> list[str]:
+        """Return a line for each difference that decides the output, such as `sources.dclm.weight: 0.37 → 0.36`."""
+        return recipe_differences(plain(self), plain(other))
 
     def path(self, source: Source) -> Path | None:
-        """The local file or folder a source names, in the recipe's folder or else here; None for a Hub repository."""
+        """Return the local path of a source, in the recipe's folder or the working directory. None on the Hub."""
         if source.name is None:
             return None
         name = Path(source.name).expanduser()
-        places = (Path(self.folder) / name, name) if self.folder else (name,)
-        return next((place for place in places if place.exists()), None)
+        paths = (Path(self.folder) / name, name) if self.folder else (name,)
+        return next((path for path in paths if path.exists()), None)
 
-    def scale(self, total_tokens: int) -> "Recipe":
-        """A copy of a curriculum whose stages take `total_tokens` together.
+    def scale(self: R, total_tokens: int) -> R:
+        """Raise RecipeError, because only a curriculum can be scaled.
 
         Raises:
-            RecipeError: this is no curriculum.
+            RecipeError: Always.
         """
         raise RecipeError(self.file, [f"total_tokens: {total_tokens:,}, but it has no stages; use max_tokens"])
 
-    def to_dict(self) -> dict[str, Any]:
-        """The whole recipe in JSON's types, every default written out; `from_dict` gives an equal one."""
-        from smollm3_mix.recipe.serialize import recipe_to_dict
-
-        return recipe_to_dict(self)
-
-    def to_yaml(self) -> str:
-        """The recipe as a file, which reads back to the same fingerprint under the same version of the package.
-
-        Defaults of sources and thresholds are left out. Not kept: `file`, `folder`, `ignored`, comments.
-        """
-        from smollm3_mix.recipe.serialize import recipe_to_yaml
-
-        return recipe_to_yaml(self)
-
-    @staticmethod
-    def from_dict(given: Mapping[str, Any]) -> "Recipe":
-        """The recipe `to_dict` was called on.
-
-        Raises:
-            RecipeError: for anything `to_dict` does not write.
-        """
-        from smollm3_mix.recipe.read_recipe import recipe_from_dict
-
-        return recipe_from_dict(given)
-
-    def replace(self, **changes: Any) -> "Recipe":
-        """A copy with other values for top-level keys, given as objects or as a file would have them.
-
-        `sources` may be given as objects. `None` leaves a key as it is.
-
-        Raises:
-            RecipeError: for a key or value that a file could not have either.
-        """
-        from smollm3_mix.recipe.read_recipe import change_recipe
-
-        return change_recipe(self, changes)
-
-    def pinned(self, revisions: Mapping[str, str]) -> "Recipe":
-        """A copy with the given revision for each named source; the fingerprint changes with it."""
+    def pin(self: R, revisions: Mapping[str, str]) -> R:
+        """Return a copy with new revisions, by source id. The fingerprint changes."""
         return self._with_sources(revisions, "revision")
 
-    def without(self, reasons: Mapping[str, str]) -> "Recipe":
-        """A copy in which the named sources are unavailable for the given reasons; they keep their weight.
+    def mark_unavailable(self: R, reasons: Mapping[str, str]) -> R:
+        """Return a copy in which sources are unavailable, by source id and reason. They keep their weight.
 
         Raises:
-            RecipeError: if no source is left to read.
+            RecipeError: If no source is left to read.
         """
         return self._with_sources(reasons, "unavailable")
 
-    def _with_sources(self, values: Mapping[str, str], key: str) -> "Recipe":
+    def _with_sources(self: R, values: Mapping[str, str], key: str) -> R:
         missing = sorted(set(values) - {source.id for source in self.sources})
         if missing:
             raise KeyError(f"{self.file} has no source {missing[0]!r}; it has {', '.join(s.id for s in self.sources)}")
-        given: dict[str, dict[str, Any]] = {source: {key: value} for source, value in values.items()}
+        changes: dict[str, dict[str, Any]] = {source: {key: value} for source, value in values.items()}
         try:
-            changed = (dataclasses.replace(source, **given.get(source.id, {})) for source in self.sources)
+            changed = (dataclasses.replace(source, **changes.get(source.id, {})) for source in self.sources)
             return dataclasses.replace(self, sources=tuple(changed))
         except Problems as error:
             raise RecipeError(self.file, list(error.args)) from None
@@ -388,6 +352,8 @@ def _weights(sources: tuple[Source, ...]) -> Iterable[str]:
 
 
 KEYS = tuple(
-    field.name for field in dataclasses.fields(Recipe) if field.name not in ("sources", "file", "folder", "ignored")
+    field.name
+    for field in dataclasses.fields(RecipeDescription)
+    if field.name not in ("sources", "file", "folder", "ignored")
 )
-"""Fields that are keys at the top of a file, under the same name."""
+"""Fields that are top-level keys of a file under the same name."""

@@ -1,6 +1,6 @@
-"""Typed values out of plain ones (what YAML or JSON gives), strictly, with every fault said and none guessed away.
+"""Typed values from plain values of YAML or JSON, strictly, with every problem reported.
 
-A dataclass and its type hints are the whole grammar: a field added to one is read with no change here. Understood are
+Dataclasses and their type hints are the grammar, so a new field needs no change here. Supported types are
 `bool`, `int`, `float`, `str`, `Any` (scalars and lists of them), `Literal`, `X | None` and other unions, `tuple`,
 `dict[str, X]` and dataclasses of all these.
 """
@@ -12,16 +12,13 @@ import re
 import reprlib
 import types
 from collections.abc import Collection, Iterable, Mapping
-from fractions import Fraction
 from typing import Annotated, Any, Final, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
-BAD: Final = object()
-"""Stands for a value that could not be read; its fault has been said."""
+from smollm3_mix.sizes import parse_number
 
-_UNITS = {"k": 10**3, "K": 10**3, "M": 10**6, "G": 10**9, "B": 10**9, "T": 10**12}
-_UNITS |= {"kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
-_UNITS |= {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
-_SIZE = re.compile(rf"([0-9][0-9_]*(?:\.[0-9]+)?) ?({'|'.join(sorted(_UNITS, key=len, reverse=True))})")
+BAD: Final = object()
+"""Placeholder of a value that could not be read. Its problem has been reported."""
+
 _LOOKS_A_NUMBER = re.compile(r"[-+]?[0-9][0-9_]*(\.[0-9]*)?([eE].*)?")
 
 _SHORT = reprlib.Repr()
@@ -31,34 +28,34 @@ _PLACEHOLDERS = {float: 1.0, int: 1, str: "?", bool: False}
 
 
 class Problems(ValueError):  # noqa: N818 - it is several
-    """Several faults of one object at once; `args` holds one sentence each, which begins with the key."""
+    """Several problems of one object. `args` has one sentence per problem, which begins with the key."""
 
     def __str__(self) -> str:
         return "; ".join(map(str, self.args))
 
 
 class FieldPath(NamedTuple):
-    """Where a value stands: a head such as `source 'dclm'`, and dotted keys below it."""
+    """Position of a value: a head such as `source 'dclm'`, and dotted keys below it."""
 
     head: str = ""
     keys: str = ""
 
     def key(self, name: object) -> "FieldPath":
-        """The place of a key of a mapping that stands here."""
+        """Return the path of a key of the mapping at this path."""
         return FieldPath(self.head, f"{self.keys}.{name}" if self.keys else str(name))
 
     def item(self, index: int) -> "FieldPath":
-        """The place of an item of a list that stands here."""
+        """Return the path of an item of the list at this path."""
         return FieldPath(self.head, f"{self.keys}[{index}]")
 
-    def fault(self, sentence: str) -> str:
-        """A sentence with the place before it, unless it names the keys itself."""
+    def problem(self, sentence: str) -> str:
+        """Return a sentence with the path before it, unless the sentence begins with the keys."""
         keys = "" if self.keys and sentence.startswith((f"{self.keys}.", f"{self.keys}:")) else self.keys
         return ": ".join(part for part in (self.head, keys, sentence) if part)
 
 
 def show(given: Any) -> str:
-    """A value as one would write it in YAML, shortened to about a hundred characters."""
+    """Return a value as written in YAML, shortened to about a hundred characters."""
     if given is None:
         return "nothing"
     if isinstance(given, bool):
@@ -71,7 +68,7 @@ def show(given: Any) -> str:
 
 
 def choice(key: str, given: str, choices: Collection[str]) -> Iterable[str]:
-    """The fault of a value that is none of the choices, or nothing."""
+    """Yield a problem if the value is not one of the choices."""
     if given not in choices:
         near = difflib.get_close_matches(given, choices, n=1) if given.isidentifier() else []
         hint = f" (did you mean {near[0]!r}?)" if near else ""
@@ -79,13 +76,13 @@ def choice(key: str, given: str, choices: Collection[str]) -> Iterable[str]:
 
 
 def at_least(key: str, given: float, least: float) -> Iterable[str]:
-    """The fault of a number below the least one, or nothing."""
+    """Yield a problem if the number is below the minimum."""
     if not given >= least:
         yield f"{key}: expected {least} or more, got {given}"
 
 
 def unknown(key: Any, known: Iterable[str], also: Iterable[str] = (), synonyms: Mapping[str, str] | None = None) -> str:
-    """The sentence for a key that is not known, with the nearest of `known` and `also`, or else all of `known`."""
+    """Return the message for an unknown key, with the nearest of `known` and `also`, or else all of `known`."""
     known = list(known)
     word = str(key).lower().replace("-", "_").replace(" ", "_")
     near = [word] if word in known else difflib.get_close_matches(word, [*known, *also], n=1, cutoff=0.7)
@@ -95,10 +92,10 @@ def unknown(key: Any, known: Iterable[str], also: Iterable[str] = (), synonyms: 
 
 
 def read_value(hint: Any, given: Any, place: FieldPath, problems: list[str]) -> Any:
-    """The value as its type hint has it, or BAD after its faults are added to `faults`.
+    """Return the value with the type of the hint, or BAD after its problems are added to `problems`.
 
     Raises:
-        TypeError: for a hint that is not understood; a fault of the code, not of the file.
+        TypeError: If the hint is not supported. This is an error in the code, not in the file.
     """
     origin, args = get_origin(hint), get_args(hint)
     if origin is Annotated:
@@ -119,18 +116,18 @@ def read_dataclass(
     also: Collection[str] = (),
     synonyms: Mapping[str, str] | None = None,
 ) -> Any:
-    """An instance of a dataclass out of a mapping of its fields, or BAD after all its faults are added to `faults`.
+    """Return an instance of a dataclass from a mapping, or BAD after all problems are added to `problems`.
 
-    `true` stands for an instance with every default. A string stands for the field that the class names in `SHORTHAND`,
-    or for its `profile`. An instance passes as it is.
+    `true` means an instance with every default. A string is the value of the field that the class names in `SHORTHAND`,
+    or of `profile`. An instance is returned unchanged.
 
     Args:
-        cls: the dataclass; a `ValueError` of its `__post_init__` is a fault of this place.
-        given: mapping, `true`, string or instance.
-        place: where it stands.
-        faults: list the faults are added to.
-        also: keys that are accepted and not read.
-        synonyms: key somebody might write → key that is meant; for the fault only.
+        cls: Dataclass. A `ValueError` of its `__post_init__` is reported at `place`.
+        given: Mapping, `true`, string or instance.
+        place: Position of the value in the file.
+        problems: List to which problems are added.
+        also: Keys that are accepted and not used.
+        synonyms: Other name of a key → the key, for the hint in a message.
     """
     if isinstance(given, cls):
         return given
@@ -141,7 +138,7 @@ def read_dataclass(
     elif isinstance(given, str) and short in fields:
         given = {short: given}
     if not isinstance(given, Mapping):
-        problems.append(place.fault(f"expected {_name(cls)}, got {show(given)}"))
+        problems.append(place.problem(f"expected {_name(cls)}, got {show(given)}"))
         return BAD
     before, hints, values = len(problems), get_type_hints(cls, include_extras=True), dict[str, Any]()
     for key, item in given.items():
@@ -150,19 +147,19 @@ def read_dataclass(
             if values[key] is BAD and item is None and default_of(fields[key]) is not BAD:
                 problems[-1] += " (leave the key out for its default)"
         elif key not in also:
-            problems.append(place.fault(unknown(key, fields, also, synonyms)))
+            problems.append(place.problem(unknown(key, fields, also, synonyms or getattr(cls, "SYNONYMS", None))))
     for name, field in fields.items():
         if name not in values and default_of(field) is BAD:
-            problems.append(place.fault(f"missing key {name!r} ({_name(hints[name])})"))
+            problems.append(place.problem(f"missing key {name!r} ({_name(hints[name])})"))
             values[name] = BAD
     built = _built(cls, values, place, problems)
     return built if len(problems) == before else BAD
 
 
 def _built(cls: type[Any], values: dict[str, Any], place: FieldPath, problems: list[str]) -> Any:
-    """An instance, or BAD after the faults that the class finds are added to `faults`.
+    """Return an instance, or BAD after the problems that the class finds are added to `problems`.
 
-    Stand-ins for values that are BAD let the class judge the others too; such an instance is never given out.
+    Placeholders replace BAD values so that the class can check the others. Such an instance is never returned.
     """
     fields = {field.name: field for field in dataclasses.fields(cls) if field.init}
     broken = [name for name, value in values.items() if value is BAD]
@@ -175,20 +172,20 @@ def _built(cls: type[Any], values: dict[str, Any], place: FieldPath, problems: l
     try:
         return cls(**values)
     except Problems as error:
-        said = tuple(start for key in broken for start in (f"{key}:", f"missing key {key!r}"))
-        problems.extend(_placed(place, fault, fields) for fault in error.args if not fault.startswith(said))
+        reported = tuple(start for key in broken for start in (f"{key}:", f"missing key {key!r}"))
+        problems.extend(_placed(place, each, fields) for each in error.args if not each.startswith(reported))
     except ValueError as error:
-        if not broken:  # else it may speak of a stand-in
+        if not broken:  # otherwise it may concern a placeholder
             problems.append(_placed(place, str(error), fields))
     return BAD
 
 
 def plain(value: Any, *, defaults: bool = True) -> Any:
-    """The same in dicts, lists and scalars, as JSON and YAML know them.
+    """Return the value as dicts, lists and scalars of JSON and YAML.
 
     Args:
-        value: dataclass instance, tuple, list, dict or scalar.
-        defaults: also the fields that have their default. Without them an instance all of defaults is `True`.
+        value: Dataclass instance, tuple, list, dict or scalar.
+        defaults: Whether to include fields with their default. Without them, an instance of defaults is `True`.
     """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value) if f.init}
@@ -204,16 +201,16 @@ def plain(value: Any, *, defaults: bool = True) -> Any:
 
 
 def default_of(field: "dataclasses.Field[Any]") -> Any:
-    """A field's default, or BAD where it has none."""
+    """Return the default of a field, or BAD if it has none."""
     if field.default is not dataclasses.MISSING:
         return field.default
     return BAD if field.default_factory is dataclasses.MISSING else field.default_factory()
 
 
 def _placed(place: FieldPath, sentence: str, fields: Collection[str]) -> str:
-    """The sentence of an object about itself, with its place; `near` and `bands: …` become `near.bands: …`."""
+    """Return the message of an object with its path. `near` and `bands: …` become `near.bands: …`."""
     key = re.match(r"(\w+)[\w.\[\]]*: ", sentence)
-    return place.fault(f"{place.keys}.{sentence}" if place.keys and key and key[1] in fields else sentence)
+    return place.problem(f"{place.keys}.{sentence}" if place.keys and key and key[1] in fields else sentence)
 
 
 def _union(args: tuple[Any, ...], given: Any, place: FieldPath, problems: list[str]) -> Any:
@@ -236,14 +233,14 @@ def _union(args: tuple[Any, ...], given: Any, place: FieldPath, problems: list[s
     if len(tried) == 1:
         problems.extend(tried[0][1])
     else:
-        problems.append(place.fault(f"expected {' or '.join(map(_name, options))}, got {show(given)}"))
+        problems.append(place.problem(f"expected {' or '.join(map(_name, options))}, got {show(given)}"))
     return BAD
 
 
 def _literal(args: tuple[Any, ...], given: Any, place: FieldPath, problems: list[str]) -> Any:
     if any(given == arg and type(given) is type(arg) for arg in args):
         return given
-    problems.append(place.fault(f"expected {' or '.join(map(show, args))}, got {show(given)}"))
+    problems.append(place.problem(f"expected {' or '.join(map(show, args))}, got {show(given)}"))
     return BAD
 
 
@@ -252,7 +249,7 @@ def _tuple(args: tuple[Any, ...], given: Any, place: FieldPath, problems: list[s
     if many and args[0] is str and isinstance(given, str):
         given = [given]
     if not isinstance(given, list | tuple) or not (many or len(given) == len(args)):
-        problems.append(place.fault(f"expected {_name_of_tuple(args)}, got {show(given)}"))
+        problems.append(place.problem(f"expected {_name_of_tuple(args)}, got {show(given)}"))
         return BAD
     hints = [args[0]] * len(given) if many else args
     pairs = enumerate(zip(hints, given, strict=True))
@@ -262,7 +259,7 @@ def _tuple(args: tuple[Any, ...], given: Any, place: FieldPath, problems: list[s
 
 def _dict(args: tuple[Any, ...], given: Any, place: FieldPath, problems: list[str]) -> Any:
     if not isinstance(given, Mapping):
-        problems.append(place.fault(f"expected a mapping, got {show(given)}"))
+        problems.append(place.problem(f"expected a mapping, got {show(given)}"))
         return BAD
     values = {str(key): read_value(args[1], item, place.key(key), problems) for key, item in given.items()}
     return BAD if BAD in values.values() else values
@@ -275,7 +272,7 @@ def _scalar(hint: Any, given: Any, place: FieldPath, problems: list[str]) -> Any
     if hint is Any:
         return _anything(given, place, problems)
     if hint not in _PLACEHOLDERS:
-        raise TypeError(f"{place.fault('')}: no reading of the type {hint!r} is known")
+        raise TypeError(f"{place.problem('')}: no reading of the type {hint!r} is known")
     value = _exact(hint, given)
     if value is BAD:
         remedy = ""
@@ -283,21 +280,21 @@ def _scalar(hint: Any, given: Any, place: FieldPath, problems: list[str]) -> Any
             remedy = " (write it in quotes)"
         elif hint in (int, float) and isinstance(given, str) and _LOOKS_A_NUMBER.fullmatch(given):
             remedy = " (write it without quotes and leading zeros)"
-        problems.append(place.fault(f"expected {_name(hint)}, got {show(given)}{remedy}"))
+        problems.append(place.problem(f"expected {_name(hint)}, got {show(given)}{remedy}"))
     return value
 
 
 def _exact(hint: type[Any], given: Any) -> Any:
-    """The value, if it is of its type but for ways of writing a number; else BAD."""
+    """Return the value if it has the type, also as another spelling of a number, else BAD."""
     if hint in (bool, str):
         return given if isinstance(given, hint) else BAD
     if isinstance(given, int | float) and not isinstance(given, bool) and math.isfinite(given):
         if hint is float:
             return float(given)
         return int(given) if given == int(given) else BAD
-    if hint is int and isinstance(given, str) and (size := _SIZE.fullmatch(given)):
-        count = Fraction(size[1].replace("_", "")) * _UNITS[size[2]]
-        return int(count) if count.denominator == 1 else BAD
+    if hint is int and isinstance(given, str):
+        number = parse_number(given)
+        return BAD if number is None else number
     return BAD
 
 
@@ -308,12 +305,12 @@ def _anything(given: Any, place: FieldPath, problems: list[str]) -> Any:
         values = tuple(_anything(item, place.item(index), problems) for index, item in enumerate(given))
         return BAD if BAD in values else values
     expected = "a string, a finite number, true, false, nothing or a list of them"
-    problems.append(place.fault(f"expected {expected}, got {show(given)}"))
+    problems.append(place.problem(f"expected {expected}, got {show(given)}"))
     return BAD
 
 
 def _name(hint: Any) -> str:
-    """A type hint in words, with its article."""
+    """Return a type hint in words, with its article."""
     origin, args = get_origin(hint), get_args(hint)
     if origin is Annotated:
         return _name(args[0])

@@ -1,7 +1,7 @@
-"""What paths of this machine are called where others read them: in records, cards and on the Hub.
+"""Recipes without the folders of this machine, for records, cards and the Hub.
 
-A recipe may name a source by an absolute path. Whoever reads the mix elsewhere has no use for the folders above it, and
-need not know them; and the same files give the same records wherever they lie.
+A recipe may name a source by an absolute path. Public recipes leave out the folders above it, which makes records
+independent of the machine and discloses nothing about it.
 """
 
 import dataclasses
@@ -9,41 +9,42 @@ import re
 
 from smollm3_mix.recipe.curriculum import Curriculum
 from smollm3_mix.recipe.display_names import EMBEDDED, default_source_id, display_name, source_display_name
-from smollm3_mix.recipe.model import Recipe, Source
+from smollm3_mix.recipe.model import Source
+from smollm3_mix.recipe.recipe import Recipe
 from smollm3_mix.recipe.sections import Decontaminate, Texts, TokenCounting
 from smollm3_mix.text.dedup.dedup_options import Dedup
 
 FILES = "files-"
-"""How the revision begins that a source of plain files is pinned to."""
+"""Prefix of the revision of a source of plain files."""
 
 _PATH = re.compile(r"""(?<=')[~/][^']+(?=')|(?<![\w:/.'])(?:~|/)[^\s'",;]*/[^\s'",;]*[^\s'",;:.]""")
-"""An absolute path in a sentence: in quotes, or up to the next space."""
+"""Pattern of an absolute path in a sentence, in quotes or up to the next space."""
 
 
 def is_local(source: Source) -> bool:
-    """Whether a source, pinned, was read from files that only the machine has that read them."""
+    """Return True if a pinned source was read from files of this machine only."""
     if not (source.revision or "").startswith(FILES) or (source.name or "").startswith(EMBEDDED):
         return False
     return not any("://" in pattern for pattern in source.data_files or ())
 
 
 def public_name(source: Source) -> str:
-    """The source's name as records, cards and published recipes have it; empty where it has none."""
+    """Return the name of a source in records, cards and public recipes. Empty without a name."""
     name = source.name or ""
     return source_display_name(name, source.id, default_source_id(name, source.config))
 
 
 def public_patterns(source: Source) -> tuple[str, ...] | None:
-    """Its `data_files`, likewise: below the last folder that a pattern names before anything is left open."""
+    """Return `data_files` of a source from the last folder before a wildcard on."""
     default = default_source_id(source.name or "", source.config)
     return source.data_files and tuple(source_display_name(each, source.id, default, 1) for each in source.data_files)
 
 
 def public_recipe(recipe: Recipe) -> Recipe:
-    """The recipe with no folder of this machine above its paths: the same object where it names none.
+    """Return the recipe without folders of this machine, or the same object if there are none.
 
-    Pinned as it is, it mixes the same where those files are beside it. Its fingerprint is another one, since a path
-    counts as it is written.
+    The result gives the same mix if the files are in the recipe's folder. Its fingerprint differs, because paths
+    count as written.
     """
     if isinstance(recipe, Curriculum):
         stages = [dataclasses.replace(stage, recipe=public_recipe(stage.recipe)) for stage in recipe.stages]
@@ -60,9 +61,9 @@ def public_recipe(recipe: Recipe) -> Recipe:
 
 
 def redact_paths(text: str) -> str:
-    """A sentence in which absolute paths begin with their last folder.
+    """Return a sentence in which absolute paths begin with their last folder.
 
-    >>> without_paths("/home/me/web/a.parquet cannot be read: see https://example.org/a/b")
+    >>> redact_paths("/home/me/web/a.parquet cannot be read: see https://example.org/a/b")
     'a.parquet cannot be read: see https://example.org/a/b'
     """
     return _PATH.sub(lambda found: display_name(found[0]), text)
@@ -96,5 +97,5 @@ def _texts(texts: Texts) -> Texts:
 
 
 def _dedup(dedup: Dedup) -> Dedup:
-    at = dedup.index and dataclasses.replace(dedup.index, at=display_name(dedup.index.at))
-    return dataclasses.replace(dedup, index=at)
+    index = dedup.index and dataclasses.replace(dedup.index, path=display_name(dedup.index.path))
+    return dataclasses.replace(dedup, index=index)

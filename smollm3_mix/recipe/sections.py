@@ -1,4 +1,4 @@
-"""What a recipe keeps out beside what is judged: a list of what must not come out, and texts of evaluations."""
+"""Sections of a recipe: exclusion list, decontamination and token counting."""
 
 import dataclasses
 from pathlib import Path
@@ -13,12 +13,13 @@ HUB = "hf://"
 
 @dataclasses.dataclass(frozen=True)
 class Exclude:
-    """A list of what must not come out.
+    """A list of documents that must not be emitted.
 
     Attributes:
-        file: path of the list, tried beside the recipe and then here, or its `hf://datasets/<repo>/<path>`.
-        sha256: of its entries, sorted; filled in when the recipe is read, or when the mix is opened if the list is on
-            the Hub. What stands in a recipe already must be that of the list.
+        file: Path of the list, tried in the recipe's folder and in the working directory, or its
+            `hf://datasets/<repo>/<path>`.
+        sha256: Hash of the sorted entries. Set when the recipe is read, or when the mix is opened if the list is on the
+            Hub. A hash in the recipe must match the list.
     """
 
     SHORTHAND: ClassVar[str] = "file"
@@ -35,13 +36,13 @@ ACTIONS = ("drop", "mark")
 
 @dataclasses.dataclass(frozen=True)
 class Texts:
-    """One set of texts that a model will be evaluated on.
+    """One set of evaluation texts.
 
     Attributes:
         name: Hub repository, or a local folder, file or glob.
-        config, data_dir, data_files, revision: as of a source.
-        split: default: `test` of a repository, `train` (all there is) of anything local.
-        text_field: a column, a dotted path, or several of these, joined by `separator`: question and answer, say.
+        config, data_dir, data_files, revision: As in a source.
+        split: Split to read. Defaults to `test` of a repository and `train` (all files) of a local path.
+        text_field: A column, a dotted path, or several of these, joined by `separator`, such as question and answer.
     """
 
     SHORTHAND: ClassVar[str] = "name"
@@ -60,19 +61,19 @@ class Texts:
 
     @property
     def id(self) -> str:
-        """What the set is called in records and messages: name[/config], an absolute path from its last folder on."""
+        """Name in records and messages: name[/config], with an absolute path from its last folder on."""
         return default_source_id(self.name, self.config)
 
 
 @dataclasses.dataclass(frozen=True)
 class Decontaminate:
-    """What becomes of documents that share a run of words with a text of an evaluation.
+    """Handling of documents that share a word n-gram with an evaluation text.
 
     Attributes:
-        texts: one set, or several.
-        ngram: words in a run, 2 to 64.
-        action: `drop` them, or `mark` them in `meta`.
-        sha256: of all runs; filled in when the mix is opened. What stands in a recipe must be that of the texts.
+        texts: One set, or several.
+        ngram: Words per n-gram, 2 to 64.
+        action: `drop` the documents, or `mark` them in `meta`.
+        sha256: Hash of all n-grams. Set when the mix is opened. A hash in the recipe must match the texts.
     """
 
     SHORTHAND: ClassVar[str] = "texts"
@@ -101,44 +102,44 @@ class Decontaminate:
 
 
 def locate(name: str, folder: str) -> str:
-    """The path or URL of a file that a recipe names: as it is, else beside the recipe, else here."""
+    """Return the path or URL of a file in a recipe: a URL as is, a path in the folder or the working directory."""
     if "://" in name:
         return name
     if folder.startswith(HUB):
         return f"{folder.rstrip('/')}/{name}"
-    given = Path(name).expanduser()
-    beside = Path(folder) / given
-    return str(beside if beside.is_file() else given)
+    path = Path(name).expanduser()
+    beside = Path(folder) / path
+    return str(beside if beside.is_file() else path)
 
 
 def read_exclusion_file(exclude: Exclude, path: str) -> list[str]:
-    """The entries of a list that lies at a local path.
+    """Return the entries of a local exclusion list.
 
     Raises:
-        Faults: it cannot be read, lists nothing, or is not the one the recipe is pinned to.
+        Problems: If the list cannot be read, is empty, or has another hash than the recipe.
     """
-    shown = repr(exclude.file)
+    file = repr(exclude.file)
     try:
         found = read_exclusions(Path(path).read_bytes())
     except FileNotFoundError:
-        raise Problems(f"exclude: no file {shown} beside the recipe or here; make it, or mend the path") from None
+        raise Problems(f"exclude: no file {file} beside the recipe or here; create it or correct the path") from None
     except OSError as error:
-        raise Problems(f"exclude: {shown} cannot be read: {error.strerror}; name a file that can") from None
+        raise Problems(f"exclude: {file} cannot be read: {error.strerror}; name a file that can") from None
     except ValueError as error:
-        raise Problems(f"exclude: {shown} {error}") from None
+        raise Problems(f"exclude: {file} {error}") from None
     if exclude.sha256 not in {None, exclusions_digest(found)}:
         raise Problems(
-            f"exclude: {shown} is not the list of sha256 {str(exclude.sha256)[:12]}… that the recipe is pinned to, but "
+            f"exclude: {file} is not the list of sha256 {str(exclude.sha256)[:12]}… that the recipe is pinned to, but "
             f"of {exclusions_digest(found)[:12]}…; put the old list back, or take `sha256` out"
         )
     return found
 
 
 def pin_sections(exclude: Exclude | None, folder: str) -> Exclude | None:
-    """The same with the digest of its entries, if it lies on this machine and has none.
+    """Return `exclude` with the hash of its entries if the list is local and has no hash yet.
 
     Raises:
-        Faults: it cannot be read, or lists nothing.
+        Problems: If the list cannot be read or is empty.
     """
     if exclude is None or exclude.sha256 is not None:
         return exclude
@@ -152,16 +153,15 @@ def pin_sections(exclude: Exclude | None, folder: str) -> Exclude | None:
 
 @dataclasses.dataclass(frozen=True)
 class TokenCounting:
-    """Tokens counted by a tokenizer, document by document, with what is put before and after each.
+    """Token counts by a tokenizer, including the tokens around each document.
 
     Attributes:
-        tokenizer: a file that the package `tokenizers` reads (tokenizer.json), a folder that holds one, or a Hub
-            repository.
-        revision: commit of a Hub repository; pinned when the mix is opened.
-        sha256: of the tokenizer's file, 64 hex digits; pinned when the mix is opened. Once it is there, it decides the
-            fingerprint in place of name and revision.
-        bos: token put before each document and counted, such as `<s>`; None = none.
-        eos: token put after each document and counted, such as `</s>`; None = none.
+        tokenizer: A file of the package `tokenizers` (tokenizer.json), a folder that contains one, or a Hub repository.
+        revision: Commit of a Hub repository, pinned when the mix is opened.
+        sha256: Hash of the tokenizer's file, 64 hex digits, pinned when the mix is opened. It replaces name and
+            revision in the fingerprint.
+        bos: Token before each document, such as `<s>`. It is counted. None adds no token.
+        eos: Token after each document, such as `</s>`. It is counted. None adds no token.
     """
 
     tokenizer: str

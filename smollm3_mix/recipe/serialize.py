@@ -1,12 +1,11 @@
-"""A recipe written out: as a dict in JSON's types, and as a file to read."""
+"""Recipes as dicts in JSON's types and as YAML text."""
 
 import dataclasses
 from collections import Counter
 from typing import Any
 
-from smollm3_mix.recipe.curriculum import Curriculum
 from smollm3_mix.recipe.display_names import default_source_id
-from smollm3_mix.recipe.model import Recipe, Source
+from smollm3_mix.recipe.model import RecipeDescription, Source
 from smollm3_mix.recipe.parsing import plain
 from smollm3_mix.recipe.yaml_text import Block, dump
 from smollm3_mix.text.clean.cleaning_options import Cleaning
@@ -17,8 +16,8 @@ _TOP_AFTER_DEFAULTS = ("dedup", "holdout", "on_exhausted")
 _TOP_WHERE_USED = ("exclude", "decontaminate")
 
 
-def recipe_to_dict(recipe: Recipe) -> dict[str, Any]:
-    """See `Recipe.to_dict`."""
+def recipe_to_dict(recipe: RecipeDescription) -> dict[str, Any]:
+    """Return the recipe in JSON's types; see `Recipe.to_dict`."""
     whole: dict[str, Any] = plain(recipe)
     sources = whole.pop("sources")
     if not recipe.weighted:
@@ -27,26 +26,17 @@ def recipe_to_dict(recipe: Recipe) -> dict[str, Any]:
     return whole | {"datasets": sources}
 
 
-def recipe_to_yaml(recipe: Recipe) -> str:
-    """See `Recipe.to_yaml`."""
-    return f"# smollm3_mix recipe; fingerprint {recipe.fingerprint}\n{dump(_top(recipe))}"
+def recipe_to_yaml(recipe: RecipeDescription) -> str:
+    """Return the recipe as YAML text; see `Recipe.to_yaml`."""
+    return f"# smollm3_mix recipe; fingerprint {recipe.fingerprint}\n{dump(recipe_block(recipe))}"
 
 
-def curriculum_to_yaml(curriculum: Curriculum) -> str:
-    """See `Curriculum.to_yaml`."""
-    stages = [
-        Block({"name": stage.name, "tokens": stage.tokens, "recipe": _top(stage.recipe)}) for stage in curriculum.stages
-    ]
-    top = Block({"description": curriculum.description, "stages": stages})
-    return f"# smollm3_mix curriculum; fingerprint {curriculum.fingerprint}\n{dump(top)}"
-
-
-def _top(recipe: Recipe) -> Block:
-    """The recipe as it is written, without `file`, `folder`, `ignored` and most defaults."""
-    # The judge that most sources share, but for a language taken from their kind.
+def recipe_block(recipe: RecipeDescription) -> Block:
+    """Return the mapping of a recipe file, without `file`, `folder`, `ignored` and most defaults."""
+    # The filters that most sources share, except for a language taken from their kind.
     filters = Counter(_without_language(source) for source in recipe.sources).most_common(1)[0][0]
     top = Block({key: plain(getattr(recipe, key)) for key in _TOP})
-    top["filters"] = _judge(filters)
+    top["filters"] = _filters(filters)
     top |= {key: plain(getattr(recipe, key)) for key in _TOP_AFTER_DEFAULTS}
     if recipe.dedup.index is None:
         del top["dedup"]["index"]
@@ -69,7 +59,7 @@ def _source(source: Source, weighted: bool, filters: FilterOptions) -> Block:
     if source.clean != source.kind.cleaning:
         written["clean"] = _clean(source.clean)
     if source.filters != dataclasses.replace(source, filters=filters).filters:
-        written["filters"] = _judge(source.filters)
+        written["filters"] = _filters(source.filters)
     return written
 
 
@@ -83,6 +73,6 @@ def _clean(clean: Cleaning) -> Any:
     return clean.profile if short is True or set(short) == {"profile"} else short
 
 
-def _judge(filters: FilterOptions) -> Any:
+def _filters(filters: FilterOptions) -> Any:
     short = plain(filters, defaults=False)
     return {} if short is True else short

@@ -1,4 +1,4 @@
-"""Where recipes are: a file of the user's, or one that comes with the package."""
+"""Find recipe files by path or by the name of a shipped recipe."""
 
 import difflib
 import os
@@ -15,20 +15,20 @@ MERGE_CONFIG_NAMES = {
     "smollm3_stage3_config.yaml": "stage3",
     "datasets_config.yaml": "stage1",
 }
-"""Names of the old tool's files → the shipped recipe they mean where no such file exists."""
+"""File names of `merge_datasets` → shipped recipe, used if no such file exists."""
 
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w-]*")
-"""A name that is more likely a repository's than a file's: one slash, no ending."""
+"""Pattern of a repository name: one slash and no file ending."""
 
 UNWEIGHTED = "datasets_config.yaml"
-"""The one old name that means the sources one after another, without weights."""
+"""File name that means concatenated sources without weights."""
 
 
 def shipped_folder() -> Path:
-    """The folder of the recipes that come with the package, in an installed wheel or in a checkout.
+    """Return the folder of the shipped recipes, in an installed wheel or in a checkout.
 
     Raises:
-        RecipeError: if there is none, in an installation that lost its files.
+        RecipeError: If the installation has no recipe files.
     """
     package = Path(__file__).resolve().parents[1]
     for place in (package / "configs", package.parent / "configs"):
@@ -38,28 +38,28 @@ def shipped_folder() -> Path:
 
 
 def list_recipes() -> list[str]:
-    """Names of the recipes that come with the package, sorted, such as `stage1`."""
+    """Return the sorted names of the shipped recipes, such as `stage1`."""
     return sorted(path.name.removesuffix(ENDING) for path in shipped_folder().glob(f"*{ENDING}"))
 
 
 def find_recipe(name: str | os.PathLike[str]) -> Path:
-    """The recipe file that a path or name means.
+    """Return the recipe file of a path or name.
 
-    A file that exists comes first; then the name of a shipped recipe (`stage1` or `stage1.smollm3_mix.yaml`); then the
-    old tool's file names (`OLD_NAMES`).
+    An existing file has precedence over the name of a shipped recipe (`stage1` or `stage1.smollm3_mix.yaml`). File
+    names of `merge_datasets` (`MERGE_CONFIG_NAMES`) come last.
 
     Raises:
-        RecipeError: if there is none; with the names that exist.
+        RecipeError: If no recipe is found. The message lists the shipped recipes.
     """
     path, text = Path(name).expanduser(), os.fspath(name)
     if path.is_file():
         return path
     names = list_recipes()
-    if path.is_dir() and text not in names:  # a folder `demo`, of a mix that was written, does not hide the recipe
+    if path.is_dir() and text not in names:  # a folder `demo` with a written mix does not hide the recipe
         inside = sorted(entry.name for entry in path.iterdir() if entry.name.endswith((".yaml", ".yml")))
         there = f"the one you mean, of: {', '.join(inside)}" if inside else "a recipe file; it holds none"
         raise RecipeError(text, [f"is a folder; name {there}"])
-    # An old name may come with a folder before it; a shipped name with none, or it would hide a wrong path.
+    # Names of `merge_datasets` may have a folder. Shipped names may not, because they would hide a wrong path.
     wanted = MERGE_CONFIG_NAMES.get(path.name, text.removesuffix(ENDING))
     if wanted in names:
         return shipped_folder() / f"{wanted}{ENDING}"
@@ -75,7 +75,7 @@ def find_recipe(name: str | os.PathLike[str]) -> Path:
 
 
 def _beside(path: Path) -> list[str]:
-    """The recipe file of the same folder that is called so but for its ending, or nearly so; none if there is none."""
+    """Return the file in the same folder with the same name except for its ending, or a similar name, if any."""
     there = {other.name: str(other) for other in path.parent.glob("*") if other.suffix in (".yaml", ".yml")}
     same = [name for name in sorted(there) if name.split(".")[0] == path.name.split(".")[0]]
     return [there[name] for name in (same or difflib.get_close_matches(path.name, there, cutoff=0.8))[:1]]

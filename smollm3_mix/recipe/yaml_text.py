@@ -25,11 +25,11 @@ _RESOLVERS = (
 
 
 class Block(dict[str, Any]):
-    """A mapping that is written one key a line, even if it holds nothing but scalars."""
+    """A mapping that is written with one key per line, even if it contains only scalars."""
 
 
 class _Loader(yaml.SafeLoader):
-    """Knows the plain scalars of `_RESOLVERS` and no others."""
+    """Loader of the plain scalars in `_RESOLVERS` only."""
 
 
 class _Dumper(yaml.SafeDumper):
@@ -52,9 +52,9 @@ _Dumper.add_representer(Block, _one_key_a_line)
 
 
 def load(text: bytes, problems: list[str]) -> Any:
-    """The plain value a YAML text stands for; None after a fault is added to `faults`, with its line.
+    """Return the plain value of a YAML text. None after a problem with its line is added to `problems`.
 
-    A key that stands twice in one mapping is a fault. Tags that would make objects are refused.
+    Duplicate keys of one mapping and tags that create objects are problems.
     """
     try:
         loader = _Loader(text)
@@ -79,12 +79,12 @@ def load(text: bytes, problems: list[str]) -> Any:
 
 
 def dump(value: Any) -> str:
-    """YAML text of a plain value, keys in their order; lists and mappings of nothing but scalars take one line."""
+    """Return YAML text with keys in their order. Lists and mappings of scalars take one line."""
     return yaml.dump(value, Dumper=_Dumper, default_flow_style=None, sort_keys=False, allow_unicode=True, width=110)
 
 
 def _twice(root: yaml.Node) -> list[str]:
-    """A fault for each key that stands twice in a mapping; a node with many aliases is looked at once."""
+    """Return a problem for each duplicate key of a mapping. A node with many aliases is checked once."""
     problems, seen, todo = [], {id(root)}, [root]
     while todo:
         node = todo.pop()

@@ -9,7 +9,8 @@ import numpy as np
 
 from smollm3_mix.errors import SourceExhaustedError
 from smollm3_mix.mix.block_pipeline import filter_raw_block
-from smollm3_mix.recipe.model import Recipe, Source
+from smollm3_mix.recipe.model import Source
+from smollm3_mix.recipe.recipe import Recipe
 from smollm3_mix.sources.block_reader import Reader
 from smollm3_mix.sources.partition import partition_source
 from smollm3_mix.sources.resolved_recipe import ResolvedRecipe
@@ -57,7 +58,7 @@ def measure_ratios(
         plan: the opened sources.
         tokenizer: counts; what it puts before and after documents is counted with them.
         samples: documents of each source, fewer where it has fewer.
-        listener: called with each.
+        on_progress: called with each.
 
     Raises:
         SourceExhaustedError: a source has no document that cleaning and judging keep.

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from smollm3_mix.errors import OutputError
-from smollm3_mix.recipe.model import Recipe
+from smollm3_mix.recipe.recipe import Recipe
 from smollm3_mix.text.dedup.text_hashes import hash_texts
 
 Ints = npt.NDArray[np.int64]

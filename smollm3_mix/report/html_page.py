@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from smollm3_mix.mix.mix_stats import MixStats
-from smollm3_mix.recipe.model import Recipe
+from smollm3_mix.recipe.recipe import Recipe
 from smollm3_mix.report import figures
 from smollm3_mix.report.evidence import Evidence, Example
 from smollm3_mix.report.page_style import STYLE
@@ -36,7 +36,7 @@ def html_page(  # noqa: PLR0917 - what is shown, each once
         recipe: of the mix, with every source pinned.
         summary: its `stats.json`.
         rows: of each source, as recounted.
-        faults: what recounting found to be wrong.
+        problems: what recounting found to be wrong.
         evidence: gathered while recounting.
         dropped: texts that were dropped, by source; empty where none were kept.
     """
@@ -62,7 +62,8 @@ def html_page(  # noqa: PLR0917 - what is shown, each once
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         '<meta name="color-scheme" content="light dark">'
         f"<title>{name}: a mix, recounted</title><style>{STYLE}</style></head><body>"
-        f"<header><h1>{name}</h1><p>{escape(recipe.description)}</p>{_summary_line(problems)}{_tiles(recipe, summary, rows)}"
+        f"<header><h1>{name}</h1><p>{escape(recipe.description)}</p>{_summary_line(problems)}"
+        f"{_tiles(recipe, summary, rows)}"
         f"<nav>{links}</nav></header><main>{body}</main>"
         f"<footer>Recipe <code>{escape(summary['recipe'])}</code>, written and recounted by smollm3_mix "
         f"{escape(summary['request']['version'])}. The texts remain under the licenses of their sources.</footer>"
@@ -87,7 +88,7 @@ def _tiles(recipe: Recipe, summary: Mapping[str, Any], rows: Sequence[SourceRow]
     held = summary["splits"].get("validation", {}).get("total", {}).get("emitted", 0)
     bounded = [row.discrepancy / row.bound for row in rows if row.bound]
     tiles = [
-        (f"{total['given']:,}", "records"),
+        (f"{total['emitted']:,}", "records"),
         (short(total["emitted_tokens"]), "tokens"),
         (f"{short(total['emitted_bytes'])}B", "of text"),
         (f"{len(recipe.active)} × {recipe.lanes}", "sources × lanes"),

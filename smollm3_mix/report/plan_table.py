@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from math import ceil
 
 from smollm3_mix.network.urls import Token, endpoint
-from smollm3_mix.recipe.model import Recipe, Source
-from smollm3_mix.sources.preflight import SHRUNK, text_density
+from smollm3_mix.recipe.model import Source
+from smollm3_mix.recipe.recipe import Recipe
+from smollm3_mix.sources.preflight import COMPRESSION_RATIO, text_density
 from smollm3_mix.sources.source_files import ResolvedSource
 from smollm3_mix.table_format import Table
 
@@ -87,7 +88,7 @@ def memory_line(recipe: Recipe) -> str:
     if not asked.keys:
         return ""
     if asked.index is not None:
-        return f"Dedup looks rows up in the index at {asked.index.at}, over all lanes, and remembers nothing."
+        return f"Dedup looks rows up in the index at {asked.index.path}, over all lanes, and remembers nothing."
     each = asked.capacity(recipe.lanes)
     return (
         f"Dedup remembers {each * recipe.lanes:,} documents in {asked.memory:,} bytes, {each:,} in each of "
@@ -102,14 +103,14 @@ def summary(recipe: Recipe, found: Sequence[SourceNeeds], problems: Mapping[str,
     Args:
         recipe: what is planned.
         found: of `needs`.
-        faults: what is wrong, by source id.
+        problems: what is wrong, by source id.
         rate: bytes read in a second.
     """
     said = []
     read = sum(need.read or 0 for need in found)
     if read:
         files = sum(len(need.found.files) for need in found if need.found is not None)
-        disk = sum((need.text or 0) / SHRUNK for need in found if need.found is not None)
+        disk = sum((need.text or 0) / COMPRESSION_RATIO for need in found if need.found is not None)
         said.append(
             f"To read: about {format_bytes(read)} of {files:,} files, {_time(read / rate)} at {format_bytes(rate)}/s. "
             f"A written mix takes about {format_bytes(disk)} of disk."

@@ -6,7 +6,7 @@ import numpy as np
 
 from smollm3_mix.mix.interleave import discrepancy_bound
 from smollm3_mix.mix.mix_stats import MixStats
-from smollm3_mix.recipe.model import Recipe
+from smollm3_mix.recipe.recipe import Recipe
 
 DUPLICATE_REASONS = ("duplicate", "near_duplicate")
 
@@ -21,7 +21,7 @@ class SourceRow:
         given: its share of the units given; units are tokens, bytes or documents, as the recipe weighs by.
         units: units given.
         records: records given.
-        debt: largest |share × total − given| after any record of any lane, in units.
+        discrepancy: largest |share × total − given| after any record of any lane, in units.
         bound: what that debt may be at most, from the longest documents; see `merge.debt_bound`. None where the order
             gives none.
         read: raw rows read.
@@ -48,7 +48,7 @@ def source_rows(recipe: Recipe, stats: MixStats) -> list[SourceRow]:
     counts = [stats.sources[source.id] for source in recipe.active]
     shares = np.array([recipe.shares[source.id] for source in recipe.active])
     bounds = discrepancy_bound(shares, np.array([mine.longest for mine in counts], dtype=np.float64))
-    given = stats.given_shares()
+    given = stats.shares
     return [
         SourceRow(
             source=source.id,

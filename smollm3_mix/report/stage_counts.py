@@ -11,7 +11,7 @@ import numpy.typing as npt
 from smollm3_mix.mix.interleave import discrepancy_bound
 from smollm3_mix.mix.mix_stats import DiscrepancyTracker, MixStats
 from smollm3_mix.recipe.curriculum import Curriculum
-from smollm3_mix.recipe.model import Recipe
+from smollm3_mix.recipe.recipe import Recipe
 
 Ints = npt.NDArray[np.int64]
 

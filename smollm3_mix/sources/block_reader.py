@@ -1,4 +1,4 @@
-"""Reads one source in one lane, block by block, from any place."""
+"""Read one source in one lane, block by block, from any position."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -17,17 +16,15 @@ import pyarrow.compute as pc
 
 from smollm3_mix.errors import SourceError
 from smollm3_mix.network.urls import Token
+from smollm3_mix.recipe.model import Block, Source
+from smollm3_mix.sources.dedup_lookup import DedupIndex
 from smollm3_mix.sources.formats import csv_and_arrow, json_lines, parquet
-from smollm3_mix.sources.formats.byte_ranges import broken, failure_reason, local
+from smollm3_mix.sources.formats.byte_ranges import failure_reason, local_path, read_errors
 from smollm3_mix.sources.software_heritage import contents
 from smollm3_mix.sources.source_files import Cursor, ReadRequest, ResolvedSource, ShardSlice, SourceFault, SourceFile
 from smollm3_mix.text.dedup.duplicate_rows import DuplicateRows
+from smollm3_mix.text.exclusion import ExclusionList
 from smollm3_mix.text.lengths import byte_lengths
-
-if TYPE_CHECKING:
-    from smollm3_mix.recipe.model import Block, Source
-    from smollm3_mix.sources.dedup_lookup import DedupIndex
-    from smollm3_mix.text.exclusion import ExclusionList
 
 Decoder = Callable[[ReadRequest], Iterator[pa.RecordBatch]]
 
@@ -39,28 +36,29 @@ DECODERS: dict[str, Decoder] = {
 }
 
 DUPLICATES = (None, "duplicate", "near_duplicate")
-"""Reasons by the codes of `dedup.DropSet.codes` and `dedup.Seen.first`."""
+"""Reasons by the codes of `DuplicateRows.codes`."""
 
-HELD = 1 << 26
-"""Bytes that idle Parquet readers keep of their row groups, all together; the rest begin at their cursor again."""
+IDLE_BYTES = 1 << 26
+"""Bytes of row groups that all idle Parquet readers may keep together. A reader over the limit rereads from its
+cursor."""
 
 
 @dataclass(frozen=True)
 class RawBlock:
-    """Consecutive rows of one file in one lane, as they are in the source. n rows, n ≥ 1.
+    """Consecutive rows of one file in one lane, as stored in the source. A block has n rows, n ≥ 1.
 
     Attributes:
-        texts: pa.StringArray[n]; null exactly where `reasons` is not.
+        texts: pa.StringArray[n]. Null exactly where `reasons` is not null.
         reasons: pa.StringArray[n]: `where`, `excluded`, `invalid_utf8`, `not_text`, `blob_missing`, `undecodable`, and
-            of a dedup index `duplicate`, `near_duplicate`; null where a row has a text.
-        ids: pa.StringArray[n], the source's own ids; None if it has none.
-        meta: pa.StringArray[n], the kept columns as JSON objects; None if nothing is kept.
-        tokens: pa.Int64Array[n], counts of `tokens_field`; None if the source names none.
-        stored: pa.StructArray[n] of columns.STORED for `content: records`; None for any other.
-        file: path of the shard, for the record.
-        rows: int64[n], ascending row numbers in that shard.
-        start: where the block begins.
-        next: where to go on after it.
+            with a dedup index also `duplicate` and `near_duplicate`. Null where a row has a text.
+        ids: pa.StringArray[n], ids of the source. None if the source has none.
+        meta: pa.StringArray[n], kept columns as JSON objects. None if no column is kept.
+        tokens: pa.Int64Array[n], counts of `tokens_field`. None if the source names no such field.
+        stored: pa.StructArray[n] of column_binding.STORED for `content: records`, else None.
+        file: Path of the shard, for the record.
+        rows: int64[n], ascending row numbers in the shard.
+        start: Position of the block.
+        next: Position after the block.
         bytes: UTF-8 bytes of all texts, those of duplicates included.
     """
 
@@ -78,77 +76,78 @@ class RawBlock:
 
 
 class Reader:
-    """Blocks of one source in one lane. Holds no file open between reads; not for two threads at once.
+    """Blocks of one source in one lane. Keeps no file open between reads. Not thread-safe.
 
-    A block ends with the row that fills `block.rows` rows or `block.bytes` of text (as listed, for `content: swh`), or
-    with its part. So blocks
-    depend on the source's rows and the place where reading began alone: not on row groups, compression or how much is
-    read at once.
+    A block ends with the row that fills `block.rows` rows or `block.bytes` bytes of text, or with its slice. For
+    `content: swh` the bytes are those listed. Blocks therefore depend on the rows of the source and on the position at
+    which reading began. They do not depend on row groups, compression or buffer sizes.
 
     Args:
-        source: of the recipe.
-        resolved: its files.
-        parts: the lane's share of them, from `deal`.
-        block: the recipe's block rule.
-        token: for the Hub; None uses the saved login or `HF_TOKEN`.
-        excluded: what must not come out.
-        dropped: the dedup index; its rows are not cleaned and judged first, as that was done when it was built.
+        source: Source in the recipe.
+        resolved: Files of the source.
+        slices: Shard slices of the lane, from `partition_source`.
+        block: Block size of the recipe.
+        token: Hugging Face access token. Defaults to the saved login or `HF_TOKEN`.
+        excluded: Documents that must not be emitted.
+        dedup_index: Dedup index. Its duplicates are dropped before cleaning and filtering, which happened when the
+            index
+            was built.
     """
 
-    def __init__(  # noqa: PLR0917 - as a plan has them
+    def __init__(  # noqa: PLR0917 - in the order of a resolved recipe
         self,
         source: Source,
         resolved: ResolvedSource,
-        parts: tuple[ShardSlice, ...],
+        slices: tuple[ShardSlice, ...],
         block: Block,
         token: Token = None,
         excluded: ExclusionList | None = None,
-        dropped: DedupIndex | None = None,
+        dedup_index: DedupIndex | None = None,
     ) -> None:
-        self.source, self.resolved, self.parts, self.block = source, resolved, tuple(parts), block
+        self.source, self.resolved, self.slices, self.block = source, resolved, tuple(slices), block
         self.cursor = Cursor()
-        self._token, self._excluded, self._dropped = token, excluded, dropped
+        self._token, self._excluded, self._dedup_index = token, excluded, dedup_index
         self._decoding: Iterator[pa.RecordBatch] | None = None
-        self._held: list[pa.RecordBatch] = []
+        self._pending: list[pa.RecordBatch] = []
         self._contents = contents.Contents() if source.content == "swh" else None
         self._busy = threading.Lock()
-        self.holds = 0  # about the bytes kept until the next read
+        self.held_bytes = 0  # approximate bytes kept until the next read
 
     def read(self) -> RawBlock | None:
-        """The next block, None at the end of the lane's parts.
+        """Return the next block, or None at the end of the lane.
 
         Raises:
-            SourceError: a file cannot be read; the message names source, file and what to do.
+            SourceError: If a file cannot be read. The message names source, file and remedy.
         """
         try:
             with self._busy:
                 return self._next()
         finally:
-            _touch(self)  # last: a reader at work cannot rest, and must not be forgotten
+            _touch(self)  # after the read, because a busy reader cannot be released
 
     @property
     def remote(self) -> bool:
-        """Whether each read is a request over the network."""
-        return self._contents is not None or any(local(file) is None for file in self.resolved.files[:1])
+        """True if reads go over the network."""
+        return self._contents is not None or any(local_path(file) is None for file in self.resolved.files[:1])
 
     @property
     def seekable(self) -> bool:
-        """Whether going back costs no more than a row group; sequential files are read from their beginning."""
+        """True if seeking back costs at most a row group. Sequential files are read again from their beginning."""
         return self.resolved.format == "parquet"
 
     def seek(self, cursor: Cursor) -> None:
-        """Goes on at a cursor of this lane: `Cursor()`, or a block's `start` or `next`, or any row in between."""
+        """Continue at a cursor of this lane: `Cursor()`, a block's `start` or `next`, or any row in between."""
         with self._busy:
             self._drop()
             self.cursor = Cursor(*cursor)
 
     def close(self) -> None:
-        """Frees what is held; reading goes on at the cursor all the same."""
+        """Free all buffers. Reading can continue at the cursor."""
         with self._busy:
             self._drop()
 
-    def rest(self) -> bool:
-        """Frees what is held, unless a read is under way or to come back would be dear: whether it did."""
+    def release(self) -> bool:
+        """Free all buffers and return True. Do nothing during a read, and for files that are costly to reopen."""
         if not self.seekable or not self._busy.acquire(blocking=False):
             return False
         try:
@@ -158,47 +157,47 @@ class Reader:
         return True
 
     def _next(self) -> RawBlock | None:
-        while self.cursor.part < len(self.parts):
+        while self.cursor.slice_number < len(self.slices):
             taken = self._take()
             if taken:
                 return self._block(taken)
             self._drop()
-            self.cursor = Cursor(self.cursor.part + 1, 0)
+            self.cursor = Cursor(self.cursor.slice_number + 1, 0)
         return None
 
     def _drop(self) -> None:
-        self._decoding, self._held, self.holds = None, [], 0
+        self._decoding, self._pending, self.held_bytes = None, [], 0
         if self._contents is not None:
             self._contents.forget()
 
     def _take(self) -> list[pa.RecordBatch]:
-        """The rows of the next block, none at the end of the part."""
+        """Return the rows of the next block, an empty list at the end of the slice."""
         taken: list[pa.RecordBatch] = []
         rows, size = self.block.rows, self.block.bytes
         while rows > 0 and size > 0:
-            batch = self._held.pop() if self._held else self._decode()
+            batch = self._pending.pop() if self._pending else self._decode()
             if batch is None:
                 break
             lengths = byte_lengths if self._contents is None else contents.lengths
             count, bytes_ = _fill(lengths(batch.column(0)), rows, size)
             if count < len(batch):
-                self._held.append(batch.slice(count))
+                self._pending.append(batch.slice(count))
             taken.append(batch.slice(0, count))
             rows, size = rows - count, size - bytes_
         return taken
 
     def _decode(self) -> pa.RecordBatch | None:
-        """The next batch (never empty) of the part's rows, None at its end."""
-        part = self.parts[self.cursor.part]
-        file = self.resolved.files[part.file]
-        with self._naming(file):
+        """Return the next nonempty batch of rows of the slice, None at its end."""
+        shard_slice = self.slices[self.cursor.slice_number]
+        file = self.resolved.files[shard_slice.file]
+        with self._add_context(file):
             if self._decoding is None:
                 decoder = DECODERS[self.resolved.format]
                 self._decoding = decoder(
                     ReadRequest(
                         self.source,
                         self.resolved,
-                        part,
+                        shard_slice,
                         self.cursor.row,
                         self.block.rows,
                         self.block.bytes,
@@ -207,37 +206,37 @@ class Reader:
                     )
                 )
                 if self.seekable:
-                    self.holds = parquet.held(self.source, file, self._token)
+                    self.held_bytes = parquet.held_bytes(self.source, file, self._token)
                 if self._contents is not None:
                     self._decoding = self._contents.ahead(self._decoding, self.block.rows, self.block.bytes)
-                    self.holds += contents.AHEAD_BYTES
+                    self.held_bytes += contents.AHEAD_BYTES
             return next(self._decoding, None)
 
     @contextlib.contextmanager
-    def _naming(self, file: SourceFile) -> Iterator[None]:
-        """Errors of what is done in here name source and file; what was begun is dropped, or it would look as ended."""
+    def _add_context(self, file: SourceFile) -> Iterator[None]:
+        """Add source and file to errors of the body, and drop what was begun, which would otherwise look exhausted."""
         try:
             yield
-        except SourceFault as fault:
+        except SourceFault as problem:
             self._drop()
-            raise SourceError(f"source {self.source.id!r}: {file.path}: {fault}") from fault
-        except broken() as error:
+            raise SourceError(f"source {self.source.id!r}: {file.path}: {problem}") from problem
+        except read_errors() as error:
             self._drop()
             raise SourceError(f"source {self.source.id!r}: {file.path} {failure_reason(error, file)}") from error
 
     def _block(self, taken: list[pa.RecordBatch]) -> RawBlock:
-        start, file = self.cursor, self.resolved.files[self.parts[self.cursor.part].file]
-        # With an empty batch beside it a single one is copied too: a block holds no memory of its neighbours.
+        start, file = self.cursor, self.resolved.files[self.slices[self.cursor.slice_number].file]
+        # The empty batch forces a copy of a single batch, so that a block keeps no memory of its neighbors alive.
         batch = pa.Table.from_batches([*taken, taken[0].slice(0, 0)]).combine_chunks().to_batches()[0]
         texts, reasons, ids, meta, rows, tokens, stored = batch.columns
         if self._contents is not None:
-            with self._naming(file):
+            with self._add_context(file):
                 texts, reasons = self._contents.texts(texts, reasons)
         numbers = rows.to_numpy()
         size = int(byte_lengths(texts).sum())
-        if self._dropped is not None:
-            texts, reasons = _without(self._dropped.of(self.source.id, file.path), texts, reasons, numbers)
-        self.cursor = Cursor(start.part, int(numbers[-1]) + 1)
+        if self._dedup_index is not None:
+            texts, reasons = _mark_duplicates(self._dedup_index.of(self.source.id, file.path), texts, reasons, numbers)
+        self.cursor = Cursor(start.slice_number, int(numbers[-1]) + 1)
         return RawBlock(
             texts=texts,
             reasons=reasons,
@@ -253,10 +252,10 @@ class Reader:
         )
 
 
-def _without(
+def _mark_duplicates(
     drops: DuplicateRows | None, texts: pa.StringArray, reasons: pa.StringArray, rows: npt.NDArray[np.int64]
 ) -> tuple[pa.StringArray, pa.StringArray]:
-    """Texts and reasons with those of duplicates put in; a reason that is there already stays."""
+    """Remove the texts of duplicates and set their reasons. Existing reasons stay."""
     codes = None if drops is None else drops.codes(rows)
     if codes is None or not codes.any():
         return texts, reasons
@@ -264,33 +263,33 @@ def _without(
     return pc.if_else(pa.array(codes == 0), texts, pa.scalar(None, pa.string())), reasons
 
 
-_resting: OrderedDict[int, weakref.ref[Reader]] = OrderedDict()
+_idle_readers: OrderedDict[int, weakref.ref[Reader]] = OrderedDict()
 _lock = threading.Lock()
 
 
 def _touch(reader: Reader) -> None:
-    """Marks a reader as the last used; those idle for longest rest while all together hold more than HELD."""
+    """Mark a reader as the last used. Release the longest idle ones while all together exceed IDLE_BYTES."""
     if not reader.seekable:
         return
     with _lock:
-        _resting.pop(id(reader), None)
-        _resting[id(reader)] = weakref.ref(reader)
-        known = [(key, ref()) for key, ref in _resting.items()]
-        total = sum(idle.holds for _, idle in known if idle is not None)
+        _idle_readers.pop(id(reader), None)
+        _idle_readers[id(reader)] = weakref.ref(reader)
+        known = [(key, ref()) for key, ref in _idle_readers.items()]
+        total = sum(idle.held_bytes for _, idle in known if idle is not None)
         old = []
         for key, idle in known:
-            if idle is not None and (idle is reader or (idle.holds and total <= HELD)):
+            if idle is not None and (idle is reader or (idle.held_bytes and total <= IDLE_BYTES)):
                 continue
-            del _resting[key]
+            del _idle_readers[key]
             if idle is not None:
-                total -= idle.holds
+                total -= idle.held_bytes
                 old.append(idle)
     for idle in old:
-        idle.rest()
+        idle.release()
 
 
 def _fill(lengths: npt.NDArray[np.int64], rows: int, size: int) -> tuple[int, int]:
-    """How many rows with texts so long go into a block with so much room (rows, bytes), and their bytes of text."""
+    """Return how many rows of the given lengths fit a budget of `rows` and `size` bytes, and their bytes of text."""
     filled = np.cumsum(lengths[:rows])
     count = min(int(np.searchsorted(filled, size)) + 1, len(filled))
     return count, int(filled[count - 1])

@@ -1,4 +1,4 @@
-"""A dedup index looked up in: which rows of which file are duplicates, from this machine, the Hub or any URL."""
+"""Look up duplicates in a dedup index: which rows of which file to drop. The index is a local folder or a URL."""
 
 from __future__ import annotations
 
@@ -9,68 +9,64 @@ import threading
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from smollm3_mix.errors import RecipeError, SourceError
-from smollm3_mix.network.rate_limit import LISTING_REQUESTS
 from smollm3_mix.network.retry import is_transient, network_errors, with_retries
-from smollm3_mix.network.urls import HUB_FILE_URL, Token, endpoint, file_system, unreachable_message
+from smollm3_mix.network.urls import Token, file_system, unreachable_message
 from smollm3_mix.recipe.index_scope import disagreements, index_scope, index_scope_differences, index_scope_digest
-from smollm3_mix.sources.url_files import local_copy
+from smollm3_mix.recipe.recipe import Recipe
+from smollm3_mix.sources.url_files import pin_hub_folder, read_bytes
 from smollm3_mix.text.dedup.dedup_options import IndexRef
 from smollm3_mix.text.dedup.duplicate_rows import DuplicateRows
 
-if TYPE_CHECKING:
-    from smollm3_mix.recipe.model import Recipe
-
 MANIFEST, DROPS = "index.json", "drops"
-"""What an index consists of: a file that says what it is of, and a folder with one file for each file of a source that
-has duplicates."""
+"""Content of an index: the manifest, and a folder with one file of duplicate rows per source file that has any."""
 
 INDEX_VERSION = 1
-"""Raised when an index of the same recipe comes to mean other rows, or is stored otherwise."""
+"""Version of the manifest. Raised when the same recipe would get other rows, or another storage format."""
 
-HELD_BYTES = 1 << 26
-"""Bytes of drop sets that a process keeps for lanes that share a file, and for readers that come back."""
+CACHE_BYTES = 1 << 26
+"""Bytes of duplicate rows that a process caches, for lanes that share a file and for readers that return to one."""
 
-_held: OrderedDict[str, DuplicateRows] = OrderedDict()
+_cached: OrderedDict[str, DuplicateRows] = OrderedDict()
 _lock = threading.Lock()
 
 
 class IndexEntry(NamedTuple):
-    """The drop set of one file of a source.
+    """The duplicate rows of one source file.
 
     Attributes:
-        at: its path in the index.
-        duplicates: rows whose text came before, byte for byte.
-        near: rows whose text nearly came before.
-        sha256: of its bytes.
+        path: Path of the rows in the index.
+        duplicates: Number of rows whose text occurred before, byte for byte.
+        near: Number of rows that nearly duplicate an earlier text.
+        sha256: SHA-256 of the stored rows.
     """
 
-    at: str
+    path: str
     duplicates: int
     near: int
     sha256: str
 
     @property
     def nbytes(self) -> int:
-        """Its size."""
+        """Bytes of the stored rows."""
         return 4 * (self.duplicates + self.near)
 
 
 @dataclasses.dataclass(frozen=True)
 class DedupIndex:
-    """A dedup index, opened: picklable, without its drop sets, which are read when their file's turn comes.
+    """An opened dedup index. Can be pickled. The rows of a file are read when they are first looked up.
 
     Attributes:
-        place: folder or URL; on the Hub with the commit.
-        scope: what it is of; see `recipe.scope`.
-        files: entries by source id and by path of the file; a file without duplicates has none.
-        counts: of each source, by id: rows read, documents compared, duplicates, near_duplicates.
-        token: for the Hub.
+        location: Folder or URL, with the commit if it is on the Hub.
+        scope: Everything that the index depends on, see `recipe.index_scope`.
+        files: Entries by source id and by path of the file. A file without duplicates has no entry.
+        counts: Counts by source id: rows read, documents compared, duplicates, near_duplicates.
+        token: Hugging Face access token.
     """
 
-    place: str
+    location: str
     scope: dict[str, Any]
     files: dict[str, dict[str, IndexEntry]]
     counts: dict[str, dict[str, int]]
@@ -78,151 +74,140 @@ class DedupIndex:
 
     @property
     def digest(self) -> str:
-        """64 hex digits over all that the index says, its drop sets included."""
+        """64 hex digits over the manifest and all duplicate rows."""
         return index_scope_digest(self._content())
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all drop sets."""
+        """Bytes of all duplicate rows."""
         return sum(entry.nbytes for files in self.files.values() for entry in files.values())
 
     def to_json(self) -> bytes:
-        """The manifest; equal indexes have equal bytes."""
+        """Return the manifest. Equal indexes have equal bytes."""
         return json.dumps(self._content() | {"digest": self.digest}, ensure_ascii=False, indent=1).encode()
 
     def of(self, source: str, file: str) -> DuplicateRows | None:
-        """The drop set of a file; None where nothing of it is dropped.
+        """Return the duplicate rows of a file, or None if it has none.
 
         Raises:
-            SourceError: it cannot be read, or is not the one that was built.
+            SourceError: If the rows cannot be read or differ from those of the manifest.
         """
         entry = self.files.get(source, {}).get(file)
         if entry is None:
             return None
         with _lock:
-            if entry.sha256 in _held:
-                _held.move_to_end(entry.sha256)
-                return _held[entry.sha256]
+            if entry.sha256 in _cached:
+                _cached.move_to_end(entry.sha256)
+                return _cached[entry.sha256]
         found = DuplicateRows.from_bytes(self._read(entry), entry.duplicates)
         with _lock:
-            _held[entry.sha256] = found
-            while len(_held) > 1 and sum(kept.nbytes for kept in _held.values()) > HELD_BYTES:
-                _held.popitem(last=False)
+            _cached[entry.sha256] = found
+            while len(_cached) > 1 and sum(kept.nbytes for kept in _cached.values()) > CACHE_BYTES:
+                _cached.popitem(last=False)
         return found
 
     def _content(self) -> dict[str, Any]:
         files = {id_: {path: list(entry) for path, entry in each.items()} for id_, each in self.files.items()}
-        return {"form": INDEX_VERSION, "index_scope": self.scope, "counts": self.counts, "files": files}
+        return {"version": INDEX_VERSION, "index_scope": self.scope, "counts": self.counts, "files": files}
 
     def _read(self, entry: IndexEntry) -> bytes:
-        shown = f"the dedup index at {self.place}: {entry.at}"
+        name = f"dedup index at {self.location}: {entry.path}"
         try:
-            data = fetch_index_file(f"{self.place}/{entry.at}", self.token)
+            data = read_bytes(f"{self.location}/{entry.path}", self.token)
         except network_errors() as error:
-            raise SourceError(f"{shown} cannot be read ({error}). Put it back, or build the index again.") from error
+            raise SourceError(
+                f"{name} cannot be read ({error}). Restore the file, or build the index again."
+            ) from error
         found = hashlib.sha256(data).hexdigest()
         if found != entry.sha256:
             raise SourceError(
-                f"{shown} has SHA-256 {found[:12]}…, where {MANIFEST} lists {entry.sha256[:12]}…: it is damaged, or of "
-                "another build. Build the index again: `smollm3-mix index` writes it anew from what it has counted."
+                f"{name} has SHA-256 {found[:12]}…, but {MANIFEST} lists {entry.sha256[:12]}…. The file is damaged or "
+                "belongs to another build. Build the index again: `smollm3-mix index` reuses its earlier work."
             )
         return data
 
 
 def pin_index(recipe: Recipe, token: Token = None) -> tuple[Recipe, DedupIndex | None]:
-    """The recipe with its index's digest in it, and the index, ready to be looked up in.
+    """Open the recipe's index and return it with the recipe, which then contains the index's digest.
 
     Args:
-        recipe: its sources are pinned.
-        token: for the Hub.
+        recipe: Recipe with pinned sources.
+        token: Hugging Face access token.
 
     Raises:
-        RecipeError: there is no index there, it is of another recipe, cut off or damaged, or cannot be had.
+        RecipeError: If the index is missing, damaged, unreachable, or of another recipe.
     """
-    place = recipe.dedup.index
-    if place is None:
+    ref = recipe.dedup.index
+    if ref is None:
         return recipe, None
-    dropped = open_index(recipe, place, token)
-    there = dropped.digest
-    if place.digest not in {None, there}:
-        raise _refused(
+    index = open_index(recipe, ref, token)
+    found = index.digest
+    if ref.digest not in {None, found}:
+        raise _error(
             recipe,
-            f"{place.at} is not the index {str(place.digest)[:12]}… that the recipe is pinned to, but {there[:12]}…; "
-            "put the old one back, or take `digest` out",
+            f"{ref.path} has digest {found[:12]}…, but the recipe is pinned to {str(ref.digest)[:12]}…. "
+            "Restore the old index, or remove `digest` from the recipe.",
         )
-    pinned = dataclasses.replace(recipe.dedup, index=dataclasses.replace(place, digest=there))
-    return recipe.replace(dedup=pinned), dropped
+    pinned = dataclasses.replace(recipe.dedup, index=dataclasses.replace(ref, digest=found))
+    return recipe.replace(dedup=pinned), index
 
 
-def open_index(recipe: Recipe, at: IndexRef, token: Token) -> DedupIndex:
-    """The index at a place, compared with the recipe, and its files' lengths with those listed."""
+def open_index(recipe: Recipe, ref: IndexRef, token: Token) -> DedupIndex:
+    """Open the index at `ref`, compare it with the recipe, and check the sizes of its files."""
     if problems := disagreements(recipe):
         raise RecipeError(recipe.file, problems)
-    place = _located(at.at, recipe.folder)
+    location = _locate(ref.path, recipe.folder)
     try:
-        place = _at_commit(place, token)
-        data = fetch_index_file(f"{place}/{MANIFEST}", token)
-        dropped = parse_manifest(data, place, token)
-        sizes = _sizes(dropped) if dropped is not None else {}
+        location = pin_hub_folder(location, MANIFEST, token)
+        index = parse_manifest(read_bytes(f"{location}/{MANIFEST}", token), location, token)
+        sizes = _sizes(index) if index is not None else {}
     except FileNotFoundError:
-        raise _refused(recipe, f"there is no index at {at.at}; {_build(recipe, at)}") from None
+        raise _error(recipe, f"no index found at {ref.path}. {_build_command(recipe, ref)}") from None
     except network_errors() as error:
-        raise _refused(recipe, f"{at.at}: {unreachable_message(error)}") from error
-    if dropped is None:
-        raise _refused(recipe, f"{at.at}/{MANIFEST} is damaged, cut off or of another form; {_build(recipe, at)}")
-    if differ := index_scope_differences(dropped.scope, index_scope(recipe)):
-        lines = "".join(f"\n    {line}" for line in differ)
-        raise _refused(
+        raise _error(recipe, f"{ref.path}: {unreachable_message(error)}") from error
+    if index is None:
+        message = f"{ref.path}/{MANIFEST} is damaged or of another version. {_build_command(recipe, ref)}"
+        raise _error(recipe, message)
+    if differences := index_scope_differences(index.scope, index_scope(recipe)):
+        lines = "".join(f"\n    {line}" for line in differences)
+        raise _error(
             recipe,
-            f"the index at {at.at} is of another mix. They differ, index before recipe, in:{lines}\n"
-            f"  Mend the recipe; or {_build(recipe, at)} (what has not changed is not read again)",
+            f"the index at {ref.path} belongs to another mix. Differences (index → recipe):{lines}\n"
+            f"  Fix the recipe, or update the index. {_build_command(recipe, ref)} "
+            "Unchanged sources are not read again.",
         )
-    for entry in (entry for files in dropped.files.values() for entry in files.values()):
-        if sizes.get(entry.at) != entry.nbytes:
-            found = f"has {sizes[entry.at]:,} bytes" if entry.at in sizes else "is gone"
-            raise _refused(
-                recipe, f"{at.at}/{entry.at} {found}, where {MANIFEST} lists {entry.nbytes:,}; {_build(recipe, at)}"
+    for entry in (entry for files in index.files.values() for entry in files.values()):
+        if sizes.get(entry.path) != entry.nbytes:
+            found = f"has {sizes[entry.path]:,} bytes" if entry.path in sizes else "is missing"
+            raise _error(
+                recipe,
+                f"{ref.path}/{entry.path} {found}, but {MANIFEST} lists {entry.nbytes:,} bytes. "
+                f"{_build_command(recipe, ref)}",
             )
-    return dropped
+    return index
 
 
-def parse_manifest(data: bytes, place: str, token: Token = None) -> DedupIndex | None:
-    """The index whose manifest this is; None where it is not whole, or of another form."""
+def parse_manifest(data: bytes, location: str, token: Token = None) -> DedupIndex | None:
+    """Return the index that a manifest describes, or None if it is damaged or of another version."""
     try:
-        said = json.loads(data)
-        if said["form"] != INDEX_VERSION:
+        content = json.loads(data)
+        if content["version"] != INDEX_VERSION:
             return None
         files = {
-            id_: {path: IndexEntry(*entry) for path, entry in each.items()} for id_, each in dict(said["files"]).items()
+            id_: {path: IndexEntry(*entry) for path, entry in each.items()}
+            for id_, each in dict(content["files"]).items()
         }
-        dropped = DedupIndex(place, dict(said["index_scope"]), files, dict(said["counts"]), token)
-        return dropped if dropped.digest == said["index_scope_digest"] else None
-    except (ValueError, KeyError, TypeError, AttributeError):  # any bytes may stand there
+        index = DedupIndex(location, dict(content["index_scope"]), files, dict(content["counts"]), token)
+        return index if index.digest == content["digest"] else None
+    except (ValueError, KeyError, TypeError, AttributeError):  # a damaged file can contain anything
         return None
 
 
-def fetch_index_file(place: str, token: Token) -> bytes:
-    """The bytes of a file at a path or URL; those of the Hub by way of its cache.
+def _locate(name: str, folder: str) -> str:
+    """Return the path or URL of an index, without a slash at its end.
 
-    Raises:
-        FileNotFoundError: there is none.
-        One of `failures()`: it cannot be had.
+    Relative paths are looked up in the recipe's folder first, then in the working directory.
     """
-    if "://" not in place:
-        return Path(place).read_bytes()
-    if HUB_FILE_URL.fullmatch(place):
-        from huggingface_hub.errors import EntryNotFoundError, RepositoryNotFoundError, RevisionNotFoundError
-
-        try:
-            return Path(local_copy(place, token)).read_bytes()
-        except (EntryNotFoundError, RepositoryNotFoundError, RevisionNotFoundError) as error:
-            raise FileNotFoundError(place) from error
-    fs, path = file_system(place, token)
-    return bytes(with_retries(lambda: fs.cat_file(path), is_transient))
-
-
-def _located(name: str, folder: str) -> str:
-    """The path or URL of an index: as it is, else beside the recipe, else here; without a slash at its end."""
     name = name.rstrip("/") or name
     if "://" in name:
         return name
@@ -232,53 +217,37 @@ def _located(name: str, folder: str) -> str:
     return str(beside if beside.is_dir() else Path(name).expanduser())
 
 
-def _at_commit(place: str, token: Token) -> str:
-    """The place with the commit that is there now, if it is on the Hub: what is read later is of the same."""
-    found = HUB_FILE_URL.fullmatch(f"{place}/{MANIFEST}")
-    if found is None:
-        return place
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
-
-    LISTING_REQUESTS.wait(endpoint())
-    try:
-        info = HfApi(token=token).dataset_info(found["repository"], revision=found["revision"])
-    except (RepositoryNotFoundError, RevisionNotFoundError) as error:
-        raise FileNotFoundError(place) from error
-    return f"hf://datasets/{found['repository']}@{info.sha}/{found['file']}".removesuffix(f"/{MANIFEST}")
-
-
-def _sizes(dropped: DedupIndex) -> Mapping[str, int]:
-    """Bytes of every drop set that is there, by its path in the index."""
-    if "://" not in dropped.place:
-        root = Path(dropped.place)
+def _sizes(index: DedupIndex) -> Mapping[str, int]:
+    """Return the bytes of every file of duplicate rows that exists, by its path in the index."""
+    if "://" not in index.location:
+        root = Path(index.location)
         return {path.relative_to(root).as_posix(): path.stat().st_size for path in (root / DROPS).rglob("*.rows")}
-    if not dropped.files:
+    if not index.files:
         return {}
-    fs, path = file_system(f"{dropped.place}/{DROPS}", dropped.token)
+    fs, path = file_system(f"{index.location}/{DROPS}", index.token)
     found = with_retries(lambda: fs.find(path, detail=True), is_transient)
     sizes = {f"{DROPS}/{name.rpartition(f'/{DROPS}/')[2]}": int(info["size"]) for name, info in found.items()}
-    listed = {entry.at for files in dropped.files.values() for entry in files.values()}
-    for at in sorted(listed - sizes.keys()):  # stores may list a new file late; asked for by name, it is there
-        size = _size(fs, f"{path}{at.removeprefix(DROPS)}")
+    listed = {entry.path for files in index.files.values() for entry in files.values()}
+    for name in sorted(listed - sizes.keys()):  # object stores may list a new file late
+        size = _size(fs, f"{path}{name.removeprefix(DROPS)}")
         if size is None:
-            break  # one that is gone is fault enough
-        sizes[at] = size
+            break  # one missing file is enough to reject the index
+        sizes[name] = size
     return sizes
 
 
 def _size(fs: Any, path: str) -> int | None:
-    """Bytes of a file; None where there is none."""
+    """Return the bytes of a file, or None if there is none."""
     try:
         return int(with_retries(lambda: fs.info(path), is_transient)["size"])
     except FileNotFoundError:
         return None
 
 
-def _build(recipe: Recipe, at: IndexRef) -> str:
-    out = at.at if "://" not in at.at else "DIR"
-    return f"build it with `smollm3-mix index {recipe.file} --out {out}`"
+def _build_command(recipe: Recipe, ref: IndexRef) -> str:
+    folder = ref.path if "://" not in ref.path else "DIR"
+    return f"Build it with `smollm3-mix index {recipe.file} --output-dir {folder}`."
 
 
-def _refused(recipe: Recipe, fault: str) -> RecipeError:
-    return RecipeError(recipe.file, [f"dedup.index: {fault}"])
+def _error(recipe: Recipe, problem: str) -> RecipeError:
+    return RecipeError(recipe.file, [f"dedup.index: {problem}"])

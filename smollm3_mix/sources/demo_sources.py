@@ -1,16 +1,17 @@
-"""Sources that need no network: what a Python installation carries, and texts written for the project.
+"""Sources that need no network: documents of a Python installation, and texts written for the project.
 
 | name | a document is | CPython 3.11 |
 |---|---|---|
-| python:stdlib | a module of the standard library; no tests, no character tables | 606 of 9.9 MB |
-| python:docstrings | the docstring of a module, or those of a class or function with all inside | 3,764 of 1.9 MB |
-| python:reference | a section of the language reference, as `help()` shows it; some stand there twice | 149 of 0.5 MB |
-| python:readmes | the description of an installed distribution, mostly Markdown; one per distribution | depends |
-| python:licenses | a license or notice of Python or of an installed distribution; many are copies | depends |
+| python:stdlib | a module of the standard library, without tests and character tables | 606 of 9.9 MB |
+| python:docstrings | the docstring of a module, or those of a class or function and its members | 3,764 of 1.9 MB |
+| python:reference | a section of the language reference as shown by `help()`, some of them twice | 149 of 0.5 MB |
+| python:readmes | the description of an installed distribution, mostly Markdown | depends |
+| python:licenses | a license or notice of Python or of an installed distribution, many of them copies | depends |
 | demo:vietnamese | a short text in Vietnamese: recipe, letter, fable, manual, explanation | 55 of 55 kB |
-| demo:french | the same in French; not a translation | 55 of 52 kB |
+| demo:french | the same in French, not a translation | 55 of 52 kB |
 
-The two demo sources are CC0-1.0, and carry a little dirt: runs of spaces, blank lines, CRLF, a copy, a near copy.
+The two demo sources are CC0-1.0. They contain some dirt on purpose: runs of spaces, blank lines, CRLF, a copy, a near
+copy.
 """
 
 import ast
@@ -40,23 +41,25 @@ import pyarrow.parquet as pq
 
 from smollm3_mix.errors import SourceError
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger("smollm3_mix")
 
 SCHEMA = pa.schema([pa.field(name, pa.string(), nullable=False) for name in ("text", "id", "path", "license")])
-"""Columns of the files. id: path and the part of that file, unique in its source. path: relative to the folder of the
-standard library, to that of the installed distributions or to this package. license: as declared, SPDX where it is."""
+"""Columns of the files.
+
+id: Path and name of the part, unique in its source. path: Path relative to the standard library, to the installed
+distributions or to this package. license: License as declared, an SPDX id if possible."""
 
 ROW_GROUP = 1 << 15
-"""Bytes of text in a row group: a lane's part is cut at rows, as evenly as row groups are small."""
+"""Bytes of text in a row group. Small row groups let lanes be cut evenly."""
 
-NOT_LIBRARY = frozenset(
+EXCLUDED_FOLDERS = frozenset(
     ("__pycache__", "site-packages", "dist-packages", "test", "tests", "idle_test", "encodings", "pydoc_data")
 )
-"""Folders in that of the standard library that are not read for code: what is installed beside it; tests, which many
-installations lack; character tables, an eighth of the bytes; and the reference, a source of its own."""
+"""Folders of the standard library whose code is not read: installed packages, tests (which many installations lack),
+character tables (an eighth of the bytes), and the reference, which is a source of its own."""
 
-OF_THIS_MACHINE = re.compile(r"_sysconfigdata|_sysconfig_vars|config-|sitecustomize\.|usercustomize\.")
-"""Beginnings of names of generated files and folders that hold paths of the machine."""
+MACHINE_SPECIFIC = re.compile(r"_sysconfigdata|_sysconfig_vars|config-|sitecustomize\.|usercustomize\.")
+"""Beginnings of the names of generated files and folders that contain local paths."""
 
 LICENSE_NAME = re.compile(r"licen[cs]e|copying|notice", re.IGNORECASE)
 
@@ -70,12 +73,12 @@ class Document(NamedTuple):
     license: str
 
 
-class Found(NamedTuple):
-    """What a source would hold.
+class DemoSource(NamedTuple):
+    """The content of a demo source.
 
     Attributes:
-        digest: changes whenever the documents do.
-        documents: in the order written; may be lazy, to be read once.
+        digest: Changes whenever the documents do.
+        documents: Documents in the order written. May be an iterator.
     """
 
     digest: str
@@ -83,21 +86,21 @@ class Found(NamedTuple):
 
 
 def names() -> list[str]:
-    """Names of all sources, in the order of the table above."""
+    """Return the names of all sources, in the order of the table above."""
     return list(_FINDERS)
 
 
-def materialise(name: str) -> Path:
-    """Folder that holds one Parquet file of SCHEMA with the named source; made at the first call, then reused.
+def materialize(name: str) -> Path:
+    """Return the folder of a source's Parquet file. Writes the file on the first call.
 
-    It lies in `HF_HOME/smollm3_mix/demo`, named by source, version of Python and a digest of what went in.
-    The same interpreter and packages give the same bytes. Any number of threads and processes may call at once.
+    The folder is in `HF_HOME/smollm3_mix/demo` and named by source, Python version and a digest of the input. The same
+    interpreter and packages give the same bytes. Safe to call from any number of threads and processes.
 
     Raises:
-        SourceError: there is no such source, this installation lacks it, or the folder cannot be written.
+        SourceError: If the source is unknown or missing from this installation, or the folder cannot be written.
     """
     if name not in _FINDERS:
-        raise SourceError(f"there is no demo source {name!r}; there are {', '.join(names())}")
+        raise SourceError(f"unknown demo source {name!r}. Known demo sources: {', '.join(names())}")
     found = _FINDERS[name](name)
     short = name.partition(":")[2]
     python = f"{sys.implementation.name}-{platform.python_version()}"
@@ -107,14 +110,12 @@ def materialise(name: str) -> Path:
         return folder
     rows = list(found.documents)
     if not rows:
-        raise SourceError(f"{name}: this installation of Python holds none of it; remove the source from the recipe")
+        raise SourceError(f"{name}: this Python installation has no such documents. Remove the source from the recipe.")
     try:
         _write(file, rows)
     except OSError as error:
         reason = error.strerror or error
-        raise SourceError(
-            f"{name}: cannot be written to {folder} ({reason}); set HF_HOME to a folder that can be written"
-        ) from error
+        raise SourceError(f"{name}: cannot write to {folder} ({reason}). Set HF_HOME to a writable folder.") from error
     return folder
 
 
@@ -134,7 +135,7 @@ def _write(file: Path, rows: list[Document]) -> None:
         try:
             unfinished.replace(file)
         except PermissionError:
-            # Windows does not replace a file that somebody reads: then another caller was first, with the same bytes.
+            # Windows does not replace an open file. Another caller has then written the same bytes first.
             if not file.is_file():
                 raise
     finally:
@@ -154,38 +155,40 @@ def _groups(rows: list[Document]) -> Iterator[list[Document]]:
         yield group
 
 
-def _digest(parts: Iterable[object]) -> str:
-    """12 hex digits over some values and over this file, which decides what is made of them."""
-    whole = hashlib.sha256(importlib.resources.files(__package__).joinpath("demo_sources.py").read_bytes())
-    for part in parts:
-        whole.update(repr(part).encode(errors="backslashreplace"))
-    return whole.hexdigest()[:12]
+def _digest(values: Iterable[object]) -> str:
+    """Return 12 hex digits over some values and over this file, which decides how they are used."""
+    digest = hashlib.sha256(importlib.resources.files(__package__).joinpath("demo_sources.py").read_bytes())
+    for value in values:
+        digest.update(repr(value).encode(errors="backslashreplace"))
+    return digest.hexdigest()[:12]
 
 
-def _stdlib(name: str) -> Found:
+def _stdlib(name: str) -> DemoSource:
     library, paths = _modules(name)
-    return Found(_stamps(library, paths), _code(library, paths))
+    return DemoSource(_stamps(library, paths), _code(library, paths))
 
 
-def _docstrings(name: str) -> Found:
+def _docstrings(name: str) -> DemoSource:
     library, paths = _modules(name)
-    return Found(_stamps(library, paths), _documented(library, paths))
+    return DemoSource(_stamps(library, paths), _documented(library, paths))
 
 
 def _modules(name: str) -> tuple[Path, list[str]]:
-    """Folder of the standard library, and its modules' source files relative to it, sorted."""
+    """Return the folder of the standard library, and the sorted relative paths of its modules."""
     library = Path(sysconfig.get_path("stdlib"))
     found = []
     for folder, inside, files in os.walk(library):
-        inside[:] = [entry for entry in inside if entry not in NOT_LIBRARY and not OF_THIS_MACHINE.match(entry)]
-        here = Path(folder).relative_to(library)
+        inside[:] = [entry for entry in inside if entry not in EXCLUDED_FOLDERS and not MACHINE_SPECIFIC.match(entry)]
+        relative = Path(folder).relative_to(library)
         found += [
-            (here / entry).as_posix() for entry in files if entry.endswith(".py") and not OF_THIS_MACHINE.match(entry)
+            (relative / entry).as_posix()
+            for entry in files
+            if entry.endswith(".py") and not MACHINE_SPECIFIC.match(entry)
         ]
     if not found:
         raise SourceError(
-            f"{name}: no source files of the standard library are in {library}, as in an embedded or frozen Python; "
-            "use a full installation, or remove the source from the recipe"
+            f"{name}: {library} has no source files of the standard library, as in an embedded or frozen Python. "
+            "Use a full installation, or remove the source from the recipe."
         )
     return library, sorted(found)
 
@@ -203,13 +206,16 @@ def _code(library: Path, paths: list[str]) -> Iterator[Document]:
 
 
 def _decoded(library: Path, path: str) -> str:
-    """Text of a module with line feeds, without byte order mark; empty for what is no Python source, with a warning."""
+    """Return the text of a module with line feeds, without byte order mark.
+
+    Logs a warning and returns an empty text for a module that is not in its declared encoding.
+    """
     raw = (library / path).read_bytes()
     try:
         encoding, _ = tokenize.detect_encoding(io.BytesIO(raw).readline)
         return io.TextIOWrapper(io.BytesIO(raw), encoding).read()
     except (SyntaxError, UnicodeDecodeError) as error:
-        logger.warning("demo: %s is left out, it is not in the encoding it declares: %s", path, error)
+        log.warning("demo: skipped %s, which is not in its declared encoding: %s", path, error)
         return ""
 
 
@@ -218,25 +224,25 @@ def _documented(library: Path, paths: list[str]) -> Iterator[Document]:
         try:
             module = ast.parse(_decoded(library, path))
         except SyntaxError as error:
-            logger.warning("demo: %s is left out, it is not Python %s: %s", path, platform.python_version(), error)
+            log.warning("demo: skipped %s, which is not valid Python %s: %s", path, platform.python_version(), error)
             continue
         seen: set[str] = set()
-        for part, text in _parts(module):
-            # A name can be defined twice, in the branches of an `if` say, or for each overload.
-            unique = part
+        for name, text in _documented_names(module):
+            # A name can be defined more than once, for example in branches of an `if` or for overloads.
+            unique = name
             while unique in seen:
                 unique += "'"
             seen.add(unique)
             yield Document(text, f"{path}#{unique}" if unique else path, path, "PSF-2.0")
 
 
-def _parts(module: ast.Module) -> Iterator[tuple[str, str]]:
-    """Name and text of the module's own docstring (no name), and of each top-level class and function."""
+def _documented_names(module: ast.Module) -> Iterator[tuple[str, str]]:
+    """Yield name and text of the module's own docstring (empty name), and of each top-level class and function."""
     own = ast.get_docstring(module)
     if own:
         yield "", _storable(own)
     for node in _definitions(module):
-        texts = [f"{part}\n\n{doc}" for part, doc in _described(node, node.name)]
+        texts = [f"{name}\n\n{doc}" for name, doc in _described(node, node.name)]
         if texts:
             yield node.name, _storable("\n\n\n".join(texts))
 
@@ -245,7 +251,7 @@ Definition = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def _definitions(node: ast.AST) -> Iterator[Definition]:
-    """Classes and functions defined directly in a node, those under `if` and `try` included."""
+    """Yield classes and functions defined directly in a node, those under `if` and `try` included."""
     for child in ast.iter_child_nodes(node):
         if isinstance(child, Definition):
             yield child
@@ -262,21 +268,21 @@ def _described(node: Definition, name: str) -> Iterator[tuple[str, str]]:
 
 
 def _storable(text: str) -> str:
-    """The text with lone surrogates, which an escape in a docstring can make, written as escapes."""
+    """Return the text with lone surrogates written as escapes. An escape in a docstring can create them."""
     return text.encode(errors="backslashreplace").decode()
 
 
 HEADING = re.compile(r"^(?=\S[^\n]*\n([*=])\1{2,}$)", re.MULTILINE)
-"""Where a chapter or a section begins: a line with asterisks or equals signs below it."""
+"""Beginning of a chapter or section: a line that is underlined with asterisks or equals signs."""
 
 
-def _reference(name: str) -> Found:
+def _reference(name: str) -> DemoSource:
     try:
         topics: dict[str, str] = importlib.import_module("pydoc_data.topics").topics
     except ImportError as error:
         raise SourceError(
-            f"{name}: this installation lacks pydoc_data.topics; use a full installation of Python, "
-            "or remove the source from the recipe"
+            f"{name}: this installation has no pydoc_data.topics. Use a full installation of Python, "
+            "or remove the source from the recipe."
         ) from error
     path = "pydoc_data/topics.py"
     rows = [
@@ -284,7 +290,7 @@ def _reference(name: str) -> Found:
         for topic in sorted(topics)
         for number, text in enumerate(_sections(topics[topic]))
     ]
-    return Found(_digest(rows), rows)
+    return DemoSource(_digest(rows), rows)
 
 
 def _sections(topic: str) -> list[str]:
@@ -294,7 +300,7 @@ def _sections(topic: str) -> list[str]:
     return [f"{piece}\n" for piece in pieces if piece.strip()]
 
 
-def _readmes(name: str) -> Found:
+def _readmes(name: str) -> DemoSource:
     del name
     rows = []
     for folder, _, message in _distributions():
@@ -302,33 +308,33 @@ def _readmes(name: str) -> Found:
         if isinstance(text, str) and text.strip() not in ("", "UNKNOWN"):
             path = f"{folder}/METADATA"
             rows.append(Document(_storable(text), path, path, _license(message)))
-    return Found(_digest(rows), rows)
+    return DemoSource(_digest(rows), rows)
 
 
-def _licenses(name: str) -> Found:
+def _licenses(name: str) -> DemoSource:
     del name
     rows = list(_python_license())
     for folder, distribution, message in _distributions():
         for file in sorted(distribution.files or (), key=str):
-            place = Path(str(distribution.locate_file(file)))
+            file_path = Path(str(distribution.locate_file(file)))
             inside = file.parts[0].endswith((".dist-info", ".egg-info")) and LICENSE_NAME.search(file.name)
-            if inside and place.is_file():
+            if inside and file_path.is_file():
                 path = "/".join((folder, *file.parts[1:]))
-                rows.append(Document(_license_text(place), path, path, _license(message)))
-    return Found(_digest(rows), rows)
+                rows.append(Document(_license_text(file_path), path, path, _license(message)))
+    return DemoSource(_digest(rows), rows)
 
 
 def _distributions() -> list[tuple[str, importlib.metadata.Distribution, email.message.Message]]:
-    """Folder name of the metadata, distribution and its metadata, for each one an import would find; sorted.
+    """Return metadata folder, distribution and metadata of each distribution that an import would find, sorted.
 
-    This package is left out: whether it is installed or run from a checkout shall not matter.
+    This package is excluded, so that an installation and a checkout give the same documents.
     """
     found = {}
     for distribution in importlib.metadata.distributions():
         try:
             text = distribution.read_text("METADATA") or distribution.read_text("PKG-INFO")
         except UnicodeDecodeError as error:
-            logger.warning("demo: the metadata of a distribution is left out, it is not UTF-8: %s", error)
+            log.warning("demo: skipped the metadata of a distribution, which is not UTF-8: %s", error)
             continue
         message = email.message_from_string(text or "")
         name = re.sub(r"[-_.]+", "_", message.get("Name") or "").lower()
@@ -338,7 +344,7 @@ def _distributions() -> list[tuple[str, importlib.metadata.Distribution, email.m
 
 
 def _license(message: email.message.Message) -> str:
-    """The license a distribution declares, in the words of its metadata; `unknown` if it names none."""
+    """Return the license that a distribution declares, or `unknown` if it names none."""
     declared = message.get("License-Expression") or message.get("License") or ""
     if declared.strip() and len(declared) <= 100 and "\n" not in declared.strip():
         return declared.strip()
@@ -350,34 +356,34 @@ def _license(message: email.message.Message) -> str:
 def _python_license() -> Iterator[Document]:
     for folder in (sysconfig.get_path("stdlib"), sys.base_prefix):
         for file in ("LICENSE.txt", "LICENSE_PYTHON.txt", "LICENSE"):
-            place = Path(folder) / file
-            if place.is_file():
+            file_path = Path(folder) / file
+            if file_path.is_file():
                 path = f"python-{platform.python_version()}/{file}"
-                yield Document(_license_text(place), path, path, "PSF-2.0")
+                yield Document(_license_text(file_path), path, path, "PSF-2.0")
                 return
 
 
-def _license_text(place: Path) -> str:
-    raw = place.read_bytes()
+def _license_text(file_path: Path) -> str:
+    raw = file_path.read_bytes()
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError:
-        return raw.decode("latin-1")  # old files with an author's accents; any byte is a character there
+        return raw.decode("latin-1")  # old files with accented names, where every byte is a character
 
 
-def _written(name: str) -> Found:
+def _bundled(name: str) -> DemoSource:
     path = f"demo_texts/{name.partition(':')[2]}.jsonl"
     lines = importlib.resources.files("smollm3_mix").joinpath(path).read_bytes().decode().split("\n")
     rows = [Document(path=path, **json.loads(line)) for line in lines if line]
-    return Found(_digest(rows), rows)
+    return DemoSource(_digest(rows), rows)
 
 
-_FINDERS: dict[str, Callable[[str], Found]] = {
+_FINDERS: dict[str, Callable[[str], DemoSource]] = {
     "python:stdlib": _stdlib,
     "python:docstrings": _docstrings,
     "python:reference": _reference,
     "python:readmes": _readmes,
     "python:licenses": _licenses,
-    "demo:vietnamese": _written,
-    "demo:french": _written,
+    "demo:vietnamese": _bundled,
+    "demo:french": _bundled,
 }

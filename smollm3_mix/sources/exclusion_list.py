@@ -1,50 +1,47 @@
-"""A recipe's list of what must not come out, read once, from this machine or from the Hub."""
+"""Read a recipe's exclusion list once, from this machine or from the Hub."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
 
 from smollm3_mix.errors import RecipeError
 from smollm3_mix.network.retry import network_errors
 from smollm3_mix.network.urls import Token, unreachable_message
 from smollm3_mix.recipe.parsing import Problems
+from smollm3_mix.recipe.recipe import Recipe
 from smollm3_mix.recipe.sections import locate, read_exclusion_file
 from smollm3_mix.sources.url_files import local_copy
 from smollm3_mix.text.exclusion import ExclusionList, build_exclusion_list, exclusions_digest
 
-if TYPE_CHECKING:
-    from smollm3_mix.recipe.model import Recipe
-
 
 def read_entries(recipe: Recipe, token: Token = None) -> list[str]:
-    """What the recipe's list says, sorted, each entry once; nothing where it has no list.
+    """Return the sorted, distinct entries of a recipe's exclusion list. Empty without a list.
 
     Raises:
-        RecipeError: it cannot be had, lists nothing, or is not the one the recipe is pinned to.
+        RecipeError: If the list is unreachable, empty, or differs from the pinned one.
     """
     from huggingface_hub.errors import EntryNotFoundError, RepositoryNotFoundError, RevisionNotFoundError
 
     exclude = recipe.exclude
     if exclude is None:
         return []
-    place = locate(exclude.file, recipe.folder)
+    location = locate(exclude.file, recipe.folder)
     try:
-        return read_exclusion_file(exclude, local_copy(place, token))
-    except Problems as fault:
-        raise RecipeError(recipe.file, list(fault.args)) from None
+        return read_exclusion_file(exclude, local_copy(location, token))
+    except Problems as problems:
+        raise RecipeError(recipe.file, list(problems.args)) from None
     except (EntryNotFoundError, RepositoryNotFoundError, RevisionNotFoundError) as error:
-        said = f"exclude: {place} is not on the Hub, or it is private; mend it, or log in with `hf auth login`"
-        raise RecipeError(recipe.file, [said]) from error
+        problem = f"exclude: {location} is not on the Hub or is private. Fix the URL, or log in with `hf auth login`."
+        raise RecipeError(recipe.file, [problem]) from error
     except network_errors() as error:
-        raise RecipeError(recipe.file, [f"exclude: {place}: {unreachable_message(error)}"]) from error
+        raise RecipeError(recipe.file, [f"exclude: {location}: {unreachable_message(error)}"]) from error
 
 
 def pin_exclusions(recipe: Recipe, token: Token = None) -> tuple[Recipe, ExclusionList | None]:
-    """The recipe with its list's digest in it, and the list ready to be looked things up in.
+    """Return the recipe with the digest of its exclusion list, and the list ready for lookups.
 
     Raises:
-        RecipeError: as `entries_of`.
+        RecipeError: As in `read_entries`.
     """
     if recipe.exclude is None:
         return recipe, None

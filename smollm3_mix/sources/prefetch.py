@@ -1,7 +1,7 @@
-"""Blocks read by other threads before they are asked for, in bounded memory and in the reader's own order.
+"""Read blocks ahead in other threads, within a byte budget and in the reader's order.
 
-Worth it where reading waits for a network. From local files it gains nothing: to decode, and to clean, keeps the one
-thread waiting for the interpreter that the other has, and costs a tenth more (`bench/prefetch.py`).
+Prefetching pays off if reading waits for a network. It does not help with local files: decoding and cleaning compete
+for the interpreter lock, and the additional thread costs a tenth more time (`bench/prefetch.py`).
 """
 
 from __future__ import annotations
@@ -21,91 +21,99 @@ from smollm3_mix.recipe.parsing import FieldPath, read_value
 from smollm3_mix.sources.block_reader import RawBlock, Reader
 from smollm3_mix.sources.source_files import Cursor
 
-PREFETCH = "SMOLLM3_MIX_PREFETCH"
-"""Environment variable: about the bytes that a process may read ahead, as `128MiB` or a number; 0: nothing."""
+PREFETCH_VARIABLE = "SMOLLM3_MIX_PREFETCH"
+"""Environment variable with the approximate bytes that a process may read ahead, as `128MiB` or a number. 0 disables
+it."""
 
-BYTES = 1 << 26
-"""What it may without that variable."""
+DEFAULT_BYTES = 1 << 26
+"""Bytes that a process may read ahead without that variable."""
 
 THREADS = 8
-"""Threads of a process that read ahead. Each holds a row group while it decodes."""
+"""Number of prefetching threads of a process. Each keeps a row group in memory while it decodes."""
 
 
 def allowed_bytes() -> int:
-    """Bytes that this process may read ahead.
+    """Return the bytes that this process may read ahead.
 
     Raises:
-        ValueError: the environment variable holds no such number.
+        ValueError: If the environment variable is not a valid size.
     """
-    given = os.environ.get(PREFETCH, "")
+    value = os.environ.get(PREFETCH_VARIABLE, "")
     problems: list[str] = []
-    size = read_value(int, int(given) if given.isdecimal() else given or BYTES, FieldPath(keys=PREFETCH), problems)
+    size = read_value(
+        int, int(value) if value.isdecimal() else value or DEFAULT_BYTES, FieldPath(keys=PREFETCH_VARIABLE), problems
+    )
     if problems:
-        raise ValueError(f"{problems[0]}. Set it to bytes, such as 64MiB, or to 0 to read nothing ahead.")
+        raise ValueError(f"{problems[0]}. Set the variable to a size such as 64MiB, or to 0 to disable prefetching.")
     return int(size)
 
 
 class ForkGuard:
-    """Lets threads in but while the process forks: a child has no threads, and would wait for ever for their locks."""
+    """Excludes threads from a section while the process forks. A child has no threads to release their locks."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition(threading.Lock())
-        self._inside = self._forking = 0
+        self._active = self._forking = 0
 
     def __enter__(self) -> None:
         with self._changed:
             self._changed.wait_for(lambda: not self._forking)
-            self._inside += 1
+            self._active += 1
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         with self._changed:
-            self._inside -= 1
+            self._active -= 1
             self._changed.notify_all()
 
-    def shut(self) -> None:
-        """Returns when nobody is inside; nobody comes in until `open`."""
+    def begin_fork(self) -> None:
+        """Block until no thread is in the section. None enters until `end_fork`."""
         with self._changed:
             self._forking += 1
-            self._changed.wait_for(lambda: not self._inside)
+            self._changed.wait_for(lambda: not self._active)
 
-    def open(self) -> None:
-        """Let them in again."""
+    def end_fork(self) -> None:
+        """Let threads enter the section again."""
         with self._changed:
             self._forking -= 1
             self._changed.notify_all()
 
-    def renew(self) -> None:
-        """The gate of a process without threads."""
-        self.__init__()  # type: ignore[misc]  # as it was made
+    def reset(self) -> None:
+        """Reset the guard in a process without threads."""
+        self.__init__()  # type: ignore[misc]  # resets all attributes
 
 
-_gate = ForkGuard()
-_lock = threading.RLock()  # locks are taken again where garbage is collected that closes a stream
+_fork_guard = ForkGuard()
+_lock = threading.RLock()  # reentrant, because garbage collection can close a stream while the lock is held
 _budgets: weakref.WeakSet[PrefetchBudget] = weakref.WeakSet()
 _pools: weakref.WeakValueDictionary[int, ThreadPoolExecutor] = weakref.WeakValueDictionary()
-"""By process, as threads do not live through a fork."""
+"""Thread pools by process id, because threads do not survive a fork."""
 
 
 def _reset_after_fork() -> None:
-    """In a forked child: nobody is at work."""
-    _gate.renew()
+    """Reset the state of a forked child, which has no threads."""
+    _fork_guard.reset()
     _budgets.clear()
 
 
-if hasattr(os, "register_at_fork"):  # else processes are not forked
-    os.register_at_fork(before=_gate.shut, after_in_parent=_gate.open, after_in_child=_reset_after_fork)
+if hasattr(os, "register_at_fork"):  # other platforms do not fork
+    os.register_at_fork(
+        before=_fork_guard.begin_fork, after_in_parent=_fork_guard.end_fork, after_in_child=_reset_after_fork
+    )
 
 
 class PrefetchBudget:
-    """What one lane may hold ahead: its part of what the process may, and the threads, which all lanes share.
+    """Prefetch budget of one lane: its part of the process-wide byte limit, and access to the shared thread pool.
 
-    Threads end when the last room of the process is closed, or forgotten.
+    The threads end when the last budget of the process is closed or collected.
+
+    Attributes:
+        used: Bytes counted at present.
     """
 
     def __init__(self) -> None:
-        self.held = 0
+        self.used = 0
         self._allowed, self._process = allowed_bytes(), os.getpid()
         self._threads: ThreadPoolExecutor | None = None
         self._counting = threading.RLock()
@@ -113,32 +121,32 @@ class PrefetchBudget:
 
     @property
     def size(self) -> int:
-        """About the bytes that the lane may hold ahead."""
+        """Approximate number of bytes that the lane may read ahead."""
         return self._allowed // max(len(_budgets), 1)
 
     @property
     def full(self) -> bool:
-        """Whether it holds as much as it may."""
-        return self.held >= self.size
+        """True if the lane has used its budget."""
+        return self.used >= self.size
 
     def take(self, size: int) -> bool:
-        """Count so many bytes more, unless it is full: whether it was not.
+        """Count `size` more bytes and return True, unless the budget is full.
 
-        Asked before a read, or each of the threads that read at once would find room for the same bytes.
+        Called before a read. Otherwise threads that read at the same time would all use the same free bytes.
         """
         with self._counting:
             if self.full:
                 return False
-            self.held += size
+            self.used += size
         return True
 
-    def hold(self, size: int) -> None:
-        """Count so many bytes more, or less."""
+    def adjust(self, size: int) -> None:
+        """Count `size` more bytes, or fewer if it is negative."""
         with self._counting:
-            self.held += size
+            self.used += size
 
     def submit(self, work: Callable[[], None]) -> Future[None]:
-        """Have a thread do some work."""
+        """Run `work` in a thread of the shared pool."""
         process = os.getpid()
         if self._threads is None or self._process != process:
             with _lock:
@@ -150,102 +158,102 @@ class PrefetchBudget:
         return self._threads.submit(work)
 
     def close(self) -> None:
-        """Leave the threads and the bytes to other rooms."""
+        """Leave threads and bytes to other budgets."""
         _budgets.discard(self)
         self._threads = None
 
 
 @dataclass(frozen=True)
-class _Item:
-    """A block, or None at the end, or the error in its place; held in a room or not."""
+class _Entry:
+    """A block, None at the end, or an error in its place. Blocks read ahead count against a budget."""
 
     block: RawBlock | None
     error: BaseException | None = None
-    room: PrefetchBudget | None = None
+    budget: PrefetchBudget | None = None
     bytes: int = 0
 
 
 class BlockPrefetcher:
-    """The blocks of one reader, one after the other, read ahead as far as `more` asks.
+    """The blocks of one reader in order, read ahead as far as `prefetch` requests.
 
-    What comes out is what the reader would give: blocks in order, an error at its block's turn, after which reading may
-    be tried again. Belongs to one thread, as its reader does; those that read ahead see to themselves.
+    Yields the same blocks as the reader. An error is raised in place of its block, and reading may then be tried again.
+    Belongs to one thread, as its reader does. Prefetching threads are synchronized internally.
 
     Args:
-        reader: moved by nobody else, but between `settle` and the next call of anything here.
+        reader: Reader of the blocks. The caller may move it only between `wait_idle` and the next call of this object.
 
     Attributes:
-        bytes: about those that the block read last held.
+        bytes: Approximate memory of the block that was read last.
     """
 
     def __init__(self, reader: Reader) -> None:
         self.bytes = 0
         self._reader = reader
-        self._next = reader.cursor  # where reading goes on if what is ready is given up
-        self._ready: deque[_Item] = deque()
+        self._next = reader.cursor  # position to continue at if the blocks that are ready are discarded
+        self._ready: deque[_Entry] = deque()
         self._wanted, self._closed = 0, False
-        self._room: PrefetchBudget | None = None
-        self._job: tuple[int, Future[None]] | None = None  # with the process whose thread does it
+        self._budget: PrefetchBudget | None = None
+        self._job: tuple[int, Future[None]] | None = None  # and the process that runs it
         self._changed = threading.Condition()
 
     def take(self) -> RawBlock | None:
-        """The next block, None at the end.
+        """Return the next block, or None at the end.
 
         Raises:
-            SourceError: as the reader raises it.
+            SourceError: As in `Reader.read`.
         """
-        item = self._first()
+        entry = self._first()
         with self._changed:
             self._ready.popleft()
-        if item.room is not None:
-            item.room.hold(-item.bytes)
-        if item.error is not None:
-            raise item.error
-        if item.block is not None:
-            self._next = item.block.next
-        return item.block
+        if entry.budget is not None:
+            entry.budget.adjust(-entry.bytes)
+        if entry.error is not None:
+            raise entry.error
+        if entry.block is not None:
+            self._next = entry.block.next
+        return entry.block
 
     def at_end(self) -> bool:
-        """Whether no block is left.
+        """Return True if no block is left.
 
         Raises:
-            SourceError: as the reader raises it.
+            SourceError: As in `Reader.read`.
         """
         if self._first().error is not None:
             self.take()
         return self._first().block is None
 
-    def more(self, wanted: int, room: PrefetchBudget) -> None:
-        """Have blocks read ahead by a thread, as far as the room allows.
+    def prefetch(self, wanted: int, budget: PrefetchBudget) -> None:
+        """Read blocks ahead in a thread, as far as the budget allows.
 
         Args:
-            wanted: how many, those that are ready already among them.
-            room: in which they are held.
+            wanted: Number of blocks, those that are ready included.
+            budget: Budget to count their bytes against.
         """
         with self._changed:
-            self._wanted, self._room = wanted, room
+            self._wanted, self._budget = wanted, budget
             if not (self._working or self._closed or self._enough):
-                self._job = os.getpid(), room.submit(self._work)
+                self._job = os.getpid(), budget.submit(self._work)
 
-    def settle(self) -> None:
-        """Returns when no thread reads."""
+    def wait_idle(self) -> None:
+        """Block until no thread reads."""
         with self._changed:
             self._wanted = 0
             while self._working:
                 self._wait()
 
     def seek(self, cursor: Cursor) -> None:
-        """Go on at a cursor of the lane; what was read ahead is given up."""
-        self.settle()
+        """Continue at a cursor of the lane. Discards the blocks that were read ahead."""
+        self.wait_idle()
         self._next = Cursor(*cursor)
         self._clear()
 
-    def passed(self) -> None:
-        """Take what the owner has read of the reader itself as taken; nothing is ready then."""
+    def skip_read(self) -> None:
+        """Continue after the blocks that the caller read from the reader itself. No block may be ready."""
         self._next = self._reader.cursor
 
     def close(self) -> None:
-        """Free what is held, now or when a thread has ended its read; reading goes on behind the block taken last."""
+        """Free all blocks, now or when the current read ends. Reading can continue after the last block taken."""
         with self._changed:
             self._wanted, self._closed = 0, True
             if self._working and not self._cancel():
@@ -254,11 +262,11 @@ class BlockPrefetcher:
 
     @property
     def _working(self) -> bool:
-        """Whether a thread of this process reads, or will."""
+        """True if a thread of this process reads or is about to."""
         return self._job is not None and self._job[0] == os.getpid()
 
     def _cancel(self) -> bool:
-        """Have the thread not read, if it has not begun: whether it had not."""
+        """Cancel the read of a thread and return True, unless it has started."""
         if self._job is None or not self._job[1].cancel():
             return False
         self._job = None
@@ -266,17 +274,17 @@ class BlockPrefetcher:
 
     @property
     def _enough(self) -> bool:
-        """Whether nothing more is to be read ahead now."""
+        """True if no block is to be read ahead now."""
         ended = bool(self._ready) and self._ready[-1].block is None
-        return ended or len(self._ready) >= self._wanted or self._room is None or self._room.full
+        return ended or len(self._ready) >= self._wanted or self._budget is None or self._budget.full
 
     def _wait(self) -> None:
-        """Returns when a thread has read a block, or ended."""
+        """Block until a thread has read a block or ended."""
         if not self._cancel():
             self._changed.wait()
 
-    def _first(self) -> _Item:
-        """The next block, where it is."""
+    def _first(self) -> _Entry:
+        """Return the next entry without taking it."""
         with self._changed:
             while self._working and (self._closed or not self._ready):
                 self._wait()
@@ -288,50 +296,50 @@ class BlockPrefetcher:
         return self._ready[0]
 
     def _work(self) -> None:
-        """What a thread does: one block after the other, until there are enough."""
-        going = True
-        while going:
-            with _gate:
-                going = self._step()
-                if not going:  # Arrow would keep what the thread freed for this thread alone: a row group's
+        """Read block after block in a thread until there are enough."""
+        more = True
+        while more:
+            with _fork_guard:
+                more = self._step()
+                if not more:  # Arrow would otherwise cache a row group for this thread
                     pa.default_memory_pool().release_unused()
 
     def _step(self) -> bool:
         with self._changed:
-            room, counted = self._room, self.bytes
-            if self._enough or room is None or not room.take(counted):
+            budget, counted = self._budget, self.bytes
+            if self._enough or budget is None or not budget.take(counted):
                 if self._closed:
                     self._clear()
                 self._job = None
                 self._changed.notify_all()
                 return False
-        item = self._read(room, counted)
+        entry = self._read(budget, counted)
         with self._changed:
-            self._ready.append(item)
+            self._ready.append(entry)
             self._changed.notify_all()
         return True
 
-    def _read(self, room: PrefetchBudget | None, counted: int = 0) -> _Item:
-        """The next block, held in a room, which has counted so many bytes for it already."""
+    def _read(self, budget: PrefetchBudget | None, counted: int = 0) -> _Entry:
+        """Return the next entry. The budget has already counted `counted` bytes for it."""
         try:
-            item = self._item(self._reader.read(), room)
+            entry = self._entry(self._reader.read(), budget)
         except BaseException as error:  # noqa: BLE001 - raised where the block is taken
-            item = _Item(None, error=error)
-        if room is not None:
-            room.hold(item.bytes - counted)
-        return item
+            entry = _Entry(None, error=error)
+        if budget is not None:
+            budget.adjust(entry.bytes - counted)
+        return entry
 
-    def _item(self, block: RawBlock | None, room: PrefetchBudget | None) -> _Item:
+    def _entry(self, block: RawBlock | None, budget: PrefetchBudget | None) -> _Entry:
         if block is None:
-            return _Item(None)
+            return _Entry(None)
         columns = (block.texts, block.ids, block.meta, block.stored)
         self.bytes = sum(column.nbytes for column in columns if column is not None)
-        return _Item(block, room=room, bytes=self.bytes)
+        return _Entry(block, budget=budget, bytes=self.bytes)
 
     def _clear(self) -> None:
-        """Give up what is ready, and stand behind what was taken."""
-        for item in self._ready:
-            if item.room is not None:
-                item.room.hold(-item.bytes)
+        """Discard all entries and move the reader after the last block taken."""
+        for entry in self._ready:
+            if entry.budget is not None:
+                entry.budget.adjust(-entry.bytes)
         self._ready.clear()
         self._reader.seek(self._next)

@@ -1,30 +1,28 @@
-"""A recipe whose sources were found and pinned."""
+"""A recipe with pinned sources and everything that readers of it share."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from smollm3_mix.recipe.model import Recipe
-    from smollm3_mix.sources.dedup_lookup import DedupIndex
-    from smollm3_mix.text.decontamination import EvaluationNgrams
-    from smollm3_mix.text.exclusion import ExclusionList
 from smollm3_mix.network.urls import Token
+from smollm3_mix.recipe.recipe import Recipe
+from smollm3_mix.sources.dedup_lookup import DedupIndex
 from smollm3_mix.sources.source_files import ResolvedSource
+from smollm3_mix.text.decontamination import EvaluationNgrams
+from smollm3_mix.text.exclusion import ExclusionList
 
 
 @dataclass(frozen=True)
 class ResolvedRecipe:
-    """A recipe whose sources were all found, or left out with a reason.
+    """A recipe whose sources are found and pinned, or skipped with a reason.
 
     Attributes:
-        recipe: with every found source pinned to the revision that was found.
-        resolved: by source id, in recipe order.
-        token: what readers of these files need; in no representation and no state.
-        excluded: the recipe's list of what must not come out, read once for all who read lanes.
-        contaminants: runs of words of the recipe's evaluations, likewise.
-        dropped: the recipe's dedup index, likewise.
+        recipe: Recipe with every source pinned to the revision that was found.
+        resolved: Files by source id, in recipe order.
+        token: Hugging Face access token. Part of no representation and of no state.
+        excluded: Exclusion list of the recipe, read once for all lanes.
+        evaluation_ngrams: Word n-grams of the recipe's evaluation texts, read once for all lanes.
+        dedup_index: Dedup index of the recipe, opened once for all lanes.
     """
 
     recipe: Recipe
@@ -32,10 +30,10 @@ class ResolvedRecipe:
     token: Token = field(default=None, repr=False, compare=False)
     excluded: ExclusionList | None = field(default=None, repr=False, compare=False)
     evaluation_ngrams: EvaluationNgrams | None = field(default=None, repr=False, compare=False)
-    dropped: DedupIndex | None = field(default=None, repr=False, compare=False)
+    dedup_index: DedupIndex | None = field(default=None, repr=False, compare=False)
 
     @property
     def skipped(self) -> dict[str, str]:
-        """Reason by source id, for every source that gives nothing to the mix."""
+        """Reason by source id, for every source that the mix does not use."""
         recipe = self.recipe
         return {s.id: s.unavailable or "its weight is 0" for s in recipe.sources if s not in recipe.active}

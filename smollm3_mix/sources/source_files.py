@@ -1,30 +1,28 @@
-"""What was found of a recipe's sources: files, pinned revisions, and the parts dealt to lanes. Plain data, no I/O."""
+"""Files of resolved sources, slices of their shards and positions in them. Plain data, no I/O."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from smollm3_mix.network.urls import Token
-
-if TYPE_CHECKING:
-    from smollm3_mix.recipe.model import Source
-    from smollm3_mix.text.exclusion import ExclusionList
+from smollm3_mix.recipe.model import Source
+from smollm3_mix.text.exclusion import ExclusionList
 
 
-class SourceFault(Exception):  # noqa: N818 - half an error
-    """What is wrong inside a file; whoever knows source and file makes it a SourceError."""
+class SourceFault(Exception):  # noqa: N818 - internal, users see a SourceError
+    """A problem inside a file. The caller that knows source and file turns it into a SourceError."""
 
 
 class SourceFile(NamedTuple):
     """One shard of a source.
 
     Attributes:
-        path: what stands in a record's `file` column: `<repo>@<sha>/<path>`, or `<name in the recipe>/<relative path>`.
-        url: what is opened: a local path or an fsspec URL (`hf://datasets/<repo>@<sha>/<path>`).
-        size: bytes on disk, as listed.
-        sha256: of the content, where the Hub lists it.
+        path: Value of a record's `file` column: `<repo>@<sha>/<path>`, or `<name in the recipe>/<relative path>`.
+        url: Local path or fsspec URL (`hf://datasets/<repo>@<sha>/<path>`) to open.
+        size: Bytes on disk, as listed.
+        sha256: SHA-256 of the content, if the Hub lists it.
     """
 
     path: str
@@ -34,11 +32,16 @@ class SourceFile(NamedTuple):
 
 
 class ShardSlice(NamedTuple):
-    """A share of one shard: the bytes [start, stop) of it, start < stop.
+    """The bytes [start, stop) of one shard, start < stop.
 
-    The bytes are a measure, not a place: a Parquet file is cut at the rows that lie there (see `parquet.cut`), any
-    other is dealt row by row (see `deal.stripe`). So dealing opens no file, and parts that touch never share or miss
-    a row.
+    The bytes measure a share of the shard. They are not offsets to read from: `parquet.cut` converts them to rows of
+    a Parquet file, and `partition.row_stripe` selects single rows of any other file. Partitioning therefore opens no
+    file, and adjacent slices never share or miss a row.
+
+    Attributes:
+        file: Index of the shard in the files of its source.
+        start: First byte.
+        stop: Byte after the last.
     """
 
     file: int
@@ -47,22 +50,22 @@ class ShardSlice(NamedTuple):
 
 
 class ReadRequest(NamedTuple):
-    """What a decoder is asked for: the rows of a part from some row on.
+    """Arguments of a decoder: the rows of a shard slice from a given row on.
 
     Attributes:
-        source: of the recipe; says which columns.
-        resolved: its files.
-        part: of one of them.
-        row: first row wanted.
-        rows: most rows of a batch.
-        bytes: about the most bytes of text in a batch.
-        token: for the Hub.
-        excluded: rows that must not come out.
+        source: Source in the recipe. Decides which columns are read.
+        resolved: Files of the source.
+        shard_slice: Slice to read.
+        row: First row to read.
+        rows: Maximum number of rows in a batch.
+        bytes: Approximate maximum of text bytes in a batch.
+        token: Hugging Face access token.
+        excluded: Documents that must not be emitted.
     """
 
     source: Source
     resolved: ResolvedSource
-    part: ShardSlice
+    shard_slice: ShardSlice
     row: int
     rows: int
     bytes: int
@@ -71,30 +74,32 @@ class ReadRequest(NamedTuple):
 
     @property
     def file(self) -> SourceFile:
-        """The part's file."""
-        return self.resolved.files[self.part.file]
+        """The shard of the slice."""
+        return self.resolved.files[self.shard_slice.file]
 
 
 class Cursor(NamedTuple):
-    """A place in a lane of a source: number of the part, and the first row of that part's file not yet read.
+    """A position in a lane of a source. `Cursor(0, 0)` is the beginning.
 
-    `Cursor(0, 0)` is the beginning. Rows before the part's first are never read, so row 0 means the part's beginning.
+    Attributes:
+        slice_number: Index of the shard slice in the lane.
+        row: First unread row of that slice's file. Rows before the slice are never read, so 0 is its beginning.
     """
 
-    part: int = 0
+    slice_number: int = 0
     row: int = 0
 
 
 @dataclass(frozen=True)
 class ResolvedSource:
-    """One source as it was found, pinned. JSON-able and picklable: whoever holds it need not list anything again.
+    """One source with pinned revision and listed files. Can be pickled and converted to JSON.
 
     Attributes:
-        id: the source's id in the recipe.
-        format: parquet, json, csv or arrow.
-        revision: commit, or `files-` and 12 hex digits over the relative paths and sizes of local files.
-        files: in listing order.
-        delimiter: of csv.
+        id: Id of the source in the recipe.
+        format: One of parquet, json, csv and arrow.
+        revision: Commit, or `files-` and 12 hex digits over the relative paths and sizes of local files.
+        files: Shards in listing order.
+        delimiter: Column delimiter of CSV files.
     """
 
     id: str
@@ -105,11 +110,11 @@ class ResolvedSource:
 
     @property
     def bytes(self) -> int:
-        """Bytes of all shards on disk, compressed as they are."""
+        """Bytes of all shards on disk, before decompression."""
         return sum(file.size for file in self.files)
 
     def to_dict(self) -> dict[str, Any]:
-        """The same as plain JSON types."""
+        """Return the source as plain JSON types."""
         return {
             "id": self.id,
             "format": self.format,
@@ -120,5 +125,5 @@ class ResolvedSource:
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> ResolvedSource:
-        """What `to_dict` was called on."""
+        """Return the source that `to_dict` converted to `plain`."""
         return cls(**{**plain, "files": tuple(SourceFile(*file) for file in plain["files"])})

@@ -7,30 +7,30 @@ from dataclasses import replace
 from pathlib import Path
 
 from smollm3_mix.errors import RecipeError, SourceError
-from smollm3_mix.recipe.model import Recipe
+from smollm3_mix.recipe.recipe import Recipe
 from smollm3_mix.recipe.sections import TokenCounting
-from smollm3_mix.tokenizer.encoder import ENDS, EOS, FILE, Tokenizer, _read
+from smollm3_mix.tokenizer.encoder import END_TOKENS, EOS, FILE, Tokenizer, read_encoder
 
 
 def pin_tokenizer(recipe: Recipe, token: str | bool | None = None) -> Recipe:
-    """The recipe with commit and digest of its tokenizer; itself where it counts without one.
+    """Return the recipe with commit and digest of its tokenizer, unchanged if it counts without a tokenizer.
 
     Raises:
-        SourceError: there is no such tokenizer, or its file is not the one that the recipe names by its digest.
+        SourceError: If the tokenizer is missing, or differs from the pinned digest.
     """
     counting = recipe.tokens
     if not isinstance(counting, TokenCounting):
         return recipe
     path, revision = find_tokenizer(counting, recipe.folder, token)
-    return recipe.replace(tokens=replace(counting, sha256=_same(path, counting.sha256), revision=revision))
+    return recipe.replace(tokens=replace(counting, sha256=_check_digest(path, counting.sha256), revision=revision))
 
 
 def load_tokenizer(recipe: Recipe, token: str | bool | None = None) -> Tokenizer | None:
-    """The tokenizer of a pinned recipe, None where it counts without one; read once in a process.
+    """Return the tokenizer of a pinned recipe, or None if it counts without one. Loaded once per process.
 
     Raises:
-        MissingExtraError: `tokenizers` is not installed.
-        SourceError: the tokenizer cannot be found or read.
+        MissingExtraError: If `tokenizers` is not installed.
+        SourceError: If the tokenizer cannot be found or read.
     """
     counting = recipe.tokens
     if not isinstance(counting, TokenCounting):
@@ -41,59 +41,59 @@ def load_tokenizer(recipe: Recipe, token: str | bool | None = None) -> Tokenizer
 def find_tokenizer(
     counting: TokenCounting, folder: str = "", token: str | bool | None = None
 ) -> tuple[str, str | None]:
-    """Path of a tokenizer's file, and the commit of its repository (None for a local file).
+    """Return the path of a tokenizer's file, and the commit of its repository (None for a local file).
 
-    Local paths are tried in `folder` first, then here, as those of sources are.
+    Local paths are looked up in `folder` first, then in the working directory, like those of sources.
 
     Raises:
-        SourceError: there is none.
+        SourceError: If there is no such tokenizer.
     """
     name = Path(counting.tokenizer).expanduser()
-    for place in (Path(folder) / name, name) if folder else (name,):
-        if place.is_dir() and (place / FILE).is_file():
-            return str((place / FILE).resolve()), None
-        if place.is_file():
-            return str(place.resolve()), None
+    for candidate in (Path(folder) / name, name) if folder else (name,):
+        if candidate.is_dir() and (candidate / FILE).is_file():
+            return str((candidate / FILE).resolve()), None
+        if candidate.is_file():
+            return str(candidate.resolve()), None
     if counting.tokenizer.count("/") != 1 or name.suffix == ".json" or name.is_absolute():
         raise SourceError(
-            f"there is no tokenizer {counting.tokenizer!r}: give a {FILE}, a folder that holds one, or a Hub "
+            f"no tokenizer found at {counting.tokenizer!r}. Pass a {FILE}, a folder that contains one, or a Hub "
             "repository as owner/name."
         )
-    return _of_the_hub(counting, token)
+    return _download(counting, token)
 
 
 def end_token(counting: TokenCounting, folder: str = "", token: str | bool | None = None) -> str:
-    """The token that ends a document for this tokenizer: the one its vocabulary has of ENDS.
+    """Return the only token of END_TOKENS in the tokenizer's vocabulary.
 
-    The `eos_token` that a tokenizer_config.json names is not asked: for chat models it ends a turn.
+    Ignores the `eos_token` of tokenizer_config.json, because in chat models it ends a turn.
 
     Raises:
-        SourceError: it has none of them, or several.
+        SourceError: If the vocabulary has none or several of these tokens.
     """
     path = find_tokenizer(counting, folder, token)[0]
-    encoder = _read(path)
-    found = [end for end in ENDS if encoder.token_to_id(end) is not None]
+    encoder = read_encoder(path)
+    found = [end for end in END_TOKENS if encoder.token_to_id(end) is not None]
     if len(found) != 1:
-        which = f"several tokens that may end a document ({', '.join(found)})" if found else "no token known to end one"
-        raise SourceError(f"tokenizer {counting.tokenizer}: it has {which}. Name it: eos=… (--eos), or `none`.")
+        tokens = f"several end-of-document tokens ({', '.join(found)})" if found else "no known end-of-document token"
+        raise SourceError(f"tokenizer {counting.tokenizer} has {tokens}. Pass eos=… (--eos) with a token or `none`.")
     return found[0]
 
 
 def token_counting(
     recipe: Recipe, tokenizer: str | os.PathLike[str] | None, bos: str | None, eos: str | None, token: str | bool | None
 ) -> TokenCounting:
-    """How the tokens of a recipe's documents are made, with the tokens around each.
+    """Return how to tokenize the documents of a recipe, with the tokens around each.
 
     Raises:
-        RecipeError: no tokenizer is named anywhere.
-        SourceError: `eos` is auto and the tokenizer has no token, or several, known to end a text.
+        RecipeError: If neither the recipe nor `tokenizer` names a tokenizer.
+        SourceError: If `eos` is auto and the vocabulary has none or several known end-of-document tokens.
     """
     counting = recipe.tokens
     if tokenizer is not None:
         counting = TokenCounting(os.fspath(tokenizer))
     elif not isinstance(counting, TokenCounting):
-        fault = "names no tokenizer; give one: tokenizer=FILE (--tokenizer FILE), or `tokens: {tokenizer: FILE}` in it"
-        raise RecipeError(recipe.file, [fault])
+        problem = "names no tokenizer. Pass tokenizer=FILE (--tokenizer FILE), or add `tokens: {tokenizer: FILE}`."
+        raise RecipeError(recipe.file, [problem])
     if bos is not None:
         counting = replace(counting, bos=bos)
     if eos == EOS:
@@ -103,36 +103,36 @@ def token_counting(
 
 @functools.lru_cache(maxsize=4)
 def _loaded(path: str, digest: str | None, bos: str | None, eos: str | None) -> Tokenizer:
-    _same(path, digest)
+    _check_digest(path, digest)
     return Tokenizer(path, bos, eos)
 
 
-def _same(path: str, digest: str | None) -> str:
-    """Digest of the file, which must be the one named, if one is.
+def _check_digest(path: str, digest: str | None) -> str:
+    """Return the digest of a file.
 
     Raises:
-        SourceError: it is another.
+        SourceError: If the file differs from the pinned digest.
     """
     found = hashlib.sha256(Path(path).read_bytes()).hexdigest()
     if digest not in (None, found):
         raise SourceError(
-            f"tokenizer {path}: its file has sha256 {found[:12]}…, but the recipe names {str(digest)[:12]}…: it has "
-            "changed since it was pinned. Put it back, or take `sha256` out of the recipe's `tokens`."
+            f"tokenizer {path} has sha256 {found[:12]}…, but the recipe is pinned to {str(digest)[:12]}…. "
+            "Restore the old file, or remove `sha256` from the recipe's `tokens`."
         )
     return found
 
 
-def _of_the_hub(counting: TokenCounting, token: str | bool | None) -> tuple[str, str | None]:
+def _download(counting: TokenCounting, token: str | bool | None) -> tuple[str, str | None]:
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     try:
         path = hf_hub_download(counting.tokenizer, FILE, revision=counting.revision, token=token)
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
-        said = str(error).splitlines()[0].rstrip(".")
+        message = str(error).splitlines()[0].rstrip(".")
         raise SourceError(
-            f"tokenizer {counting.tokenizer!r} is no file here, and the Hub gives none: {said}. "
-            f"Give a {FILE}, a folder that holds one, or a repository that you may read."
+            f"no local tokenizer {counting.tokenizer!r}, and it cannot be fetched from the Hub: {message}. "
+            f"Pass a {FILE}, a folder that contains one, or a repository that you can read."
         ) from error
     commit = Path(path).parent.name  # snapshots/<commit>/tokenizer.json
     return path, counting.revision or commit

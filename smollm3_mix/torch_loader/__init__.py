@@ -7,6 +7,4 @@ try:
 except ModuleNotFoundError as error:
     if error.name != "torch":
         raise
-    raise MissingExtraError(
-        'smollm3_mix.torch_loader.mix_loader.loader needs torch. Type: pip install "smollm3_mix[torch]"'
-    ) from error
+    raise MissingExtraError('smollm3_mix.loader needs torch. Type: pip install "smollm3_mix[torch]"') from error

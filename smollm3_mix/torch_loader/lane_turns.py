@@ -90,8 +90,8 @@ class LanePosition:
         """State of a stream of these lanes."""
         return {
             **self.header,
-            "going": list(self.going),
-            "turn": self.turn,
+            "active_lanes": list(self.going),
+            "next_lane": self.turn,
             "lanes": [{**at, "records": self.records[lane]} for lane, at in sorted(self.lanes.items())],
         }
 
@@ -111,12 +111,12 @@ class LaneMerger:
     """
 
     def __init__(self, header: Mapping[str, Any], lanes: Sequence[int], start: Mapping[str, Any] | None) -> None:
-        mine, going = set(lanes), set(lanes if start is None else start["going"])
+        mine, going = set(lanes), set(lanes if start is None else start["active_lanes"])
         self._header = header
         self._saved = {} if start is None else {at["lane"]: at for at in start["lanes"] if at["lane"] in mine}
         self.lanes = [lane for lane in lanes if lane in going]
         self._given = np.array([self._saved.get(lane, {}).get("records", 0) for lane in self.lanes], np.int64)
-        self._turn = next_lane_position(None if start is None else start["turn"], self.lanes)
+        self._turn = next_lane_position(None if start is None else start["next_lane"], self.lanes)
         self._readers: list[Reader] = []
 
     def begin(self, readers: list[Reader]) -> None:

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 
 from smollm3_mix.mix.record_chunk import RecordChunk
 from smollm3_mix.mix.state.merge_states import check_lanes
-from smollm3_mix.recipe.model import Recipe
+from smollm3_mix.recipe.recipe import Recipe
 from smollm3_mix.torch_loader.lane_turns import LaneMerger, Reader
 from smollm3_mix.torch_loader.ranks import open_for_rank, rank_and_world_size
 from smollm3_mix.torch_loader.shared_ring import SharedRing

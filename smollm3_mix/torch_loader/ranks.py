@@ -6,7 +6,7 @@ from typing import Any
 import torch.distributed
 
 from smollm3_mix.mix.open_mix import open_mix
-from smollm3_mix.recipe.model import Recipe
+from smollm3_mix.recipe.recipe import Recipe
 from smollm3_mix.torch_loader.worker_blocks import LaneReadable
 
 

@@ -99,7 +99,7 @@ class WorkerBlocks(IterableDataset):  # type: ignore[misc, type-arg, unused-igno
             stream.close()
 
     def _read(self, stream: Any) -> Iterator[WorkerBlock]:
-        before = next_lane_position(None if self._state is None else self._state["turn"], self._all) - 1
+        before = next_lane_position(None if self._state is None else self._state["next_lane"], self._all) - 1
         states, rows = _States(stream), FIRST_ROWS
         while True:
             state = states.now()

@@ -12,7 +12,7 @@ from smollm3_mix.mix.interleave import discrepancy_bound
 from smollm3_mix.mix.mix_stats import DiscrepancyTracker, MixStats, SourceStats
 from smollm3_mix.output import output_layout
 from smollm3_mix.recipe.curriculum import Curriculum
-from smollm3_mix.recipe.model import Recipe
+from smollm3_mix.recipe.recipe import Recipe
 from smollm3_mix.report.evidence import Evidence
 from smollm3_mix.report.stage_counts import StageCount
 from smollm3_mix.text.dedup.text_hashes import hash_texts

@@ -94,7 +94,7 @@ def _mixed(mix: Mix, verdict: VerificationReport) -> None:
         stream = mix.stream([lane])
         while stream.read(BATCH).num_rows:
             pass
-        stats = stream.stats()
+        stats = stream.stats
         stream.close()
         verdict.all_stats["train"] += stats
         if mix.recipe.bounded:

@@ -71,7 +71,7 @@ class _Part:
     Attributes:
         tokens: how many it holds.
         ends: int64[documents], where each ends, in tokens; none where the index is damaged.
-        faults: what is wrong.
+        problems: what is wrong.
     """
 
     def __init__(self, path: Path, form: Tokens, encoder: Tokenizer, name: str) -> None:

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from smollm3_mix.mix.mix_stats import MixStats, SourceStats
 from smollm3_mix.output import output_layout
-from smollm3_mix.recipe.model import Recipe
+from smollm3_mix.recipe.recipe import Recipe
 from smollm3_mix.report.source_rows import SourceRow, source_rows
 from smollm3_mix.schema import RECORD_SCHEMA
 
@@ -27,9 +27,9 @@ class VerificationReport:
 
     Attributes:
         recipe: the pinned recipe that lies beside the files.
-        tallies: records, bytes, tokens and debts by split, counted from the files; nothing about what was dropped.
+        all_stats: records, bytes, tokens and debts by split, counted from the files; nothing about what was dropped.
         written: the tally of the train split as it was written.
-        faults: one sentence for each thing that is not as it should be; empty: all is well.
+        problems: one sentence for each thing that is not as it should be; empty: all is well.
         files: files that were recounted.
         note: what could not be counted from the files, one sentence; empty: nothing.
         table: a row for each source of the train split.
@@ -74,7 +74,8 @@ def batches(path: Path, problems: list[str]) -> Iterator[pa.RecordBatch]:
         with pq.ParquetFile(path) as file:
             if not file.schema_arrow.equals(RECORD_SCHEMA):
                 problems.append(
-                    f"{path.name}: columns are {', '.join(file.schema_arrow.names)}; expected {', '.join(RECORD_SCHEMA.names)}"
+                    f"{path.name}: columns are {', '.join(file.schema_arrow.names)}; expected "
+                    f"{', '.join(RECORD_SCHEMA.names)}"
                 )
                 return
             yield from file.iter_batches(BATCH)

@@ -1,19 +1,22 @@
-"""How a block was laid, which a recipe that goes on with it must know of the one before."""
+"""Layout of a block: the settings of the recipe that placed it. A recipe that continues the block needs them."""
 
 from typing import Any, NamedTuple
 
 from smollm3_mix.errors import StateError
-from smollm3_mix.recipe.model import Block, Recipe, Source
+from smollm3_mix.recipe.model import Block, Source
 from smollm3_mix.recipe.parsing import FieldPath, plain, read_value
+from smollm3_mix.recipe.recipe import Recipe
 from smollm3_mix.text.clean.cleaning_options import Cleaning
 
 
 class BlockLayout(NamedTuple):
-    """What decides where a block ends, its texts and their order.
+    """Settings that decide the end of a block, its texts and their order.
 
     Attributes:
-        seed, shuffle, block: of the recipe.
-        clean: of the source.
+        seed: Seed of the recipe.
+        shuffle: Shuffle mode of the recipe.
+        block: Block size of the recipe.
+        clean: Cleaning of the source.
     """
 
     seed: int
@@ -22,24 +25,24 @@ class BlockLayout(NamedTuple):
     clean: Cleaning
 
     @classmethod
-    def by(cls, recipe: Recipe, source: Source) -> "BlockLayout":
-        """How a recipe lays the blocks of a source."""
+    def of(cls, recipe: Recipe, source: Source) -> "BlockLayout":
+        """Return the layout of a recipe's blocks of a source."""
         return cls(recipe.seed, recipe.shuffle, recipe.block, source.clean)
 
     def to_dict(self) -> dict[str, Any]:
-        """The same in JSON's types."""
+        """Return the layout as JSON-able values."""
         return {key: plain(value) for key, value in self._asdict().items()}
 
     @classmethod
-    def from_dict(cls, given: dict[str, Any]) -> "BlockLayout":
-        """What `to_dict` was called on.
+    def from_dict(cls, values: dict[str, Any]) -> "BlockLayout":
+        """Return the layout that `to_dict` wrote.
 
         Raises:
-            StateError: it is not what `to_dict` gives.
+            StateError: If the values are invalid.
         """
         problems: list[str] = []
-        clean = read_value(Cleaning, given["clean"], FieldPath(keys="clean"), problems)
-        block = read_value(Block, given["block"], FieldPath(keys="block"), problems)
+        clean = read_value(Cleaning, values["clean"], FieldPath(keys="clean"), problems)
+        block = read_value(Block, values["block"], FieldPath(keys="block"), problems)
         if problems:
-            raise StateError(f"this state is damaged: {'; '.join(problems)}. Load one that state_dict() gave.")
-        return cls(given["seed"], given["shuffle"], block, clean)
+            raise StateError(f"This state is damaged: {', '.join(problems)}. Load a result of state_dict().")
+        return cls(values["seed"], values["shuffle"], block, clean)

@@ -1,4 +1,4 @@
-"""What dedup remembers in a lane, in a file beside the checkpoints instead of in each of them."""
+"""The dedup state of a lane in a file next to the checkpoints, instead of in each checkpoint."""
 
 import hashlib
 import os
@@ -10,26 +10,26 @@ from smollm3_mix.errors import StateError
 
 
 class HasDedupState(Protocol):
-    """What a file asks of a lane."""
+    """A lane with a dedup state."""
 
     @property
     def dedup_digest(self) -> str | None:
-        """Digest of all that `seen_log` gives from the start; None without dedup."""
+        """Digest of the complete `dedup_log`. None without dedup."""
 
     def dedup_log(self, since: int = 0) -> tuple[bytes, int]:
-        """What dedup remembers from its document number `since` on, and how many documents it remembers in all."""
+        """Return the dedup state from document number `since` on, and the total number of documents."""
 
 
 class DedupStateFile:
-    """A file that only grows: each state names how much of it counts, so all states of a run share it.
+    """An append-only file. Each state refers to a prefix of it, so all states of a run share the file.
 
-    What a lane remembers depends on the recipe alone. So whoever goes on from an older state, on whatever node, writes
-    the same bytes to the same places, and nothing that a state counts is ever changed. Bytes behind what the newest
-    state counts, as a killed run leaves them, do no harm.
+    The dedup state of a lane depends on the recipe alone. A run that resumes from an older state, on any node, writes
+    the same bytes to the same positions. Bytes that a state refers to never change. A killed run may leave bytes after
+    the prefix of the newest state. They do no harm.
 
     Args:
-        folder: of the run, seen by every node that may go on from a state.
-        name: of the file.
+        folder: Folder of the run, visible on every node that may resume.
+        name: Name of the file.
     """
 
     def __init__(self, folder: str, name: str) -> None:
@@ -37,10 +37,10 @@ class DedupStateFile:
         self._documents = self._bytes = 0  # known to be in the file
 
     def append(self, lane: HasDedupState) -> dict[str, Any]:
-        """What a state says of the file, after all that the lane remembers has been written to disk.
+        """Write the lane's complete dedup state to disk, and return the reference to it that a state contains.
 
         Raises:
-            StateError: the file holds something else.
+            StateError: If the file has other content.
         """
         log, documents = lane.dedup_log(self._documents)
         if log:
@@ -49,10 +49,10 @@ class DedupStateFile:
         return {"file": self._path.name, "documents": documents, "bytes": self._bytes, "digest": lane.dedup_digest}
 
     def read(self, saved: Mapping[str, Any]) -> bytes:
-        """What the lane remembered when `append` gave `saved`.
+        """Return the dedup state that the reference `saved` names.
 
         Raises:
-            StateError: the file is missing, cut, or holds something else.
+            StateError: If the file is missing or truncated, or has other content.
         """
         size = saved["bytes"]
         log = b""
@@ -60,29 +60,30 @@ class DedupStateFile:
             with self._path.open("rb") as file:
                 log = file.read(size)
         if len(log) != size or hashlib.blake2b(log, digest_size=16).hexdigest() != saved["digest"]:
-            found = f"has {len(log):,} bytes" if len(log) != size else "holds other documents"
+            found = f"has {len(log):,} bytes" if len(log) != size else "has other content"
             raise StateError(
-                f"{self._path} {found}, but this state counts {size:,} bytes of it, {saved['documents']:,} documents "
-                "that dedup remembers. Give the dedup_state_dir of the run that saved the state, with all its files."
+                f"{self._path} {found}, but this state refers to {size:,} bytes with the dedup state of "
+                f"{saved['documents']:,} documents. Pass the dedup_state_dir of the run that saved the state, with all "
+                "its files."
             )
         self._documents, self._bytes = saved["documents"], size
         return log
 
     def _write(self, log: bytes) -> None:
-        """Put `log` behind what is known to be there; what is there already must be its beginning."""
+        """Append `log` to the known content. Bytes that follow the known content must be a prefix of `log`."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._path.touch()
         with self._path.open("r+b") as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(self._bytes)
-            there = file.read(len(log))
-            if size < self._bytes or not log.startswith(there):
+            existing = file.read(len(log))
+            if size < self._bytes or not log.startswith(existing):
                 raise StateError(
-                    f"{self._path} does not go on as this run does after {min(size, self._bytes):,} bytes: another run "
-                    "wrote it, or it was damaged. Give another dedup_state_dir, and resume from a state whose files are whole."
+                    f"{self._path} differs from this run after {min(size, self._bytes):,} bytes: another run wrote it, "
+                    "or it is damaged. Pass another dedup_state_dir, and resume from a state with complete files."
                 )
-            if len(there) < len(log):
-                file.seek(self._bytes + len(there))
-                file.write(log[len(there) :])
+            if len(existing) < len(log):
+                file.seek(self._bytes + len(existing))
+                file.write(log[len(existing) :])
                 file.flush()
                 os.fsync(file.fileno())

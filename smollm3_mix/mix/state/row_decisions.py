@@ -1,4 +1,4 @@
-"""What the first pass of a source in a lane decided on each row, one bit a row, for the passes after it."""
+"""Decisions of a source's first pass on each row of a lane, one bit per row, for later passes."""
 
 from bisect import bisect_right
 
@@ -7,39 +7,43 @@ import numpy.typing as npt
 
 Flags = npt.NDArray[np.bool_]
 
-_HEAD = 12  # bytes before a stretch's bits: 8 for its first row, 4 for its rows
+_HEADER = 12  # bytes before the bits of a range: 8 for its first row, 4 for its number of rows
 
 
 class RowDecisions:
-    """Rows kept, by place in the pass. Rows may be asked for in other stretches than they came in."""
+    """Rows that were kept, by position in the pass. Rows can be looked up in other ranges than they were added in."""
 
     def __init__(self) -> None:
         self._starts: list[int] = []
         self._sizes: list[int] = []
         self._bits: list[bytes] = []
 
-    def add(self, start: int, keep: Flags) -> None:
-        """Remember the verdicts on rows `start` and on; behind all that are remembered."""
+    def add(self, start: int, kept: Flags) -> None:
+        """Add the decisions on the rows from `start` on. The rows must follow all rows added before."""
         self._starts.append(start)
-        self._sizes.append(len(keep))
-        self._bits.append(np.packbits(keep).tobytes())
+        self._sizes.append(len(kept))
+        self._bits.append(np.packbits(kept).tobytes())
 
     def at(self, start: int, rows: int) -> tuple[Flags, Flags]:
-        """bool[rows] twice: which rows from `start` on were kept, and of which that is known; unknown ones are not."""
-        keep, known = np.zeros(rows, bool), np.zeros(rows, bool)
-        place = max(bisect_right(self._starts, start) - 1, 0)
-        while place < len(self._starts) and self._starts[place] < start + rows:
-            first, size = self._starts[place], self._sizes[place]
+        """Return the rows from `start` on that were kept, and the rows with a known decision.
+
+        Returns:
+            Two bool arrays, one value per row. A row without a known decision is not kept.
+        """
+        kept, known = np.zeros(rows, bool), np.zeros(rows, bool)
+        index = max(bisect_right(self._starts, start) - 1, 0)
+        while index < len(self._starts) and self._starts[index] < start + rows:
+            first, size = self._starts[index], self._sizes[index]
             low, high = max(first, start), min(first + size, start + rows)
             if low < high:
-                bits = np.unpackbits(np.frombuffer(self._bits[place], np.uint8), count=size).astype(bool)
-                keep[low - start : high - start] = bits[low - first : high - first]
+                bits = np.unpackbits(np.frombuffer(self._bits[index], np.uint8), count=size).astype(bool)
+                kept[low - start : high - start] = bits[low - first : high - first]
                 known[low - start : high - start] = True
-            place += 1
-        return keep, known
+            index += 1
+        return kept, known
 
     def to_bytes(self) -> bytes:
-        """All of it; see `from_bytes`."""
+        """Return all decisions, for `from_bytes`."""
         return b"".join(
             start.to_bytes(8, "little") + size.to_bytes(4, "little") + bits
             for start, size, bits in zip(self._starts, self._sizes, self._bits, strict=True)
@@ -47,12 +51,12 @@ class RowDecisions:
 
     @classmethod
     def from_bytes(cls, joined: bytes) -> "RowDecisions":
-        """What `to_bytes` gave."""
+        """Return the decisions that `to_bytes` wrote."""
         found, at = cls(), 0
         while at < len(joined):
             start = int.from_bytes(joined[at : at + 8], "little")
-            size = int.from_bytes(joined[at + 8 : at + _HEAD], "little")
-            at += _HEAD
+            size = int.from_bytes(joined[at + 8 : at + _HEADER], "little")
+            at += _HEADER
             found._starts.append(start)
             found._sizes.append(size)
             found._bits.append(joined[at : at + (size + 7) // 8])

@@ -13,8 +13,9 @@ from smollm3_mix.mix.mix_stats import MixStats
 from smollm3_mix.output.card.licenses import classify_license
 from smollm3_mix.output.output_layout import patterns
 from smollm3_mix.recipe.display_names import display_name
-from smollm3_mix.recipe.model import Recipe, Source
+from smollm3_mix.recipe.model import Source
 from smollm3_mix.recipe.public_paths import is_local, public_name
+from smollm3_mix.recipe.recipe import Recipe
 from smollm3_mix.report.source_rows import source_rows
 from smollm3_mix.report.tables import bars, drops_in_words, shares_table
 from smollm3_mix.schema import RECORD_SCHEMA
@@ -176,8 +177,8 @@ def _summary(recipe: Recipe, summary: Mapping[str, Any]) -> str:
     train = summary["splits"]["train"]["total"]
     held = summary["splits"].get("validation", {}).get("total", {}).get("emitted", 0)
     return (
-        f"{train['given']:,} records ({train['emitted_tokens']:,} tokens, {train['emitted_bytes']:,} bytes of text) of "
-        f"{len(recipe.active)} sources in {recipe.lanes} lanes"
+        f"{train['emitted']:,} records ({train['emitted_tokens']:,} tokens, {train['emitted_bytes']:,} bytes of text) "
+        f"of {len(recipe.active)} sources in {recipe.lanes} lanes"
         + (f", and {held:,} records held out for validation" if held else "")
         + f", in {len(summary['files']):,} files of {sum(summary['files'].values()):,} bytes. "
         f"Written by smollm3_mix {summary['request']['version']} from the recipe in `recipe.yaml`."

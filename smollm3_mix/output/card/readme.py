@@ -5,7 +5,7 @@ from typing import Any
 
 from smollm3_mix.mix.mix_stats import MixStats
 from smollm3_mix.output.output_formats import BY_SOURCE
-from smollm3_mix.recipe.model import Recipe
+from smollm3_mix.recipe.recipe import Recipe
 from smollm3_mix.recipe.sections import TokenCounting
 from smollm3_mix.report.source_rows import source_rows
 from smollm3_mix.report.tables import drops_in_words, shares_table

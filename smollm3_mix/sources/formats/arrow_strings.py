@@ -1,4 +1,4 @@
-"""Arrow values of any type as strings, and what of them is none."""
+"""Convert Arrow values of any type to strings."""
 
 import numpy as np
 import numpy.typing as npt
@@ -7,25 +7,33 @@ import pyarrow.compute as pc
 
 
 def strings(array: pa.Array, separator: str) -> tuple[pa.StringArray, npt.NDArray[np.bool_]]:
-    """The values as strings, null where they are none, and which rows hold bytes that are no UTF-8."""
+    """Return the values as strings, and which rows contain invalid UTF-8. Values without a string are null.
+
+    Args:
+        array: Values of any type.
+        separator: Separator between the strings of a list.
+
+    Returns:
+        pa.StringArray[rows] and bool[rows].
+    """
     kind = array.type
     if pa.types.is_dictionary(kind):
         return strings(array.cast(kind.value_type), separator)
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        return _listed(array, separator)
+        return _joined_lists(array, separator)
     if not (is_string(kind) or _is_binary(kind)):
         return pa.nulls(len(array), pa.string()), np.zeros(len(array), dtype=bool)
     raw = array.cast(pa.binary())
     try:
         return raw.cast(pa.string()), np.zeros(len(array), dtype=bool)
     except pa.ArrowInvalid:
-        damaged = np.array([value is not None and not _is_utf8(value) for value in raw.to_pylist()], dtype=bool)
-        return pc.if_else(pa.array(damaged), pa.scalar(None, pa.binary()), raw).cast(pa.string()), damaged
+        invalid = np.array([value is not None and not _is_utf8(value) for value in raw.to_pylist()], dtype=bool)
+        return pc.if_else(pa.array(invalid), pa.scalar(None, pa.binary()), raw).cast(pa.string()), invalid
 
 
-def _listed(array: pa.Array, separator: str) -> tuple[pa.StringArray, npt.NDArray[np.bool_]]:
-    """The strings of each list joined, nulls left out; null where there are none."""
-    texts, damaged = strings(array.flatten(), separator)
+def _joined_lists(array: pa.Array, separator: str) -> tuple[pa.StringArray, npt.NDArray[np.bool_]]:
+    """Join the strings of each list, without nulls. A list without strings is null."""
+    texts, invalid = strings(array.flatten(), separator)
     lengths = pc.list_value_length(array).fill_null(0).to_numpy()
     ends = np.cumsum(lengths)
     values = texts.to_pylist()
@@ -33,32 +41,32 @@ def _listed(array: pa.Array, separator: str) -> tuple[pa.StringArray, npt.NDArra
     for row, (start, end) in enumerate(zip(ends - lengths, ends, strict=True)):
         found = [value for value in values[start:end] if value is not None]
         joined.append(separator.join(found) if found else None)
-        broken[row] = damaged[start:end].any()
+        broken[row] = invalid[start:end].any()
     return pa.array(joined, pa.string()), broken
 
 
 def readable(array: pa.Array) -> pa.StringArray:
-    """Any scalar values as strings, damaged bytes as U+FFFD."""
+    """Return scalar values of any type as strings, with invalid bytes as U+FFFD."""
     kind = array.type
     if pa.types.is_dictionary(kind):
         return readable(array.cast(kind.value_type))
     if not (is_string(kind) or _is_binary(kind)):
         return array.cast(pa.string())
-    texts, damaged = strings(array, "")
-    if not damaged.any():
+    texts, invalid = strings(array, "")
+    if not invalid.any():
         return texts
     return pa.array([None if v is None else v.decode("utf-8", "replace") for v in array.cast(pa.binary()).to_pylist()])
 
 
 def is_text(kind: pa.DataType) -> bool:
-    """Whether values of a type can be texts: strings, bytes, or lists of them."""
+    """Return True if values of the type can be texts: strings, bytes, or lists of them."""
     if pa.types.is_dictionary(kind) or pa.types.is_list(kind) or pa.types.is_large_list(kind):
         return is_text(kind.value_type)
     return is_string(kind) or _is_binary(kind)
 
 
 def is_string(kind: pa.DataType) -> bool:
-    """Whether a type is one of Arrow's three for strings."""
+    """Return True if the type is one of Arrow's three string types."""
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
 
 

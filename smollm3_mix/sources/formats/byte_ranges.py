@@ -1,7 +1,7 @@
-"""Bytes of shards, local or remote, read by range.
+"""Read bytes of shards by range, local or remote.
 
-Nothing here keeps a file handle open between two reads: hundreds of idle readers cost none, and a forked or resumed
-process has nothing to reopen.
+No file handle stays open between two reads. Hundreds of idle readers therefore cost no handles, and a forked or
+resumed process has nothing to reopen.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from smollm3_mix.network.urls import Token
 from smollm3_mix.sources.hub_files.range_requests import range_reader
 from smollm3_mix.sources.source_files import SourceFault, SourceFile
 
-LOCAL_AHEAD = (1 << 18, 1 << 18)
-REMOTE_AHEAD = (1 << 18, 1 << 21)
-"""Bytes of the first read of a sequential file, and of the largest. They double in between, so that the first record
-comes soon and later requests pay for their latency."""
+LOCAL_STEPS = (1 << 18, 1 << 18)
+REMOTE_STEPS = (1 << 18, 1 << 21)
+"""Bytes of the first read of a sequential file, and of the largest. Reads double in size between the two, so that the
+first record comes soon and the latency of later requests matters less."""
 
 MAGIC = {
     b"\x1f\x8b": "gzip",
@@ -32,27 +32,28 @@ MAGIC = {
     b"\x04\x22\x4d\x18": "lz4",
     b"\xfd7zXZ\x00": "xz",
 }
-"""First bytes of compressed files (RFC 1952, bzip2, RFC 8878, LZ4 frame, xz). Names can lie: `.json` may well be
-gzip."""
+"""First bytes of compressed files (RFC 1952, bzip2, RFC 8878, LZ4 frame, xz). File names are not reliable: a `.json`
+file
+may be gzip."""
 
 
 class RangedFile(io.RawIOBase):
-    """A shard as a seekable binary file that opens it anew for each read.
+    """A shard as a seekable binary file that is opened again for each read.
 
     Args:
-        file: the shard; its listed size is taken as true.
-        token: for the Hub; None uses the saved login or `HF_TOKEN`.
+        file: Shard. Its listed size is trusted.
+        token: Hugging Face access token. Defaults to the saved login or `HF_TOKEN`.
 
     Raises:
-        Fault: the local file has changed its size.
-        OSError and others of `broken()`: as the file system gives them.
+        SourceFault: If the size of a local file has changed.
+        OSError: If the file system fails, or another of `read_errors()`.
     """
 
     def __init__(self, file: SourceFile, token: Token = None) -> None:
         super().__init__()
         self.size = file.size
-        self._place = 0
-        self._fetch = _local(path, file) if (path := local(file)) else range_reader(file, token)
+        self._position = 0
+        self._fetch = _local_reader(path, file) if (path := local_path(file)) else range_reader(file, token)
 
     def readable(self) -> bool:  # noqa: D102
         return True
@@ -61,20 +62,20 @@ class RangedFile(io.RawIOBase):
         return True
 
     def tell(self) -> int:  # noqa: D102
-        return self._place
+        return self._position
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:  # noqa: D102
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._place, io.SEEK_END: self.size}[whence]
-        self._place = base + offset
-        return self._place
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self.size}[whence]
+        self._position = base + offset
+        return self._position
 
     def read(self, size: int = -1) -> bytes:
-        """At most `size` bytes from where it stands, fewer only at the end of the file."""
-        stop = self.size if size < 0 else min(self._place + size, self.size)
-        if stop <= self._place:
+        """Return at most `size` bytes from the current position, fewer only at the end of the file."""
+        stop = self.size if size < 0 else min(self._position + size, self.size)
+        if stop <= self._position:
             return b""
-        data = self._fetch(self._place, stop)
-        self._place += len(data)
+        data = self._fetch(self._position, stop)
+        self._position += len(data)
         return data
 
     def readinto(self, buffer: Any) -> int:  # noqa: D102
@@ -84,41 +85,41 @@ class RangedFile(io.RawIOBase):
 
 
 class ReadAheadFile(io.RawIOBase):
-    """A sequential view of a `Ranged` that reads ahead, in steps that double from `first` to `most` bytes.
+    """A sequential view of a RangedFile that reads ahead, in steps that double from `first` to `max_step` bytes.
 
     Args:
-        ranged: read from its beginning.
-        first: bytes of the first step.
-        most: bytes of the largest.
-        sha256: what the whole must have, or None; compared before its last step is given out.
+        ranged: File to read from its beginning.
+        first: Bytes of the first step.
+        max_step: Bytes of the largest step.
+        sha256: Expected SHA-256 of the file. Compared before the last step is returned. None skips the check.
     """
 
-    def __init__(self, ranged: RangedFile, first: int, most: int, sha256: str | None = None) -> None:
+    def __init__(self, ranged: RangedFile, first: int, max_step: int, sha256: str | None = None) -> None:
         super().__init__()
-        self._ranged, self._step, self._most = ranged, first, most
-        self._held, self._given = b"", 0  # bytes, of which so many were given
+        self._ranged, self._step, self._max_step = ranged, first, max_step
+        self._buffer, self._taken = b"", 0  # bytes in memory, and how many of them were returned
         self._sha256, self._digest = sha256, hashlib.sha256()
 
     def readable(self) -> bool:  # noqa: D102
         return True
 
     def peek(self, size: int) -> bytes:
-        """The next `size` bytes, fewer at the end, without taking them."""
-        if len(self._held) - self._given < size:
-            self._held, self._given = self._held[self._given :] + self._next(self._step), 0
-        return self._held[self._given : self._given + size]
+        """Return the next `size` bytes, fewer at the end, without consuming them."""
+        if len(self._buffer) - self._taken < size:
+            self._buffer, self._taken = self._buffer[self._taken :] + self._next(self._step), 0
+        return self._buffer[self._taken : self._taken + size]
 
     def read(self, size: int = -1) -> bytes:
-        """Between 1 and `size` bytes, none only at the end; everything left for a negative size."""
+        """Return between 1 and `size` bytes, none only at the end. A negative size returns all remaining bytes."""
         if size < 0:
-            return self._held[self._given :] + self._next(-1)
-        if self._given == len(self._held):
-            self._held, self._given = self._next(self._step), 0
-        given = self._held[self._given : self._given + size]
-        self._given += len(given)
-        if 2 * self._given >= len(self._held):  # hundreds of readers lie idle between two steps
-            self._held, self._given = self._held[self._given :], 0
-        return given
+            return self._buffer[self._taken :] + self._next(-1)
+        if self._taken == len(self._buffer):
+            self._buffer, self._taken = self._next(self._step), 0
+        data = self._buffer[self._taken : self._taken + size]
+        self._taken += len(data)
+        if 2 * self._taken >= len(self._buffer):  # hundreds of readers can be idle between two steps
+            self._buffer, self._taken = self._buffer[self._taken :], 0
+        return data
 
     def readinto(self, buffer: Any) -> int:  # noqa: D102
         data = self.read(len(buffer))
@@ -127,56 +128,60 @@ class ReadAheadFile(io.RawIOBase):
 
     def _next(self, size: int) -> bytes:
         data = self._ranged.read(size)
-        self._step = min(self._step * 2, self._most)
+        self._step = min(self._step * 2, self._max_step)
         if self._sha256 is not None:
             self._digest.update(data)
             if self._ranged.tell() == self._ranged.size and self._digest.hexdigest() != self._sha256:
                 raise SourceFault(
-                    f"its content has SHA-256 {self._digest.hexdigest()}, where the Hub lists {self._sha256}: it was "
-                    "damaged on its way. Try again, the mix goes on where it was"
+                    f"the content has SHA-256 {self._digest.hexdigest()}, but the Hub lists {self._sha256}. It was "
+                    "damaged in transit. Try again: the mix resumes at the same record."
                 )
         return data
 
 
-def local(file: SourceFile) -> Path | None:
-    """The path of a local file, None if each read of the file is a request over the network."""
+def local_path(file: SourceFile) -> Path | None:
+    """Return the path of a local file, or None if reading the file needs the network."""
     url = file.url.removeprefix("file://")
     return None if "://" in url else Path(url)
 
 
-def state(file: SourceFile) -> str:
-    """What changes when a local file is written anew; nothing for remote ones, which are pinned.
+def modification_key(file: SourceFile) -> str:
+    """Return a value that changes when a local file is rewritten. Empty for remote files, which are pinned.
 
     Raises:
-        OSError: the file is gone.
+        OSError: If the file does not exist.
     """
-    path = local(file)
+    path = local_path(file)
     return f"{path.stat().st_mtime_ns}" if path else ""
 
 
 def stream(file: SourceFile, token: Token = None) -> io.RawIOBase | pa.NativeFile:
-    """The file's bytes from its beginning, decompressed; gzip, bz2, zstd, lz4 and xz are told by their first bytes.
+    """Return the decompressed bytes of a file from its beginning.
 
-    Only `read(n)` is promised: between 1 and n bytes, none at the end.
+    The first bytes tell gzip, bz2, zstd, lz4, xz and plain files apart. Only `read(n)` is guaranteed: it returns
+    between 1
+    and n bytes, none at the end.
 
     Raises:
-        Fault: while it is read, where the Hub has listed another SHA-256.
+        SourceFault: During a read, if the SHA-256 differs from the one the Hub lists.
     """
-    first, most = LOCAL_AHEAD if local(file) else REMOTE_AHEAD
-    ahead = ReadAheadFile(RangedFile(file, token), first, most, file.sha256)
-    head = ahead.peek(6)
+    first, max_step = LOCAL_STEPS if local_path(file) else REMOTE_STEPS
+    buffered = ReadAheadFile(RangedFile(file, token), first, max_step, file.sha256)
+    head = buffered.peek(6)
     codec = next((codec for magic, codec in MAGIC.items() if head.startswith(magic)), None)
     if codec is None:
-        return ahead
+        return buffered
     if codec == "xz":
-        return lzma.LZMAFile(ahead)  # type: ignore[arg-type]
-    return pa.CompressedInputStream(pa.PythonFile(ahead, mode="r"), codec)
+        return lzma.LZMAFile(buffered)  # type: ignore[arg-type]
+    return pa.CompressedInputStream(pa.PythonFile(buffered, mode="r"), codec)
 
 
-def _local(path: Path, file: SourceFile) -> Callable[[int, int], bytes]:
+def _local_reader(path: Path, file: SourceFile) -> Callable[[int, int], bytes]:
     now = path.stat().st_size
     if now != file.size:
-        raise SourceFault(f"it had {file.size} bytes when the mix was opened and has {now} now; open the mix again")
+        raise SourceFault(
+            f"the file size changed from {file.size:,} to {now:,} bytes after the mix was opened. Open the mix again."
+        )
 
     def fetch(start: int, stop: int) -> bytes:
         with path.open("rb") as handle:
@@ -186,21 +191,24 @@ def _local(path: Path, file: SourceFile) -> Callable[[int, int], bytes]:
     return fetch
 
 
-def broken() -> tuple[type[BaseException], ...]:
-    """What a read raises when a file is damaged, gone or out of reach; for `except`."""
+def read_errors() -> tuple[type[BaseException], ...]:
+    """Return the exceptions of a read from a damaged, missing or unreachable file, for `except`."""
     return (pa.ArrowException, EOFError, lzma.LZMAError, *network_errors())
 
 
 def failure_reason(error: BaseException, file: SourceFile) -> str:
-    """What such an error says in plain words, and what to do; follows the file's name."""
+    """Describe such an exception and its remedy, as a phrase that follows the file's name."""
     first = (str(error).strip() or type(error).__name__).splitlines()[0].partition(" (Request ID")[0]
     status = getattr(getattr(error, "response", None), "status_code", None)
     if isinstance(error, FileNotFoundError) or status == 404:
-        return "is gone since the mix was opened; open the mix again, or put the file back"
+        return "was removed after the mix was opened. Open the mix again, or restore the file."
     if status in {401, 403}:
-        return f"may not be read ({first}); log in with `hf auth login` or set HF_TOKEN, then go on"
+        return f"cannot be read: access denied ({first}). Log in with `hf auth login` or set HF_TOKEN, then continue."
     if isinstance(error, PermissionError):
-        return f"may not be read: {first}"
-    if not local(file):
-        return f"cannot be read ({first}); try again, the mix goes on where it was; if it stays so, the file is damaged"
-    return f"is damaged or not whole ({first}); fetch it again, or leave it out with data_files"
+        return f"cannot be read: {first}"
+    if not local_path(file):
+        return (
+            f"cannot be read ({first}). Try again: the mix resumes at the same record. "
+            "If the error persists, the file is damaged."
+        )
+    return f"is damaged or incomplete ({first}). Fetch the file again, or leave it out with data_files."

@@ -1,31 +1,28 @@
-"""From a file's columns to rows: text, id, kept columns and the reason why a row has no text."""
+"""Bind a file's columns to rows: text, id, kept columns, and the reason why a row has no text."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from smollm3_mix.messages import listed, meant
+from smollm3_mix.messages import did_you_mean, listed
+from smollm3_mix.recipe.model import Source
 from smollm3_mix.sources.formats.arrow_strings import is_string, readable, strings
 from smollm3_mix.sources.formats.predicates import Where, matches
 from smollm3_mix.sources.software_heritage import contents
-from smollm3_mix.sources.source_files import SourceFault
+from smollm3_mix.sources.source_files import ReadRequest, SourceFault
 from smollm3_mix.text.exclusion import IDS as LISTED_IDS
 from smollm3_mix.text.exclusion import PLACES, ExclusionList, is_key, is_location
 
-if TYPE_CHECKING:
-    from smollm3_mix.recipe.model import Source
-    from smollm3_mix.sources.source_files import ReadRequest
-
 STORED = pa.struct([("source", pa.string()), ("file", pa.string()), ("row", pa.int64())])
-"""What a stored record says of where it is from."""
+"""Origin of a stored record."""
 
 ROWS = pa.schema(
     [
@@ -38,37 +35,36 @@ ROWS = pa.schema(
         ("stored", STORED),
     ]
 )
-"""What every format's decoder gives. Where `reason` is not null, text, id and meta are null.
+"""Schema of the rows of every decoder. If `reason` is not null, text, id and meta are null.
 
-tokens: of `tokens_field`, null without one. stored: of `content: records`, null for any other.
-"""
+tokens: Values of `tokens_field`, null without one. stored: Origin for `content: records`, else null."""
 
 IDS = ("id", "blob_id")
-"""Columns taken as a row's own id where the recipe names none."""
+"""Columns used as a row's id if the recipe names none."""
 
 ALWAYS_KEPT = ("blob_id", "detected_licenses", "license_type")
-"""Columns that go into `meta` wherever they exist: a file's origin and license (in The Stack v2 and Stack-Edu)."""
+"""Columns that are copied to `meta` wherever they exist: origin and license of a file in The Stack v2 and Stack-Edu."""
 
 Path = tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class ExclusionMatcher:
-    """How the rows of one file are looked up in the recipe's list of what must not come out.
+    """Looks up the rows of one file in the exclusion list.
 
     Attributes:
-        excluded: the list.
-        file: path of the file.
-        keys: paths of the columns that are looked up, each with whether it holds urls or repositories.
+        excluded: Exclusion list.
+        file: Path of the file.
+        keys: Paths of the columns to look up, each with True if it contains URLs or repositories.
     """
 
     excluded: ExclusionList
     file: str
     keys: tuple[tuple[Path, bool], ...]
 
-    def rows(self, columns: Sequence[pa.StringArray], numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-        """bool[rows]: which rows are listed, by the values of `keys`."""
-        keys = [(column, is_place) for column, (_, is_place) in zip(columns, self.keys, strict=True)]
+    def matches(self, columns: Sequence[pa.StringArray], numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+        """Return which rows are excluded, by the values of `keys`. bool[rows]."""
+        keys = [(column, is_url) for column, (_, is_url) in zip(columns, self.keys, strict=True)]
         return self.excluded.listed(keys, self.file, numbers)
 
 
@@ -77,15 +73,15 @@ class Columns:
     """The columns of one file that a source needs, as paths into its top-level columns.
 
     Attributes:
-        texts: paths whose strings are joined to the text.
-        separator: between joined strings.
-        id: path of the id, None if the file has none.
-        where: conditions a row must meet.
-        keep: name in `meta` and path.
-        barred: what must not come out, None where there is no list.
-        tokens: path of the token counts, None if they are not asked for.
-        stored: the columns are those of records that were stored.
-        addresses: whether the text is a blob's address, made of `texts`, which is fetched later; see `swh`.
+        texts: Paths whose strings are joined to the text.
+        separator: Separator between joined strings.
+        id: Path of the id. None if the file has none.
+        where: Conditions that a row must meet.
+        keep: Names in `meta` with their paths.
+        exclusions: Lookup in the exclusion list. None without a list.
+        tokens: Path of the token counts. None if they are not needed.
+        stored: True if the rows are stored records.
+        addresses: True if `texts` form the address of a blob that is fetched later, see `software_heritage`.
     """
 
     texts: tuple[Path, ...]
@@ -100,7 +96,7 @@ class Columns:
 
     @property
     def paths(self) -> list[Path]:
-        """Every path needed, each once."""
+        """Every needed path, once."""
         found = [
             *self.texts,
             *([self.id] if self.id else []),
@@ -114,80 +110,83 @@ class Columns:
 
     @property
     def top(self) -> list[str]:
-        """Every top-level column needed, each once."""
+        """Every needed top-level column, once."""
         return list(dict.fromkeys(path[0] for path in self.paths))
 
 
-def bound(span: ReadRequest, names: Sequence[str], *, strict: bool = True) -> Columns:
-    """What is needed of the file of a span; see `bind`."""
-    return bind(span.source, names, strict=strict, excluded=span.excluded, file=span.file.path)
+def bound(request: ReadRequest, names: Sequence[str], *, strict: bool = True) -> Columns:
+    """Return the needed columns of a request's file. See `bind`."""
+    return bind(request.source, names, strict=strict, excluded=request.excluded, file=request.file.path)
 
 
 def bind(
     source: Source, names: Sequence[str], *, strict: bool = True, excluded: ExclusionList | None = None, file: str = ""
 ) -> Columns:
-    """What `source` needs of a file whose top-level columns are `names`.
+    """Return the columns that `source` needs of a file.
 
     Args:
-        source: of the recipe.
-        names: top-level columns.
-        strict: False where rows may lack keys (json): columns not seen so far are taken to exist.
-        excluded: what must not come out; the columns it is to be compared with are needed too.
-        file: path of the file.
+        source: Source in the recipe.
+        names: Top-level columns of the file.
+        strict: False if rows may lack keys (JSON). Columns that were not seen are then assumed to exist.
+        excluded: Documents that must not be emitted. The columns to compare with this list are needed too.
+        file: Path of the file.
 
     Raises:
-        Fault: a column the recipe names is not there.
+        SourceFault: If a column that the recipe names is missing.
     """
     fields = (source.text_field,) if isinstance(source.text_field, str) else tuple(source.text_field)
-    stored, counted = source.content == "records", source.tokens_field
+    stored, tokens_field = source.content == "records", source.tokens_field
     if source.content == "swh":
         fields = contents.COLUMNS
-    named = [*fields, *([source.id_field] if source.id_field else []), *(w[0] for w in source.where), *source.keep]
-    named += [*([counted] if counted else []), *(["id", "meta", *STORED.names] if stored else [])]
-    missing = [field for field in dict.fromkeys(named) if path_of(field, names)[0] not in names]
+    required = [*fields, *([source.id_field] if source.id_field else []), *(w[0] for w in source.where), *source.keep]
+    required += [*([tokens_field] if tokens_field else []), *(["id", "meta", *STORED.names] if stored else [])]
+    missing = [field for field in dict.fromkeys(required) if path_of(field, names)[0] not in names]
     if missing and strict:
         raise SourceFault(
-            f"no column {', '.join(f'{name!r}{meant(name, names)}' for name in missing)}; its columns: {listed(names)}"
+            f"no column {', '.join(f'{name!r}{did_you_mean(name, names)}' for name in missing)}. "
+            f"Columns: {listed(names)}"
         )
-    own = source.id_field or next((name for name in IDS if name in names), None)
+    own_id = source.id_field or next((name for name in IDS if name in names), None)
     kept = dict.fromkeys([*source.keep, *(name for name in ALWAYS_KEPT if name in names)])
     return Columns(
         texts=tuple(path_of(field, names) for field in fields),
         separator=source.separator,
-        id=path_of(own, names) if own else None,
+        id=path_of(own_id, names) if own_id else None,
         where=tuple(Where(path_of(column, names), op, value) for column, op, value in source.where),
         keep=tuple((name, path_of(name, names)) for name in kept),
         exclusions=None
         if excluded is None
-        else ExclusionMatcher(excluded, file, _keys(source, own, names, strict=strict)),
-        tokens=path_of(counted, names) if counted else None,
+        else ExclusionMatcher(excluded, file, _keys(source, own_id, names, strict=strict)),
+        tokens=path_of(tokens_field, names) if tokens_field else None,
         stored=stored,
         addresses=source.content == "swh",
     )
 
 
-def _keys(source: Source, own: str | None, names: Sequence[str], *, strict: bool) -> tuple[tuple[Path, bool], ...]:
-    """Columns that are looked up in a list: the id, and all with the name of an id, a url or a repository."""
+def _keys(source: Source, own_id: str | None, names: Sequence[str], *, strict: bool) -> tuple[tuple[Path, bool], ...]:
+    """Return the columns to look up in an exclusion list: the id, and all named like an id, URL or repository."""
     unseen = [] if strict else [name for name in (*LISTED_IDS, *PLACES) if name not in names]
-    named = [name for name in (*names, *unseen, *source.keep) if is_key(name)]
-    return tuple((path_of(name, names), is_location(name)) for name in dict.fromkeys([*([own] if own else []), *named]))
+    required = [name for name in (*names, *unseen, *source.keep) if is_key(name)]
+    return tuple(
+        (path_of(name, names), is_location(name)) for name in dict.fromkeys([*([own_id] if own_id else []), *required])
+    )
 
 
-def rows(batch: pa.RecordBatch, columns: Columns, numbers: npt.NDArray[np.int64]) -> pa.RecordBatch:
-    """One row of schema ROWS for each row of a batch that holds (at least) the columns needed.
+def bind_rows(batch: pa.RecordBatch, columns: Columns, numbers: npt.NDArray[np.int64]) -> pa.RecordBatch:
+    """Return one row of schema ROWS for each row of a batch.
 
-    Reasons, the first that applies: `where` (a condition is not met), `excluded` (the recipe's list names it),
-    `invalid_utf8`, `not_text` (null, or no string).
+    The reason is the first that applies: `where` (a condition is not met), `excluded` (on the recipe's exclusion list),
+    `invalid_utf8`, `not_text` (null or not a string).
 
     Args:
-        batch: as decoded.
-        columns: bound to the batch's file.
+        batch: Decoded rows with at least the needed columns.
+        columns: Columns bound to the batch's file.
         numbers: int64[rows], row numbers in the file.
 
     Raises:
-        Fault: a `where` compares a column with a value of another type.
+        SourceFault: If a `where` compares a column with a value of another type.
     """
-    texts, damaged = _texts(batch, columns)
+    texts, invalid = _texts(batch, columns)
     passed = np.ones(len(batch), dtype=bool)
     for where in columns.where:
         passed &= matches(leaf(batch, where.path), where)
@@ -198,66 +197,70 @@ def rows(batch: pa.RecordBatch, columns: Columns, numbers: npt.NDArray[np.int64]
         meta = batch.column("meta")
         found = [batch.column(field.name).cast(field.type) for field in STORED]
         stored = pa.StructArray.from_arrays(found, fields=list(STORED))
-    counts = tokens(leaf(batch, columns.tokens), ".".join(columns.tokens)) if columns.tokens else None
+    counts = token_counts(leaf(batch, columns.tokens), ".".join(columns.tokens)) if columns.tokens else None
     exclusions = None
     if columns.exclusions is not None:
-        exclusions = columns.exclusions.rows([_key(leaf(batch, path)) for path, _ in columns.exclusions.keys], numbers)
-    return finish(texts, damaged, passed, (ids, meta), numbers, exclusions=exclusions, counts=counts, stored=stored)
+        exclusions = columns.exclusions.matches(
+            [_key(leaf(batch, path)) for path, _ in columns.exclusions.keys], numbers
+        )
+    return apply_reasons(
+        texts, invalid, passed, (ids, meta), numbers, exclusions=exclusions, counts=counts, stored=stored
+    )
 
 
-def tokens(counts: pa.Array, name: str) -> pa.Array:
-    """The token counts of a column as int64.
+def token_counts(counts: pa.Array, name: str) -> pa.Array:
+    """Return the token counts of a column as int64.
 
     Raises:
-        Fault: it holds something else than whole numbers of 0 or more.
+        SourceFault: If the column contains anything but whole numbers of 0 or more.
     """
     if not (pa.types.is_integer(counts.type) or pa.types.is_null(counts.type)):
-        raise SourceFault(f"tokens_field: column {name!r} holds {counts.type}; expected whole numbers")
+        raise SourceFault(f"tokens_field: column {name!r} has type {counts.type}, expected whole numbers")
     if counts.null_count or (len(counts) and pc.min(counts).as_py() < 0):
         bad = "an empty value" if counts.null_count else str(pc.min(counts).as_py())
-        raise SourceFault(f"tokens_field: column {name!r} holds {bad}; expected a number of tokens in every row")
+        raise SourceFault(f"tokens_field: column {name!r} contains {bad}, expected a number of tokens in every row")
     return counts.cast(pa.int64())
 
 
 def _texts(batch: pa.RecordBatch, columns: Columns) -> tuple[pa.StringArray, npt.NDArray[np.bool_]]:
-    """The texts, or their addresses, and which rows hold bytes that are no UTF-8."""
+    """Return the texts or addresses of a batch, and which rows contain invalid UTF-8."""
     if columns.addresses:
         return contents.addresses(leaf(batch, path) for path in columns.texts), np.zeros(len(batch), dtype=bool)
-    parts = [strings(leaf(batch, path), columns.separator) for path in columns.texts]
-    texts = parts[0][0] if len(parts) == 1 else join([part[0] for part in parts], columns.separator)
-    return texts, np.logical_or.reduce([part[1] for part in parts])
+    pieces = [strings(leaf(batch, path), columns.separator) for path in columns.texts]
+    texts = pieces[0][0] if len(pieces) == 1 else join([piece[0] for piece in pieces], columns.separator)
+    return texts, np.logical_or.reduce([piece[1] for piece in pieces])
 
 
-def finish(
+def apply_reasons(
     texts: pa.StringArray,
-    damaged: npt.NDArray[np.bool_],
+    invalid: npt.NDArray[np.bool_],
     passed: npt.NDArray[np.bool_],
-    own: tuple[pa.StringArray, pa.StringArray],
+    columns: tuple[pa.StringArray, pa.StringArray],
     numbers: npt.NDArray[np.int64],
     *,
     exclusions: npt.NDArray[np.bool_] | None = None,
     counts: pa.Array | None = None,
     stored: pa.StructArray | None = None,
 ) -> pa.RecordBatch:
-    """Rows of schema ROWS, with reasons filled in and everything of a row with a reason set to null.
+    """Return rows of schema ROWS with their reasons. All values of a row with a reason become null.
 
     Args:
-        texts: null where there is none.
-        damaged: bool[rows], the text holds bytes that are no UTF-8.
-        passed: bool[rows], every condition is met.
-        own: ids and kept columns.
-        numbers: int64[rows].
-        barred: bool[rows], must not come out; None: nothing is.
-        counts: tokens of each row, where they are asked for.
-        stored: where each row is from, of stored records.
+        texts: Texts, null if a row has none.
+        invalid: bool[rows], True if the text contains invalid UTF-8.
+        passed: bool[rows], True if every condition is met.
+        columns: Ids and kept columns.
+        numbers: int64[rows], row numbers in the file.
+        exclusions: bool[rows], True for rows to exclude. None excludes no row.
+        counts: Tokens of each row, if they are needed.
+        stored: Origin of each row, for stored records.
     """
     absent = texts.is_null().to_numpy(zero_copy_only=False)
-    reasons, (ids, meta) = pa.nulls(len(texts), pa.string()), own
-    bad = damaged | ~passed | absent
+    reasons, (ids, meta) = pa.nulls(len(texts), pa.string()), columns
+    bad = invalid | ~passed | absent
     if exclusions is not None:
         bad |= exclusions
     if bad.any():
-        codes = np.where(damaged, 2, 3).astype(np.int8)
+        codes = np.where(invalid, 2, 3).astype(np.int8)
         if exclusions is not None:
             codes[exclusions] = 1
         codes[~passed] = 0
@@ -270,32 +273,32 @@ def finish(
     return pa.RecordBatch.from_arrays([texts, reasons, ids, meta, pa.array(numbers), counts, stored], schema=ROWS)
 
 
-def dropped(numbers: npt.NDArray[np.int64]) -> pa.RecordBatch:
-    """Rows of schema ROWS that are known to fail a `where` without being read."""
+def rejected_rows(numbers: npt.NDArray[np.int64]) -> pa.RecordBatch:
+    """Return rows of schema ROWS that are known to fail a `where` without being read."""
     none = pa.nulls(len(numbers), pa.string())
     reasons = pa.array(["where"]).take(pa.array(np.zeros(len(numbers), dtype=np.int8)))
     others = [pa.nulls(len(numbers), pa.int64()), pa.nulls(len(numbers), STORED)]
     return pa.RecordBatch.from_arrays([none, reasons, none, none, pa.array(numbers), *others], schema=ROWS)
 
 
-def join(parts: Sequence[pa.StringArray], separator: str) -> pa.StringArray:
-    """Row by row the strings that are not null, joined; null where all are."""
-    if not any(part.null_count for part in parts):
-        return pc.binary_join_element_wise(*parts, separator)
-    # Arrow's null_handling="skip" gives an array of length 0 where every row is null (pyarrow 26).
+def join(pieces: Sequence[pa.StringArray], separator: str) -> pa.StringArray:
+    """Join the strings of each row that are not null. A row of nulls is null."""
+    if not any(piece.null_count for piece in pieces):
+        return pc.binary_join_element_wise(*pieces, separator)
+    # null_handling="skip" of Arrow returns an array of length 0 if every row is null (pyarrow 26).
     found = [
-        [text for text in row if text is not None] for row in zip(*(part.to_pylist() for part in parts), strict=True)
+        [text for text in row if text is not None] for row in zip(*(piece.to_pylist() for piece in pieces), strict=True)
     ]
     return pa.array([separator.join(row) if row else None for row in found], pa.string())
 
 
-def tidy(text: str) -> str:
-    """The string with every lone surrogate (a byte or an escape that is no character) as U+FFFD."""
+def replace_surrogates(text: str) -> str:
+    """Replace every lone surrogate (an invalid byte or escape) by U+FFFD."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-def dumps(row: dict[str, Any]) -> str:
-    """A row's kept columns as one JSON object: characters as they are, NaN as null, anything foreign as its string."""
+def to_json(row: dict[str, Any]) -> str:
+    """Return a row's kept columns as one JSON object, with NaN as null and unknown types as strings."""
     try:
         return json.dumps(row, ensure_ascii=False, allow_nan=False, default=_plain)
     except ValueError:
@@ -315,12 +318,12 @@ def _finite(value: Any) -> Any:
 
 
 def path_of(name: str, columns: Sequence[str]) -> Path:
-    """A column's name as a path: the name itself where such a column exists, else split at its dots."""
+    """Return a column's name as a path: unchanged if such a column exists, else split at its dots."""
     return (name,) if name in columns else tuple(name.split("."))
 
 
 def leaf(batch: pa.RecordBatch, path: Path) -> pa.Array:
-    """The values at a path, lists of structs becoming lists of their member; nulls where the path leads nowhere."""
+    """Return the values at a path. Lists of structs become lists of their member, and a missing path gives nulls."""
     array = batch.column(path[0])
     for name in path[1:]:
         array = _member(array, name)
@@ -340,14 +343,14 @@ def _member(array: pa.Array, name: str) -> pa.Array:
 
 
 def _key(array: pa.Array) -> pa.StringArray:
-    """The values to be looked up in a list, as strings; null where they are lists or structs."""
+    """Return values as strings for a lookup, null for lists and structs."""
     return pa.nulls(len(array), pa.string()) if pa.types.is_nested(array.type) else readable(array)
 
 
 def _meta(batch: pa.RecordBatch, columns: Columns) -> pa.StringArray:
     kept = [_values(leaf(batch, path)) for _, path in columns.keep]
     names = [name for name, _ in columns.keep]
-    return pa.array([dumps(dict(zip(names, row, strict=True))) for row in zip(*kept, strict=True)], pa.string())
+    return pa.array([to_json(dict(zip(names, row, strict=True))) for row in zip(*kept, strict=True)], pa.string())
 
 
 def _values(array: pa.Array) -> list[Any]:
@@ -358,7 +361,7 @@ def _values(array: pa.Array) -> list[Any]:
 
 
 def _bytes(kind: pa.DataType) -> pa.DataType:
-    """The type with every string in it as bytes."""
+    """Return the type with bytes in place of every string."""
     if pa.types.is_struct(kind):
         return pa.struct([(field.name, _bytes(field.type)) for field in kind])
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):

@@ -1,7 +1,7 @@
-"""Rows of a file of JSON lines, plain or compressed, from any line on.
+"""Read the rows of a JSON lines file, plain or compressed, from any line on.
 
-A chunk of lines goes through Arrow's parser, about three times as fast as `json`. A chunk Arrow refuses (values of
-mixed types, bytes that are no UTF-8, lone surrogates) goes through `json` line by line, and gives the same rows.
+Arrow parses chunks of lines about three times as fast as `json`. A chunk that Arrow refuses (mixed types, invalid
+UTF-8, lone surrogates) is parsed by `json` line by line and yields the same rows.
 """
 
 from __future__ import annotations
@@ -9,85 +9,96 @@ from __future__ import annotations
 import codecs
 import json
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.json
 
+from smollm3_mix.recipe.model import Source
 from smollm3_mix.sources.formats.byte_ranges import stream
-from smollm3_mix.sources.formats.column_binding import Columns, Path, bind, dumps, finish, rows, tidy, tokens
+from smollm3_mix.sources.formats.column_binding import (
+    Columns,
+    Path,
+    apply_reasons,
+    bind,
+    bind_rows,
+    replace_surrogates,
+    to_json,
+    token_counts,
+)
 from smollm3_mix.sources.formats.predicates import Where, kind, matches
 from smollm3_mix.sources.partition import row_stripe
 from smollm3_mix.sources.source_files import ReadRequest, SourceFault
-
-if TYPE_CHECKING:
-    from smollm3_mix.recipe.model import Source
-    from smollm3_mix.text.exclusion import ExclusionList
+from smollm3_mix.text.exclusion import ExclusionList
 
 CHUNK = 1 << 18
-"""Bytes of lines parsed at once."""
+"""Bytes of lines to parse at once."""
 
 SAMPLE = 64
-"""Lines looked at to learn a file's columns and their types."""
+"""Number of lines to inspect for a file's columns and their types."""
 
-ARRAY = "it is one JSON array, not one object a line; convert it, for example with: jq -c '.[]' FILE > FILE.jsonl"
+ARRAY = (
+    "the file is one JSON array, expected one object per line. Convert it, for example: jq -c '.[]' FILE > FILE.jsonl"
+)
 
 NEWLINE, BRACE = ord("\n"), ord("{")
 
 
-def read(span: ReadRequest) -> Iterator[pa.RecordBatch]:
-    """Rows of schema ROWS, those of the part from line `row` on (from 0; blank lines are no rows).
+def read(request: ReadRequest) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of a shard slice in schema ROWS, from line `row` on.
+
+    Lines count from 0. Blank lines yield no row.
 
     Raises:
-        Fault: a line is no JSON object.
-        pa.ArrowException, OSError, EOFError: the file cannot be read or decompressed.
+        SourceFault: If a line is not a JSON object.
+        pa.ArrowException, OSError, EOFError: If the file cannot be read or decompressed.
     """
     number, known = 0, None
-    for chunk in chunks(stream(span.file, span.token), min(CHUNK, span.bytes)):
-        known = known or _known(span.source, chunk, span.excluded, span.file.path)
+    for chunk in chunks(stream(request.file, request.token), min(CHUNK, request.bytes)):
+        known = known or _bind_sample(request.source, chunk, request.excluded, request.file.path)
         ends = np.flatnonzero(np.frombuffer(chunk, np.uint8) == NEWLINE) + 1
         numbers = np.arange(number, number + len(ends), dtype=np.int64)
         number += len(ends)
-        if number <= span.row:
+        if number <= request.row:
             continue
-        mine = (numbers >= span.row) & row_stripe(span.part, span.file.size, numbers)
-        if not mine.any():
+        selected = (numbers >= request.row) & row_stripe(request.shard_slice, request.file.size, numbers)
+        if not selected.any():
             continue
-        batch = _parse(chunk if mine.all() else _some(chunk, ends, mine), numbers[mine], *known)
-        del chunk  # an idle reader holds no bytes that are parsed
+        batch = _parse(chunk if selected.all() else _select_lines(chunk, ends, selected), numbers[selected], *known)
+        del chunk  # an idle reader must not keep parsed bytes
         if batch is not None:
             yield batch
 
 
-def _some(chunk: bytes, ends: npt.NDArray[np.int64], mine: npt.NDArray[np.bool_]) -> bytes:
-    """The lines of a chunk that are marked, where line i ends before byte ends[i]."""
+def _select_lines(chunk: bytes, ends: npt.NDArray[np.int64], selected: npt.NDArray[np.bool_]) -> bytes:
+    """Return the selected lines of a chunk, where line i ends before byte ends[i]."""
     starts = np.concatenate([[0], ends[:-1]])
-    return b"".join([chunk[a:b] for a, b in zip(starts[mine].tolist(), ends[mine].tolist(), strict=True)])
+    return b"".join([chunk[a:b] for a, b in zip(starts[selected].tolist(), ends[selected].tolist(), strict=True)])
 
 
 def chunks(source: Any, size: int) -> Iterator[bytes]:
-    """Whole lines, each ending with a newline, in chunks of about `size` bytes; a line of any length is one piece."""
-    held: list[bytes] = []
+    """Yield complete lines in chunks of about `size` bytes. Every line ends with a newline, and no line is split."""
+    pending: list[bytes] = []
     while data := source.read(size):
         cut = data.rfind(b"\n") + 1
         if not cut:
-            held.append(data)
+            pending.append(data)
             continue
-        whole = [b"".join([*held, data[:cut]])]
-        held = [data[cut:]] if cut < len(data) else []
+        complete = [b"".join([*pending, data[:cut]])]
+        pending = [data[cut:]] if cut < len(data) else []
         del data
-        yield whole.pop()  # nothing here holds what was given out
-    if held:
-        yield b"".join([*held, b"\n"])
+        yield complete.pop()  # popped, so that the generator keeps no reference to the chunk
+    if pending:
+        yield b"".join([*pending, b"\n"])
 
 
-def names(chunk: bytes) -> list[str]:
-    """The keys seen in the first lines of a chunk, in the order seen.
+def sample_keys(chunk: bytes) -> list[str]:
+    """Return the keys in the first lines of a chunk, in order of appearance.
 
     Raises:
-        Fault: a line is no JSON object.
+        SourceFault: If a line is not a JSON object.
     """
     return list(dict.fromkeys(name for line in _sample(chunk) for name in line))
 
@@ -97,10 +108,10 @@ def _sample(chunk: bytes) -> list[dict[str, Any]]:
     return [line for line in (_object(line, number) for number, line in enumerate(found)) if line is not None]
 
 
-def _known(
+def _bind_sample(
     source: Source, chunk: bytes, excluded: ExclusionList | None = None, file: str = ""
 ) -> tuple[Columns, pa.Schema | None]:
-    """The columns needed, and their types if Arrow can parse them all exactly."""
+    """Return the needed columns, and their types if Arrow can parse all of them exactly."""
     sample = _sample(chunk)
     seen = list(dict.fromkeys(name for line in sample for name in line))
     columns = bind(source, seen, strict=False, excluded=excluded, file=file)
@@ -110,14 +121,17 @@ def _known(
 def _parse(
     chunk: bytes, numbers: npt.NDArray[np.int64], columns: Columns, schema: pa.Schema | None
 ) -> pa.RecordBatch | None:
-    """Rows of the lines of a chunk, None if all are blank; `numbers` has one number a line, blank ones included."""
+    """Return the rows of the lines of a chunk, or None if all are blank.
+
+    `numbers` has one number per line, blank lines included.
+    """
     data = np.frombuffer(chunk, np.uint8)
     ends = np.flatnonzero(data == NEWLINE) + 1
-    # Arrow crashes on a line that holds only `null`, and skips blank ones: it gets chunks of objects alone.
+    # Arrow crashes on a line that is only `null` and skips blank lines, so it gets only chunks of objects.
     if schema is not None and data[0] == BRACE and (data[ends[:-1]] == BRACE).all():
         table = _arrow(chunk, schema)
         if table is not None and table.num_rows == len(numbers):
-            return rows(table, columns, numbers)
+            return bind_rows(table, columns, numbers)
     found = [
         (number, _object(line, number)) for number, line in zip(numbers.tolist(), chunk.split(b"\n"), strict=False)
     ]
@@ -126,20 +140,20 @@ def _parse(
 
 
 def _arrow(chunk: bytes, schema: pa.Schema) -> pa.RecordBatch | None:
-    """The chunk as one batch, None if Arrow cannot parse it."""
+    """Return the chunk as one batch, or None if Arrow cannot parse it."""
     try:
         table = pyarrow.json.read_json(
             pa.BufferReader(chunk),
             read_options=pyarrow.json.ReadOptions(use_threads=False, block_size=len(chunk) + 1),
             parse_options=pyarrow.json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore"),
         )
-    except (pa.ArrowInvalid, UnicodeDecodeError, OverflowError):  # the last: a line of 2 GiB
+    except (pa.ArrowInvalid, UnicodeDecodeError, OverflowError):  # OverflowError: a line of 2 GiB
         return None
     return table.combine_chunks().to_batches()[0] if table.num_rows else None
 
 
 def _object(line: bytes, number: int) -> dict[str, Any] | None:
-    """The object on a line, None if it is blank; bytes that are no UTF-8 become lone surrogates."""
+    """Return the object on a line, or None for a blank line. Invalid UTF-8 becomes lone surrogates."""
     if not line.strip():
         return None
     try:
@@ -147,54 +161,59 @@ def _object(line: bytes, number: int) -> dict[str, Any] | None:
     except (ValueError, RecursionError) as error:
         if number == 0 and line.lstrip()[:1] == b"[":
             raise SourceFault(ARRAY) from error
-        shown = line[:60].decode("utf-8", "replace")
-        raise SourceFault(f"line {number + 1} is no JSON ({error}): {shown}") from error
+        excerpt = line[:60].decode("utf-8", "replace")
+        raise SourceFault(f"line {number + 1} is not valid JSON ({error}): {excerpt}") from error
     if isinstance(value, list) and number == 0:
         raise SourceFault(ARRAY)
     if not isinstance(value, dict):
-        raise SourceFault(f"line {number + 1} is no JSON object but a {type(value).__name__}: {str(value)[:60]}")
+        kind_ = type(value).__name__
+        raise SourceFault(f"line {number + 1} must be a JSON object, got {kind_}: {str(value)[:60]}")
     return value
 
 
 def _rows(objects: list[dict[str, Any]], columns: Columns, numbers: npt.NDArray[np.int64]) -> pa.RecordBatch:
-    """What `columns.rows` gives, from parsed objects."""
+    """Return the same rows as `column_binding.bind_rows`, from parsed objects."""
     texts: list[str | None] = []
-    damaged = np.zeros(len(objects), dtype=bool)
+    invalid = np.zeros(len(objects), dtype=bool)
     for row, item in enumerate(objects):
-        parts = [_text(_value(item, path), columns.separator) for path in columns.texts]
-        found = [part for part in parts if part is not None]
+        pieces = [_text(_value(item, path), columns.separator) for path in columns.texts]
+        found = [piece for piece in pieces if piece is not None]
         text = columns.separator.join(found) if found else None
-        damaged[row] = text is not None and tidy(text) != text
-        texts.append(None if damaged[row] else text)
+        invalid[row] = text is not None and replace_surrogates(text) != text
+        texts.append(None if invalid[row] else text)
     passed = np.ones(len(objects), dtype=bool)
     for where in columns.where:
-        values = [_fit(_value(item, where.path), where, number) for item, number in zip(objects, numbers, strict=True)]
+        values = [
+            _comparable(_value(item, where.path), where, number) for item, number in zip(objects, numbers, strict=True)
+        ]
         passed &= matches(pa.array(values, kind(where)), where)
-    ids = [_scalar(_value(item, columns.id)) if columns.id else None for item in objects]
+    ids = [_to_string(_value(item, columns.id)) if columns.id else None for item in objects]
     meta = [
-        tidy(dumps({name: _value(item, path) for name, path in columns.keep})) if columns.keep else None
+        replace_surrogates(to_json({name: _value(item, path) for name, path in columns.keep})) if columns.keep else None
         for item in objects
     ]
-    own = pa.array(ids, pa.string()), pa.array(meta, pa.string())
+    kept = pa.array(ids, pa.string()), pa.array(meta, pa.string())
     exclusions = None
     if columns.exclusions is not None:
         paths = [path for path, _ in columns.exclusions.keys]
-        keys = [pa.array([_scalar(_value(item, path)) for item in objects], pa.string()) for path in paths]
-        exclusions = columns.exclusions.rows(keys, numbers)
+        keys = [pa.array([_to_string(_value(item, path)) for item in objects], pa.string()) for path in paths]
+        exclusions = columns.exclusions.matches(keys, numbers)
     counts = None
     if columns.tokens:
-        given = [_value(item, columns.tokens) for item in objects]
-        if any(type(count) is not int for count in given):  # true is no number
-            raise SourceFault(f"tokens_field: {'.'.join(columns.tokens)!r} is no whole number in every line")
-        counts = tokens(pa.array(given, pa.int64()), ".".join(columns.tokens))
-    return finish(pa.array(texts, pa.string()), damaged, passed, own, numbers, exclusions=exclusions, counts=counts)
+        values = [_value(item, columns.tokens) for item in objects]
+        if any(type(count) is not int for count in values):  # not isinstance, because bool is a subclass of int
+            raise SourceFault(f"tokens_field: {'.'.join(columns.tokens)!r} must be a whole number in every line")
+        counts = token_counts(pa.array(values, pa.int64()), ".".join(columns.tokens))
+    return apply_reasons(
+        pa.array(texts, pa.string()), invalid, passed, kept, numbers, exclusions=exclusions, counts=counts
+    )
 
 
 def _value(item: Any, path: Path) -> Any:
-    """The value at a path; in lists, the list of its members' values."""
-    for place, name in enumerate(path):
+    """Return the value at a path. A list yields the list of its members' values."""
+    for depth, name in enumerate(path):
         if isinstance(item, list):
-            return [_value(member, path[place:]) for member in item]
+            return [_value(member, path[depth:]) for member in item]
         item = item.get(name) if isinstance(item, dict) else None
     return item
 
@@ -206,52 +225,52 @@ def _text(value: Any, separator: str) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _scalar(value: Any) -> str | None:
-    return None if value is None else tidy(value) if isinstance(value, str) else json.dumps(value)
+def _to_string(value: Any) -> str | None:
+    return None if value is None else replace_surrogates(value) if isinstance(value, str) else json.dumps(value)
 
 
-def _fit(value: Any, where: Where, number: int) -> Any:
+def _comparable(value: Any, where: Where, number: int) -> Any:
     wanted = kind(where)
     if value is None:
         return None
     if pa.types.is_string(wanted) and isinstance(value, str):
-        return tidy(value)
+        return replace_surrogates(value)
     if pa.types.is_boolean(wanted) and isinstance(value, bool):
         return value
     if pa.types.is_floating(wanted) and isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
-    raise SourceFault(f"line {number + 1}: where {where}: the value is {value!r}, which cannot be compared with that")
+    raise SourceFault(f"line {number + 1}: where {where}: cannot compare {value!r} with {where.value!r}")
 
 
 def _schema(columns: Columns, sample: list[dict[str, Any]]) -> pa.Schema | None:
-    """Types of the needed columns, None if some have values that Arrow would not give back exactly."""
+    """Return the types of the needed columns, or None if Arrow would change some of the values."""
     wanted: dict[Path, pa.DataType] = dict.fromkeys(columns.texts, pa.string())
     keys = [path for path, _ in columns.exclusions.keys] if columns.exclusions else []
     own = [path for path in (columns.id, columns.tokens) if path]
     for path in [*own, *(path for _, path in columns.keep), *keys]:
-        given = _plain([_value(item, path) for item in sample])
-        if given is None or wanted.get(path, given) != given:
+        found = _scalar_type([_value(item, path) for item in sample])
+        if found is None or wanted.get(path, found) != found:
             return None
-        wanted[path] = given
+        wanted[path] = found
     for where in columns.where:
-        asked, given = kind(where), wanted.setdefault(where.path, kind(where))
-        if given != asked and not (given == pa.int64() and asked == pa.float64()):
+        compared, found = kind(where), wanted.setdefault(where.path, kind(where))
+        if found != compared and not (found == pa.int64() and compared == pa.float64()):
             return None
-    return pa.schema([pa.field(name, _nested(name, (), wanted, sample)) for name in columns.top])
+    return pa.schema([pa.field(name, _nested_type(name, (), wanted, sample)) for name in columns.top])
 
 
-def _plain(values: list[Any]) -> pa.DataType | None:
-    """The one type of all values but nulls, string if there are none; None for several types, floats, nested ones."""
+def _scalar_type(values: list[Any]) -> pa.DataType | None:
+    """Return the common type of all values that are not null, or None for mixed types, floats and nested values."""
     kinds = {type(value) for value in values if value is not None} or {str}
     return {str: pa.string(), int: pa.int64(), bool: pa.bool_()}.get(kinds.pop()) if len(kinds) == 1 else None
 
 
-def _nested(name: str, above: Path, wanted: dict[Path, pa.DataType], sample: list[Any]) -> pa.DataType:
-    """The type of a column or member: lists where the sample has lists, else a struct of what is wanted below it."""
+def _nested_type(name: str, above: Path, wanted: dict[Path, pa.DataType], sample: list[Any]) -> pa.DataType:
+    """Return the type of a column or member: a list if the sample has lists, else a struct of the needed members."""
     path = (*above, name)
     values = [item.get(name) for item in sample if isinstance(item, dict)]
     lists = any(isinstance(value, list) for value in values)
     inner = [member for value in values for member in (value if isinstance(value, list) else [value])]
-    below = dict.fromkeys(found[len(path)] for found in wanted if found[: len(path)] == path and len(found) > len(path))
-    single = wanted.get(path) or pa.struct([(n, _nested(n, path, wanted, inner)) for n in below])
+    below = dict.fromkeys(other[len(path)] for other in wanted if other[: len(path)] == path and len(other) > len(path))
+    single = wanted.get(path) or pa.struct([(n, _nested_type(n, path, wanted, inner)) for n in below])
     return pa.list_(single) if lists else single

@@ -1,4 +1,4 @@
-"""Conditions on a row's columns, `[[column, op, value], …]`: on arrays, and on the bounds of a Parquet row group."""
+"""Evaluate conditions `[[column, op, value], …]` on arrays and on the bounds of Parquet row groups."""
 
 from __future__ import annotations
 
@@ -23,7 +23,13 @@ COMPARE: dict[str, Callable[..., Any]] = {
 
 
 class Where(NamedTuple):
-    """One condition. A null meets none, not even `!=` or `not in`, as in SQL."""
+    """One condition. Null meets no condition, not even `!=` or `not in`, as in SQL.
+
+    Attributes:
+        path: Path of the column.
+        op: Operator: one of COMPARE, `in` or `not in`.
+        value: Value or list of values to compare with.
+    """
 
     path: tuple[str, ...]
     op: str
@@ -34,16 +40,16 @@ class Where(NamedTuple):
 
 
 def kind(where: Where) -> pa.DataType:
-    """The type a condition's column is parsed as in text formats: that of its value, every number being a double."""
+    """Return the type of a condition's column in text formats: the type of its value, double for numbers."""
     value = next(iter(where.value), "") if isinstance(where.value, list | tuple) else where.value
     return pa.bool_() if isinstance(value, bool) else pa.string() if isinstance(value, str) else pa.float64()
 
 
 def matches(array: pa.Array, where: Where) -> npt.NDArray[np.bool_]:
-    """Which values of a column meet the condition.
+    """Return which values of a column meet the condition. bool[rows].
 
     Raises:
-        Fault: the column's type cannot be compared with the value's.
+        SourceFault: If the column's type cannot be compared with the value's.
     """
     stored = array.type
     if pa.types.is_dictionary(stored):
@@ -53,21 +59,21 @@ def matches(array: pa.Array, where: Where) -> npt.NDArray[np.bool_]:
     try:
         if where.op in COMPARE:
             value = pa.scalar(where.value)
-            written = pa.types.is_temporal(stored) or pa.types.is_binary(stored)  # and the recipe has a string
-            met = COMPARE[where.op](array, value.cast(stored) if written else value)
+            stored_differently = pa.types.is_temporal(stored) or pa.types.is_binary(stored)  # the recipe has a string
+            met = COMPARE[where.op](array, value.cast(stored) if stored_differently else value)
         else:
             met = pc.is_in(array, value_set=pa.array(where.value).cast(stored))
             met = pc.and_(met if where.op == "in" else pc.invert(met), array.is_valid())
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
         column = ".".join(where.path)
         raise SourceFault(
-            f"where {where}: column {column!r} is {stored}, which cannot be compared with that"
+            f"where {where}: cannot compare column {column!r} of type {stored} with {where.value!r}"
         ) from error
     return np.asarray(met.fill_null(False).to_numpy(zero_copy_only=False))
 
 
-def possible(where: Where, low: Any, high: Any) -> bool:
-    """Whether a value between `low` and `high`, both included, might meet the condition; True when in doubt."""
+def may_match(where: Where, low: Any, high: Any) -> bool:
+    """Return False if no value in [low, high] can meet the condition, and True if one can or if this is unknown."""
     values = where.value if where.op == "in" else [where.value]
     try:
         if where.op in {"==", "in"}:
@@ -76,6 +82,6 @@ def possible(where: Where, low: Any, high: Any) -> bool:
             return bool(low < where.value or (where.op == "<=" and low == where.value))
         if where.op in {">", ">="}:
             return bool(high > where.value or (where.op == ">=" and high == where.value))
-    except TypeError:  # of other types: reading the rows gives the message
+    except TypeError:  # other types raise a SourceFault when the rows are read
         return True
     return True

@@ -1,4 +1,4 @@
-"""What `datasets` finds in a repository or folder: commit, config, split, files; in plain words what it does not."""
+"""Find commit, config, split and files of a repository or folder with `datasets`, and explain what is missing."""
 
 from __future__ import annotations
 
@@ -7,73 +7,71 @@ import posixpath
 import re
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from smollm3_mix.messages import listed, meant, nearest
+from smollm3_mix.messages import did_you_mean, listed, nearest
 from smollm3_mix.network.rate_limit import FILE_REQUESTS, LISTING_REQUESTS
 from smollm3_mix.network.retry import is_transient, network_errors, with_retries
 from smollm3_mix.network.urls import Token, endpoint, unreachable_message
+from smollm3_mix.recipe.model import Source
 from smollm3_mix.sources.hub_files.range_requests import HUB
 from smollm3_mix.sources.source_files import SourceFault, SourceFile
 
-if TYPE_CHECKING:
-    from smollm3_mix.recipe.model import Source
-
 FORMATS = ("parquet", "json", "csv", "arrow")
 
-PATHS = 500
-"""Files asked for at once where a listing has not told their size."""
+PATHS_PER_REQUEST = 500
+"""Number of files per request, if a listing did not include their sizes."""
 
 NO_REPOSITORY = (
-    "no file or folder {name!r} is here, and no such dataset is on the Hub, or it is private; "
-    "mend the name, or log in with `hf auth login` (or set HF_TOKEN) if it is yours"
+    "no local file or folder {name!r}, and no such dataset on the Hub, or it is private. "
+    "Fix the name, or log in with `hf auth login` (or set HF_TOKEN) if it is yours."
 )
 
-UNKNOWN = "not found. Available"
-"""What `datasets` says of a config that is not there, before a list of those that are."""
+UNKNOWN_CONFIG = "not found. Available"
+"""Message of `datasets` about an unknown config. A list of the known ones follows."""
 
-LISTING = re.compile(r"\[.*?\]", re.DOTALL)
-
+NAMES_LIST = re.compile(r"\[.*?\]", re.DOTALL)
 
 CARDS = ("README.md", ".huggingface.yaml", "dataset_infos.json")
-"""Where `datasets` looks for a repository's configs. It takes one that it cannot reach for one that is not there, so
-they are fetched into the cache of `huggingface_hub` before it looks."""
+"""Files in which `datasets` looks for a repository's configs.
 
-REQUESTS = 2
-"""Requests of the Hub's API for a config: the repository's info and a page of files; more where it has more pages."""
+`datasets` treats an unreachable file as missing. The files are therefore fetched into the cache first."""
 
+CONFIG_REQUESTS = 2
+"""Requests to the Hub's API per config: the repository's info and one page of files. Large repositories need more."""
 
 BUILDER_TRIES = 12
-"""Times that `datasets` is asked: it sends up to seven requests that it does not send again by itself, and starts anew
-when one of them fails. A Hub that does not answer at all is noticed before."""
+"""Number of times to call `datasets`. It sends up to seven requests without retries, and starts over if one fails.
+
+An unreachable Hub is noticed before."""
 
 
 class NoAnswerFault(SourceFault):
-    """The Hub does not answer, or not to this token."""
+    """The Hub is unreachable, or refuses this token."""
 
 
 class MisnamedFault(SourceFault):
-    """A config that is not there, while one with nearly its name is."""
+    """An unknown config whose name is similar to a known one."""
 
-    def __init__(self, said: str, near: str) -> None:
-        super().__init__(said)
+    def __init__(self, message: str, near: str) -> None:
+        super().__init__(message)
         self.near = near
 
 
 class HubListing:
-    """A dataset repository, or a local folder, as `datasets` reads it, at one commit.
+    """A dataset repository or local folder at one commit, as `datasets` reads it.
 
-    Sources that differ in their config alone share what was fetched: the card of a repository with two thousand
-    configs is read once. Belongs to one thread, like the file systems of `huggingface_hub`, whose listings it uses.
+    Sources that differ only in their config share the fetched files: the card of a repository with two thousand configs
+    is read once. Belongs to one thread, as the file systems of `huggingface_hub` do.
 
     Args:
-        name: what `datasets.load_dataset` takes: `<org>/<name>`, the absolute path of a folder, or json, csv, ….
-        revision: branch, tag or commit; None for the newest commit.
-        token: None uses the saved login or `HF_TOKEN`.
-        hub: whether it is a repository of the Hub.
+        name: Name for `datasets.load_dataset`: `<org>/<name>`, the absolute path of a folder, or json, csv, ….
+        revision: Branch, tag or commit. Defaults to the newest commit.
+        token: Hugging Face access token. Defaults to the saved login or `HF_TOKEN`.
+        hub: True for a repository on the Hub.
 
     Raises:
-        Fault: there is no such repository or revision, or the Hub cannot be reached.
+        SourceFault: If there is no such repository or revision, or the Hub is unreachable.
     """
 
     def __init__(self, name: str, revision: str | None, token: Token, *, hub: bool) -> None:
@@ -86,39 +84,39 @@ class HubListing:
             self._warm()
 
     def files(self, source: Source) -> tuple[str, list[str], str]:
-        """Format, paths or URLs of a source's files in listing order, and the delimiter of csv.
+        """Return format, paths or URLs of a source's files in listing order, and the delimiter of CSV files.
 
         Raises:
-            Misnamed: the config is nearly the name of another.
-        Fault: config, split or files are not there, or cannot be read.
+            MisnamedFault: If the config is similar to the name of another.
+            SourceFault: If config, split or files do not exist, or cannot be read.
         """
         builder = self._build(source)
         module = type(builder).__module__
         found = re.search(r"packaged_modules\.(\w+)", module)
-        form = found[1] if found else module
-        if form not in FORMATS:
-            raise SourceFault(f"its files are of the kind {form!r}, which is not read; {', '.join(FORMATS)} are")
+        format_ = found[1] if found else module
+        if format_ not in FORMATS:
+            raise SourceFault(f"its files have format {format_!r}, expected one of {', '.join(FORMATS)}")
         if getattr(builder.config, "field", None):
             raise SourceFault(
-                f"its rows stand under key {builder.config.field!r} of one JSON object; convert it to one object a line"
+                f"its rows are under key {builder.config.field!r} of a JSON object. Convert it to one object per line."
             )
         splits = {str(split): list(files) for split, files in (builder.config.data_files or {}).items()}
         if source.split not in splits:
             raise SourceFault(
-                f"no split {source.split!r}{meant(source.split, list(splits))}; its splits: {listed(list(splits))}"
+                f"no split {source.split!r}{did_you_mean(source.split, list(splits))}. Splits: {listed(list(splits))}"
             )
-        return form, splits[source.split], getattr(builder.config, "sep", None) or ","
+        return format_, splits[source.split], getattr(builder.config, "sep", None) or ","
 
     def _build(self, source: Source) -> Any:
-        """The builder for a source's config. Anything may go wrong in here, and whatever does is the source's fault."""
+        """Return the builder of a source's config. Any exception of `datasets` becomes a problem of the source."""
         try:
-            return self._patiently(lambda: self._made(source)) if self.commit else self._made(source)
+            return self._with_retries(lambda: self._make(source)) if self.commit else self._make(source)
         except Exception as error:
-            said, text = self._plainly(error, source), str(error)
-            near = nearest(source.config, _names(text)) if source.config and UNKNOWN in text else None
-            raise (MisnamedFault(said, near) if near else SourceFault(said)) from error
+            message, text = self._explain(error, source), str(error)
+            near = nearest(source.config, _names(text)) if source.config and UNKNOWN_CONFIG in text else None
+            raise (MisnamedFault(message, near) if near else SourceFault(message)) from error
 
-    def _made(self, source: Source) -> Any:
+    def _make(self, source: Source) -> Any:
         if source.data_dir or source.data_files:
             return self._load(source)
         if self._builder is None:
@@ -146,28 +144,28 @@ class HubListing:
             token=self._token,
         )
         if self.commit and "packaged_modules.cache" in type(builder).__module__:
-            raise ConnectionError(f"of {self._name} only the cache of `datasets` is here")
+            raise ConnectionError(f"only the cache of `datasets` has {self._name}")
         return builder
 
-    def _patiently(self, make: Callable[[], Any]) -> Any:
-        """What `datasets` makes of a repository; it is asked again where a fault of the network stood in its way."""
-        doubted: list[BaseException] = []
+    def _with_retries(self, make: Callable[[], Any]) -> Any:
+        """Return the builder that `make` creates, and retry transient network errors."""
+        missing: list[BaseException] = []
 
-        def ask() -> Any:
-            LISTING_REQUESTS.wait(endpoint(), REQUESTS)
+        def request() -> Any:
+            LISTING_REQUESTS.wait(endpoint(), CONFIG_REQUESTS)
             return make()
 
-        def passes(error: BaseException) -> bool:
-            # `HfFileSystem` takes a file that it cannot ask for, for one that is not there: it is asked once more
-            if isinstance(error, FileNotFoundError) and not doubted:
-                doubted.append(error)
+        def can_retry(error: BaseException) -> bool:
+            # `HfFileSystem` reports an unreachable file as missing, so a missing file is requested once more
+            if isinstance(error, FileNotFoundError) and not missing:
+                missing.append(error)
                 return True
             return is_transient(error)
 
-        return with_retries(ask, passes, BUILDER_TRIES)
+        return with_retries(request, can_retry, BUILDER_TRIES)
 
     def _warm(self) -> None:
-        """Puts into caches what `datasets` will look for: the cards' files, and the listing of the first folder."""
+        """Fetch what `datasets` will look for into its caches: the cards, and the listing of the first folder."""
         from huggingface_hub import hf_hub_download
         from huggingface_hub.errors import EntryNotFoundError, GatedRepoError, LocalEntryNotFoundError
 
@@ -178,7 +176,7 @@ class HubListing:
             except LocalEntryNotFoundError:
                 raise
             except EntryNotFoundError:
-                pass  # there is none
+                pass  # the repository does not have this file
 
         try:
             for name in CARDS:
@@ -191,48 +189,53 @@ class HubListing:
         except network_errors() as error:
             raise SourceFault(unreachable_message(error)) from error
 
-    def _plainly(self, error: Exception, source: Source) -> str:
-        """What an error of `datasets` says, and what to do. Their texts are the same from 3.6 to 5.2."""
+    def _explain(self, error: Exception, source: Source) -> str:
+        """Explain an error of `datasets` and its remedy. The texts of these errors are the same from 3.6 to 5.2."""
         text, kind = str(error), type(error).__name__
         if self._gated and any(word in text for word in ("gated", "cannot be accessed", "401", "403")):
             return gated(self._name)
-        if "Config name is missing" in text or UNKNOWN in text:
+        if "Config name is missing" in text or UNKNOWN_CONFIG in text:
             return _config(source.config, _names(text))
         if isinstance(error, FileNotFoundError):
-            asked = source.data_files or source.data_dir
-            below = f" that match {asked!r}" if asked else ""
-            return f"no data files{below} in {self._name}; {', '.join(FORMATS)} are read"
+            pattern = source.data_files or source.data_dir
+            matching = f" that match {pattern!r}" if pattern else ""
+            return f"no data files{matching} in {self._name}, expected {', '.join(FORMATS)}"
         if isinstance(error, network_errors()):
             return unreachable_message(error)
-        return f"`datasets` cannot open it: {kind}: {text.splitlines()[0] if text else ''}"
+        return f"`datasets` cannot open the source: {kind}: {text.splitlines()[0] if text else ''}"
 
 
-_looked_up: dict[tuple[str, str, str | None, Token], bool] = {}
-"""Whether a repository is gated, by endpoint, name, commit and token: no commit is looked up twice."""
+_gated_commits: dict[tuple[str, str, str | None, Token], bool] = {}
+"""True for gated repositories, by endpoint, name, commit and token. Each commit is looked up once."""
 
 
 def repository_info(name: str, revision: str | None, token: Token) -> tuple[str, bool]:
-    """The commit of a repository on the Hub at a revision, None being the newest; and whether it is gated.
+    """Return the commit of a repository on the Hub, and True if the repository is gated.
 
-    Of a commit that this process had as an answer before, nothing is asked again.
+    A commit that this process has looked up before needs no request.
+
+    Args:
+        name: Name of the repository.
+        revision: Branch, tag or commit. None for the newest commit.
+        token: Hugging Face access token.
 
     Raises:
-        NoAnswer: the Hub cannot be reached.
-        Fault: there is no such repository or revision.
+        NoAnswerFault: If the Hub is unreachable.
+        SourceFault: If there is no such repository or revision.
     """
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
 
     hub = endpoint()
-    if revision is not None and (hub, name, revision, token) in _looked_up:
-        return revision, _looked_up[hub, name, revision, token]
+    if revision is not None and (hub, name, revision, token) in _gated_commits:
+        return revision, _gated_commits[hub, name, revision, token]
 
-    def ask() -> Any:
+    def request() -> Any:
         LISTING_REQUESTS.wait(hub)
         return HfApi(token=token).dataset_info(name, revision=revision, expand=["sha", "gated"])
 
     try:
-        found = with_retries(ask)
+        found = with_retries(request)
     except RevisionNotFoundError as error:
         raise SourceFault(f"{name} has no revision {revision!r} on the Hub") from error
     except (RepositoryNotFoundError, HFValidationError) as error:
@@ -240,22 +243,22 @@ def repository_info(name: str, revision: str | None, token: Token) -> tuple[str,
     except network_errors() as error:
         raise NoAnswerFault(unreachable_message(error)) from error
     if found.sha is not None:
-        _looked_up[hub, name, found.sha, token] = bool(found.gated)
+        _gated_commits[hub, name, found.sha, token] = bool(found.gated)
     return found.sha or "main", bool(found.gated)
 
 
 def _config(config: str | None, names: list[str]) -> str:
-    """What to do about a config that is missing or unknown."""
+    """Explain how to fix a missing or unknown config."""
     if config is None:
-        add = f"add one, such as `config: {names[0]}`" if names else "add `config`"
-        return f"it has several configs and none is named; {add}; its configs: {listed(names)}"
+        example = f", for example `config: {names[0]}`" if names else ""
+        return f"it has several configs, but the recipe names none. Add `config`{example}. Configs: {listed(names)}"
     if names in (["default"], []):
-        return f"it has no configs, so no {config!r}; leave `config` out, or name a folder of it with `data_dir`"
-    return f"no config {config!r}{meant(config, names)}; its configs: {listed(names)}"
+        return f"no config {config!r}: it has no configs. Remove `config`, or name a folder with `data_dir`."
+    return f"no config {config!r}{did_you_mean(config, names)}. Configs: {listed(names)}"
 
 
 def _file_system(token: Token) -> Any:
-    """The file system that `datasets` uses in this thread, with all it has listed."""
+    """Return the file system that `datasets` uses in this thread, with everything it has listed."""
     import datasets
     from huggingface_hub import HfFileSystem
 
@@ -263,13 +266,16 @@ def _file_system(token: Token) -> Any:
 
 
 def gated(name: str) -> str:
-    """What to do about a gated repository."""
+    """Explain how to get access to a gated repository."""
     page = f"{endpoint()}/datasets/{name}"
-    return f"it is gated: ask for access at {page}, then log in with `hf auth login` or set HF_TOKEN"
+    return f"it is gated. Request access at {page}, then log in with `hf auth login` or set HF_TOKEN."
 
 
 def list_hub_files(urls: Sequence[str], token: Token) -> tuple[SourceFile, ...]:
-    """The files at hf:// URLs of one pinned repository, from the listing this thread has made, else asked for."""
+    """Return the files at hf:// URLs of one pinned repository.
+
+    Sizes come from the listing of this thread if it has them, else from the Hub.
+    """
     from huggingface_hub import HfApi
     from huggingface_hub.hf_api import RepoFile
 
@@ -279,31 +285,31 @@ def list_hub_files(urls: Sequence[str], token: Token) -> tuple[SourceFile, ...]:
     for entry in (entry for folder in folders for entry in cache.get(folder, ())):
         found[f"hf://{entry['name']}"] = entry["size"], (entry.get("lfs") or {}).get("sha256")
     missing = [url for url in urls if url not in found]
-    for start in range(0, len(missing), PATHS):
-        some = {_split(url)[2]: url for url in missing[start : start + PATHS]}
+    for start in range(0, len(missing), PATHS_PER_REQUEST):
+        batch = {_split(url)[2]: url for url in missing[start : start + PATHS_PER_REQUEST]}
         repo, revision, _ = _split(missing[start])
 
-        def ask(repo: str = repo, revision: str = revision, paths: Sequence[str] = tuple(some)) -> list[Any]:
+        def request(repo: str = repo, revision: str = revision, paths: Sequence[str] = tuple(batch)) -> list[Any]:
             LISTING_REQUESTS.wait(endpoint())
             return HfApi(token=token).get_paths_info(repo, list(paths), revision=revision, repo_type="dataset")
 
-        for info in with_retries(ask):
+        for info in with_retries(request):
             if isinstance(info, RepoFile):
-                found[some[info.path]] = info.size, info.lfs.sha256 if info.lfs else None
+                found[batch[info.path]] = info.size, info.lfs.sha256 if info.lfs else None
     return tuple(SourceFile(url.removeprefix("hf://datasets/"), url, *found[url]) for url in urls)
 
 
 def _split(url: str) -> tuple[str, str, str]:
-    """Repository, commit and path of a Hub URL."""
+    """Return repository, commit and path of a Hub URL."""
     found = HUB.fullmatch(url)
     if found is None:
-        raise SourceFault(f"{url} is no hf://datasets/<repo>@<commit>/<path>")
+        raise SourceFault(f"expected hf://datasets/<repo>@<commit>/<path>, got {url}")
     return found["repo"], found["revision"], found["path"]
 
 
 def _names(text: str) -> list[str]:
-    """The first list of names in an error's text."""
-    found = LISTING.search(text)
+    """Return the first list of names in the text of an error."""
+    found = NAMES_LIST.search(text)
     try:
         return [str(name) for name in ast.literal_eval(found[0])] if found else []
     except (ValueError, SyntaxError):

@@ -1,4 +1,4 @@
-"""Terms that somebody has to accept before texts are fetched, and the note that it was done."""
+"""Terms of use that must be accepted before texts are fetched, and the marker files of accepted terms."""
 
 from __future__ import annotations
 
@@ -12,45 +12,47 @@ log = logging.getLogger("smollm3_mix")
 
 TERMS = {
     SOFTWARE_HERITAGE: (
-        "Their texts come from Software Heritage, blob by blob. What it and The Stack v2 ask of you:\n"
+        "These texts come from Software Heritage, blob by blob. Software Heritage and The Stack v2 require:\n"
         "  * Bulk download needs an agreement with Software Heritage and Inria: write to "
         "datasets@softwareheritage.org (https://huggingface.co/datasets/bigcode/the-stack-v2).\n"
-        "  * A language model trained on it follows the principles of "
-        "https://www.softwareheritage.org/2023/10/19/swh-statement-on-llm-for-code: the model is open; its training "
-        "data is identified by SWHIDs (blob ids stay in each record's `meta`); authors can have their code left out "
+        "  * A language model trained on the texts follows the principles of "
+        "https://www.softwareheritage.org/2023/10/19/swh-statement-on-llm-for-code: the model is open, its training "
+        "data is identified by SWHIDs (blob ids stay in each record's `meta`), and authors can have their code removed "
         "before training (`exclude:`).\n"
-        "  * The license of each file holds, attribution included (`detected_licenses` in `meta`).\n"
-        "  * Removals are followed: update to the newest usable version of the ids, and do not keep what it dropped.\n"
-        'If you accept that, add --accept-terms softwareheritage (accept_terms="softwareheritage"); '
-        "once on this machine is enough."
+        "  * The license of each file applies, attribution included (`detected_licenses` in `meta`).\n"
+        "  * Removals apply: update to the newest usable version of the ids, and do not keep removed files.\n"
+        'To accept these terms, add --accept-terms softwareheritage (accept_terms="softwareheritage"). '
+        "Accept them once per machine."
     )
 }
-"""What is accepted by each name: the terms of use of The Stack v2, and the statement that they refer to."""
+"""Text of the terms by name: the terms of use of The Stack v2, and the statement that they refer to."""
 
-UNACCEPTED = "it has blob ids of Software Heritage, whose terms are below"
+UNACCEPTED = "it has blob ids of Software Heritage. Its terms, listed below, must be accepted."
 
 
-def accepted_terms(name: str, asked: Sequence[str] | str | None) -> bool:
-    """Whether terms are accepted, now (which is noted in HF_HOME/smollm3_mix/terms) or on this machine before.
+def accepted_terms(name: str, accept_terms: Sequence[str] | str | None) -> bool:
+    """Return True if terms are accepted, now or earlier on this machine.
+
+    Accepting creates a marker in HF_HOME/smollm3_mix/terms.
 
     Args:
-        name: of TERMS.
-        asked: names that are accepted now.
+        name: Key of TERMS.
+        accept_terms: Names of terms that are accepted now.
 
     Raises:
-        ValueError: there are no terms of a name in `asked`.
+        ValueError: If `accept_terms` contains an unknown name.
     """
     from huggingface_hub import constants
 
-    given = (asked,) if isinstance(asked, str) else tuple(asked or ())
-    unknown = [each for each in given if each not in TERMS]
+    names = (accept_terms,) if isinstance(accept_terms, str) else tuple(accept_terms or ())
+    unknown = [each for each in names if each not in TERMS]
     if unknown:
-        raise ValueError(f"there are no terms {unknown[0]!r} to accept; there are: {', '.join(TERMS)}")
-    note = Path(constants.HF_HOME) / "smollm3_mix" / "terms" / name
-    if name in given and not note.exists():
+        raise ValueError(f"unknown terms {unknown[0]!r}. Known terms: {', '.join(TERMS)}")
+    marker = Path(constants.HF_HOME) / "smollm3_mix" / "terms" / name
+    if name in names and not marker.exists():
         try:
-            note.parent.mkdir(parents=True, exist_ok=True)
-            note.touch()
+            marker.parent.mkdir(parents=True, exist_ok=True)
+            marker.touch()
         except OSError as error:
-            log.warning("%s cannot be written (%s): the terms have to be accepted again next time", note, error)
-    return name in given or note.exists()
+            log.warning("Cannot write %s (%s): the terms must be accepted again next time", marker, error)
+    return name in names or marker.exists()

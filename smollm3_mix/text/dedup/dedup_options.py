@@ -52,17 +52,18 @@ class IndexRef:
     """A dedup index that was built before, to be looked up in.
 
     Attributes:
-        at: folder, tried beside the recipe and then here, or a URL such as hf://datasets/<owner>/<name>/<folder>.
+        path: folder, tried beside the recipe and then here, or a URL such as hf://datasets/<owner>/<name>/<folder>.
         digest: of the index; filled in when the mix is opened. What stands in a recipe already must be the index's.
     """
 
-    SHORTHAND: ClassVar[str] = "at"
-    at: str
+    SHORTHAND: ClassVar[str] = "path"
+    SYNONYMS: ClassVar[dict[str, str]] = {"at": "path"}
+    path: str
     digest: str | None = None
 
     def __post_init__(self) -> None:
-        if not self.at:
-            raise ValueError("dedup.index.at: expected the folder of an index, got ''")
+        if not self.path:
+            raise ValueError("dedup.index.path: expected the folder of an index, got ''")
 
 
 @dataclass(frozen=True)

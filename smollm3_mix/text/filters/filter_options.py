@@ -36,7 +36,7 @@ class FilterOptions:
         ValueError: an unknown preset, or a limit no document could be held against.
     """
 
-    SHORTHAND: ClassVar[str] = "find_preset"
+    SHORTHAND: ClassVar[str] = "preset"
     preset: str | None = None
     language: str | None = None
     min_chars: int | None = None

@@ -1,4 +1,4 @@
-"""The order of a mix: stretched lines, draws, and their bounds."""
+"""Interleaving modes: virtual time, draws, concatenation, and their bounds."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ from smollm3_mix.mix.interleave import (
 )
 
 
-def test_uniforms_are_a_row_that_can_be_entered_anywhere():
+def test_uniforms_can_start_at_any_position():
     key = stream_key("place", 42, 0, "dclm")
     whole = uniforms(key, 0, 200)
     for start in range(0, 50, 7):
@@ -26,27 +26,27 @@ def test_uniforms_are_a_row_that_can_be_entered_anywhere():
     assert len(np.unique(whole)) == 200
 
 
-def test_uniforms_never_change():
-    """Orders of written mixes depend on these numbers; they may change with a changelog line only."""
+def test_uniforms_are_those_of_earlier_versions():
+    """The order of every mix depends on these numbers."""
     assert uniforms(stream_key("place", 42, 0, "dclm"), 0, 3).tolist() == pytest.approx(GOLDEN, abs=0)
 
 
 GOLDEN = [0.162646644449722, 0.13611701833385004, 0.21799033754555597]
 
 
-def test_permutation_holds_every_number_once():
+def test_permutation_has_every_number_once():
     assert sorted(permutation(stream_key("x"), 1000)) == list(range(1000))
     assert len(permutation(stream_key("x"), 0)) == 0
 
 
-def test_places_lie_inside_the_stretched_document():
+def test_positions_are_inside_their_documents():
     units = np.array([5, 1, 1000, 3])
     at = positions(units, before=100, ordinal=9, share=0.25, key=stream_key("y"))
     starts = (100 + np.cumsum(units) - units) / 0.25
     assert ((at >= starts) & (at < starts + units / 0.25)).all()
 
 
-def test_no_document_lies_on_its_own_end_by_rounding():
+def test_positions_are_below_the_end_of_their_document_despite_rounding():
     units = np.full(2000, 3)
     at = positions(units, before=10**15, ordinal=0, share=0.37, key=stream_key("far"))
     assert (at < (10**15 + np.cumsum(units)) / 0.37).all()
@@ -80,12 +80,12 @@ def drain(order, lengths, block):
             new = lengths[source][at[source] : at[source] + block]
             if len(new) == 0:
                 return np.array(sources, dtype=np.int64), np.array(units, dtype=np.int64)
-            order.lay(source, new, last=False)
+            order.place(source, new, last=False)
             at[source] += len(new)
 
 
 @given(mixes(), st.integers(0, 2**32))
-def test_debt_is_within_its_bound_at_every_prefix(mix, seed):
+def test_exact_discrepancy_is_within_its_bound_after_every_record(mix, seed):
     shares, lengths = mix
     sources, units = drain(Exact(shares, [stream_key(seed, n) for n in range(len(shares))]), lengths, 5)
     bound = discrepancy_bound(shares, np.array([line.max() for line in lengths], dtype=float))
@@ -95,7 +95,7 @@ def test_debt_is_within_its_bound_at_every_prefix(mix, seed):
 
 
 @given(mixes(), st.integers(1, 7), st.integers(8, 50))
-def test_order_does_not_depend_on_block_sizes(mix, small, large):
+def test_exact_order_does_not_depend_on_block_sizes(mix, small, large):
     shares, lengths = mix
     keys = [stream_key(0, n) for n in range(len(shares))]
     one = drain(Exact(shares, keys), lengths, small)[0]
@@ -104,26 +104,26 @@ def test_order_does_not_depend_on_block_sizes(mix, small, large):
     assert (one[:common] == other[:common]).all()
 
 
-def test_documents_of_one_source_keep_their_order():
+def test_exact_keeps_the_order_of_each_source():
     at = positions(np.full(1000, 3), 0, 0, 0.1, stream_key("z"))
     assert (np.diff(at) > 0).all()
 
 
-def test_a_source_that_leaves_lets_the_others_go_on_in_proportion():
+def test_exact_keeps_the_proportions_when_a_source_leaves():
     order = Exact(np.array([0.5, 0.3, 0.2]), [stream_key(n) for n in range(3)])
     for source in range(3):
-        order.lay(source, np.ones(6, np.int64), last=False)
+        order.place(source, np.ones(6, np.int64), last=False)
     order.ready()
     order.leave(order.next_source())
     for _ in range(200):
-        order.lay(order.next_source(), np.ones(10, np.int64), last=False)
+        order.place(order.next_source(), np.ones(10, np.int64), last=False)
         order.ready()
     assert not order.ended
 
 
 @pytest.mark.parametrize("strategy", ["first_exhausted", "all_exhausted"])
 @pytest.mark.parametrize("seed", [0, 7, 2024])
-def test_draws_are_those_of_interleave_datasets(strategy, seed):
+def test_iid_draws_are_those_of_interleave_datasets(strategy, seed):
     datasets = pytest.importorskip("datasets")
     rows, shares = (500, 300, 20), [0.5, 0.45, 0.05]
     made = [datasets.Dataset.from_dict({"source": [n] * count}).to_iterable_dataset() for n, count in enumerate(rows)]
@@ -134,92 +134,92 @@ def test_draws_are_those_of_interleave_datasets(strategy, seed):
     order = Iid(np.array(shares), seed, stop=strategy == "first_exhausted", repeat=strategy == "all_exhausted")
     found = []
     for source, count in enumerate(rows):
-        order.lay(source, np.ones(count, np.int64), last=True)
+        order.place(source, np.ones(count, np.int64), last=True)
     while not order.ended:
         ready = order.ready()
         found += ready.tolist()
         if len(ready) == 0 and not order.ended:
-            order.lay(order.next_source(), np.ones(rows[order.next_source()], np.int64), last=True)
+            order.place(order.next_source(), np.ones(rows[order.next_source()], np.int64), last=True)
     assert found == expected
 
 
-def test_draws_resume_at_a_saved_state():
-    def laid(state=None):
+def test_iid_resumes_at_a_saved_state():
+    def placed(state=None):
         order = Iid(np.array([0.7, 0.3]), 3)
         if state is not None:
             order.restore(state, [(0, 0), (0, 0)])
         for source in range(2):
-            order.lay(source, np.ones(30_000, np.int64), last=False)
+            order.place(source, np.ones(30_000, np.int64), last=False)
         return order
 
-    first = laid()
+    first = placed()
     head = first.ready()
     rest = first.ready()
     assert len(head) == 4096
-    second = laid([4096])
+    second = placed([4096])
     assert (second.ready() == rest).all()
 
 
-def test_concatenation_gives_one_source_after_the_other():
+def test_concatenation_yields_sources_in_sequence():
     order = Concatenation(2)
-    order.lay(0, np.ones(3, np.int64), last=False)
+    order.place(0, np.ones(3, np.int64), last=False)
     assert order.ready().tolist() == [0, 0, 0]
     assert order.next_source() == 0
     order.leave(0)
-    order.lay(1, np.ones(2, np.int64), last=False)
+    order.place(1, np.ones(2, np.int64), last=False)
     assert order.ready().tolist() == [1, 1]
     order.leave(1)
     assert order.ended
     assert order.ready().tolist() == []
 
 
-def test_a_document_at_the_least_horizon_is_held_back():
+def test_exact_holds_back_a_document_at_the_lowest_watermark():
     key = stream_key("place", 0)
     order = Exact(np.array([0.5, 0.5]), [key, stream_key("place", 1)])
     whole = 2**53
     start = int(uniforms(key, 0, 1)[0] * whole)  # the first source's document lies at 2 · start, a whole number
-    order.lay(0, np.array([whole]), last=False)
-    order.lay(1, np.array([start]), last=False)
+    order.place(0, np.array([whole]), last=False)
+    order.place(1, np.array([start]), last=False)
     assert order.ready().tolist() == [1]
-    order.lay(1, np.array([9]), last=False)
+    order.place(1, np.array([9]), last=False)
     assert order.ready().tolist()[0] == 0
 
 
-def test_documents_at_one_position_come_in_recipe_order():
+def test_exact_breaks_ties_in_recipe_order():
     order = Exact(np.array([0.25, 0.5, 0.25]), [stream_key("same")] * 3)
     for source, units in enumerate((3, 6, 3)):
-        order.lay(source, np.full(9, units), last=False)
+        order.place(source, np.full(9, units), last=False)
     assert order.ready().tolist() == [0, 1, 2] * 9
 
 
-def test_an_exact_order_resumes_at_a_saved_state():
+def test_exact_resumes_at_a_saved_state():
     shares, keys = np.array([0.6, 0.4]), [stream_key(n) for n in range(2)]
     lengths = [np.array([5, 9, 2, 7, 1, 3] * 5), np.array([4, 4, 8, 1, 6, 2] * 5)]
     whole, resumed = Exact(shares, keys), Exact(shares, keys)
     for source in range(2):
-        whole.lay(source, lengths[source], last=False)
+        whole.place(source, lengths[source], last=False)
     given_ = whole.ready()
     taken = np.bincount(given_[:15], minlength=2)
     resumed.restore([], [(int(lengths[s][:4].sum()), 4) for s in range(2)])
     for source in range(2):
-        resumed.lay(source, lengths[source][4:], last=False)
+        resumed.place(source, lengths[source][4:], last=False)
         resumed.skip(source, int(taken[source]) - 4)
     assert resumed.ready().tolist() == given_[15:].tolist()
 
 
-def test_a_restored_order_reads_the_source_that_is_behind_in_units_first():
+def test_restored_exact_reads_the_source_with_the_fewest_units_first():
     order = Exact(np.array([0.5, 0.5]), [stream_key(n) for n in range(2)])
     order.restore([], [(30, 2), (10, 5)])
     assert order.next_source() == 1
-    order.lay(1, np.array([30]), last=False)
+    order.place(1, np.array([30]), last=False)
     assert order.next_source() == 0
 
 
-def test_the_bound_of_a_source_counts_the_longest_documents_of_all():
+def test_discrepancy_bound_includes_the_longest_documents_of_all_sources():
     assert discrepancy_bound(np.array([0.5, 0.3, 0.2]), np.array([100.0, 10.0, 40.0])).tolist() == [175.0, 55.0, 70.0]
 
 
-def test_a_concatenation_ends_only_with_its_last_source():
+def test_concatenation_ends_with_its_last_source():
     order = Concatenation(3)
     order.leave(0)
     order.leave(1)
@@ -230,7 +230,7 @@ def test_a_concatenation_ends_only_with_its_last_source():
 
 
 @pytest.mark.parametrize(("weights", "ends"), [([1.0], [True]), ([0.5, 0.25, 0.25], [False, False, True])])
-def test_an_order_ends_when_its_last_source_leaves(weights, ends):
+def test_order_ends_when_its_last_source_leaves(weights, ends):
     shares = np.array(weights)
     for order in (Exact(shares, [stream_key(n) for n in range(len(shares))]), Iid(shares, 7)):
         found = []
@@ -240,16 +240,16 @@ def test_an_order_ends_when_its_last_source_leaves(weights, ends):
         assert found == ends
 
 
-def test_sources_whose_first_pass_ended_are_part_of_the_state_of_draws():
+def test_iid_state_includes_sources_with_a_completed_first_pass():
     order = Iid(np.array([0.5, 0.5]), 3, repeat=True)
-    order.lay(0, np.ones(2, np.int64), last=True)
-    order.lay(1, np.ones(50, np.int64), last=False)
+    order.place(0, np.ones(2, np.int64), last=True)
+    order.place(1, np.ones(50, np.int64), last=False)
     given_ = order.ready()
     assert order.state() == [len(given_), 0]
     resumed = Iid(np.array([0.5, 0.5]), 3, repeat=True)
     resumed.restore(order.state(), [(0, 0), (0, 0)])
     assert resumed.state() == order.state()
-    resumed.lay(0, np.ones(50, np.int64), last=False)
-    resumed.lay(1, np.ones(1, np.int64), last=True)
+    resumed.place(0, np.ones(50, np.int64), last=False)
+    resumed.place(1, np.ones(1, np.int64), last=True)
     resumed.ready()
     assert resumed.ended

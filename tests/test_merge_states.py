@@ -1,4 +1,4 @@
-"""Lanes shared out anew: any number of nodes and workers reads the same records, and goes on from others' states."""
+"""Any number of nodes and workers reads the same records, and resumes from the states of any other number."""
 
 import functools
 import itertools
@@ -46,41 +46,43 @@ def keys(records: Any) -> list[tuple[str, str]]:
     return [(record["source"], record["id"]) for record in records]
 
 
-def test_every_number_of_nodes_and_workers_deals_each_lane_once(folder: Path) -> None:
+def test_nodes_and_workers_receive_each_lane_once(folder: Path) -> None:
     for lanes, nodes, workers in itertools.product((8, 12), NODES, WORKERS):
         dataset = stream(folder / f"{lanes}.yaml")._ex_iterable
-        dealt = []
+        split_lanes = []
         for node in range(nodes):
-            if dataset.num_shards % nodes:  # what `datasets` asks before it deals
-                pytest.fail(f"{lanes} lanes are not dealt to {nodes} nodes")
+            if dataset.num_shards % nodes:  # the condition of `datasets` for splitting shards
+                pytest.fail(f"{lanes} lanes are not divided by {nodes} nodes")
             mine = dataset.shard_data_sources(nodes, node, contiguous=False)
-            dealt += [mine.shard_data_sources(workers, worker, contiguous=False).lanes for worker in range(workers)]
+            split_lanes += [
+                mine.shard_data_sources(workers, worker, contiguous=False).lanes for worker in range(workers)
+            ]
             if not workers:
-                dealt.append(mine.lanes)
-        assert sorted(lane for part in dealt for lane in part) == list(range(lanes))
-        assert all(part == sorted(part) for part in dealt)
+                split_lanes.append(mine.lanes)
+        assert sorted(lane for part in split_lanes for lane in part) == list(range(lanes))
+        assert all(part == sorted(part) for part in split_lanes)
 
 
 @pytest.mark.parametrize("nodes", NODES)
 @pytest.mark.parametrize("lanes", [8, 12])
-def test_each_node_gives_its_lanes_in_turn_and_all_nodes_give_everything(folder: Path, lanes: int, nodes: int) -> None:
+def test_each_node_yields_its_lanes_round_robin(folder: Path, lanes: int, nodes: int) -> None:
     whole = by_lane(folder, lanes)
     for node in range(nodes):
-        given = keys(split_dataset_by_node(stream(folder / f"{lanes}.yaml"), rank=node, world_size=nodes))
+        emitted = keys(split_dataset_by_node(stream(folder / f"{lanes}.yaml"), rank=node, world_size=nodes))
         mine = [whole[lane] for lane in range(node, lanes, nodes)]
         rounds = itertools.zip_longest(*mine)
-        assert given == [record for each in rounds for record in each if record is not None]
+        assert emitted == [record for each in rounds for record in each if record is not None]
 
 
 @pytest.mark.parametrize("count", [3, 5])
-def test_contiguous_shards_hold_whole_lanes(folder: Path, count: int) -> None:
+def test_contiguous_shards_have_complete_lanes(folder: Path, count: int) -> None:
     dataset = stream(folder / "8.yaml")
     parts = [keys(dataset.shard(count, each)) for each in range(count)]
     assert sorted(record for part in parts for record in part) == everything(folder)
     assert all(parts)
 
 
-def test_nodes_that_do_not_divide_the_lanes_are_warned(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_dataset_warns_when_nodes_do_not_divide_the_lanes(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, "smollm3_mix"):
         next(iter(split_dataset_by_node(stream(folder / "12.yaml"), rank=0, world_size=7)))
         next(iter(split_dataset_by_node(stream(folder / "12.yaml"), rank=0, world_size=13)))
@@ -96,7 +98,7 @@ def test_nodes_that_do_not_divide_the_lanes_are_warned(folder: Path, caplog: pyt
     ]
 
 
-def test_more_nodes_than_lanes_still_give_each_record_once(folder: Path) -> None:
+def test_more_nodes_than_lanes_yield_each_record_once(folder: Path) -> None:
     parts = [
         keys(split_dataset_by_node(stream(folder / "8.yaml", max_samples=60), rank=node, world_size=11))
         for node in range(11)
@@ -110,17 +112,17 @@ def test_more_nodes_than_lanes_still_give_each_record_once(folder: Path) -> None
 
 
 def saved(opened: Mix, readers: Sequence[Sequence[int]], records: Sequence[int], *, rest: int = 0) -> tuple[Any, Any]:
-    """States of readers after so many records each, and what they gave; `rest` of them rest on an older state."""
-    states, given = [], []
+    """Return the states of readers after these numbers of records, and the records. `rest` follow an older state."""
+    states, emitted = [], []
     for lanes, count in zip(readers, records, strict=True):
         reader = opened.stream(lanes)
         iterator = iter(reader)
-        given += keys(itertools.islice(iterator, count - rest))
+        emitted += keys(itertools.islice(iterator, count - rest))
         state = reader.state_dict()
-        given += keys(itertools.islice(iterator, rest))
-        states.append(reader.state_dict(since=state) if rest else reader.state_dict())
+        emitted += keys(itertools.islice(iterator, rest))
+        states.append(reader.snapshot(since=state) if rest else reader.state_dict())
         reader.close()
-    return json.loads(json.dumps(states)), given
+    return json.loads(json.dumps(states)), emitted
 
 
 def resumed(opened: Mix, lanes: Sequence[int], state: Any) -> Stream:
@@ -129,55 +131,53 @@ def resumed(opened: Mix, lanes: Sequence[int], state: Any) -> Stream:
     return reader
 
 
-def dealt(lanes: int, readers: int) -> list[list[int]]:
+def split_lanes(lanes: int, readers: int) -> list[list[int]]:
     return [list(range(lanes))[reader::readers] for reader in range(readers)]
 
 
 @pytest.mark.parametrize("rest", [0, 5])
 @pytest.mark.parametrize(("before", "after"), [(4, 3), (4, 8), (1, 4), (3, 1), (8, 2)])
-def test_nothing_is_lost_or_repeated_at_another_number_of_readers(
-    folder: Path, before: int, after: int, rest: int
-) -> None:
+def test_merged_state_resumes_with_another_number_of_readers(folder: Path, before: int, after: int, rest: int) -> None:
     opened = mix(folder, 8)
     whole = by_lane(folder, 8)
-    states, given = saved(opened, dealt(8, before), [96 // before] * before, rest=rest)
+    states, emitted = saved(opened, split_lanes(8, before), [96 // before] * before, rest=rest)
     merged = merge_states(states)
-    for lanes in dealt(8, after):
-        given += keys(resumed(opened, lanes, merged))
-    assert sorted(given) == sorted(record for lane in whole.values() for record in lane)
+    for lanes in split_lanes(8, after):
+        emitted += keys(resumed(opened, lanes, merged))
+    assert sorted(emitted) == sorted(record for lane in whole.values() for record in lane)
 
 
-def test_a_merged_state_goes_on_as_if_there_had_been_one_reader(folder: Path) -> None:
+def test_merged_state_resumes_in_the_order_of_one_reader(folder: Path) -> None:
     opened = mix(folder, 8)
     whole = keys(opened.stream())
-    for count in (1, 3, 4, 7, 30):  # of each of two: in and between rounds
-        states, _ = saved(opened, dealt(8, 2), [count, count])
+    for count in (1, 3, 4, 7, 30):  # per reader: within and between rounds
+        states, _ = saved(opened, split_lanes(8, 2), [count, count])
         assert keys(itertools.islice(resumed(opened, range(8), merge_states(states)), 40)) == whole[2 * count :][:40]
 
 
-def test_states_at_different_places_go_on_with_the_lane_that_is_behind(folder: Path) -> None:
+def test_merged_state_resumes_with_the_lane_that_emitted_the_fewest(folder: Path) -> None:
     opened = mix(folder, 8)
     whole = by_lane(folder, 8)
-    states, _ = saved(opened, dealt(8, 2), [20, 11])
+    states, _ = saved(opened, split_lanes(8, 2), [20, 11])
     reader = resumed(opened, range(8), merge_states(states))
     assert keys(itertools.islice(reader, 3)) == [whole[7][2], whole[0][5], whole[1][3]]
 
 
-def test_lanes_that_have_ended_stay_ended(folder: Path) -> None:
+def test_merged_state_keeps_exhausted_lanes_inactive(folder: Path) -> None:
     opened = mix(folder, 8)
-    states, given = saved(opened, dealt(8, 2), [10**6, 9])
-    assert states[0]["going"] == []
-    for lanes in dealt(8, 3):
-        given += keys(resumed(opened, lanes, merge_states(states)))
-    assert sorted(given) == sorted(keys(opened.stream()))
+    states, emitted = saved(opened, split_lanes(8, 2), [10**6, 9])
+    assert states[0]["active_lanes"] == []
+    for lanes in split_lanes(8, 3):
+        emitted += keys(resumed(opened, lanes, merge_states(states)))
+    assert sorted(emitted) == sorted(keys(opened.stream()))
 
 
-def test_datasets_go_on_from_a_merged_state(folder: Path) -> None:
-    given, states = [], []
+def test_datasets_resume_from_a_merged_state(folder: Path) -> None:
+    emitted, states = [], []
     for node in range(2):
         dataset = split_dataset_by_node(stream(folder / "8.yaml"), rank=node, world_size=2)
         for record in itertools.islice(dataset, 21):
-            given.append((record["source"], record["id"]))
+            emitted.append((record["source"], record["id"]))
             state = dataset.state_dict()
         states.append(state)
     merged = json.loads(json.dumps(merge_states(states)))
@@ -185,37 +185,37 @@ def test_datasets_go_on_from_a_merged_state(folder: Path) -> None:
     for node in range(4):
         dataset = split_dataset_by_node(stream(folder / "8.yaml"), rank=node, world_size=4)
         dataset.load_state_dict(merged)  # after the split, which makes a new dataset
-        given += keys(dataset)
-    assert sorted(given) == everything(folder)
+        emitted += keys(dataset)
+    assert sorted(emitted) == everything(folder)
 
 
-def test_a_dataset_that_had_not_begun_counts_as_at_its_start(folder: Path) -> None:
+def test_merge_states_accepts_a_dataset_that_has_not_begun(folder: Path) -> None:
     begun = split_dataset_by_node(stream(folder / "8.yaml"), rank=0, world_size=2)
-    given = keys(itertools.islice(begun, 9))
-    waiting = split_dataset_by_node(stream(folder / "8.yaml"), rank=1, world_size=2)
-    merged = merge_states([begun.state_dict(), waiting.state_dict()])
+    emitted = keys(itertools.islice(begun, 9))
+    pending = split_dataset_by_node(stream(folder / "8.yaml"), rank=1, world_size=2)
+    merged = merge_states([begun.state_dict(), pending.state_dict()])
     dataset = stream(folder / "8.yaml")
     dataset.load_state_dict(merged)
-    assert sorted(given + keys(dataset)) == everything(folder)
+    assert sorted(emitted + keys(dataset)) == everything(folder)
 
 
 # What cannot be merged
 
 
 def message(*states: Any) -> str:
-    with pytest.raises(StateError) as refused:
+    with pytest.raises(StateError) as raised:
         merge_states(states)
-    return str(refused.value)
+    return str(raised.value)
 
 
-def test_states_that_cannot_be_merged_are_refused(folder: Path) -> None:
+def test_merge_states_rejects_incompatible_states(folder: Path) -> None:
     opened = mix(folder, 8)
-    (left, right), _ = saved(opened, dealt(8, 2), [5, 5])
+    (left, right), _ = saved(opened, split_lanes(8, 2), [5, 5])
     assert message(left) == (
-        "these 1 states lack lanes 1, 3, 5, 7 of 8. Pass the states of all readers, of every rank and worker."
+        "This state lacks lanes 1, 3, 5, 7 of 8. Pass the states of all readers, of every rank and worker."
     )
     assert message(left, right, left) == (
-        "lane 0 is in two states: state 0, and state 2. Pass one state of each reader, all saved at the same step."
+        "Lane 0 is in two states: state 0 and state 2. Pass one state of each reader, all saved at the same step."
     )
     (limited,), _ = saved(open_mix(folder / "8.yaml", max_samples=50), [[1, 3, 5, 7]], [2])
     assert message(left, limited) == (
@@ -227,10 +227,10 @@ def test_states_that_cannot_be_merged_are_refused(folder: Path) -> None:
         f"state 0 was saved by recipe 8 {left['fingerprint'][:7]}, and state 1 by 8 {other['fingerprint'][:7]}. "
         "They differ in:\n  seed: 7 → 8\nPass states of one run."
     )
-    assert message({}, [1]) == ("there is no state of a mix among these; pass what state_dict() of each reader gave.")
+    assert message({}, [1]) == "No mix state found. Pass the result of state_dict() from every reader."
 
 
-def test_states_of_datasets_that_cannot_be_merged_are_refused(folder: Path) -> None:
+def test_merge_states_rejects_incompatible_states_of_datasets(folder: Path) -> None:
     def state(change: Any, node: int) -> Any:
         dataset = change(split_dataset_by_node(stream(folder / "8.yaml"), rank=node, world_size=2))
         for _ in itertools.islice(dataset, 3 + node):
@@ -239,57 +239,57 @@ def test_states_of_datasets_that_cannot_be_merged_are_refused(folder: Path) -> N
 
     opened = mix(folder, 8)
     assert message(opened.stream().state_dict(), state(lambda dataset: dataset, 0)) == (
-        "some of these states are of datasets and some of loaders or streams; pass one kind at a time."
+        "Some of these states belong to datasets and some to loaders or streams. Merge states of one kind."
     )
     taken = [state(lambda dataset: dataset.take(9), node) for node in range(2)]
     assert message(*taken) == (
-        "state 1 lies within a table or batch, or counts what one reader alone has taken, and cannot be shared out. "
-        "Save states of a dataset that gives records, without take(), skip() or batched map(), or use "
-        "smollm3_mix.torch_loader.mix_loader.loader."
+        "state 1 is inside a table or batch, or counts the records of a single reader. It cannot be merged. "
+        "Save states of a dataset that yields records, without take(), skip() or batched map(), or use "
+        "smollm3_mix.MixLoader."
     )
     assert message({"_snapshot": {}, "_steps_since_snapshot": 3}) == (
         "state 0 was saved 3 batches after the last snapshot of its workers. "
-        "Give the StatefulDataLoader snapshot_every_n_steps=1, or save where it divides the step."
+        "Pass snapshot_every_n_steps=1 to StatefulDataLoader, or save at a multiple of its snapshot interval."
     )
 
 
-def test_a_reader_without_its_lanes_in_the_state_is_refused(folder: Path) -> None:
+def test_stream_rejects_a_state_without_its_lanes(folder: Path) -> None:
     opened = mix(folder, 8)
-    (left, _), _ = saved(opened, dealt(8, 2), [5, 5])
-    with pytest.raises(StateError) as refused:
+    (left, _), _ = saved(opened, split_lanes(8, 2), [5, 5])
+    with pytest.raises(StateError) as raised:
         resumed(opened, [0, 1], left)
-    assert str(refused.value) == (
-        "this state is of lanes [0, 2, 4, 6], but lanes [0, 1] are to be read. "
-        "Load the state of the same lanes, or merge_states() of all."
+    assert str(raised.value) == (
+        "This state has lanes [0, 2, 4, 6], but the reader has lanes [0, 1]. "
+        "Load the state of the same lanes, or merge_states() of all readers."
     )
 
 
-# Whose turn it is
+# The next lane
 
 
-def test_the_state_of_one_reader_goes_on_in_its_own_order_of_lanes(folder: Path) -> None:
+def test_state_of_one_reader_keeps_its_order_of_lanes(folder: Path) -> None:
     opened = mix(folder, 8)
     order = [5, 2, 7, 0, 1, 3, 4, 6]
     for count in (3, 8, 13):
         (state,), _ = saved(opened, [order], [count])
         merged = merge_states([state])
-        assert (merged["turn"], merged["going"]) == (order[count % 8], sorted(order))
+        assert (merged["next_lane"], merged["active_lanes"]) == (order[count % 8], sorted(order))
         assert [at["records"] for at in merged["lanes"]] == [
             len(range(order.index(lane), count, 8)) for lane in range(8)
         ]
 
 
-def test_records_of_each_lane_are_counted_where_reads_end_within_a_round(folder: Path) -> None:
+def test_state_counts_records_of_each_lane_when_reads_end_within_a_round(folder: Path) -> None:
     opened = mix(folder, 12)
     reader = opened.stream(range(5))
-    given: list[int] = []
+    emitted: list[int] = []
     for rows in (3, 4, 11, 1, 6):
-        given += reader.read_with_lanes(rows)[1].tolist()
+        emitted += reader.read_with_lanes(rows)[1].tolist()
         records = {at["lane"]: at["records"] for at in reader.state_dict()["lanes"]}
-        assert records == {lane: given.count(lane) for lane in range(5)}
+        assert records == {lane: emitted.count(lane) for lane in range(5)}
 
 
-def test_the_lane_that_comes_next_is_the_first_behind_one_that_another_reader_has() -> None:
+def test_next_lane_position_skips_lanes_of_other_readers() -> None:
     lanes = [1, 4, 6]
     assert [next_lane_position(turn, lanes) for turn in range(8)] == [0, 0, 1, 1, 1, 2, 2, 0]
     assert next_lane_position(None, lanes) == 0

@@ -1,4 +1,4 @@
-"""Blocks read ahead from a Hub that is slow: the same mix, sooner, in bounded memory, by threads that end with it."""
+"""Prefetching from a slow Hub gives the same mix sooner, in bounded memory, and its threads end with the stream."""
 
 import contextlib
 import gc
@@ -36,7 +36,7 @@ def threads() -> list[str]:
 
 
 def no_threads() -> bool:
-    """Whether they end soon."""
+    """Return True if all threads end soon."""
     until = time.monotonic() + 10
     while threads() and time.monotonic() < until:
         time.sleep(0.01)
@@ -56,11 +56,11 @@ def problems() -> Faults:
 
 @pytest.fixture
 def remote(recipe_file: Any, tmp_path: Path, problems: Faults, monkeypatch: pytest.MonkeyPatch) -> Iterator[Remote]:
-    """Opens a recipe over local files as if they lay on a Hub, which serves them."""
+    """Serve local files from a Hub and open a recipe over them."""
     import huggingface_hub
 
     with contextlib.ExitStack() as stack:
-        name = f"org/{tmp_path.name}"  # footers are kept by address
+        name = f"org/{tmp_path.name}"  # footers are cached by URL
 
         def there(file: SourceFile) -> SourceFile:
             return file._replace(url=f"hf://datasets/{name}@{COMMIT}/{Path(file.url).relative_to(tmp_path)}")
@@ -79,29 +79,29 @@ def remote(recipe_file: Any, tmp_path: Path, problems: Faults, monkeypatch: pyte
 
         yield make
         gc.collect()
-        assert no_threads()  # while the Hub is there: a read that a stream left under way would ask for it for long
+        assert no_threads()  # while the Hub runs, because a pending read would retry for long
 
 
 @pytest.mark.parametrize("top", [{}, {"order": "iid"}, {"weighted": False}], ids=["exact", "iid", "unweighted"])
-def test_the_mix_is_that_of_local_files_whatever_is_read_ahead(
+def test_prefetching_does_not_change_the_mix(
     remote: Remote, recipe_file: Any, monkeypatch: pytest.MonkeyPatch, top: dict[str, Any]
 ) -> None:
     expected = open_mix(recipe_file(**SMALL, **top)).stream()
     records = list(expected)
     mix = remote(**top)
     for allowed in ("64MiB", "9kB", "0"):
-        monkeypatch.setenv(prefetch.PREFETCH, allowed)
+        monkeypatch.setenv(prefetch.PREFETCH_VARIABLE, allowed)
         stream = mix.stream()
         assert list(stream) == records
-        assert stream.stats() == expected.stats()
+        assert stream.stats == expected.stats
 
 
-def test_what_is_read_ahead_is_in_no_state(remote: Remote) -> None:
+def test_state_does_not_contain_prefetched_blocks(remote: Remote) -> None:
     sources = {"c": {"max_passes": 2}}
     assert resumes_everywhere(remote(sources=sources, sizes=(54, 27, 8), lanes=1), few=3) > 50
 
 
-def test_several_reads_are_under_way_at_once(remote: Remote, problems: Faults, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_several_reads_run_at_once(remote: Remote, problems: Faults, monkeypatch: pytest.MonkeyPatch) -> None:
     mix = remote(lanes=1)
     at_once, most, counting = [0], [0], threading.Lock()
     strike = problems.strike
@@ -117,45 +117,45 @@ def test_several_reads_are_under_way_at_once(remote: Remote, problems: Faults, m
         return struck
 
     stream = mix.stream()
-    stream.read(1)  # every source has been opened, at once in any case
+    stream.read(1)  # opens every source, always at once
     problems.strike = watched  # type: ignore[method-assign]
     for allowed, expected in (("0", {1}), ("64MiB", range(2, prefetch.THREADS + 2))):
         most[0] = 0
-        monkeypatch.setenv(prefetch.PREFETCH, allowed)
+        monkeypatch.setenv(prefetch.PREFETCH_VARIABLE, allowed)
         stream = mix.stream()
         for _ in range(200):
             stream.read(1)
-            if stream.stats().total.emitted == 1:
-                most[0] = 0  # of the opening
+            if stream.stats.total.emitted == 1:
+                most[0] = 0  # ignores the opening
         stream.close()
         assert no_threads()
         assert most[0] in expected
 
 
-def test_what_is_held_stays_within_bounds(remote: Remote, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(prefetch.PREFETCH, "9000")
-    rooms, sizes = [], [0]
-    hold = prefetch.PrefetchBudget.hold
+def test_prefetched_bytes_stay_within_the_budget(remote: Remote, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(prefetch.PREFETCH_VARIABLE, "9000")
+    budgets, sizes = [], [0]
+    adjust = prefetch.PrefetchBudget.adjust
 
     def watched(self: prefetch.PrefetchBudget, size: int) -> None:
-        hold(self, size)
-        rooms.append(self)
-        sizes.append(sum(room.held for room in set(rooms)))
+        adjust(self, size)
+        budgets.append(self)
+        sizes.append(sum(budget.used for budget in set(budgets)))
 
-    monkeypatch.setattr(prefetch.PrefetchBudget, "hold", watched)
+    monkeypatch.setattr(prefetch.PrefetchBudget, "adjust", watched)
     mix = remote(block={"rows": 1000, "bytes": 3000}, sizes=(400, 200, 60))
     stream = mix.stream()
     while stream.read(64).num_rows:
         pass
-    stream.close()  # of a source that had not ended, a block may be ready
+    stream.close()  # a source that has not ended may have a block ready
     assert no_threads()
-    block = 6000  # bytes of text, ids and offsets of the largest
+    block = 6000  # bytes of texts, ids and offsets of the largest block
     assert 0 < max(sizes) <= 9000 + mix.num_lanes * block
-    assert {room.held for room in rooms} == {0}
+    assert {budget.used for budget in budgets} == {0}
 
 
-def test_the_first_lane_leaves_the_others_their_part(remote: Remote, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(prefetch.PREFETCH, "9000")
+def test_first_lane_leaves_budget_to_other_lanes(remote: Remote, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(prefetch.PREFETCH_VARIABLE, "9000")
     sizes, take = set(), prefetch.PrefetchBudget.take
 
     def watched(self: prefetch.PrefetchBudget, size: int) -> bool:
@@ -170,33 +170,33 @@ def test_the_first_lane_leaves_the_others_their_part(remote: Remote, monkeypatch
     assert sizes == {3000}
 
 
-def test_of_threads_at_work_at_once_not_each_finds_the_same_room(
+def test_concurrent_threads_do_not_use_the_same_budget(
     remote: Remote, problems: Faults, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lane = remote(lanes=1, block={"rows": 5}).lane(0)
-    blocks = [line._blocks for line in lane.lines]
+    blocks = [line._blocks for line in lane.streams]
     assert not any(each.at_end() for each in blocks)
     lane._prefetch_schedule.close()
-    monkeypatch.setenv(prefetch.PREFETCH, str(min(each.bytes for each in blocks)))
-    room = prefetch.PrefetchBudget()
+    monkeypatch.setenv(prefetch.PREFETCH_VARIABLE, str(min(each.bytes for each in blocks)))
+    budget = prefetch.PrefetchBudget()
     strike = problems.strike
 
     def slow(handler: Any) -> bool:
-        time.sleep(0.2)  # the threads have all begun
+        time.sleep(0.2)  # all threads have started
         return strike(handler)
 
     problems.strike = slow  # type: ignore[method-assign]
     for each in blocks:
-        each.more(2, room)
+        each.prefetch(2, budget)
     until = time.monotonic() + 10
     while any(each._working for each in blocks) and time.monotonic() < until:
         time.sleep(0.01)
     assert sum(len(each._ready) for each in blocks) == len(blocks) + 1
     lane.close()
-    assert room.held == 0
+    assert budget.used == 0
 
 
-def test_an_error_comes_at_its_block_with_the_same_words(
+def test_error_is_raised_at_its_block_with_the_same_message(
     remote: Remote, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mix = remote(lanes=1)
@@ -204,7 +204,7 @@ def test_an_error_comes_at_its_block_with_the_same_words(
     content = gone.read_bytes()
     outcomes = []
     for allowed in ("0", "64MiB"):
-        monkeypatch.setenv(prefetch.PREFETCH, allowed)
+        monkeypatch.setenv(prefetch.PREFETCH_VARIABLE, allowed)
         gone.unlink()
         stream = mix.stream()
         records: list[Any] = []
@@ -222,14 +222,14 @@ def test_an_error_comes_at_its_block_with_the_same_words(
     assert outcomes[0] == outcomes[1]
     assert outcomes[0][0]
     assert outcomes[0][1].endswith(
-        "part-04.parquet is gone since the mix was opened; open the mix again, or put the file back"
+        "part-04.parquet was removed after the mix was opened. Open the mix again, or restore the file."
     )
 
 
-def test_threads_begin_with_reading_and_end_with_the_stream(remote: Remote, recipe_file: Any) -> None:
+def test_threads_start_with_reading_and_end_with_the_stream(remote: Remote, recipe_file: Any) -> None:
     local = open_mix(recipe_file()).stream()
     local.read(1000)
-    assert not threads()  # where nothing is waited for
+    assert not threads()  # local files need no threads
     mix = remote()
     stream = mix.stream()
     assert not threads()
@@ -238,7 +238,7 @@ def test_threads_begin_with_reading_and_end_with_the_stream(remote: Remote, reci
     assert threads()
     stream.close()
     assert no_threads()
-    assert stream.read(5).num_rows  # a closed stream goes on when it is asked to
+    assert stream.read(5).num_rows  # a closed stream can continue
     for _ in stream:
         pass
     assert no_threads()
@@ -251,44 +251,42 @@ def test_threads_begin_with_reading_and_end_with_the_stream(remote: Remote, reci
     assert no_threads()
 
 
-def test_nothing_is_read_ahead_where_it_is_turned_off(remote: Remote, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(prefetch.PREFETCH, "0")
+def test_prefetching_can_be_disabled(remote: Remote, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(prefetch.PREFETCH_VARIABLE, "0")
     stream = remote().stream()
     while stream.read(1000).num_rows:
         assert not threads()
-    monkeypatch.setenv(prefetch.PREFETCH, "lots")
+    monkeypatch.setenv(prefetch.PREFETCH_VARIABLE, "lots")
     with pytest.raises(ValueError) as refused:
         list(remote().stream())
     assert str(refused.value) == (
         "SMOLLM3_MIX_PREFETCH: expected a whole number, got 'lots'. "
-        "Set it to bytes, such as 64MiB, or to 0 to read nothing ahead."
+        "Set the variable to a size such as 64MiB, or to 0 to disable prefetching."
     )
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-def test_a_process_that_forks_while_blocks_are_read_goes_on_and_so_does_its_child(
-    remote: Remote, problems: Faults
-) -> None:
+def test_fork_during_a_read_leaves_parent_and_child_working(remote: Remote, problems: Faults) -> None:
     mix = remote()
     expected = [record["id"] for record in mix.stream()]
     problems._latency = 0.005
     for position in (40, 60):
-        stream, given = mix.stream(), []
-        while len(given) < position:
-            given += stream.read(1)["id"].to_pylist()
+        stream, emitted = mix.stream(), []
+        while len(emitted) < position:
+            emitted += stream.read(1)["id"].to_pylist()
         child = os.fork()
         if child == 0:
             try:
                 rest = [record["id"] for record in stream]
-                os._exit(0 if given + rest == expected else 1)
+                os._exit(0 if emitted + rest == expected else 1)
             finally:
                 os._exit(2)
         assert os.waitpid(child, 0)[1] == 0
-        assert given + [record["id"] for record in stream] == expected
+        assert emitted + [record["id"] for record in stream] == expected
 
 
-def test_a_process_ends_soon_though_it_closes_nothing(remote: Remote, problems: Faults, tmp_path: Path) -> None:
+def test_process_exits_soon_without_closing_streams(remote: Remote, problems: Faults, tmp_path: Path) -> None:
     import pickle
 
     import huggingface_hub
@@ -311,23 +309,23 @@ def test_a_process_ends_soon_though_it_closes_nothing(remote: Remote, problems: 
     assert (done.stdout, done.stderr) == ("read\n", "")
 
 
-def test_what_comes_is_what_is_read_while_blocks_stay_as_large() -> None:
+def test_predicted_order_matches_reads_of_equal_blocks() -> None:
     shares = np.array([0.53, 0.29, 0.18])
     keys = [stream_key("place", 0, 0, name) for name in "abc"]
     exact, iid, sizes = Exact(shares, keys), Iid(shares, 7), (5, 7, 11)
     for order in (exact, iid):
         for source in range(3):
-            order.lay(source, np.full(200, sizes[source]), last=False)
+            order.place(source, np.full(200, sizes[source]), last=False)
     read: list[int] = []
     upcoming = exact.upcoming(12).tolist()
     while len(read) < 12:
         if not len(exact.ready()):
             read.append(exact.next_source())
-            exact.lay(read[-1], np.full(200, sizes[read[-1]]), last=False)
+            exact.place(read[-1], np.full(200, sizes[read[-1]]), last=False)
     assert read == upcoming
     assert iid.upcoming(3).tolist() == [0, 1, 0]
     exact.leave(0)
     assert 0 not in exact.upcoming(9)
     one = Concatenation(2)
-    one.lay(0, np.full(4, 1), last=False)
+    one.place(0, np.full(4, 1), last=False)
     assert one.upcoming(3).tolist() == [0, 0, 0]

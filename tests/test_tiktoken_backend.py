@@ -1,4 +1,4 @@
-"""The encoder of tiktoken beside the tokenizer whose twin it is: the same ids of every text; no twin without proof."""
+"""The tiktoken backend returns the ids of its tokenizer for every text. Without a proof there is no backend."""
 
 import json
 import sys
@@ -16,17 +16,17 @@ from smollm3_mix.tokenizer.tiktoken_backend import (
     ALPHABET,
     CHARACTERS,
     CLASSES,
-    HEADS,
-    SPACES,
-    TAIL,
+    MAX_SPACES,
+    PATTERN_HEADS,
+    PATTERN_TAIL,
     TiktokenBackend,
     load_backend,
 )
 
-tokenizers = pytest.importorskip("tokenizers", reason="its ids are what is asked for: pip install tokenizers")
-pytest.importorskip("tiktoken", reason="the twin is tiktoken's: pip install tiktoken")
+tokenizers = pytest.importorskip("tokenizers", reason="the tests compare its ids: pip install tokenizers")
+pytest.importorskip("tiktoken", reason="the backend needs it: pip install tiktoken")
 
-GPT2 = HEADS[1]
+GPT2 = PATTERN_HEADS[1]
 TEXTS = [
     *(document("a", number) for number in range(30)),
     "I'll they've  we're\tIT'S ſ's 'ſ\n\n  if x:\n        return 1234567\r\n",
@@ -56,12 +56,12 @@ PIECES += ["<|end|>", "<think>", "<", "|", "!?", "\0", "\x1c", "\u180e", "word",
 
 
 def trained(path, head, *, whole=False):
-    """A small tokenizer that splits by `head`, with a special token and one that is matched in text."""
+    """Train a small tokenizer that splits by `head`, with a special token and one that is matched in text."""
     from tokenizers import AddedToken, Regex, models, pre_tokenizers, trainers
 
     made = tokenizers.Tokenizer(models.BPE(ignore_merges=whole))
     level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=head == GPT2)
-    split = pre_tokenizers.Split(Regex(head + TAIL), "isolated")
+    split = pre_tokenizers.Split(Regex(head + PATTERN_TAIL), "isolated")
     made.pre_tokenizer = level if head == GPT2 else pre_tokenizers.Sequence([split, level])
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     words = {"special_tokens": ["<|end|>"], "initial_alphabet": alphabet, "show_progress": False}
@@ -76,11 +76,11 @@ def trained(path, head, *, whole=False):
 @pytest.fixture(scope="module", params=range(3), ids=["llama3", "gpt2", "llama3 whole"])
 def tokenizer(request, tmp_path_factory):
     path = tmp_path_factory.mktemp("load_backend") / "tokenizer.json"
-    return trained(path, HEADS[request.param % 2], whole=request.param == 2)
+    return trained(path, PATTERN_HEADS[request.param % 2], whole=request.param == 2)
 
 
 def ids(tokenizer, texts):
-    """What `tokenizers` alone makes of the texts."""
+    """Return the ids of `tokenizers` alone."""
     found = tokenizer._encoder.encode_batch_fast(texts, add_special_tokens=False)
     return [each.ids for each in found]
 
@@ -96,19 +96,19 @@ def same(tokenizer, texts):
     assert tokenizer.count(pa.array(texts, pa.string())).tolist() == list(map(len, expected))
 
 
-def test_the_same_ids_of_ordinary_texts(tokenizer):
+def test_backend_ids_match_on_ordinary_texts(tokenizer):
     same(tokenizer, [*TEXTS, ""])
-    assert tokenizer._backend.takes(pa.array(TEXTS)).all()
+    assert tokenizer._backend.supports(pa.array(TEXTS)).all()
 
 
 @examples(60)
 @given(texts=st.lists(st.lists(st.sampled_from(PIECES) | st.text(max_size=4), max_size=12).map("".join), max_size=40))
-def test_the_same_ids_of_every_text(tokenizer, texts):
+def test_backend_ids_match_on_any_text(tokenizer, texts):
     same(tokenizer, texts)
 
 
 @pytest.mark.parametrize("tokenizer", [0, 1], ids=["llama3", "gpt2"], indirect=True)
-def test_the_same_ids_of_every_character_alone_and_among_others(tokenizer, request):
+def test_backend_ids_match_on_every_character(tokenizer, request):
     great = ("CJK UNIFIED", "CJK COMPAT", "HANGUL SYLLABLE", "EGYPTIAN", "TANGUT", "KHITAN", "NUSHU", "CUNEIFORM")
     assigned = (
         char for char in map(chr, range(sys.maxunicode)) if unicodedata.category(char) not in ("Cn", "Cs", "Co")
@@ -120,7 +120,7 @@ def test_the_same_ids_of_every_character_alone_and_among_others(tokenizer, reque
 
 
 @pytest.mark.slow
-def test_the_engines_agree_on_all_characters_that_are_not_compared(tmp_path):
+def test_engines_agree_on_characters_that_are_not_compared(tmp_path):
     """Letters, numbers and spaces of the whole of Unicode, for the versions installed."""
     import tiktoken
 
@@ -136,22 +136,24 @@ def test_the_engines_agree_on_all_characters_that_are_not_compared(tmp_path):
 
 @pytest.mark.parametrize("tokenizer", [0], ids=["llama3"], indirect=True)
 @pytest.mark.parametrize("text", [" ", "x", "\n", "1", "中", "^", " \t", " \n"])
-def test_characters_of_one_kind_without_end(tokenizer, text):
-    length = 1_100_000 if not text.strip(" \t") else 200_000  # more of the former than tiktoken can bear
+def test_backend_ids_match_on_long_runs(tokenizer, text):
+    length = 1_100_000 if not text.strip(" \t") else 200_000  # more white space than tiktoken supports
     same(tokenizer, [text * (length // len(text)) + "x", text * 999 + "x"])
 
 
-def test_only_white_space_without_end_is_left_to_the_tokenizer(tokenizer):
-    texts = pa.array(["x" * (SPACES + 9), " " * (SPACES + 1) + "x", " " * SPACES + "x", "a <think> b", "a <|end|> b"])
-    assert tokenizer._backend.takes(texts).tolist() == [True, False, True, False, True]
+def test_only_long_white_space_goes_to_the_tokenizer(tokenizer):
+    texts = pa.array(
+        ["x" * (MAX_SPACES + 9), " " * (MAX_SPACES + 1) + "x", " " * MAX_SPACES + "x", "a <think> b", "a <|end|> b"]
+    )
+    assert tokenizer._backend.supports(texts).tolist() == [True, False, True, False, True]
 
 
-def test_characters_that_one_engine_does_not_know_are_left_to_the_tokenizer():
+def test_characters_unknown_to_one_engine_go_to_the_tokenizer():
     known = TiktokenBackend({bytes([byte]): byte for byte in range(256)}, GPT2, {"\U0001e4d0", "a.b"})
-    assert known.takes(pa.array(["\U0001e4d1", "\U0001e4d0", "axb", "a.b"])).tolist() == [True, False, True, False]
+    assert known.supports(pa.array(["\U0001e4d1", "\U0001e4d0", "axb", "a.b"])).tolist() == [True, False, True, False]
 
 
-def test_tokens_before_and_after_stand_where_they_do_without_the_twin(tokenizer, monkeypatch):
+def test_bos_and_eos_match_with_and_without_the_backend(tokenizer, monkeypatch):
     texts = pa.array([*TEXTS, "", "x <think> y"])
     ended = Tokenizer(tokenizer._path, bos="<think>", eos="<|end|>")
     fast, counts = ended.encode(texts), ended.count(texts)
@@ -166,7 +168,7 @@ def test_tokens_before_and_after_stand_where_they_do_without_the_twin(tokenizer,
 
 
 def written(path, vocab, merges, *, whole=False, **more):
-    """A tokenizer.json with these tokens besides the bytes, and what its `twin` is."""
+    """Write a tokenizer.json with these tokens besides the bytes, and return its backend."""
     level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
     tokens = {char: number for number, char in enumerate(sorted(ALPHABET))} | vocab
     model = {"type": "BPE", "vocab": tokens, "merges": merges, "ignore_merges": whole, "dropout": None}
@@ -175,7 +177,7 @@ def written(path, vocab, merges, *, whole=False, **more):
     return Tokenizer(str(path))
 
 
-def test_a_vocabulary_that_tiktoken_would_merge_otherwise_has_no_twin(tmp_path):
+def test_vocabulary_with_other_merges_has_no_backend(tmp_path):
     falling = written(tmp_path / "a.json", {"ab": 300, "bc": 299}, [["a", "b"], ["b", "c"]])
     unlisted = written(tmp_path / "b.json", {"ab": 300}, [], whole=True)
     assert falling._backend is None
@@ -201,7 +203,7 @@ def test_a_vocabulary_that_tiktoken_would_merge_otherwise_has_no_twin(tmp_path):
         {"pre_tokenizer": None},
     ],
 )
-def test_what_else_makes_ids_has_no_twin(tmp_path, more):
+def test_other_steps_have_no_backend(tmp_path, more):
     made = written(tmp_path / "t.json", {"ab": 300}, [["a", "b"]], **more)
     assert made._backend is None
     assert made.encode(pa.array(["Ab ab"])).to_pylist() == ids(made, ["Ab ab"])
@@ -209,7 +211,7 @@ def test_what_else_makes_ids_has_no_twin(tmp_path, more):
 
 @st.composite
 def vocabularies(draw):
-    """Tokens each made of two others, with merges of some of their halves, in the order of the ids or in any."""
+    """Draw tokens that are pairs of others, with merges of some of their halves, in id order or any other."""
     words = ["a", "b", "c"]
     for _ in range(draw(st.integers(0, 9))):
         words.append(draw(st.sampled_from(words)) + draw(st.sampled_from(words)))
@@ -227,7 +229,7 @@ def vocabularies(draw):
     whole=st.booleans(),
     texts=st.lists(st.text("abc ", max_size=14), min_size=30, max_size=30),
 )
-def test_whatever_has_a_twin_has_the_same_ids(tmp_path_factory, vocabulary, whole, texts):
+def test_every_backend_returns_the_same_ids(tmp_path_factory, vocabulary, whole, texts):
     made = written(tmp_path_factory.getbasetemp() / "any.json", *vocabulary, whole=whole)
     if load_backend(made._path, made._encoder) is not None:
         same(made, texts)

@@ -1,4 +1,4 @@
-"""Dealing: lanes are disjoint, together everything, and equal in bytes."""
+"""Partitioning: lanes are disjoint, cover the source, and are equal in bytes."""
 
 import itertools
 
@@ -24,41 +24,43 @@ def made(sizes: list[int]) -> ResolvedSource:
     seed=st.integers(0, 2**63 - 1),
     shuffle=st.booleans(),
 )
-def test_every_byte_is_in_one_lane_and_lanes_are_equal(sizes: list[int], lanes: int, seed: int, shuffle: bool) -> None:
-    dealt = partition_source(made(sizes), lanes, seed, shuffle)
-    assert len(dealt) == lanes
+def test_partition_assigns_each_byte_once_in_equal_lanes(
+    sizes: list[int], lanes: int, seed: int, shuffle: bool
+) -> None:
+    partition = partition_source(made(sizes), lanes, seed, shuffle)
+    assert len(partition) == lanes
     covered: dict[int, list[tuple[int, int]]] = {}
-    for part in (part for lane in dealt for part in lane):
+    for part in (part for lane in partition for part in lane):
         assert part.start < part.stop
         covered.setdefault(part.file, []).append((part.start, part.stop))
     for number, spans in covered.items():
         edges = [0, *(edge for span in sorted(spans) for edge in span), sizes[number]]
-        assert edges[::2] == edges[1::2]  # one begins where the last ends
+        assert edges[::2] == edges[1::2]  # each slice begins where the previous ends
     assert set(covered) == {number for number, size in enumerate(sizes) if size}
     fair = sum(sizes) / lanes
-    for lane in dealt:
+    for lane in partition:
         assert abs(sum(part.stop - part.start for part in lane) - fair) <= 0.02 * fair + 1
 
 
 @given(
     sizes=st.lists(st.integers(0, 1000) | st.integers(0, 10**12), min_size=1, max_size=40), lanes=st.integers(1, 3000)
 )
-def test_a_lane_dealt_alone_is_that_of_all_lanes_cut_one_after_another(sizes: list[int], lanes: int) -> None:
+def test_partition_computes_each_lane_independently(sizes: list[int], lanes: int) -> None:
     edges = np.cumsum([0, *(size for size in sizes if size)], dtype=np.int64)
     total, cuts = int(edges[-1]), [0]
     for lane in range(1, lanes):
-        place = total * lane // lanes
-        edge = int(edges[np.abs(edges - place).argmin()])
-        cuts.append(max(cuts[-1], edge if abs(edge - place) <= 0.01 * total / lanes else place))
+        position = total * lane // lanes
+        edge = int(edges[np.abs(edges - position).argmin()])
+        cuts.append(max(cuts[-1], edge if abs(edge - position) <= 0.01 * total / lanes else position))
     cuts.append(total)
-    dealt = partition_source(made([size for size in sizes if size]), lanes, 0, False)
+    partition = partition_source(made([size for size in sizes if size]), lanes, 0, False)
     for lane in {0, lanes // 3, lanes // 2, lanes - 1}:
-        stretch = [(int(edges[part.file]) + part.start, int(edges[part.file]) + part.stop) for part in dealt[lane]]
-        whole = [cuts[lane], cuts[lane + 1]] if cuts[lane] < cuts[lane + 1] else []
-        assert [stretch[0][0], stretch[-1][1]] == whole if stretch else whole == []
+        stretch = [(int(edges[part.file]) + part.start, int(edges[part.file]) + part.stop) for part in partition[lane]]
+        complete = [cuts[lane], cuts[lane + 1]] if cuts[lane] < cuts[lane + 1] else []
+        assert [stretch[0][0], stretch[-1][1]] == complete if stretch else complete == []
 
 
-def test_a_seed_fixes_the_order_of_files_and_another_gives_another() -> None:
+def test_seed_decides_the_order_of_files() -> None:
     found = made([100] * 50)
     orders = [[part.file for part in partition_source(found, 1, seed, True)[0]] for seed in (1, 1, 2)]
     assert orders[0] == orders[1]
@@ -67,12 +69,12 @@ def test_a_seed_fixes_the_order_of_files_and_another_gives_another() -> None:
     assert [part.file for part in partition_source(found, 1, 1, False)[0]] == list(range(50))
 
 
-def test_the_order_of_files_stays_as_published() -> None:
+def test_order_of_files_is_pinned() -> None:
     found = made([100] * 8)
     assert [part.file for part in partition_source(found, 1, 42, True)[0]] == [1, 6, 3, 7, 4, 2, 5, 0]
 
 
-def test_files_are_cut_only_where_they_must_be() -> None:
+def test_partition_cuts_files_only_where_necessary() -> None:
     assert tuple(partition_source(made([1000, 1004, 996, 1000]), 4, 0, False)) == (
         (ShardSlice(0, 0, 1000),),
         (ShardSlice(1, 0, 1004),),
@@ -82,24 +84,24 @@ def test_files_are_cut_only_where_they_must_be() -> None:
     assert tuple(partition_source(made([100]), 2, 0, True)) == ((ShardSlice(0, 0, 50),), (ShardSlice(0, 50, 100),))
 
 
-def test_a_source_without_bytes_gives_empty_lanes() -> None:
+def test_partition_of_empty_files_has_empty_lanes() -> None:
     assert tuple(partition_source(made([0]), 3, 0, True)) == ((), (), ())
 
 
-def test_a_lane_that_there_is_not_is_refused() -> None:
-    dealt = partition_source(made([10]), 3, 0, True)
-    assert dealt[1:] == [dealt[1], dealt[2]]
-    with pytest.raises(IndexError, match="there is no lane 3 of 3"):
-        dealt[3]
+def test_partition_rejects_lanes_out_of_range() -> None:
+    partition = partition_source(made([10]), 3, 0, True)
+    assert partition[1:] == [partition[1], partition[2]]
+    with pytest.raises(IndexError, match="lane must be from 0 to 2, got 3"):
+        partition[3]
 
 
-def test_lanes_below_one_are_refused() -> None:
-    with pytest.raises(ValueError, match="lanes must be at least 1, not 0"):
+def test_partition_rejects_fewer_than_one_lane() -> None:
+    with pytest.raises(ValueError, match="lanes must be at least 1, got 0"):
         partition_source(made([1]), 0, 0, True)
 
 
 @given(st.integers(1, 500), st.lists(st.integers(1, 999), max_size=16, unique=True))
-def test_stripes_deal_each_row_once_and_in_proportion(rows: int, cuts: list[int]) -> None:
+def test_row_stripes_assign_each_row_once_in_proportion(rows: int, cuts: list[int]) -> None:
     edges = [0, *sorted(cuts), 1000]
     numbers = np.arange(rows)
     parts = [ShardSlice(0, a, b) for a, b in itertools.pairwise(edges)]
@@ -110,17 +112,17 @@ def test_stripes_deal_each_row_once_and_in_proportion(rows: int, cuts: list[int]
 
 
 @given(st.lists(st.tuples(st.integers(0, 50), st.integers(1, 10**6)), max_size=20), st.lists(st.integers(0, 1000)))
-def test_cuts_of_a_parquet_file_ascend_and_reach_its_ends(groups: list[tuple[int, int]], places: list[int]) -> None:
+def test_parquet_cuts_ascend_and_reach_both_ends(groups: list[tuple[int, int]], places: list[int]) -> None:
     edges = [0, *np.cumsum([rows for rows, _ in groups], dtype=int).tolist()]
     weights = [weight for _, weight in groups]
-    found = [cut(edges, weights, place, 1000) for place in [0, *sorted(places), 1000]]
+    found = [cut(edges, weights, position, 1000) for position in [0, *sorted(places), 1000]]
     assert found == sorted(found)
     assert found[0] == 0 or (groups and groups[0][0] == 0)
     assert found[-1] == edges[-1]
 
 
-def test_an_edge_as_far_away_as_the_snap_allows_still_ends_the_lane() -> None:
-    lanes = partition_source(made([101, 99, 98, 102]), 4, 0, False)  # a lane has 100, of which a hundredth is 1
+def test_lane_ends_at_an_edge_within_the_snap_distance() -> None:
+    lanes = partition_source(made([101, 99, 98, 102]), 4, 0, False)  # a lane has 100 bytes, a hundredth of it is 1
     assert tuple(lanes) == (
         (ShardSlice(0, 0, 101),),
         (ShardSlice(1, 0, 99),),
@@ -129,14 +131,14 @@ def test_an_edge_as_far_away_as_the_snap_allows_still_ends_the_lane() -> None:
     )
 
 
-def test_a_stripe_begins_with_its_start_and_ends_before_its_stop() -> None:
+def test_row_stripe_includes_start_and_excludes_stop() -> None:
     numbers = np.arange(1000)
-    place = 700 * 2654435769 % 2**32
-    assert row_stripe(ShardSlice(0, place, place + 1), 2**32, numbers).nonzero()[0].tolist() == [700]
-    assert 700 not in row_stripe(ShardSlice(0, 0, place), 2**32, numbers).nonzero()[0]
+    position = 700 * 2654435769 % 2**32
+    assert row_stripe(ShardSlice(0, position, position + 1), 2**32, numbers).nonzero()[0].tolist() == [700]
+    assert 700 not in row_stripe(ShardSlice(0, 0, position), 2**32, numbers).nonzero()[0]
 
 
-def test_sources_with_equal_files_have_their_own_orders() -> None:
+def test_sources_with_equal_files_have_different_orders() -> None:
     orders = []
     for name in ("web", "code"):
         found = ResolvedSource(name, "parquet", "r", made([100] * 8).files)
@@ -144,7 +146,7 @@ def test_sources_with_equal_files_have_their_own_orders() -> None:
     assert orders == [[1, 6, 3, 7, 4, 2, 5, 0], [1, 5, 3, 4, 7, 6, 0, 2]]
 
 
-def test_stored_lanes_are_read_in_order_of_lane_and_part_whatever_folder_they_are_in() -> None:
+def test_stored_lanes_are_ordered_by_lane_and_shard_in_any_folder() -> None:
     paths = ["a/train-00002-00000.parquet", "z/train-00000-00000.parquet", "a/train-00000-00001.parquet"]
     paths += ["b/train-00001-00000.parquet"]
     found = ResolvedSource("web", "parquet", "r", tuple(SourceFile(path, path, 10 + n) for n, path in enumerate(paths)))
