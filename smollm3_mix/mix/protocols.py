@@ -1,4 +1,4 @@
-"""What readers ask of a lane and of a mix."""
+"""Protocols of a lane and of a mix, as readers use them."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
@@ -13,7 +13,7 @@ from smollm3_mix.recipe.model import Recipe
 
 
 class LaneLike(Remembers, Protocol):
-    """What a stream asks of a lane: of one recipe (`Lane`), or of a curriculum (`StagedLane`)."""
+    """Lane as a stream uses it: of one recipe (`Lane`), or of a curriculum (`StagedLane`)."""
 
     number: int
 
@@ -61,7 +61,7 @@ class LaneLike(Remembers, Protocol):
 
 
 class Readable(Protocol):
-    """What a stream asks of a mix: of one recipe (`Mix`), or of a curriculum (`CurriculumMix`)."""
+    """Mix as a stream uses it: of one recipe (`Mix`), or of a curriculum (`CurriculumMix`)."""
 
     @property
     def split(self) -> str:
@@ -69,7 +69,7 @@ class Readable(Protocol):
 
     @property
     def recipe(self) -> Recipe:
-        """What is read, every source pinned."""
+        """The recipe that is read, with every source pinned."""
 
     @property
     def seen_dir(self) -> str | None:

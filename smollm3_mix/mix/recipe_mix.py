@@ -28,8 +28,8 @@ class Mix:
     """A recipe whose sources have been found. Picklable: whoever holds it lists nothing again and may read any lane.
 
     Every prefix of a lane holds its share of each source in the units the recipe weighs by, give or take
-    `merge.debt_bound`, as long as no source runs out. The recipe fixes each lane's order; neither the size of reads nor
-    who reads it changes it.
+    `interleave.debt_bound`, as long as no source runs out. The recipe fixes each lane's order; neither the size of
+    reads nor who reads it changes it.
 
     Not promised: an order equal to SmolLM3's own run, whose tokenised shards are not public.
 

@@ -241,7 +241,7 @@ class Recipe:
 
     @property
     def bounded(self) -> bool:
-        """Whether every prefix of a lane has the shares within `merge.debt_bound`.
+        """Whether every prefix of a lane has the shares within `interleave.debt_bound`.
 
         Where sources leave, the rest have larger shares from then on: the bound by the recipe's does not hold.
         """

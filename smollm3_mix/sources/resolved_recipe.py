@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from smollm3_mix.network.urls import Token
+from smollm3_mix.sources.source_files import Resolved
+
 if TYPE_CHECKING:
     from smollm3_mix.recipe.model import Recipe
     from smollm3_mix.sources.dedup_lookup import Dropped
     from smollm3_mix.text.decontamination import Contaminants
     from smollm3_mix.text.exclusion import Excluded
-from smollm3_mix.network.urls import Token
-from smollm3_mix.sources.source_files import Resolved
 
 
 @dataclass(frozen=True)

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from smollm3_mix.errors import RecipeError
-from smollm3_mix.network.urls import Token
-
-if TYPE_CHECKING:
-    pass
-from smollm3_mix.network.urls import ON_THE_HUB
+from smollm3_mix.network.urls import ON_THE_HUB, Token
 
 
 def local_copy(place: str, token: Token) -> str:
@@ -18,7 +13,7 @@ def local_copy(place: str, token: Token) -> str:
 
     Raises:
         RecipeError: it is another kind of URL.
-        One of `sources.patience.failures()`: the Hub refuses, or cannot be reached.
+        One of `network.retry.failures()`: the Hub refuses, or cannot be reached.
     """
     if "://" not in place:
         return place

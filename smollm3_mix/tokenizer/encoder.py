@@ -56,7 +56,7 @@ class Tokenizer:
         if multiprocessing.parent_process() is not None:  # workers share the cores already
             os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
         self._path = path
-        self._encoder = _read(path)
+        self._encoder = read_encoder(path)
         self._encoder.no_truncation()
         self._encoder.no_padding()
         self._encoder.encode_special_tokens = True
@@ -126,7 +126,13 @@ class Tokenizer:
         return found
 
 
-def _read(path: str) -> Any:
+def read_encoder(path: str) -> Any:
+    """Read a tokenizer file.
+
+    Raises:
+        MissingExtra: `tokenizers` is not installed.
+        SourceError: `tokenizers` cannot read the file.
+    """
     try:
         from tokenizers import Tokenizer as Encoder
     except ImportError as missing:

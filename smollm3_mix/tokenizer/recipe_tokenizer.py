@@ -9,7 +9,7 @@ from pathlib import Path
 from smollm3_mix.errors import RecipeError, SourceError
 from smollm3_mix.recipe.model import Recipe
 from smollm3_mix.recipe.sections import Counting
-from smollm3_mix.tokenizer.encoder import ENDS, EOS, FILE, Tokenizer, _read
+from smollm3_mix.tokenizer.encoder import ENDS, EOS, FILE, Tokenizer, read_encoder
 
 
 def pinned(recipe: Recipe, token: str | bool | None = None) -> Recipe:
@@ -69,7 +69,7 @@ def ending(counting: Counting, folder: str = "", token: str | bool | None = None
         SourceError: it has none of them, or several.
     """
     path = find_tokenizer(counting, folder, token)[0]
-    encoder = _read(path)
+    encoder = read_encoder(path)
     found = [end for end in ENDS if encoder.token_to_id(end) is not None]
     if len(found) != 1:
         which = f"several tokens that may end a document ({', '.join(found)})" if found else "no token known to end one"

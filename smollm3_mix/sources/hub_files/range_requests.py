@@ -64,7 +64,7 @@ class HubFetch:
         """Bytes [start, stop).
 
         Raises:
-            One of `patience.failures()`: the Hub or its storage refuses, or cannot be reached.
+            One of `network.retry.failures()`: the Hub or its storage refuses, or cannot be reached.
         """
 
         def ask() -> bytes:

@@ -161,7 +161,7 @@ def text(blob: str, encoding: str) -> bytes | str:
     """A content in UTF-8, or, as str, the reason why there is none.
 
     Raises:
-        OSError and others of `patience.failures()`: it cannot be fetched, or the cache cannot be written.
+        OSError and others of `network.retry.failures()`: it cannot be fetched, or the cache cannot be written.
     """
     try:
         data = _content(blob)
