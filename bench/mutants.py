@@ -113,7 +113,7 @@ def run_tests(folder: Path, tests: Sequence[str]) -> tuple[int | None, str]:
 
 def compile_kernels(folder: Path) -> None:
     """Compile the kernels of a copy again."""
-    command = [sys.executable, str(next((folder / "smollm3_mix").rglob("compile.py")))]
+    command = [sys.executable, str(next((folder / "smollm3_mix").rglob("compile_kernels.py")))]
     subprocess.run(command, check=True, capture_output=True)
 
 
@@ -121,8 +121,6 @@ def filters(mutant: Mutant, folder: Path) -> tuple[str, str]:
     """Apply a mutant to a copy, run its tests and undo it. Return the verdict and the output."""
     path = folder / mutant.file
     text = path.read_text(encoding="utf-8")
-    if text.count(mutant.old) != 1 or mutant.old == mutant.new:
-        return "INVALID", f"{mutant.file}: the old text occurs {text.count(mutant.old)} times, once was expected"
     compiled = path.suffix in {".c", ".h"}
     path.write_text(text.replace(mutant.old, mutant.new), encoding="utf-8")
     try:
@@ -177,8 +175,8 @@ def main() -> int:
         for mutant in chosen:
             print(f"{mutant.name} ({mutant.file}){': equivalent' if mutant.equivalent else ''}")
         return 0
-    if arguments.check:
-        wrong = misfits(chosen)
+    wrong = misfits(chosen)
+    if arguments.check or wrong:
         print("\n".join([*wrong, f"{len(chosen)} mutants, {len(wrong)} misfits"]))
         return int(bool(wrong))
     lacking = importlib.util.find_spec("torch") is None

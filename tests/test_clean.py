@@ -185,6 +185,8 @@ def test_fences_do_not_reach_into_the_neighbouring_document():
 def test_boilerplate_leaves_fences_and_words_alone():
     text = "```javascript\nlet a  = 1;\n```\nA cookie jar, a privacy\npolicy, JavaScript is a language"
     assert one(text, boilerplate=True) == text
+    fence = "```javascript turned on\nlet a = 1;\n```"  # a warning, if it were not a fence
+    assert one(fence, boilerplate=True) == fence
     split = pa.array(["java", "script", "x JAVASCRIPT turned  on\ny"])
     assert clean_texts(split, Cleaning(boilerplate=True)).to_pylist() == ["java", "script", "y"]
 

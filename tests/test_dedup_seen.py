@@ -147,6 +147,16 @@ def test_a_full_memory_is_an_error_that_says_what_to_set():
     assert seen.first(prints[:100], None, candidates[:100]).tolist() == [EXACT] * 98 + [FIRST] * 2
 
 
+def test_a_call_without_room_leaves_no_document_of_its_own_in_the_table():
+    seen = DedupStore(Dedup(), BYTES * 100)
+    prints, _, candidates = rows_of(101, seed=1)
+    seen.first(prints[:98], None, candidates[:98])
+    with pytest.raises(MixError):
+        seen.first(prints, None, candidates)
+    table = seen._index._table
+    assert sorted(table[table > 0].tolist()) == list(range(1, 99))
+
+
 def test_what_is_saved_of_another_dedup_is_refused():
     seen = DedupStore(Dedup(near=Near(2, 2)), 2**16)
     message = (

@@ -5,10 +5,10 @@ import re
 import numpy as np
 import pytest
 
-from smollm3_mix.text.kernels import compile, native
+from smollm3_mix.text.kernels import compile_kernels, native
 from smollm3_mix.text.kernels.header import INT64_MAX, declarations
 
-DECLARED = declarations(compile.HERE.joinpath("kernels.h").read_text(encoding="utf-8"))
+DECLARED = declarations(compile_kernels.HERE.joinpath("kernels.h").read_text(encoding="utf-8"))
 OUTSIDE = "(): the contents of the arrays lead outside the arrays"
 
 every_function = pytest.mark.parametrize("declared", DECLARED, ids=lambda each: each.name)

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from smollm3_mix.text.kernels import compile, native
+from smollm3_mix.text.kernels import compile_kernels, native
 from smollm3_mix.text.kernels.header import HeaderError, declarations
 
 PACKAGE = Path(native.__file__).parents[2]
-DECLARED = declarations(compile.HERE.joinpath("kernels.h").read_text(encoding="utf-8"))
+DECLARED = declarations(compile_kernels.HERE.joinpath("kernels.h").read_text(encoding="utf-8"))
 
 
 @pytest.fixture
@@ -34,43 +34,43 @@ def test_library_of_other_sources_is_refused_with_the_command_that_compiles_it(e
     done = imported(elsewhere)
     assert done.returncode
     message = done.stderr.splitlines()[-1]
-    assert message.startswith(f"ImportError: {folder / compile.LIBRARY.name} was compiled from other sources (")
-    assert message.endswith(f"; compile it: python {folder / 'compile.py'}")
+    assert message.startswith(f"ImportError: {folder / compile_kernels.LIBRARY.name} was compiled from other sources (")
+    assert message.endswith(f"; compile it: python {folder / 'compile_kernels.py'}")
 
 
 def test_missing_library_is_named_and_the_command_makes_it(elsewhere):
     folder = elsewhere / "smollm3_mix" / "text" / "kernels"
-    (folder / compile.LIBRARY.name).unlink()
+    (folder / compile_kernels.LIBRARY.name).unlink()
     done = imported(elsewhere)
     assert "the compiled kernels of smollm3_mix cannot be loaded" in done.stderr
-    assert done.stderr.strip().endswith(f"; compile it: python {folder / 'compile.py'}")
-    if compile.compiler() is None:
+    assert done.stderr.strip().endswith(f"; compile it: python {folder / 'compile_kernels.py'}")
+    if compile_kernels.compiler() is None:
         pytest.skip("no C compiler is left on this machine: the one that built the package came with the build")
-    subprocess.run([sys.executable, folder / "compile.py"], check=True, capture_output=True)
+    subprocess.run([sys.executable, folder / "compile_kernels.py"], check=True, capture_output=True)
     assert str(folder) in imported(elsewhere).stdout
 
 
 def test_library_exports_what_the_header_declares():
     symbols = {each.symbol for each in DECLARED}
-    exported = re.findall(rb"\0_?(sm_\w+)(?=\0)", compile.LIBRARY.read_bytes())
+    exported = re.findall(rb"\0_?(sm_\w+)(?=\0)", compile_kernels.LIBRARY.read_bytes())
     assert {symbol.decode() for symbol in exported} == symbols
     assert set(native.KERNELS) == {symbol.removeprefix("sm_") for symbol in symbols}
 
 
 def test_definitions_have_the_parameters_that_the_header_names():
     """Check the order of the names. The compiler checks the types alone."""
-    source = "".join(path.read_text(encoding="utf-8") for path in compile.sources() if path.suffix == ".c")
+    source = "".join(path.read_text(encoding="utf-8") for path in compile_kernels.sources() if path.suffix == ".c")
     defined = re.findall(r"^[a-z0-9_ ]+ \*?(sm_\w+)\(([^)]*)\)\n\{", source, re.M)
     found = {symbol: [re.findall(r"\w+", each)[-1] for each in given.split(",")] for symbol, given in defined}
     assert found == {each.symbol: [own.name for own in each.parameters] or ["void"] for each in DECLARED}
 
 
 def test_compiler_refuses_a_function_that_the_header_does_not_declare(elsewhere):
-    if compile.compiler() is None:
+    if compile_kernels.compiler() is None:
         pytest.skip("no C compiler is left on this machine: the one that built the package came with the build")
     folder = elsewhere / "smollm3_mix" / "text" / "kernels"
     folder.joinpath("more.c").write_text("int sm_more(void)\n{\n    return 0;\n}\n")
-    command = [sys.executable, folder / "compile.py", "-fsyntax-only"]
+    command = [sys.executable, folder / "compile_kernels.py", "-fsyntax-only"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode
     assert "sm_more" in done.stderr

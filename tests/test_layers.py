@@ -1,6 +1,7 @@
 """Imports go down the layers, without cycles, and each package imports the outside packages that it may."""
 
 import ast
+import functools
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -59,6 +60,7 @@ OUTSIDE: dict[str, set[str]] = {
 """Packages that may be imported, besides the standard library and this package. Others import none."""
 
 
+@functools.cache
 def modules() -> dict[str, Path]:
     """Return every module of the package by its dotted name below `smollm3_mix`."""
     found = {}

@@ -77,3 +77,12 @@ def test_states_hold_the_lanes_of_their_rank_alone(mix: Mix) -> None:
     mine = LaneMerger(mix.stream([0]).state_dict(), [1, 3], state).place().state_dict()
     assert mine["lanes"] == [lane for lane in state["lanes"] if lane["lane"] in (1, 3)]
     assert mine["active_lanes"] == [lane for lane in state["active_lanes"] if lane in (1, 3)]
+
+
+@pytest.mark.parametrize("records", range(1, 10))
+def test_a_state_saved_right_after_a_resume_is_the_one_loaded(mix: Mix, records: int) -> None:
+    made = turns(mix, 2)
+    taken(made, records)
+    state = made.place().state_dict()
+    resumed = turns(mix, 1, state)
+    assert resumed.place().state_dict()["turn"] == state["turn"] == records % 4

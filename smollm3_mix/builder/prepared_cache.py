@@ -1,6 +1,7 @@
 """The cache of mixes that `datasets` prepared."""
 
 import glob
+import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 
 import datasets
 
-from smollm3_mix.builder.mix_config import log
+log = logging.getLogger("smollm3_mix")
 
 
 def newest_prepared(cache_dir: str, identity: str) -> str | None:
@@ -38,10 +39,10 @@ def plain_cache_id(name: str, asked: Mapping[str, Any], features: Any) -> str:
 
 
 def leave_link(prepared: str, plain: str) -> None:
-    """Nothing; what is prepared is in the cache under the id that `datasets` gives it, too: as the last one made.
+    """Link the prepared mix in the cache also under the id that `datasets` itself gives it.
 
-    Offline, `load_dataset` of a repository knows nothing but its name and the config's, looks for a folder so named,
-    and says that it takes the latest. Online nobody looks there. Where links cannot be made, the log says so.
+    Offline, `load_dataset` of a repository knows only the names of repository and config. It looks for a folder with
+    that name and reports that it takes the latest. Online the link is not used. If it cannot be made, the log says so.
 
     Args:
         prepared: the folder, `<cache>/<repository>/<id>/<version>/<hash>`.

@@ -88,7 +88,7 @@ def build_index(
         accept_terms: terms that you accept; see `open_mix`.
         token: of the Hub; default: the one that is logged in.
         on_progress: called in this process as the work goes on.
-        runner: does the work, on other machines that see the folder, such as an `engine.Cluster`.
+        runner: does the work, on other machines that see the folder, such as a `RayExecutor`.
 
     Raises:
         OutputError: the folder holds something else, is in use, or cannot be written; or a URL came without `work`.

@@ -7,9 +7,9 @@ from typing import Any
 
 
 def end_with_parent() -> None:
-    """Nothing; this process ends when the one that started it has ended.
+    """Exit this process when its parent exits.
 
-    Killed, that one cannot say so: workers of a pool would write on beside the next writer, then wait for ever.
+    A killed parent cannot stop its workers. They would write beside the next writer, then wait forever.
     """
     parent = parent_process()
     if parent is not None:

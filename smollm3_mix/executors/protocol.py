@@ -1,16 +1,14 @@
-"""What `write` and `build_index` ask of an executor."""
+"""The executor that `write` and `build_index` accept."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
 Job = TypeVar("Job")
-
-
 Result = TypeVar("Result")
 
 
 class Executor(Protocol):
-    """Does jobs elsewhere than in this process, such as an `engine.Cluster`."""
+    """Does jobs elsewhere than in this process, such as a `RayExecutor`."""
 
     def each(
         self,
@@ -19,7 +17,7 @@ class Executor(Protocol):
         heard: Callable[[int, Any], None],
         folder: str | None,
     ) -> list[Result]:
-        """What the function gives for each job, in order; one that is lost with its machine is done again.
+        """Return the results of the function in the order of the jobs. A job that is lost with its machine runs again.
 
         Args:
             function: of a module; takes a job and what it may report to.

@@ -6,7 +6,7 @@ import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any
 from uuid import uuid4
 
 from smollm3_mix.errors import MissingExtraError, OutputError
@@ -18,11 +18,9 @@ except ImportError as error:
     raise MissingExtraError("--engine ray needs Ray. Install it: pip install 'smollm3_mix[ray]'") from error
 
 from smollm3_mix.executors import ray_node
+from smollm3_mix.executors.protocol import Job, Result
 
 log = logging.getLogger("smollm3_mix")
-
-Job = TypeVar("Job")
-Result = TypeVar("Result")
 
 REACH_SECONDS = 10.0
 """Seconds until a cluster that does not answer is an error."""
@@ -42,7 +40,7 @@ ENDING_SECONDS = 60.0
 
 
 class RayExecutor:
-    """Ray on this machine, or a cluster of it; a `write.Runner`, and of `index.build_index` too. Use it in `with`.
+    """Ray on this machine, or a cluster of it; a `executors.protocol.Executor`. Use it in `with`.
 
     Args:
         address: of a cluster, host:port; auto: the one that was started on this machine. None: what RAY_ADDRESS says,
@@ -85,7 +83,7 @@ class RayExecutor:
         heard: Callable[[int, Any], None],
         folder: str | None,
     ) -> list[Result]:
-        """See `write.processes.Runner`.
+        """See `executors.protocol.Runner`.
 
         Raises:
             OutputError: nodes have other versions of a package or do not see the folder, or a job is lost again and
@@ -244,7 +242,7 @@ def _check_nodes(probe: str | None) -> None:
 
 
 def _by_value() -> Callable[[str, str | None], Any]:
-    """`node.look`, sent to a node as code, since the package may not be there; or what there is instead."""
+    """`ray_node.look`, sent to a node as code, since the package may not be there; or what there is instead."""
 
     def look(folder: str, probe: str | None) -> Any:
         try:

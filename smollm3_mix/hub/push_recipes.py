@@ -33,7 +33,8 @@ BRANCH = "script"
 
 _SCRIPT = '''"""Loading script for `datasets` < 4. Needs the package: pip install smollm3_mix."""
 
-from smollm3_mix.builder import SmolLM3Mix, SmolLM3MixConfig
+from smollm3_mix.builder.mix_builder import SmolLM3Mix
+from smollm3_mix.builder.mix_config import SmolLM3MixConfig
 
 __all__ = ["SmolLM3Mix", "SmolLM3MixConfig"]
 '''

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import logging
 import os
 import random
 import sqlite3
@@ -15,15 +16,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from smollm3_mix.network.retry import log
+log = logging.getLogger("smollm3_mix")
 
 
 class RateLimiter:
     """Requests a second to a host that all processes of this user on this machine spend together, with jitter.
 
-    The place of the next free slot stands in a small SQLite file in the machine's temporary folder: known to every
-    worker however it was started, on every platform, and free of workers that died. Where no file can be written there,
-    each process has a budget of its own, and the log says so.
+    A small SQLite file in the machine's temporary folder holds the time of the next free slot. Every worker finds it,
+    however it was started and on every platform, and a worker that died does not block the others. If no file can be
+    written there, each process has a budget of its own and the log says so.
 
     Args:
         name: of what is asked for.
@@ -62,7 +63,7 @@ class RateLimiter:
             row = database.execute("SELECT free FROM budget WHERE name = ?", (key,)).fetchone()
             full = now - self.burst / self.rate
             free = max(row[0], full) if row else full
-            if free > now + 3600:  # somebody has set the clock back
+            if free > now + 3600:  # the clock was set back
                 free = now
             database.execute("INSERT OR REPLACE INTO budget VALUES (?, ?)", (key, free + slots / self.rate))
         return [free + slot / self.rate for slot in range(slots)]

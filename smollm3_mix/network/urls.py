@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    pass
 import re
-from typing import TYPE_CHECKING
+from typing import Any
 
 from smollm3_mix.network.retry import http_statuses, is_offline_mode
 
-if TYPE_CHECKING:
-    pass
-if TYPE_CHECKING:
-    pass
+Token = str | bool | None
+"""Of the Hub: a token, None for the saved login or `HF_TOKEN`, False for none at all."""
+
+HUB_FILE_URL = re.compile(r"hf://datasets/(?P<repository>[^/@]+/[^/@]+)(@(?P<revision>[^/]+))?/(?P<file>.+)")
 
 
 def file_system(url: str, token: Token) -> tuple[Any, str]:
-    """What fsspec reads and writes a URL with, and the path there."""
+    """Return the fsspec file system of a URL, and the path in it."""
     import fsspec
 
     return fsspec.core.url_to_fs(url, **({"token": token} if url.startswith("hf://") else {}))
-
-
-HUB_FILE_URL = re.compile(r"hf://datasets/(?P<repository>[^/@]+/[^/@]+)(@(?P<revision>[^/]+))?/(?P<file>.+)")
 
 
 def endpoint() -> str:
@@ -45,7 +38,3 @@ def unreachable_message(error: BaseException) -> str:
     if 401 in http_statuses(error):
         return "the Hub refuses the token (401 Unauthorized); log in again with `hf auth login`, or unset HF_TOKEN"
     return f"the Hub cannot be reached ({first}); check the network, HF_ENDPOINT and HF_HUB_OFFLINE"
-
-
-Token = str | bool | None
-"""Of the Hub: a token, None for the saved login or `HF_TOKEN`, False for none at all."""

@@ -75,10 +75,10 @@ def write(  # noqa: D417 - arguments of one kind share a line
         bos, eos: token before and after each document of a token file; default: none, and the one that ends a text.
         token, accept_terms: of the Hub, default the one that is logged in; terms that you accept, see `open_mix`.
         on_progress: called in this process as the work goes on.
-        outlet: takes each part as soon as it is whole, which is then removed here, such as a `publish.Outlet`.
+        outlet: takes each part as soon as it is whole, which is then removed here, such as a `hub.hub_target.Outlet`.
         only: write, and count, these lanes alone, beside other writers; the one with lane 0 writes what is held out,
             too; `finish` commits.
-        runner, take_over: see docs/scaling.md: an `engine.Cluster`; whether the writer that holds a URL is gone.
+        runner, take_over: an `executors.ray_executor.Cluster`; whether a URL's writer is gone (docs/scaling.md).
 
     Raises:
         OutputError: the folder holds something else, is in use, or cannot be written.

@@ -22,8 +22,8 @@ class SourceRow:
         units: units given.
         records: records given.
         discrepancy: largest |share × total − given| after any record of any lane, in units.
-        bound: what that debt may be at most, from the longest documents; see `merge.debt_bound`. None where the order
-            gives none.
+        bound: what that may be at most, from the longest documents; see `interleave.discrepancy_bound`. None where the
+            order gives none.
         read: raw rows read.
         duplicates: rows dropped as exact or near duplicates.
         dropped: rows dropped for other reasons.

@@ -8,7 +8,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 from packaging.tags import platform_tags
 
 # The package itself cannot be imported here: it needs numpy, which a build does not have.
-_COMPILE = runpy.run_path(str(Path(__file__).with_name("compile.py")))
+_COMPILE = runpy.run_path(str(Path(__file__).with_name("compile_kernels.py")))
 
 
 class Kernels(BuildHookInterface):

@@ -8,7 +8,7 @@ rules out.
 import ctypes
 from typing import TYPE_CHECKING
 
-from smollm3_mix.text.kernels import compile
+from smollm3_mix.text.kernels import compile_kernels
 from smollm3_mix.text.kernels.boundary import Kernel, kernels
 
 
@@ -18,19 +18,19 @@ def _loaded() -> ctypes.CDLL:
     Raises:
         ImportError: If the library is missing, or was compiled from other sources.
     """
-    again = f"compile it: python {compile.HERE / 'compile.py'}"
+    again = f"compile it: python {compile_kernels.HERE / 'compile_kernels.py'}"
     try:
-        found = ctypes.CDLL(str(compile.LIBRARY))
+        found = ctypes.CDLL(str(compile_kernels.LIBRARY))
     except OSError as error:
         raise ImportError(f"the compiled kernels of smollm3_mix cannot be loaded ({error}); {again}") from None
     found.sm_digest.restype = ctypes.c_char_p
-    has, needs = found.sm_digest().decode(), compile.digest()
+    has, needs = found.sm_digest().decode(), compile_kernels.digest()
     if has != needs:
-        raise ImportError(f"{compile.LIBRARY} was compiled from other sources ({has}, not {needs}); {again}")
+        raise ImportError(f"{compile_kernels.LIBRARY} was compiled from other sources ({has}, not {needs}); {again}")
     return found
 
 
-KERNELS = kernels(_loaded(), compile.HERE.joinpath("kernels.h").read_text(encoding="utf-8"))
+KERNELS = kernels(_loaded(), compile_kernels.HERE.joinpath("kernels.h").read_text(encoding="utf-8"))
 """All functions by name."""
 globals().update(KERNELS)
 

@@ -1,6 +1,6 @@
 """The kernels' library, compiled from the C files in this folder.
 
-    python smollm3_mix/text/kernels/compile.py
+    python smollm3_mix/text/kernels/compile_kernels.py
 
 makes it in this folder, where the package looks for it; installing the package does the same. A C compiler is taken
 from the variable CC, or is the first of cc, gcc and clang, or that of the `ziglang` wheel.
