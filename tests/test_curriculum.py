@@ -388,7 +388,7 @@ def test_take_accepts_a_curriculum(curriculum_file, tmp_path, capsys):
     assert records == list(open_mix(path, total_tokens=900).stream())
     assert main(["write", path, "--total-tokens", "900", "--output-dir", str(tmp_path / "out")]) == 0
     assert main(["verify", str(tmp_path / "out")]) == 0
-    assert main(["plan", path, "--offline", "--tokens", "900"]) == 0
+    assert main(["plan", path, "--offline", "--max-tokens", "900"]) == 0
     assert main(["take", str(tmp_path / "s1.yaml"), "--total-tokens", "900"]) == 1
     assert "total_tokens: 900, but it has no stages; use max_tokens" in capsys.readouterr().err
 

@@ -33,7 +33,7 @@ def recipe(tmp_path: Path) -> Path:
 
 
 def test_the_plan_says_what_is_read_and_what_cannot_be(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["plan", str(recipe), "--tokens", "90k", "--rate", "1kB"]) == 1
+    assert main(["plan", str(recipe), "--max-tokens", "90k", "--rate", "1kB"]) == 1
     head, _, names, _, *rows = capsys.readouterr().out.splitlines()
     assert head == "mine: 5 sources, 4 of them to be read. Five."
     assert names.split() == [
@@ -90,7 +90,7 @@ def test_sources_with_one_fault_stand_in_one_line(tmp_path: Path, capsys: pytest
 
 
 def test_offline_looks_at_nothing(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["plan", str(recipe), "--offline", "--tokens", "90k"]) == 0
+    assert main(["plan", str(recipe), "--offline", "--max-tokens", "90k"]) == 0
     assert "Cannot be read" not in capsys.readouterr().out
 
 
@@ -104,5 +104,5 @@ def test_sizes_are_said_to_three_digits(count: float, said: str) -> None:
 
 def test_times_are_said_in_the_unit_that_fits(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for rate, said in (("1GB", " seconds at 1 GB/s."), ("1kB", " minutes at 1 kB/s."), ("1", " hours at 1 B/s.")):
-        main(["plan", str(recipe), "--tokens", "90k", "--rate", rate])
+        main(["plan", str(recipe), "--max-tokens", "90k", "--rate", rate])
         assert said in capsys.readouterr().out

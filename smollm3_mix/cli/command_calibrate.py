@@ -11,6 +11,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from smollm3_mix.cli.size_arguments import count_argument
 from smollm3_mix.errors import OutputError, RecipeError
 from smollm3_mix.mix.open_mix import open_mix
 from smollm3_mix.recipe.curriculum import Curriculum
@@ -31,13 +32,13 @@ SUMMARY = "Measure tokens in a byte of each source with a tokenizer, and write t
 TOKENIZER = "HuggingFaceTB/SmolLM3-3B"
 
 
-def add_arguments(verb: argparse.ArgumentParser, count: Any) -> None:
-    """The verb's flags beside those of every recipe; `count` reads a number above 0."""
-    verb.add_argument("--tokenizer", default=TOKENIZER, help="file, folder or Hub repository (default %(default)s)")
-    verb.add_argument(
-        "--samples", type=count, default=2000, metavar="N", help="documents of each source (default 2000)"
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Add the flags of the command other than the mix options."""
+    command.add_argument("--tokenizer", default=TOKENIZER, help="file, folder or Hub repository (default %(default)s)")
+    command.add_argument(
+        "--samples", type=count_argument, default=2000, metavar="N", help="documents of each source (default 2000)"
     )
-    verb.add_argument("--out", required=True, metavar="FILE", help="the recipe to write; it must not exist")
+    command.add_argument("--out", required=True, metavar="FILE", help="the recipe to write; it must not exist")
 
 
 def calibrate(options: argparse.Namespace) -> int:

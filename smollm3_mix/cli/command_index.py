@@ -8,7 +8,7 @@ from typing import Any
 from tqdm import tqdm
 
 from smollm3_mix.cli import executor_flags
-from smollm3_mix.cli.size_arguments import bytes_argument
+from smollm3_mix.cli.size_arguments import bytes_argument, count_argument
 from smollm3_mix.dedup_index.build_index import MEMORY, build_index
 from smollm3_mix.sources.dedup_lookup import MANIFEST
 from smollm3_mix.table_format import plain_table
@@ -16,28 +16,30 @@ from smollm3_mix.table_format import plain_table
 SUMMARY = "Find the duplicates of all sources of a recipe, over all lanes, for `dedup: {index: DIR}` to look up."
 
 
-def add_arguments(verb: argparse.ArgumentParser, count: Any) -> None:
-    """The verb's flags; `count` reads a number above 0."""
-    verb.epilog = (
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Add the flags of the command other than those of the sources."""
+    command.epilog = (
         "Stopped and repeated it goes on, and after a change of the recipe it reads only what that concerns. Readers "
         f"need {MANIFEST} and drops/; keys/ is what later builds go on from."
     )
-    verb.add_argument("recipe", help="a recipe file, or the name of a shipped one; its dedup says what a duplicate is")
-    verb.add_argument(
+    command.add_argument(
+        "recipe", help="a recipe file, or the name of a shipped one; its dedup says what a duplicate is"
+    )
+    command.add_argument(
         "--out",
         required=True,
         metavar="DIR",
         help="new, empty, or with an index, which is replaced; or a URL (hf://datasets/…, s3://…) beside --work",
     )
-    verb.add_argument("--work", metavar="DIR", help="where an index for a URL is built, and later builds go on from")
-    verb.add_argument(
-        "--skip-unreadable", action="store_true", help="go on over the sources that can be read, and say which cannot"
+    command.add_argument("--work", metavar="DIR", help="where an index for a URL is built, and later builds go on from")
+    command.add_argument(
+        "--processes",
+        type=count_argument,
+        metavar="N",
+        help="processes at work (default 1; of a cluster, all processors)",
     )
-    verb.add_argument(
-        "--processes", type=count, metavar="N", help="processes at work (default 1; of a cluster, all processors)"
-    )
-    executor_flags.add_arguments(verb)
-    verb.add_argument(
+    executor_flags.add_arguments(command)
+    command.add_argument(
         "--memory",
         type=bytes_argument,
         default=MEMORY,

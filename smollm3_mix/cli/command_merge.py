@@ -11,6 +11,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from smollm3_mix.cli.size_arguments import count_argument
 from smollm3_mix.errors import SourceExhaustedError
 from smollm3_mix.merge_datasets import merge_output
 from smollm3_mix.merge_datasets.dataset_merger import DatasetMerger
@@ -26,37 +27,37 @@ ABOUT = (
 )
 
 
-def add_arguments(verb: argparse.ArgumentParser, count: Any) -> None:
-    """The verb's flags; `count` reads a number above 0."""
-    verb.epilog = ABOUT
-    verb.set_defaults(fail=verb.error)
-    verb.add_argument(
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Add the flags of the command."""
+    command.epilog = ABOUT
+    command.set_defaults(fail=command.error)
+    command.add_argument(
         "--config",
         default="datasets_config.yaml",
         metavar="FILE",
         help="a recipe, a shipped one's name, or an old name such as smollm3_stage2_config.yaml (default %(default)s)",
     )
-    verb.add_argument(
+    command.add_argument(
         "--max-samples",
-        type=count,
+        type=count_argument,
         metavar="N",
         help="rows to process, dropped ones included: in all with --use-weights, else of each source",
     )
-    verb.add_argument("--seed", type=int, help="of the draws (default: the recipe's, 42 where it names none)")
-    verb.add_argument(
+    command.add_argument("--seed", type=int, help="of the draws (default: the recipe's, 42 where it names none)")
+    command.add_argument(
         "--output-dir",
         default="./merged_dataset",
         metavar="DIR",
         help="for datasets.load_from_disk (default %(default)s)",
     )
-    verb.add_argument("--no-save-local", action="store_true", help="save nothing in --output-dir")
-    verb.add_argument("--push-to-hub", action="store_true", help="push the result to --hub-repo")
-    verb.add_argument("--hub-repo", metavar="OWNER/NAME", help="dataset repository, made if there is none")
-    verb.add_argument("--private", action="store_true", help="make that repository private")
-    verb.add_argument(
+    command.add_argument("--no-save-local", action="store_true", help="save nothing in --output-dir")
+    command.add_argument("--push-to-hub", action="store_true", help="push the result to --hub-repo")
+    command.add_argument("--hub-repo", metavar="OWNER/NAME", help="dataset repository, made if there is none")
+    command.add_argument("--private", action="store_true", help="make that repository private")
+    command.add_argument(
         "--skip-unreadable", action="store_true", help="go on over the sources that can be read, and say which cannot"
     )
-    which = verb.add_mutually_exclusive_group()
+    which = command.add_mutually_exclusive_group()
     which.add_argument(
         "--use-weights", action="store_true", help="draw rows by weight; a source that ends starts again"
     )

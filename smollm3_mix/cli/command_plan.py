@@ -2,7 +2,6 @@
 
 import argparse
 import sys
-from typing import Any
 
 from smollm3_mix.cli.size_arguments import bytes_argument
 from smollm3_mix.recipe.read_recipe import load_recipe
@@ -16,20 +15,21 @@ RATE = 50_000_000
 """Bytes read in a second where none are named: half of what 1 Gbit/s gives."""
 
 
-def add_arguments(verb: argparse.ArgumentParser, count: Any) -> None:
-    """The verb's flags beside those of every recipe; `count` reads a number above 0."""
-    verb.add_argument("--tokens", type=count, metavar="N", help="tokens of the mix that is planned")
-    verb.add_argument(
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Add the flags of the command other than the mix options."""
+    command.add_argument(
         "--rate", type=bytes_argument, default=RATE, metavar="N", help="bytes read in a second (default 50MB)"
     )
-    verb.add_argument("--offline", action="store_true", help="show the recipe alone; look at no source")
+    command.add_argument("--offline", action="store_true", help="show the recipe alone; look at no source")
 
 
 def plan(options: argparse.Namespace) -> int:
     """Print shares, files, bytes and passes of each source, and what cannot be read; 1 where something cannot."""
     recipe = load_recipe(options.recipe, seed=options.seed, lanes=options.lanes)
     resolved, problems = ({}, {}) if options.offline else inspect(recipe)
-    found = source_needs(recipe, {id_: files for id_, files in resolved.items() if id_ not in problems}, options.tokens)
+    found = source_needs(
+        recipe, {id_: files for id_, files in resolved.items() if id_ not in problems}, options.max_tokens
+    )
     head = (
         f"{recipe.name}: {len(recipe.sources)} sources, {len(recipe.active)} of them to be read. {recipe.description}"
     )

@@ -1,7 +1,6 @@
 """The command `smollm3-mix`.
 
-Exit codes: 0 done; 1 it could not be done, or `verify` found a fault; 2 the command line cannot be meant; 130
-interrupted.
+Exit codes: 0 success, 1 failure or a failed verification, 2 invalid command line, 130 interrupted.
 """
 
 import logging
@@ -13,11 +12,11 @@ from smollm3_mix.cli.process_info import printed
 from smollm3_mix.errors import MixError
 
 RESUMED = ("write", "index", "push")
-"""Verbs that go on after a stop where they were."""
+"""Commands that resume when they are repeated after an interruption."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code of one command line; messages go to standard error, results to standard output."""
+    """Run a command line and return its exit code. Messages go to standard error, results to standard output."""
     options = build_parser().parse_args(arguments)
     logging.basicConfig(
         level=logging.INFO,
@@ -25,16 +24,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         datefmt="%Y-%m-%d %H:%M:%S",
         stream=sys.stderr,
     )
-    for client in ("httpx", "httpx2"):  # one line for each request says nothing to a user
+    for client in ("httpx", "httpx2"):  # a line per request is of no use to users
         logging.getLogger(client).setLevel(logging.WARNING)
-    logging.getLogger("huggingface_hub").propagate = False  # it prints what it says by itself
+    logging.getLogger("huggingface_hub").propagate = False  # it has a handler of its own
     try:
         code = int(options.run(options))
     except MixError as error:
-        sys.stderr.write(f"{type(error).__name__}: {error}\n")
+        sys.stderr.write(f"error: {error}\n")
         return 1
     except KeyboardInterrupt:
-        kept = " What was finished is kept; the same command goes on from there." if options.verb in RESUMED else ""
+        kept = " Finished work is kept. Repeat the same command to resume." if options.command in RESUMED else ""
         sys.stderr.write(f"Interrupted.{kept}\n")
         return 130
     printed()

@@ -1,4 +1,4 @@
-"""What can be typed after `smollm3-mix`."""
+"""Parser of the command line."""
 
 import argparse
 from typing import Any
@@ -10,9 +10,11 @@ from smollm3_mix.cli import (
     command_merge,
     command_plan,
     command_push,
+    command_recipes,
     commands_mix,
     executor_flags,
 )
+from smollm3_mix.cli.mix_options import add_mix_options, add_recipe, add_source_options
 from smollm3_mix.cli.size_arguments import bytes_argument, count_argument
 from smollm3_mix.output.output_formats import FORMATS
 from smollm3_mix.sources.software_heritage.terms import TERMS
@@ -21,12 +23,12 @@ from smollm3_mix.version import __version__
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The parser of the whole command line; `run` of what it gives is the verb's function."""
+    """Return the parser of the command line. `run` of the parsed arguments is the function of the command."""
     top = argparse.ArgumentParser(
         prog="smollm3-mix", description="Mix pretraining data by exact token shares: stream it, write it, check it."
     )
     top.add_argument("--version", action="version", version=f"smollm3-mix {__version__}")
-    adders = top.add_subparsers(title="verbs", dest="verb", metavar="VERB", required=True)
+    adders = top.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
     _plan(adders)
     _calibrate(adders)
     _take(adders)
@@ -34,13 +36,14 @@ def build_parser() -> argparse.ArgumentParser:
     command_finish.add_finish_arguments(_verb(adders, "finish", command_finish.finish, command_finish.SUMMARY))
     _verify(adders)
     built = _verb(adders, "index", command_index.index, command_index.SUMMARY)
-    command_index.add_arguments(built, count_argument)
-    _terms(built)
+    command_index.add_arguments(built)
+    add_source_options(built)
     command_push.add_push_arguments(_verb(adders, "push", command_push.push, command_push.PUSH))
     command_push.add_recipe_arguments(
         _verb(adders, "publish-recipe", command_push.publish_recipe, command_push.RECIPES)
     )
-    command_merge.add_arguments(_verb(adders, "merge", command_merge.merge, command_merge.SUMMARY), count_argument)
+    command_merge.add_arguments(_verb(adders, "merge", command_merge.merge, command_merge.SUMMARY))
+    command_recipes.add_arguments(_verb(adders, "recipes", command_recipes.recipes, command_recipes.SUMMARY))
     return top
 
 
@@ -84,23 +87,24 @@ def _limits(verb: argparse.ArgumentParser) -> None:
 
 
 def _plan(adders: Any) -> None:
-    verb = _verb(adders, "plan", command_plan.plan, command_plan.SUMMARY)
-    _recipe(verb)
-    command_plan.add_arguments(verb, count_argument)
+    command = _verb(adders, "plan", command_plan.plan, command_plan.SUMMARY)
+    add_recipe(command)
+    add_mix_options(command)
+    command_plan.add_arguments(command)
 
 
 def _calibrate(adders: Any) -> None:
-    verb = _verb(adders, "calibrate", command_calibrate.calibrate, command_calibrate.SUMMARY)
-    _recipe(verb)
-    command_calibrate.add_arguments(verb, count_argument)
+    command = _verb(adders, "calibrate", command_calibrate.calibrate, command_calibrate.SUMMARY)
+    add_recipe(command)
+    add_mix_options(command)
+    command_calibrate.add_arguments(command)
 
 
 def _take(adders: Any) -> None:
-    verb = _verb(adders, "take", commands_mix.take, "Print records of a mix as JSON lines.")
-    _recipe(verb)
-    _limits(verb)
-    verb.add_argument("--split", choices=("train", "validation"), default="train")
-    verb.add_argument("--quiet", action="store_true", help="print the records only, no table")
+    command = _verb(adders, "take", commands_mix.take, "Print records of a mix as JSON lines.")
+    add_recipe(command)
+    add_mix_options(command)
+    command.add_argument("--quiet", action="store_true", help="print only the records, without statistics")
 
 
 def _write(adders: Any) -> None:

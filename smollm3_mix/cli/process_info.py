@@ -1,38 +1,38 @@
-"""What this process costs its machine, and whether anybody reads what it prints."""
+"""Memory and open files of this process, and output that ends quietly when its reader exits."""
 
 import os
 import sys
 
 
 def peak_memory() -> str:
-    """Largest resident memory of this process so far, as `812 MB`; `unknown` where the platform does not say."""
+    """Return the peak resident memory of this process, such as `812 MB`, or `unknown` if the platform has no count."""
     try:
         import resource
-    except ImportError:  # Windows has no such module
+    except ImportError:  # not on Windows
         return "unknown"
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return f"{peak * (1 if sys.platform == 'darwin' else 1024) / 1e6:.0f} MB"
 
 
 def open_files() -> str:
-    """Number of file descriptors of this process; `unknown` where the platform does not list them."""
+    """Return the number of open file descriptors, or `unknown` if the platform does not list them."""
     try:
-        return str(len(os.listdir("/dev/fd")))  # noqa: PTH208 - a device folder, not a path of ours
+        return str(len(os.listdir("/dev/fd")))  # noqa: PTH208 - a device folder
     except OSError:
         return "unknown"
 
 
 def printed(text: str = "") -> bool:
-    """Whether standard output takes the text and all before it; from the time its reader has gone on, it takes nothing.
+    """Write text to standard output. Return False if its reader has closed it, as `head` does.
 
-    `take … | head` ends quietly so. The signal of a broken pipe stays off: a connection that breaks would end the whole
-    process by it, without a word.
+    Without a text, flush. SIGPIPE stays ignored, because a broken network connection would end the process by it
+    without a message.
     """
     try:
         sys.stdout.write(text)
         if not text:
             sys.stdout.flush()
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still to be flushed at the end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at exit
         return False
     return True
