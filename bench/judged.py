@@ -142,7 +142,7 @@ def show(compared: list[Way]) -> None:
         print(
             f"| {way.name} | {way.speed:.2f} | {way.read.documents / statistics.median(way.seconds):,.0f} "
             f"| {way.speed / first:.2f} | {way.speed / last:.1f} | {way.read.bytes / 1e6:.1f} "
-            f"| {f'{way.emitted.bytes / way.read.bytes:.0%}' if way.given.bytes else ''} |"
+            f"| {f'{way.emitted.bytes / way.read.bytes:.0%}' if way.emitted.bytes else ''} |"
         )
 
 

@@ -257,7 +257,7 @@ DAMAGE = {
     ),
     "a held-out document is gone": (
         lambda stored: rows_of(stored, "validation-00000-00000.parquet", lambda table: table.slice(1)),
-        r"^validation: '\w': given is \d+ in the files and \d+ in stats.json$",
+        r"^validation: '\w': emitted is \d+ in the files and \d+ in stats.json$",
     ),
     "the recipe reads other files": (
         lambda stored: (stored / "recipe.yaml").write_text(

@@ -64,7 +64,7 @@ def test_every_document_gives_the_exact_ratio(recipe: Path, tmp_path: Path, caps
     assert "    # a comment inside\n" in out.read_text()
     assert str(tmp_path) not in out.read_text()  # a recipe may be published
     assert main(command) == 1
-    assert capsys.readouterr().err == (f"OutputError: {out} exists. Name a new file with --out, or remove that one.\n")
+    assert capsys.readouterr().err == (f"error: {out} exists. Name a new file with --out, or remove that one.\n")
 
 
 def test_a_place_that_cannot_be_written_is_told_before_measuring(

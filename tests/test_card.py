@@ -57,7 +57,7 @@ def test_every_number_of_the_card_is_of_the_tally(mix):
         )
     whole = train["total"]
     twice = sum(whole["dropped"].get(reason, 0) for reason in ("duplicate", "near_duplicate"))
-    assert [number(shares[-1][key]) for key in ("tokens given", "records", "duplicates", "dropped")] == [
+    assert [number(shares[-1][key]) for key in ("tokens", "records", "duplicates", "dropped")] == [
         *(whole["emitted_units"], whole["emitted"], twice, sum(whole["dropped"].values()) - twice)
     ]
     assert [row["source"] for row in drops] == [id_ for id_, mine in own.items() if sum(mine["dropped"].values())]
@@ -69,7 +69,7 @@ def test_every_number_of_the_card_is_of_the_tally(mix):
             r: n for r, n in mine["dropped"].items() if n
         }
         gone = sum(mine["dropped"].values())
-        assert (number(row["load_recipe"]), number(row["dropped"])) == (mine["load_recipe"], gone)
+        assert (number(row["read"]), number(row["dropped"])) == (mine["read"], gone)
         assert row["part"] == f"{gone / mine['read']:.1%}"
     assert [(row["source"], row["revision"], int(row["passes"])) for row in origins] == [
         (source.id, source.revision, own[source.id]["passes"]) for source in recipe.active
@@ -83,8 +83,8 @@ def test_every_other_figure_of_the_card_is_of_the_tally(mix):
     train, held = (stats["splits"][split]["total"] for split in ("train", "validation"))
     size = sum(path.stat().st_size for path in (mix / "data").iterdir())
     assert (
-        f"{train['given']:,} records ({train['emitted_tokens']:,} tokens, {train['emitted_bytes']:,} bytes of text) of "
-        f"3 sources in 2 lanes, and {held['given']:,} records held out for validation, in {len(stats['files'])} files "
+        f"{train['emitted']:,} records ({train['emitted_tokens']:,} tokens, {train['emitted_bytes']:,} bytes of text) of "
+        f"3 sources in 2 lanes, and {held['emitted']:,} records held out for validation, in {len(stats['files'])} files "
         f"of {size:,} bytes." in card.text
     )
     assert "* `gone` (20.0000% of the weights): Nobody has it." in card.text
@@ -97,7 +97,7 @@ def test_every_other_figure_of_the_card_is_of_the_tally(mix):
     assert (info["download_size"], info["dataset_size"]) == (size, train["emitted_bytes"] + held["emitted_bytes"])
     given = {source: mine["emitted_units"] for source, mine in stats["splits"]["train"]["sources"].items()}
     chart = re.search(r"```text\n(.*?)```", card.text, re.DOTALL)[1].splitlines()
-    assert chart[0].split() == ["asked", "emitted"]
+    assert chart[0].split() == ["target", "actual"]
     for line, (source, units) in zip(chart[1:], given.items(), strict=True):
         name, _, share, bar = line.split()
         assert (name, share) == (source, f"{units / sum(given.values()):.4%}")

@@ -35,7 +35,7 @@ def test_a_command_leaves_broken_connections_to_be_errors(recipe_file, capsys) -
         (["take", "demo"], "Interrupted.\n"),
         (
             ["write", "demo", "--output-dir", "out"],
-            "Interrupted. What was finished is kept; the same command goes on from there.\n",
+            "Interrupted. Finished work is kept. Repeat the same command to resume.\n",
         ),
     ],
 )
@@ -44,7 +44,7 @@ def test_an_interrupt_says_whether_the_same_command_goes_on(tmp_path, monkeypatc
         raise KeyboardInterrupt
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("smollm3_mix.recipe.read_recipe.load_recipe", interrupted)
+    monkeypatch.setattr("smollm3_mix.cli.commands_mix.load_recipe", interrupted)
     assert main(command) == 130
     assert capsys.readouterr().err == said
 

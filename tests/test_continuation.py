@@ -116,7 +116,7 @@ def test_continuation_resumes_at_every_position(recipe_file, change):
     assert resumes_everywhere(mix, few=3) > 20
     stream = mix.stream()
     list(stream)
-    plain = open_mix(recipe_file("two", on_exhausted="repeat", **change), max_samples=60).stream()
+    plain = open_mix(recipe_file("two", on_exhausted="repeat", **change), max_samples=40).stream()
     plain.load_state_dict(stream.state_dict())  # a later state belongs to the new recipe
     assert list(plain) == []
 

@@ -128,7 +128,7 @@ def test_a_state_of_any_stage_goes_on_with_its_records_and_counts(tmp_path: Path
     assert list(itertools.islice(stream, count)) == whole[:count]
     resumed = mix.stream()
     resumed.load_state_dict(json.loads(json.dumps(stream.state_dict())))
-    assert resumed.stats() == stream.stats()
+    assert resumed.stats == stream.stats
     assert list(resumed) == whole[count:]
 
 

@@ -42,15 +42,15 @@ STACK_EDU = [
 FINEMATH = ["finemath-3plus", "finemath-4plus", "infiwebmath-3plus", "infiwebmath-4plus"]
 
 NO_TEXT = (
-    "its rows hold Software Heritage ids in `blob_id`, and no text; add `content: swh` to fetch the texts, "
-    "or name a source that holds them"
+    "its rows contain Software Heritage ids in `blob_id` and no text. Add `content: swh` to fetch the texts, "
+    "or name a source that contains them."
 )
-NO_PYTHON = f"no config 'python' (did you mean 'Python'?); its configs: {', '.join(STACK_EDU)}"
+NO_PYTHON = f"no config 'python' (did you mean 'Python'?). Configs: {', '.join(STACK_EDU)}"
 WHICH = (
-    "it has several configs and none is named; add one, such as `config: finemath-3plus`; "
-    f"its configs: {', '.join(FINEMATH)}"
+    "it has several configs, but the recipe names none. Add `config`, for example `config: finemath-3plus`. "
+    f"Configs: {', '.join(FINEMATH)}"
 )
-MEND = "Mend these; or go on over the others, whose shares then grow, with --skip-unreadable (skip_unreadable=True)."
+FIX = "Fix these sources, or skip them with --skip-unreadable (skip_unreadable=True). The other shares then grow."
 
 
 @pytest.fixture
@@ -99,16 +99,16 @@ def test_the_recipe_itself_is_well_formed() -> None:
 def test_one_error_says_all_that_must_change(recipe: Path) -> None:
     assert said(recipe).splitlines() == [
         f"{recipe}: 2 of 3 sources (50 % of the weight) cannot be read",
-        f"  'HuggingFaceTB/stack-edu/python' (30 %): {NO_PYTHON}; and with `config: Python`: {NO_TEXT}",
+        f"  'HuggingFaceTB/stack-edu/python' (30 %): {NO_PYTHON}. With `config: Python`: {NO_TEXT}",
         f"  'HuggingFaceTB/finemath' (20 %): {WHICH}",
-        MEND,
+        FIX,
     ]
 
 
 def test_the_command_line_says_it_and_exits_with_1(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
     expected = said(recipe)
     assert main(["write", str(recipe), "--max-tokens", "1k", "--output-dir", str(recipe.with_name("out"))]) == 1
-    assert capsys.readouterr().err.endswith(f"UnreadableSourcesError: {expected}\n")
+    assert capsys.readouterr().err.endswith(f"error: {expected}\n")
     assert not recipe.with_name("out").exists()
 
 
@@ -116,7 +116,7 @@ def test_what_is_mended_is_not_said_again(recipe: Path) -> None:
     assert said(mended(recipe, stack_edu={"config": "Python"}, finemath={"config": "finemath-4plus"})).splitlines() == [
         f"{recipe.with_name('mended.yaml')}: 1 of 3 sources (30 % of the weight) cannot be read",
         f"  'HuggingFaceTB/stack-edu/Python' (30 %): {NO_TEXT}",
-        MEND,
+        FIX,
     ]
 
 

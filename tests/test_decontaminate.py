@@ -245,8 +245,8 @@ def test_written_mix_is_pinned_to_its_evaluation_texts(recipe_file: Make, tmp_pa
     with pytest.raises(RecipeError) as error:
         open_mix(pinned)
     assert re.fullmatch(
-        r"\S+recipe.yaml: decontaminate: its texts are not those of sha256 [0-9a-f]{12}… that the recipe is pinned to, "
-        r"but of [0-9a-f]{12}…; put the old ones back, or take `sha256` out",
+        r"\S+recipe.yaml: decontaminate: the texts have sha256 [0-9a-f]{12}…, but the recipe is pinned to "
+        r"[0-9a-f]{12}…\. Restore the old texts, or remove `sha256`\.",
         str(error.value),
     )
 

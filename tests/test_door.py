@@ -41,7 +41,9 @@ def test_every_name_is_there_and_listed_in_order() -> None:
 
 
 def test_an_unknown_name_says_what_there_is() -> None:
-    with pytest.raises(AttributeError, match=r"'smollm3_mix' has no attribute 'lode'; it has RECORD, .*, open_mix"):
+    with pytest.raises(
+        AttributeError, match=r"'smollm3_mix' has no attribute 'lode'; it has RECORD_SCHEMA, .*, open_mix"
+    ):
         smollm3_mix.lode  # noqa: B018
 
 

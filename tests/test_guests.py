@@ -105,11 +105,13 @@ def test_a_fault_that_lasts_names_source_and_file(repositories: dict[str, Path],
     assert head.endswith("mix.yaml: 2 of 3 sources (63.6 % of the weight) cannot be read")
     assert first.startswith(f"  'org/r0' (30.3 %): org/r0@{COMMIT}/data/train-0.parquet cannot be read (")
     assert "503" in first
-    assert first.endswith("); try again, the mix goes on where it was; if it stays so, the file is damaged")
+    assert first.endswith(
+        "). Try again: the mix resumes at the same record. If the error persists, the file is damaged."
+    )
     assert second.startswith("  'org/r1' (33.3 %): the Hub cannot be reached (")
     assert "503" in second
     assert second.endswith("); check the network, HF_ENDPOINT and HF_HUB_OFFLINE")
-    assert rest.startswith("Mend these; or go on over the others")
+    assert rest.startswith("Fix these sources, or skip them with --skip-unreadable")
 
 
 WORKERS = """
@@ -168,14 +170,14 @@ def test_a_file_is_compared_with_the_listed_digest(tmp_path: Path) -> None:
     recipe = written(tmp_path, ["org/r0"])
     with hub("org/r0", root) as endpoint:
         said = run(CHANGED, tmp_path, endpoint, recipe=recipe, file=root / "all.jsonl")
-    assert said.startswith(f"SourceError: source 'org/r0': org/r0@{COMMIT}/all.jsonl: its content has SHA-256 ")
-    assert said.endswith("it was damaged on its way. Try again, the mix goes on where it was")
+    assert said.startswith(f"SourceError: source 'org/r0': org/r0@{COMMIT}/all.jsonl: the content has SHA-256 ")
+    assert said.endswith("It was damaged in transit. Try again: the mix resumes at the same record.")
 
 
 SPEND = """
 import sys, time
-from smollm3_mix.network.rate_limit import Budget
-budget = Budget("test", rate=100, burst=10)
+from smollm3_mix.network.rate_limit import RateLimiter
+budget = RateLimiter("test", rate=100, burst=10)
 for _ in range(20):
     budget.wait("https://host/" + sys.argv[1])
     print(time.time(), flush=True)

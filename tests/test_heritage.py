@@ -299,6 +299,6 @@ def test_stream_resumes_and_raises_when_a_blob_was_removed(recipe: Path, serve: 
     with pytest.raises(StateError) as error:
         mix.stream().load_state_dict(state)
     assert str(error.value).endswith(
-        "1 rows that had a text when the state was saved have none now (blob_missing). Start afresh."
+        "has 1 rows without a text (blob_missing) that had one when the state was saved. Start again without the state."
     )
     assert os.environ[ENDPOINT].startswith("http://127.0.0.1")

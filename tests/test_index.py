@@ -211,7 +211,7 @@ def test_states_hold_nothing_of_dedup_and_go_on_at_any_record(corpus):
         stream = mix.stream()
         given = [record["id"] for _, record in zip(range(read_first), stream, strict=False)]
         state = json.loads(json.dumps(stream.state_dict()))
-        assert all(lane["seen"] == lane0["seen"] for lane in state["lanes"] for lane0 in state["lanes"])
+        assert all(lane["dedup_state"] == lane0["dedup_state"] for lane in state["lanes"] for lane0 in state["lanes"])
         again = pickle.loads(pickle.dumps(mix)).stream()
         again.load_state_dict(state)
         assert given + [record["id"] for record in again] == whole

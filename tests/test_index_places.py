@@ -98,7 +98,7 @@ def test_stages_that_judge_a_source_differently_have_no_index(sources):
     with pytest.raises(RecipeError) as error:
         build_index(course(second={"filters": {"min_chars": 40}}), "idx")
     said = (
-        "dedup.index: stages 'one' and 'two' read source 'b' differently (judge.min_chars: 10 → 40), so it has not "
+        "dedup.index: stages 'one' and 'two' read source 'b' differently (filters.min_chars: 10 → 40), so it has not "
         "the same documents in both; make it so, or give one of them another id"
     )
     assert str(error.value) == f"course.yaml: {said}"
@@ -189,7 +189,7 @@ def test_a_store_that_lists_late_has_the_index_all_the_same(sources, monkeypatch
     assert texts_of(looking("memory://indexes/late")) == texts_of(looking("work"))
     store = fsspec.filesystem("memory")
     store.rm("/indexes/late/drops/001/000002.rows")
-    with pytest.raises(RecipeError, match=r"memory://indexes/late/drops/001/000002\.rows is gone, where index\.json"):
+    with pytest.raises(RecipeError, match=r"memory://indexes/late/drops/001/000002\.rows is missing, but index\.json"):
         open_mix(looking("memory://indexes/late"))
 
 
@@ -229,6 +229,6 @@ def test_a_damaged_source_is_named_as_such(sources):
     path = Path("b/part-01.parquet")
     whole = path.read_bytes()
     path.write_bytes(whole[:4] + b"\xff" * 200 + whole[204:])
-    with pytest.raises(SourceError, match=r"source 'b': b/part-01\.parquet is damaged or not whole") as error:
+    with pytest.raises(SourceError, match=r"source 'b': b/part-01\.parquet is damaged or incomplete") as error:
         build_index(course(), "idx")
     assert not isinstance(error.value, OutputError)

@@ -45,15 +45,15 @@ def test_a_recipe_can_say_it(given, expected):
 @pytest.mark.parametrize(
     ("given", "fault"),
     [
-        ("web", "judge.preset: expected prose, code, math, fineweb2 or kind, got 'web'"),
-        ({"min_chars": -1}, "judge.min_chars: expected 0 or more, got -1"),
-        ({"min_chars": 9, "max_chars": 8}, "judge.min_chars: expected at most max_chars (8), got 9"),
+        ("web", "filters.preset: expected prose, code, math, fineweb2 or kind, got 'web'"),
+        ({"min_chars": -1}, "filters.min_chars: expected 0 or more, got -1"),
+        ({"min_chars": 9, "max_chars": 8}, "filters.min_chars: expected at most max_chars (8), got 9"),
         ({"python": "rules.py"},
          'filters.python: expected "module:function", such as "my_rules:reasons", got \'rules.py\''),
         ({"gopher_quality": {"max_words": -2, "min_words": None}},
-         "judge.gopher_quality.max_words: expected a finite number of 0 or more, got -2"),
+         "filters.gopher_quality.max_words: expected a finite number of 0 or more, got -2"),
         ({"gopher_quality": {"min_words": 9, "max_words": 8}},
-         "judge.gopher_quality.min_words: expected at most max_words (8), got 9"),
+         "filters.gopher_quality.min_words: expected at most max_words (8), got 9"),
         ({"gopher_qualty": True}, "filters: unknown key 'gopher_qualty' (did you mean 'gopher_quality'?)"),
     ],
 )  # fmt: skip

@@ -149,7 +149,7 @@ def test_a_folder_that_holds_something_else_is_left_alone(weighted, tmp_path, ca
         f"OutputError: {mine} holds 'train', which no merge has saved there. Choose another --output-dir.\n"
     )
     assert main([*command, str(weighted)]) == 1
-    assert capsys.readouterr().err == f"OutputError: {weighted} is a file. Choose another --output-dir.\n"
+    assert capsys.readouterr().err == f"error: {weighted} is a file. Choose another --output-dir.\n"
     (tmp_path / "writing" / ".writing").mkdir(parents=True)
     (tmp_path / "writing" / ".writing" / "request.json").write_text("{}")
     assert main([*command, str(tmp_path / "writing")]) == 1

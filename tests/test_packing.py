@@ -213,8 +213,7 @@ def test_faults_of_the_caller(recipe_file, toy, tokenizer_file, tmp_path):
     with pytest.raises(RecipeError) as error:
         open_packed(recipe_file())
     assert str(error.value).endswith(
-        "toy.yaml: names no tokenizer; give one: tokenizer=FILE (--tokenizer FILE), "
-        "or `tokens: {tokenizer: FILE}` in it"
+        "toy.yaml: names no tokenizer. Pass tokenizer=FILE (--tokenizer FILE), or add `tokens: {tokenizer: FILE}`."
     )
     with pytest.raises(ValueError, match="sequence_length must be a whole number above 0, got 0"):
         toy(sequence_length=0)
@@ -223,7 +222,7 @@ def test_faults_of_the_caller(recipe_file, toy, tokenizer_file, tmp_path):
     with pytest.raises(smollm3_mix.SourceError) as fault:
         open_packed(recipe_file(), tokenizer=tmp_path / "other.json")
     assert str(fault.value) == (
-        f"tokenizer {tmp_path / 'other.json'}: it has no token known to end one. Name it: eos=… (--eos), or `none`."
+        f"tokenizer {tmp_path / 'other.json'} has no known end-of-document token. Pass eos=… (--eos) with a token or `none`."
     )
 
 
@@ -255,7 +254,7 @@ def test_fewer_lanes_read_stored_lanes_one_after_another(recipe_file, tokenizer_
     two = open_packed(tmp_path / "out", **options).mix
     assert texts == [record["text"] for lane in (0, 1) for record in two.stream([lane])]
     with pytest.raises(
-        smollm3_mix.UnreadableSourcesError, match=r"stored in 2 lanes and the recipe has 3; set `lanes: 2`"
+        smollm3_mix.UnreadableSourcesError, match=r"stored in 2 lanes, but the recipe has 3\. Set `lanes: 2`"
     ):
         open_packed(tmp_path / "out", lanes=3, **options)
 

@@ -153,7 +153,7 @@ def test_killed_pushes_end_as_an_undisturbed_one(hub, api, tmp_path, monkeypatch
     push_to_hub(folder, "org/whole", api=api)
     whole = hub.repos["org/whole"].tree()
     data = {name: body for name, body in whole.items() if name.endswith(".parquet")}
-    killed(hub, lambda: command(hub, tmp_path / "home", "push_to_hub", folder, "org/torn", rows=4), data, kills)
+    killed(hub, lambda: command(hub, tmp_path / "home", "push", folder, "org/torn", rows=4), data, kills)
     torn = hub.repos["org/torn"].tree()
     assert torn.pop("README.md") == whole.pop("README.md").replace(b"org/whole", b"org/torn").replace(
         b"# whole", b"# torn"
@@ -321,7 +321,7 @@ def test_what_cannot_be_pushed_is_said_before_the_hub_is_asked(hub, api, mix, tm
         push_to_hub(tmp_path, "org/mix", api=api)
     shutil.copytree(folder, tmp_path / "short")
     next((tmp_path / "short/data").iterdir()).unlink()
-    with pytest.raises(OutputError, match=r"is missing: tally\.json says"):
+    with pytest.raises(OutputError, match=r"is missing: stats\.json says"):
         push_to_hub(tmp_path / "short", "org/mix", api=api)
     assert hub.requests == 0
 

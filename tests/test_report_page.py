@@ -79,8 +79,8 @@ def test_the_page_shows_shares_debts_drops_lengths_and_texts(mix, dropped, tmp_p
     text = " ".join(found.text)
     verdict = verify(mix)
     for row in verdict.table:
-        assert f"{row.asked:.4%}" in text
-        assert f"{row.emitted:.4%}" in text
+        assert f"{row.target:.4%}" in text
+        assert f"{row.actual:.4%}" in text
         assert page.count(f'aria-label="Debt of {row.source}: at most') == 1
         assert page.count(f'aria-label="Lengths of {row.source}: {row.records:,} documents') == 1
     drops = json.loads((mix / "stats.json").read_bytes())["splits"]["train"]["total"]["dropped"]

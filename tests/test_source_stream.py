@@ -87,7 +87,7 @@ def test_later_passes_drop_and_count_rows_dropped_in_the_first_pass(tmp_path: Pa
     texts = [LONG.format(n % 7) for n in range(11)]  # the last four rows are copies
     stream = open_mix(recipe(tmp_path, texts, {"max_passes": 3})).stream()
     assert read(stream) == [*range(7)] * 3
-    counts = stream.stats().sources["x"]
+    counts = stream.stats.sources["x"]
     assert counts.dropped == {"duplicate": 4, source_stream.DROPPED_IN_FIRST_PASS: 8}
     assert (counts.read, counts.passes) == (33, 3)
 

@@ -282,7 +282,7 @@ def test_verify_of_token_files_needs_their_tokenizer(made, tokenizer_file, capsy
     folder, _, _ = made("nanotron")
     tokenizer_file.unlink()
     assert main(["verify", str(folder)]) == 1
-    assert "there is no tokenizer" in capsys.readouterr().err
+    assert "no tokenizer found at" in capsys.readouterr().err
 
 
 def test_parquet_with_a_tokenizer_counts_the_text_alone(recipe_file, tokenizer_file, tmp_path):
@@ -296,6 +296,5 @@ def test_parquet_with_a_tokenizer_counts_the_text_alone(recipe_file, tokenizer_f
 def test_token_files_need_a_tokenizer(recipe_file, tmp_path, capsys):
     assert main(["write", str(recipe_file()), "--output-dir", str(tmp_path / "out"), "--format", "nanotron"]) == 1
     assert capsys.readouterr().err.endswith(
-        "toy.yaml: names no tokenizer; give one: tokenizer=FILE (--tokenizer FILE), "
-        "or `tokens: {tokenizer: FILE}` in it\n"
+        "toy.yaml: names no tokenizer. Pass tokenizer=FILE (--tokenizer FILE), or add `tokens: {tokenizer: FILE}`.\n"
     )

@@ -93,7 +93,7 @@ def _tiles(recipe: Recipe, summary: Mapping[str, Any], rows: Sequence[SourceRow]
         (f"{short(total['emitted_bytes'])}B", "of text"),
         (f"{len(recipe.active)} × {recipe.lanes}", "sources × lanes"),
         (
-            f"{max((abs(row.emitted - row.asked) for row in rows), default=0) * 100:.3f} pp",
+            f"{max((abs(row.actual - row.target) for row in rows), default=0) * 100:.3f} pp",
             "largest difference of a share",
         ),
     ]
@@ -133,14 +133,14 @@ def _plain(table: Table, caption: str) -> str:
 
 
 def _shares(rows: Sequence[SourceRow], unit: str) -> str:
-    most = max((max(row.asked, row.emitted) for row in rows), default=1.0) or 1.0
+    most = max((max(row.target, row.actual) for row in rows), default=1.0) or 1.0
     body = [
         [
             escape(row.source),
-            figures.share_bar(row.asked, row.emitted, most),
-            f"{row.asked:.4%}",
-            f"{row.emitted:.4%}",
-            f"{(row.emitted - row.asked) * 100:+.4f}",
+            figures.share_bar(row.target, row.actual, most),
+            f"{row.target:.4%}",
+            f"{row.actual:.4%}",
+            f"{(row.actual - row.target) * 100:+.4f}",
             f"{row.records:,}",
             f"{row.discrepancy:,.0f}",
             "none" if row.bound is None else f"{row.bound:,.0f}",

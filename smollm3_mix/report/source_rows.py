@@ -1,4 +1,4 @@
-"""What was asked and given of each source."""
+"""Target and actual share of each source."""
 
 from dataclasses import dataclass
 
@@ -16,23 +16,23 @@ class SourceRow:
     """One source of a mix.
 
     Attributes:
-        source: its id.
-        asked: its share by the recipe.
-        given: its share of the units given; units are tokens, bytes or documents, as the recipe weighs by.
-        units: units given.
-        records: records given.
-        discrepancy: largest |share × total − given| after any record of any lane, in units.
-        bound: what that may be at most, from the longest documents; see `interleave.discrepancy_bound`. None where the
-            order gives none.
-        read: raw rows read.
-        duplicates: rows dropped as exact or near duplicates.
-        dropped: rows dropped for other reasons.
-        passes: passes begun in the lane that began most.
+        source: Id of the source.
+        target: Share in the recipe.
+        actual: Share of the emitted units. Units are tokens, bytes or documents, as in the recipe's `weigh_by`.
+        units: Units emitted.
+        records: Records emitted.
+        discrepancy: Largest |share × total − emitted| after any record of any lane, in units.
+        bound: Bound of the discrepancy, from the longest documents; see `interleave.discrepancy_bound`. None if the
+            order has no bound.
+        read: Raw rows read.
+        duplicates: Rows dropped as exact or near duplicates.
+        dropped: Rows dropped for other reasons.
+        passes: Passes started in the lane that started most.
     """
 
     source: str
-    asked: float
-    emitted: float
+    target: float
+    actual: float
     units: int
     records: int
     discrepancy: float
@@ -44,16 +44,16 @@ class SourceRow:
 
 
 def source_rows(recipe: Recipe, stats: MixStats) -> list[SourceRow]:
-    """A row for each source that is read, in recipe order."""
+    """Return a row for each active source, in recipe order."""
     counts = [stats.sources[source.id] for source in recipe.active]
     shares = np.array([recipe.shares[source.id] for source in recipe.active])
     bounds = discrepancy_bound(shares, np.array([mine.longest for mine in counts], dtype=np.float64))
-    given = stats.shares
+    actual = stats.shares
     return [
         SourceRow(
             source=source.id,
-            asked=float(share),
-            emitted=given[source.id],
+            target=float(share),
+            actual=actual[source.id],
             units=mine.emitted_units,
             records=mine.emitted,
             discrepancy=mine.max_discrepancy,
@@ -68,25 +68,25 @@ def source_rows(recipe: Recipe, stats: MixStats) -> list[SourceRow]:
 
 
 FEW = 100
-"""Documents of a source in a lane below which its share is a matter of a few documents, and is warned of."""
+"""Documents per lane below which the share of a source depends on a few documents. A warning names such sources."""
 
 
 def sparse_sources(recipe: Recipe, stats: MixStats, lanes: int) -> str | None:
-    """A sentence on the sources of which a lane gave fewer than about FEW documents, or None."""
+    """Return a warning about sources with fewer than about FEW documents per lane, or None."""
     few = sorted(
         (
             row
             for row in source_rows(recipe, stats)
-            if row.bound is not None and row.records < FEW * lanes and row.asked < 1
+            if row.bound is not None and row.records < FEW * lanes and row.target < 1
         ),
         key=lambda row: row.records,
     )
     if not few:
         return None
     named = ", ".join(f"{row.source} {row.records:,}" for row in few[:5]) + (", …" if len(few) > 5 else "")
-    off = max(abs(row.emitted - row.asked) / row.asked for row in few)
+    off = max(abs(row.actual - row.target) / row.target for row in few)
     return (
-        f"{len(few)} of {len(recipe.active)} sources gave fewer than {FEW} documents a lane ({named}); "
-        f"their shares are off by up to {off:.0%} of themselves. "
-        f"More tokens{'' if lanes == 1 else f', or fewer than {lanes} lanes,'} bring them nearer."
+        f"{len(few)} of {len(recipe.active)} sources emitted fewer than {FEW} documents per lane ({named}). "
+        f"Their shares differ from the target by up to {off:.0%} of it. "
+        f"More tokens{'' if lanes == 1 else f' or fewer than {lanes} lanes'} reduce the difference."
     )

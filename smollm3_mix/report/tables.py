@@ -1,4 +1,4 @@
-"""Tables for people."""
+"""Tables of statistics, as text."""
 
 from collections.abc import Sequence
 
@@ -8,16 +8,16 @@ from smollm3_mix.table_format import Table, markdown_table
 
 
 def shares_table(rows: Sequence[SourceRow], unit: str) -> Table:
-    """Asked, given and worst debt of each source and of the whole; first row the headings."""
+    """Return target, actual share and largest discrepancy of each source and of the whole. The first row is the header."""
     table = [
         [
             "source",
-            "asked",
-            "emitted",
-            "off by",
-            f"{unit} given",
+            "target",
+            "actual",
+            "diff",
+            unit,
             "records",
-            "worst debt",
+            "max discrepancy",
             "bound",
             "duplicates",
             "dropped",
@@ -26,9 +26,9 @@ def shares_table(rows: Sequence[SourceRow], unit: str) -> Table:
     table += [
         [
             row.source,
-            f"{row.asked:.4%}",
-            f"{row.emitted:.4%}",
-            f"{(row.emitted - row.asked) * 100:+.4f} pp",
+            f"{row.target:.4%}",
+            f"{row.actual:.4%}",
+            f"{(row.actual - row.target) * 100:+.4f} pp",
             f"{row.units:,}",
             f"{row.records:,}",
             f"{row.discrepancy:,.0f}",
@@ -50,22 +50,22 @@ BAR = 40
 
 
 def bars(rows: Sequence[SourceRow]) -> str:
-    """A line of text for each source: what was asked and given in per cent, and what was given as a bar.
+    """Return a text chart with one line per source: target and actual share in percent, and the actual share as a bar.
 
-    A chart that every page shows alike. Where a bar ends before the share that was asked, dots go on to it.
+    Dots fill the gap between the bar and a larger target.
     """
-    most = max((max(row.asked, row.emitted) for row in rows), default=0.0) or 1.0
+    most = max((max(row.target, row.actual) for row in rows), default=0.0) or 1.0
     name = max((len(row.source) for row in rows), default=0)
-    lines = [f"{'':{name}}  {'asked':>8}  {'given':>8}"]
+    lines = [f"{'':{name}}  {'target':>8}  {'actual':>8}"]
     for row in rows:
-        given, asked = round(row.emitted / most * BAR), round(row.asked / most * BAR)
-        bar = "█" * given + "·" * (asked - given) if given else "▏" + "·" * (asked - 1)
-        lines.append(f"{row.source:{name}}  {row.asked:8.4%}  {row.emitted:8.4%}  {bar}")
+        actual, target = round(row.actual / most * BAR), round(row.target / most * BAR)
+        bar = "█" * actual + "·" * (target - actual) if actual else "▏" + "·" * (target - 1)
+        lines.append(f"{row.source:{name}}  {row.target:8.4%}  {row.actual:8.4%}  {bar}")
     return "\n".join(lines)
 
 
 def drops_table(stats: MixStats) -> Table:
-    """Rows read and dropped by reason, for each source that dropped any; only the headings if none did."""
+    """Return rows read and dropped by reason, for each source with dropped rows. The first row is the header."""
     reasons = sorted(stats.total.dropped)
     table = [["source", "read", *reasons]]
     table += [
@@ -77,9 +77,9 @@ def drops_table(stats: MixStats) -> Table:
 
 
 def drops_in_words(stats: MixStats) -> str:
-    """Markdown: rows read and dropped, with the reasons in words, the most frequent first, by source that dropped any.
+    """Return a Markdown table of rows read and dropped per source, with the reasons in one cell, most frequent first.
 
-    For pages whose columns are narrow: a mix has more reasons than fit beside each other.
+    For narrow pages, where a column per reason does not fit.
     """
     table = [["source", "read", "dropped", "part", "reasons"]]
     for source, mine in stats.sources.items():
