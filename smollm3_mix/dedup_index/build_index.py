@@ -1,321 +1,405 @@
-"""Both passes over all sources, and the index they leave in a folder."""
+"""Build a dedup index in two passes over all sources."""
+
+from __future__ import annotations
 
 import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
-from smollm3_mix.dedup_index.duplicate_ranges import BYTES, Numbers, RangeJob, decide_range, later_documents
-from smollm3_mix.dedup_index.index_units import IndexUnit, is_whole, read_unit, remembering, segments, unit_jobs, units
+from smollm3_mix.dedup_index.duplicate_ranges import KEY_BYTES, Numbers, RangeJob, find_duplicates, read_duplicates
+from smollm3_mix.dedup_index.index_units import (
+    IndexUnit,
+    index_units,
+    is_complete,
+    read_segments,
+    read_unit,
+    unit_jobs,
+    without_index,
+)
 from smollm3_mix.dedup_index.index_upload import upload
 from smollm3_mix.errors import MixError, OutputError, RecipeError
 from smollm3_mix.executors.child_process import end_with_parent
+from smollm3_mix.executors.open_executor import open_executor
 from smollm3_mix.executors.protocol import Executor
+from smollm3_mix.mix.options import RecipeLike
+from smollm3_mix.network.urls import Token
 from smollm3_mix.output import output_layout
 from smollm3_mix.recipe.index_scope import disagreements, index_scope, index_scope_digest
 from smollm3_mix.recipe.read_recipe import load_recipe
 from smollm3_mix.recipe.recipe import Recipe
+from smollm3_mix.sizes import ByteSize, parse_bytes, parse_count
 from smollm3_mix.sources.dedup_lookup import DROPS, MANIFEST, DedupIndex, IndexEntry
 from smollm3_mix.sources.resolve import resolve
 from smollm3_mix.sources.resolved_recipe import ResolvedRecipe
 from smollm3_mix.storage import atomic_files, folder_lock
+from smollm3_mix.table_format import Table, html_table
 from smollm3_mix.text.dedup.duplicate_rows import DuplicateRows
 
 KEYS = "keys"
-"""Folder of what pass one found. Nobody who reads the index needs it; a later build goes on from it."""
+"""Folder with the keys that pass one found. Later builds reuse them. Readers of the index do not need it."""
 
-MEMORY = 1 << 30
+MEMORY = "1GiB"
 
 WINDOW = 256
-"""Units whose dropped rows are held at once while the drop sets are written."""
+"""Number of units whose duplicate rows are in memory at once while they are written."""
 
 Job = TypeVar("Job")
-IndexListener = Callable[[str, int, int], None]
-"""Called with what is done, how much of it, and of how much."""
 
 
 @dataclass(frozen=True)
-class IndexBuild:
-    """A finished index.
+class IndexProgress:
+    """Progress of a running `build_index`.
 
     Attributes:
-        index: as a mix opens it.
-        units: parts of files whose keys it rests on.
-        read: those of them that were read for it; the others were there.
+        step: Name of the pass.
+        done: Number of finished jobs of the pass.
+        total: Number of jobs of the pass.
     """
 
-    index: DedupIndex
+    step: str
+    done: int
+    total: int
+
+
+IndexListener = Callable[[IndexProgress], None]
+
+
+@dataclass(frozen=True)
+class IndexCounts:
+    """Rows of one source in an index.
+
+    Attributes:
+        rows: Rows read.
+        documents: Documents compared, which are the rows that no other rule drops.
+        duplicates: Documents with the same text as an earlier document.
+        near_duplicates: Other documents that share a band with an earlier document.
+    """
+
+    rows: int
+    documents: int
+    duplicates: int
+    near_duplicates: int
+
+
+@dataclass(frozen=True, repr=False)
+class IndexBuild:
+    """A finished dedup index.
+
+    Attributes:
+        output_dir: Folder or URL of the index.
+        stats: Counts by source.
+        nbytes: Bytes of all duplicate rows.
+        units: Number of parts of files.
+        units_read: Number of parts that this build has read. The others are from earlier builds.
+    """
+
+    output_dir: str
+    stats: dict[str, IndexCounts]
+    nbytes: int
     units: int
-    read: int
+    units_read: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the build as JSON-able values."""
+        return asdict(self)
+
+    def table(self) -> Table:
+        """Return the counts of all sources as a table. The first row is the header."""
+        rows = [[source, *(f"{count:,}" for count in asdict(counts).values())] for source, counts in self.stats.items()]
+        return [["source", "rows", "documents", "duplicates", "near duplicates"], *rows]
+
+    def __repr__(self) -> str:
+        return f"IndexBuild({self.output_dir!r}, {len(self.stats)} sources, {self.nbytes:,} bytes)"
+
+    def _repr_html_(self) -> str:
+        return html_table(self.table())
 
 
 def build_index(
-    recipe: Recipe | str | os.PathLike[str],
-    out: str | os.PathLike[str],
+    recipe: RecipeLike,
+    output_dir: str | os.PathLike[str],
     *,
-    processes: int = 1,
-    memory: int = MEMORY,
-    work: str | os.PathLike[str] | None = None,
+    num_proc: int = 1,
+    memory: ByteSize = MEMORY,
+    work_dir: str | os.PathLike[str] | None = None,
+    executor: Executor | Literal["ray"] | None = None,
     skip_unreadable: bool = False,
-    accept_terms: Sequence[str] | str | None = None,
-    token: str | bool | None = None,
+    accept_terms: str | Sequence[str] | None = None,
+    token: Token = None,
     on_progress: IndexListener | None = None,
-    runner: Executor | None = None,
 ) -> IndexBuild:
-    """The index that now lies in `out`: what of the recipe's sources is dropped as a duplicate, over all lanes.
+    """Find duplicates across all sources and lanes once, for `dedup: {index: …}` to look up.
 
-    A document is dropped if an earlier one has the same text, or shares a band with it, be that one dropped or not.
-    Earlier is by the recipe's order of sources, then files, then rows. The bytes depend on the sources and on what of
-    the recipe concerns their rows (see `recipe.scope`), not on lanes, seed, weights, processes or memory. Stopped and
-    called again it goes on: no part of a file is read twice, by later builds of a changed recipe neither.
+    A document is a duplicate if an earlier document has the same text or shares a band with it, whether or not that one
+    is a duplicate itself. Earlier means the recipe's order of sources, then files, then rows. The bytes of the index
+    depend on the sources and on the index scope of the recipe, not on lanes, seed, weights, processes or memory. A
+    repeated call resumes an interrupted build. No part of a file is read twice, also not by later builds of a changed
+    recipe.
 
     Args:
-        recipe: a `Recipe`, a path, or the name of a shipped stage; a `dedup.index` that it names is not looked at.
-            Of a curriculum: of all sources of all stages, in the order in which they first appear.
-        out: new or empty folder, or one with an index, which is replaced; or a URL of the Hub or of fsspec.
-        processes: parts of files and ranges of keys worked on at once.
-        memory: bytes for the keys that are compared at once, by all processes together.
-        work: folder in which an index for a URL is built, and from which later builds go on.
-        skip_unreadable: go on over the sources that can be read; the index is of a mix without the others.
-        accept_terms: terms that you accept; see `open_mix`.
-        token: of the Hub; default: the one that is logged in.
-        on_progress: called in this process as the work goes on.
-        runner: does the work, on other machines that see the folder, such as a `RayExecutor`.
+        recipe: Recipe, or its path, URL or shipped name. Its own `dedup.index` is ignored. The index of a curriculum
+            covers all sources of all stages, in order of first appearance.
+        output_dir: Folder that is new, empty or has an index, which is replaced. Or a URL of the Hub or of fsspec.
+        num_proc: Number of processes.
+        memory: Bytes for the keys that all processes together compare at once, such as `"2GiB"`.
+        work_dir: Folder in which the index for a URL is built. Later builds resume from it.
+        executor: Runs the jobs elsewhere, for example a `RayExecutor`. `"ray"` starts or joins Ray for this call.
+        skip_unreadable: Skip sources that cannot be read. The index then fits a mix without them.
+        accept_terms: Names of the terms of use to accept, for example `"softwareheritage"`.
+        token: Hugging Face access token. Defaults to the saved login.
+        on_progress: Called in this process after every finished job.
 
     Raises:
-        OutputError: the folder holds something else, is in use, or cannot be written; or a URL came without `work`.
-        RecipeError: the recipe has faults, or no dedup, or is a curriculum whose stages clean or judge a source
-            differently.
-        UnreadableSourcesError, SourceError: sources cannot be read.
+        OutputError: If the folder contains something else, is in use or cannot be written, or a URL has no `work_dir`.
+        RecipeError: If the recipe is invalid, has no dedup, or has stages that clean or filter a source differently.
+        UnreadableSourcesError: If sources cannot be read.
+        SourceError: If a source cannot be read on the way.
+        ValueError: If `num_proc` or `memory` is not positive.
     """
-    asked = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
-    asked = remembering(asked)
-    if not asked.dedup.remembers:
-        raise RecipeError(asked.file, ["dedup: expected exact: true or near, got neither; there is nothing to index"])
-    if processes < 1 or memory < 1:
-        raise ValueError(f"processes and memory must be at least 1, got {processes} and {memory}")
-    if problems := disagreements(asked):
-        raise RecipeError(asked.file, problems)
-    url = os.fspath(out).rstrip("/") if "://" in os.fspath(out) else None
-    folder = _folder(out, url, work)
-    flag = "--out" if url is None else "--work"
-    _check_ours(folder, flag)
-    plan = resolve(asked, skip_unreadable=skip_unreadable, token=token, accept_terms=accept_terms)
-    workers = _Workers(processes, on_progress or (lambda *_: None), runner)
-    built = _built(plan, folder, flag, memory, workers)
+    requested = without_index(recipe if isinstance(recipe, Recipe) else load_recipe(recipe))
+    if not requested.dedup.remembers:
+        raise RecipeError(
+            requested.file, ["dedup: expected exact: true or near, got neither. There is nothing to index"]
+        )
+    processes, bytes_of_memory = parse_count(num_proc, "num_proc"), parse_bytes(memory, "memory")
+    if problems := disagreements(requested):
+        raise RecipeError(requested.file, problems)
+    location = os.fspath(output_dir)
+    url = location.rstrip("/") if "://" in location else None
+    folder = _build_folder(location, url, work_dir)
+    flag = "--output-dir" if url is None else "--work-dir"
+    _check_content(folder, flag)
+    resolved = resolve(requested, skip_unreadable=skip_unreadable, token=token, accept_terms=accept_terms)
+    with ExitStack() as stack:
+        opened = None if executor is None else stack.enter_context(open_executor(executor, processes))
+        workers = _Workers(processes, on_progress or (lambda _: None), opened)
+        index, units, units_read = _build(resolved, folder, flag, bytes_of_memory, workers)
     if url is not None:
-        upload(built.index, url, token)
-    return built
+        upload(index, url, token)
+    stats = {source: IndexCounts(**counts) for source, counts in index.counts.items()}
+    return IndexBuild(location, stats, index.nbytes, units, units_read)
 
 
-def _built(plan: ResolvedRecipe, folder: Path, flag: str, memory: int, workers: "_Workers") -> IndexBuild:
-    """Both passes, where what the disk refuses is said as such."""
+def _build(
+    resolved: ResolvedRecipe, folder: Path, flag: str, memory: int, workers: _Workers
+) -> tuple[DedupIndex, int, int]:
+    """Run both passes. Return the index, the number of units, and the number of units that were read."""
     try:
-        return _both_passes(plan, folder, flag, memory, workers)
+        return _both_passes(resolved, folder, flag, memory, workers)
     except OSError as error:
-        if isinstance(error, MixError):  # of a source, say
+        if isinstance(error, MixError):  # for example an error of a source
             raise
         raise OutputError(
-            f"cannot write in {folder}: {error}. Mend this and give the same command again: it goes on from there."
+            f"cannot write in {folder}: {error}. Fix the problem, then repeat the same command to resume."
         ) from error
 
 
-def _both_passes(plan: ResolvedRecipe, folder: Path, flag: str, memory: int, workers: "_Workers") -> IndexBuild:
-    """Both passes, and what they leave in the folder."""
-    with folder_lock.folder_lock(folder, flag) as aside:
+def _both_passes(
+    resolved: ResolvedRecipe, folder: Path, flag: str, memory: int, workers: _Workers
+) -> tuple[DedupIndex, int, int]:
+    """Run both passes and commit the index."""
+    with folder_lock.folder_lock(folder, flag) as work:
         keys = folder / KEYS
         keys.mkdir(exist_ok=True)
-        _sweep(keys, aside)
-        found = units(plan)
-        jobs = [job for job in unit_jobs(plan, found, keys) if not is_whole(Path(job.out))]
-        workers.run(read_unit, jobs, "pass 1, parts of files", aside)
-        ranges = _ranges(plan.recipe, found, keys, aside, memory // workers.processes)
-        missing = [job for job in ranges if not is_whole(Path(job.out))]
-        workers.run(decide_range, missing, "pass 2, ranges of keys", aside)
-        index = _composed(plan, found, ranges, keys, aside / DROPS, folder)
-        _commit(folder, aside, index)
-        for path in set(keys.iterdir()) - {keys / f"{unit.name}.arrow" for unit in found}:
+        _remove_unfinished(keys, work)
+        units = index_units(resolved)
+        jobs = [job for job in unit_jobs(resolved, units, keys) if not is_complete(Path(job.out))]
+        workers.run(read_unit, jobs, "pass 1, parts of files", work)
+        ranges = _range_jobs(resolved.recipe, units, keys, work, memory // workers.num_proc)
+        missing = [job for job in ranges if not is_complete(Path(job.out))]
+        workers.run(find_duplicates, missing, "pass 2, ranges of keys", work)
+        index = _write_index(resolved, units, ranges, keys, work / DROPS, folder)
+        _commit(folder, work, index)
+        for path in set(keys.iterdir()) - {keys / f"{unit.name}.arrow" for unit in units}:
             path.unlink()
     output_layout.clear_folder(folder)
-    return IndexBuild(index, len(found), len(jobs))
+    return index, len(units), len(jobs)
 
 
-def _folder(out: str | os.PathLike[str], url: str | None, work: str | os.PathLike[str] | None) -> Path:
-    """The folder of this machine in which the index is built."""
-    if url is None and work is not None:
+def _build_folder(location: str, url: str | None, work_dir: str | os.PathLike[str] | None) -> Path:
+    """Return the local folder in which the index is built."""
+    if url is None and work_dir is not None:
         raise OutputError(
-            f"{out} is a folder, in which the index is built. Leave --work (work=) to an --out that is a URL."
+            f"--output-dir {location} is a folder, in which the index is built. "
+            "--work-dir (work_dir=) is only for a URL. Leave it out."
         )
-    if url is not None and work is None:
+    if url is not None and work_dir is None:
         raise OutputError(
-            f"{out}: an index is built on this machine and copied there at the end. Name a folder for it, from which "
-            "later builds go on, with --work DIR (work=)."
+            f"{location}: an index is built in a local folder, then copied to the URL. "
+            "Name a folder, which later builds reuse, with --work-dir DIR (work_dir=)."
         )
-    return Path(out if work is None else work)
+    return Path(location if work_dir is None else work_dir)
 
 
-def _check_ours(folder: Path, flag: str) -> None:
-    """Nothing, where a folder is new, empty, or holds an index or the beginning of one."""
+def _check_content(folder: Path, flag: str) -> None:
+    """Raise OutputError unless a folder is new, empty, or has a finished or unfinished index."""
     if folder.exists() and not folder.is_dir():
-        raise OutputError(f"{folder} is a file. Choose an empty or new folder with {flag}.")
-    ours = {MANIFEST, DROPS, KEYS, atomic_files.WORK_FOLDER}
-    strangers = sorted(path.name for path in folder.iterdir() if path.name not in ours) if folder.exists() else []
-    if strangers:
+        raise OutputError(f"{folder} is a file. Choose a new or empty folder with {flag}.")
+    expected = {MANIFEST, DROPS, KEYS, atomic_files.WORK_FOLDER}
+    unexpected = sorted(path.name for path in folder.iterdir() if path.name not in expected) if folder.exists() else []
+    if unexpected:
         raise OutputError(
-            f"{folder} holds {strangers[0]!r}, which is no part of an index. Choose an empty or new folder with {flag}."
+            f"{folder} contains {unexpected[0]!r}, which is not part of an index. Choose a new or empty folder with {flag}."
         )
 
 
-def _sweep(keys: Path, work: Path) -> None:
-    """Remove what a killed build left unfinished."""
+def _remove_unfinished(keys: Path, work: Path) -> None:
+    """Remove the unfinished files of an interrupted build."""
     for path in [*keys.glob("*.tmp"), *work.glob("*.tmp")]:
         path.unlink()
 
 
-def _ranges(recipe: Recipe, found: Sequence[IndexUnit], keys: Path, work: Path, memory: int) -> list[RangeJob]:
-    """The jobs of pass two: as many ranges of each column as it takes for one to fit into the memory."""
+def _range_jobs(recipe: Recipe, units: Sequence[IndexUnit], keys: Path, work: Path, memory: int) -> list[RangeJob]:
+    """Return the jobs of pass two. Each column has as many ranges as needed for one range to fit into memory."""
     dedup = recipe.dedup
-    paths = tuple(str(keys / f"{unit.name}.arrow") for unit in found)
+    paths = tuple(str(keys / f"{unit.name}.arrow") for unit in units)
     counts = np.zeros(dedup.keys, np.int64)
     for path in paths:
-        for segment in segments(path):
+        for segment in read_segments(path):
             counts += np.diff(segment.ends)
-    name = index_scope_digest([unit.name for unit in found])[:16]
+    name = index_scope_digest([unit.name for unit in units])[:16]
     jobs = []
     for column, count in enumerate(counts.tolist()):
-        parts = max(1, -(-count * BYTES // memory))
-        edges = [2**64 * part // parts for part in range(parts + 1)]
-        for part in range(parts):
-            out = str(work / f"{name}-{column:02d}-{part}of{parts}.arrow")
-            jobs.append(RangeJob(column, edges[part], edges[part + 1] - 1, dedup, paths, out))
+        ranges = max(1, -(-count * KEY_BYTES // memory))
+        edges = [2**64 * number // ranges for number in range(ranges + 1)]
+        for number in range(ranges):
+            out = str(work / f"{name}-{column:02d}-{number}of{ranges}.arrow")
+            jobs.append(RangeJob(column, edges[number], edges[number + 1] - 1, dedup, paths, out))
     return jobs
 
 
-def _composed(  # noqa: PLR0917 - called in one place only
-    plan: ResolvedRecipe, found: Sequence[IndexUnit], ranges: Sequence[RangeJob], keys: Path, drops: Path, folder: Path
+def _write_index(  # noqa: PLR0917 - called in one place only
+    resolved: ResolvedRecipe,
+    units: Sequence[IndexUnit],
+    ranges: Sequence[RangeJob],
+    keys: Path,
+    drops: Path,
+    folder: Path,
 ) -> DedupIndex:
-    """The index, its drop sets written: of each file, what any range has found."""
+    """Write the duplicate rows of every file, from the results of all ranges, and return the index."""
     if drops.exists():
         shutil.rmtree(drops)
-    exact = _LaterRows(job for job in ranges if job.column < job.dedup.exact)
-    near = _LaterRows(job for job in ranges if job.column >= job.dedup.exact)
+    exact = _RangeResults(job for job in ranges if job.column < job.dedup.exact)
+    near = _RangeResults(job for job in ranges if job.column >= job.dedup.exact)
     files: dict[str, dict[str, IndexEntry]] = {}
     counts: dict[str, dict[str, int]] = {}
-    begin = 0
-    for number, source in enumerate(plan.recipe.active):
+    start = 0
+    for number, source in enumerate(resolved.recipe.active):
         names = ("rows", "documents", "duplicates", "near_duplicates")
         mine = counts.setdefault(source.id, dict.fromkeys(names, 0))
-        for place, file in enumerate(plan.resolved[source.id].files):
-            end = begin
-            while end < len(found) and found[end][:2] == (source.id, place):
-                for segment in segments(keys / f"{found[end].name}.arrow"):
+        for file_number, file in enumerate(resolved.resolved[source.id].files):
+            end = start
+            while end < len(units) and units[end][:2] == (source.id, file_number):
+                for segment in read_segments(keys / f"{units[end].name}.arrow"):
                     mine["rows"] += segment.read
                     mine["documents"] += segment.documents
                 end += 1
-            same = exact.rows(begin, end)
-            alike = np.setdiff1d(near.rows(begin, end), same, assume_unique=True)
-            begin = end
-            if len(same) or len(alike):
+            same = exact.rows(start, end)
+            similar = np.setdiff1d(near.rows(start, end), same, assume_unique=True)
+            start = end
+            if len(same) or len(similar):
                 mine["duplicates"] += len(same)
-                mine["near_duplicates"] += len(alike)
-                entry = _written(drops, DuplicateRows(same, alike), f"{number:03d}/{place:06d}.rows")
+                mine["near_duplicates"] += len(similar)
+                entry = _write_rows(drops, DuplicateRows(same, similar), f"{number:03d}/{file_number:06d}.rows")
                 files.setdefault(source.id, {})[file.path] = entry
-    return DedupIndex(str(folder), index_scope(plan.recipe), files, counts, plan.token)
+    return DedupIndex(str(folder), index_scope(resolved.recipe), files, counts, resolved.token)
 
 
-class _LaterRows:
-    """What ranges have found, for units that are asked for in order: the ranges are gone through once for WINDOW units.
+class _RangeResults:
+    """Duplicates that the ranges have found, for units that are queried in order. Reads all ranges once per WINDOW units.
 
     Args:
-        jobs: of the ranges.
+        jobs: Jobs of the ranges.
     """
 
     def __init__(self, jobs: Iterable[RangeJob]) -> None:
-        self._found = [later_documents(job.out) for job in jobs]
+        self._found = [read_duplicates(job.out) for job in jobs]
         self._stop = 0
         self._units, self._rows = np.empty(0, np.uint32), np.empty(0, np.uint32)
 
-    def rows(self, begin: int, end: int) -> Numbers:
-        """uint32, ascending, each once: rows of units `begin` to `end`, which are all of one file."""
+    def rows(self, start: int, end: int) -> Numbers:
+        """Return the duplicate rows of units `start` to `end`, all of one file. uint32, ascending, without repeats."""
         if end > self._stop:
-            self._stop = max(end, begin + WINDOW)
+            self._stop = max(end, start + WINDOW)
             units, rows = [np.empty(0, np.uint32)], [np.empty(0, np.uint32)]
             for unit, row in self._found:
-                low, high = np.searchsorted(unit, np.array([begin, self._stop], np.uint32))
+                low, high = np.searchsorted(unit, np.array([start, self._stop], np.uint32))
                 units.append(unit[low:high])
                 rows.append(row[low:high])
             joined = np.concatenate(units)
             order = np.argsort(joined, kind="stable")
             self._units, self._rows = joined[order], np.concatenate(rows)[order]
-        low, high = np.searchsorted(self._units, np.array([begin, end], np.uint32))
+        low, high = np.searchsorted(self._units, np.array([start, end], np.uint32))
         return np.unique(self._rows[low:high])
 
 
-def _written(drops: Path, dropset: DuplicateRows, at: str) -> IndexEntry:
-    path, data = drops / at, dropset.to_bytes()
+def _write_rows(drops: Path, rows: DuplicateRows, name: str) -> IndexEntry:
+    path, data = drops / name, rows.to_bytes()
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
-    return IndexEntry(f"{DROPS}/{at}", len(dropset.duplicates), len(dropset.near), hashlib.sha256(data).hexdigest())
+    return IndexEntry(f"{DROPS}/{name}", len(rows.duplicates), len(rows.near), hashlib.sha256(data).hexdigest())
 
 
 def _commit(folder: Path, work: Path, index: DedupIndex) -> None:
-    """Put a new index in the place of the old one. Without a manifest there is no index, so a kill leaves none."""
+    """Replace the old index by the new one. Without a manifest there is no index, so a crash leaves none."""
     manifest = folder / MANIFEST
     manifest.unlink(missing_ok=True)
     if (folder / DROPS).exists():
         shutil.rmtree(folder / DROPS)
     if (work / DROPS).exists():
-        os.replace(work / DROPS, folder / DROPS)  # noqa: PTH105 - one call for files and folders
+        os.replace(work / DROPS, folder / DROPS)  # noqa: PTH105 - works for files and folders
     atomic_files.replace_file(manifest, index.to_json())
 
 
 @dataclass(frozen=True)
 class _Workers:
-    """Who does jobs: this process, several of them, or a runner."""
+    """Runs jobs in this process, in several processes, or on an executor."""
 
-    processes: int
+    num_proc: int
     on_progress: IndexListener
-    runner: Executor | None
+    executor: Executor | None
 
-    def run(self, function: Callable[[Job], None], jobs: Sequence[Job], what: str, folder: Path) -> None:
-        """Each job done, in any order."""
-        self.on_progress(what, 0, len(jobs))
-        if self.runner is not None and jobs:
+    def run(self, function: Callable[[Job], None], jobs: Sequence[Job], step: str, shared_dir: Path) -> None:
+        """Run all jobs in any order."""
+        self.on_progress(IndexProgress(step, 0, len(jobs)))
+        if self.executor is not None and jobs:
             done: set[int] = set()
 
-            def heard(number: int, _: None) -> None:
+            def count(number: int, _: None) -> None:
                 done.add(number)
-                self.on_progress(what, len(done), len(jobs))
+                self.on_progress(IndexProgress(step, len(done), len(jobs)))
 
-            self.runner.each(partial(_done, function), jobs, heard, str(folder))
-        elif self.processes == 1 or len(jobs) < 2:
+            self.executor.map(partial(_run_and_report, function), jobs, count, str(shared_dir))
+        elif self.num_proc == 1 or len(jobs) < 2:
             for number, job in enumerate(jobs, 1):
                 function(job)
-                self.on_progress(what, number, len(jobs))
+                self.on_progress(IndexProgress(step, number, len(jobs)))
         else:
-            self._in_processes(function, jobs, what)
+            self._run_in_processes(function, jobs, step)
 
-    def _in_processes(self, function: Callable[[Job], None], jobs: Sequence[Job], what: str) -> None:
-        processes = min(self.processes, len(jobs))
+    def _run_in_processes(self, function: Callable[[Job], None], jobs: Sequence[Job], step: str) -> None:
+        processes = min(self.num_proc, len(jobs))
         pool = ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=end_with_parent)
         try:
             futures = [pool.submit(function, job) for job in jobs]
             for done, future in enumerate(as_completed(futures), 1):
                 future.result()
-                self.on_progress(what, done, len(jobs))
+                self.on_progress(IndexProgress(step, done, len(jobs)))
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _done(function: Callable[[Job], None], job: Job, report: Callable[[None], None]) -> None:
-    """Nothing; the job is done, and that is reported."""
+def _run_and_report(function: Callable[[Job], None], job: Job, report: Callable[[None], None]) -> None:
+    """Run a job and report that it is done."""
     function(job)
     report(None)

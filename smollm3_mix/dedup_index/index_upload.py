@@ -1,4 +1,4 @@
-"""A finished index put where every machine can read it: on the Hub, in an object store, at any URL of fsspec."""
+"""Upload a finished index to the Hub or to an fsspec URL."""
 
 from pathlib import Path
 from typing import Any
@@ -10,14 +10,14 @@ from smollm3_mix.sources.dedup_lookup import DROPS, MANIFEST, DedupIndex
 
 
 def upload(index: DedupIndex, url: str, token: Token = None) -> None:
-    """Have an index that lies in a folder of this machine lie at a URL too, in place of what index was there.
+    """Upload an index from its folder to a URL. It replaces an index at that URL.
 
-    On the Hub that is one commit, to a private dataset repository which is made if there is none. Elsewhere, where
-    nothing replaces many files at once, the manifest goes first and comes last: whoever opens the index meanwhile
-    finds none, or finds that its drop sets are others, and is told so.
+    On the Hub, the upload is one commit. A missing repository is created as a private one. Other stores cannot replace
+    many files at once, so the old manifest is removed first and the new one is written last. A reader in between finds
+    no index, or duplicate rows with another digest, and raises an error.
 
     Raises:
-        OutputError: it cannot be written there; the index is whole in its folder.
+        OutputError: If the URL cannot be written. The index is complete in its folder.
     """
     entries = [entry.path for files in index.files.values() for entry in files.values()]
     try:
@@ -29,8 +29,8 @@ def upload(index: DedupIndex, url: str, token: Token = None) -> None:
         raise
     except network_errors() as error:
         raise OutputError(
-            f"{url}: the index cannot be written there ({unreachable_message(error)}). It lies whole in "
-            f"{index.location}: mend this and give the same command again, which reads nothing twice."
+            f"{url}: cannot write the index ({unreachable_message(error)}). It is complete in {index.location}. "
+            "Fix the problem, then repeat the same command, which reuses it."
         ) from error
 
 
@@ -39,7 +39,7 @@ def _commit(index: DedupIndex, url: str, token: Token) -> None:
 
     found = HUB_FILE_URL.fullmatch(f"{url}/{MANIFEST}")
     if found is None:
-        raise OutputError(f"{url}: expected hf://datasets/<owner>/<name>[@<branch>][/<folder>] after --out")
+        raise OutputError(f"--output-dir must be hf://datasets/<owner>/<name>[@<branch>][/<folder>], got {url}.")
     api, repository = HfApi(token=token), found["repository"]
     if not api.repo_exists(repository, repo_type="dataset"):
         api.create_repo(repository, repo_type="dataset", private=True)
@@ -61,9 +61,9 @@ def _copy(index: DedupIndex, entries: list[str], url: str) -> None:
     for path in fs.find(f"{root}/{DROPS}") if fs.exists(f"{root}/{DROPS}") else ():
         if f"{DROPS}/{str(path).rpartition(f'/{DROPS}/')[2]}" not in entries:
             fs.rm_file(path)
-    for at in [*entries, MANIFEST]:
-        fs.makedirs(f"{root}/{at}".rpartition("/")[0], exist_ok=True)
-        fs.pipe_file(f"{root}/{at}", (Path(index.location) / at).read_bytes())
+    for name in [*entries, MANIFEST]:
+        fs.makedirs(f"{root}/{name}".rpartition("/")[0], exist_ok=True)
+        fs.pipe_file(f"{root}/{name}", (Path(index.location) / name).read_bytes())
 
 
 def _remove(fs: Any, path: str) -> None:

@@ -8,20 +8,22 @@ Result = TypeVar("Result")
 
 
 class Executor(Protocol):
-    """Does jobs elsewhere than in this process, such as a `RayExecutor`."""
+    """Runs jobs outside this process, for example a `RayExecutor`."""
 
-    def each(
+    def map(
         self,
         function: Callable[[Job, Callable[[Any], None]], Result],
         jobs: Sequence[Job],
-        heard: Callable[[int, Any], None],
-        folder: str | None,
+        on_progress: Callable[[int, Any], None],
+        shared_dir: str | None,
     ) -> list[Result]:
-        """Return the results of the function in the order of the jobs. A job that is lost with its machine runs again.
+        """Run a function on every job and return the results in the order of the jobs.
+
+        A job that is lost with its machine runs again.
 
         Args:
-            function: of a module; takes a job and what it may report to.
-            jobs: picklable.
-            heard: called in this process with the number of a job and what it reported last.
-            folder: seen by all who do jobs; None: they share none.
+            function: Function of a module. Its arguments are a job and a callback for progress reports.
+            jobs: Picklable jobs.
+            on_progress: Called in this process with the number of a job and its latest report.
+            shared_dir: Folder that every machine must see. None if the jobs share no folder.
         """

@@ -1,4 +1,4 @@
-"""A Ray cluster: connected to, its nodes looked at, and jobs done on them until each is done once."""
+"""Run jobs on Ray: connect, check the nodes, and run every job to its end once."""
 
 import logging
 import os
@@ -15,7 +15,9 @@ try:
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 except ImportError as error:
-    raise MissingExtraError("--engine ray needs Ray. Install it: pip install 'smollm3_mix[ray]'") from error
+    raise MissingExtraError(
+        "RayExecutor (--executor ray) needs Ray. Install it: pip install 'smollm3_mix[ray]'"
+    ) from error
 
 from smollm3_mix.executors import ray_node
 from smollm3_mix.executors.protocol import Job, Result
@@ -23,45 +25,45 @@ from smollm3_mix.executors.protocol import Job, Result
 log = logging.getLogger("smollm3_mix")
 
 REACH_SECONDS = 10.0
-"""Seconds until a cluster that does not answer is an error."""
+"""Seconds to wait for a cluster to answer."""
 
 NODE_SECONDS = 120.0
-"""Seconds until a node that does not answer is an error: it may have to start Python first."""
+"""Seconds to wait for a node to answer. It may have to start Python first."""
 
 MAX_LOSSES = 5
-"""Times that a job may be lost, one after another without a word of it, before that is an error: what it does, and not
-its node, may be what ends it."""
+"""Number of consecutive losses of a job without a progress report that is an error. The job itself may kill its node."""
 
 POLL_SECONDS = 0.2
-"""Seconds between two looks at what jobs report."""
+"""Seconds between two checks for progress reports."""
 
 ENDING_SECONDS = 60.0
-"""Seconds that jobs have to end when another has failed."""
+"""Seconds that the other jobs have to stop after a failure."""
 
 
 class RayExecutor:
-    """Ray on this machine, or a cluster of it; a `executors.protocol.Executor`. Use it in `with`.
+    """Ray on this machine or on a cluster, as an `Executor`. A context manager.
 
     Args:
-        address: of a cluster, host:port; auto: the one that was started on this machine. None: what RAY_ADDRESS says,
-            else Ray is started here and ended with the block. Where this process is connected already, that is used.
-        at_once: jobs done at once; None: as many as the cluster has processors, and as many as come.
+        address: Address of a cluster as host:port, or `"auto"` for a cluster that runs on this machine. Defaults to
+            RAY_ADDRESS. Without either, Ray is started here and stopped after the block. An existing connection of this
+            process has precedence.
+        max_tasks: Number of jobs that run at the same time. Defaults to the number of processors of the cluster.
 
     Raises:
-        OutputError: the cluster cannot be reached.
+        OutputError: If the cluster cannot be reached.
     """
 
-    def __init__(self, address: str | None = None, at_once: int | None = None) -> None:
-        self._address, self._at_once = address or os.environ.get("RAY_ADDRESS"), at_once
-        self._ours = False
+    def __init__(self, address: str | None = None, max_tasks: int | None = None) -> None:
+        self._address, self._max_tasks = address or os.environ.get("RAY_ADDRESS"), max_tasks
+        self._started = False
 
     def __enter__(self) -> "RayExecutor":
         if ray.is_initialized():
             return self
-        self._ours = True
+        self._started = True
         if self._address in (None, "local"):
             os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-            ray.init(address="local", num_cpus=self._at_once, include_dashboard=False, logging_level=logging.WARNING)
+            ray.init(address="local", num_cpus=self._max_tasks, include_dashboard=False, logging_level=logging.WARNING)
             return self
         _check_reachable(str(self._address))
         try:
@@ -73,92 +75,90 @@ class RayExecutor:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._ours:
+        if self._started:
             ray.shutdown()
 
-    def each(
+    def map(
         self,
         function: Callable[[Job, Callable[[Any], None]], Result],
         jobs: Sequence[Job],
-        heard: Callable[[int, Any], None],
-        folder: str | None,
+        on_progress: Callable[[int, Any], None],
+        shared_dir: str | None,
     ) -> list[Result]:
-        """See `executors.protocol.Runner`.
+        """Run a function on every job and return the results in the order of the jobs; see `Executor.map`.
 
         Raises:
-            OutputError: nodes have other versions of a package or do not see the folder, or a job is lost again and
-                again.
-            MixError: as a job raises it; the others are ended first.
+            OutputError: If nodes have other versions of a package or do not see the folder, or a job is lost repeatedly.
+            MixError: If a job raises it. The other jobs are stopped first.
         """
-        probe = None if folder is None else str(Path(folder).absolute() / f"{uuid4().hex}.seen")
+        probe = None if shared_dir is None else str(Path(shared_dir).absolute() / f"{uuid4().hex}.seen")
         if probe is not None:
             Path(probe).touch()
         try:
             _check_nodes(probe)
-            words = _progress_actor()
-            setting = ray_node.JobContext(
-                ray.put(list(jobs)), function, str(Path.cwd()), probe, ray_node.versions(), words
+            context = ray_node.JobContext(
+                ray.put(list(jobs)), function, str(Path.cwd()), probe, ray_node.versions(), _progress_actor()
             )
-            return _Tasks(setting, len(jobs), self._at_once, heard).done()
+            return _Tasks(context, len(jobs), self._max_tasks, on_progress).run()
         finally:
             if probe is not None:
                 Path(probe).unlink(missing_ok=True)
 
 
 class _Tasks:
-    """The tasks of one call: started as there is room, lost ones again, results in order.
+    """Tasks of one call. Lost tasks run again.
 
     Args:
-        setting: of all jobs.
-        count: of jobs.
-        at_once: at most so many are started; None: twice the processors, so that none waits for the driver.
-        heard: see `Cluster.each`.
+        context: Context of all jobs.
+        count: Number of jobs.
+        max_tasks: Maximum number of started tasks. Defaults to twice the processors, so that none waits for the driver.
+        on_progress: See `Executor.map`.
     """
 
     def __init__(
-        self, setting: ray_node.JobContext, count: int, at_once: int | None, heard: Callable[[int, Any], None]
+        self, context: ray_node.JobContext, count: int, max_tasks: int | None, on_progress: Callable[[int, Any], None]
     ) -> None:
-        self._setting, self._at_once, self._heard = setting, at_once, heard
-        self._do = ray.remote(ray_node.do).options(num_cpus=1, max_retries=0)  # which are done again is decided here
-        self._words: Any = setting.words
-        self._waiting = list(reversed(range(count)))
+        self._context, self._max_tasks, self._on_progress = context, max_tasks, on_progress
+        self._task = ray.remote(ray_node.run_job).options(num_cpus=1, max_retries=0)  # retries are decided here
+        self._reports: Any = context.reports
+        self._pending = list(reversed(range(count)))
         self._running: dict[Any, int] = {}
         self._results: dict[int, Any] = {}
         self._losses: dict[int, int] = {}
 
-    def done(self) -> list[Any]:
-        """Results, once all jobs are done."""
-        count = len(self._waiting)
-        shared = ray.put(self._setting)
+    def run(self) -> list[Any]:
+        """Run all jobs and return their results."""
+        count = len(self._pending)
+        shared = ray.put(self._context)
         try:
             while len(self._results) < count:
-                while self._waiting and len(self._running) < self._room():
-                    number = self._waiting.pop()
-                    self._running[self._do.remote(shared, number)] = number
+                while self._pending and len(self._running) < self._capacity():
+                    number = self._pending.pop()
+                    self._running[self._task.remote(shared, number)] = number
                 ended, _ = ray.wait(list(self._running), timeout=POLL_SECONDS)
-                self._listen()
+                self._forward_reports()
                 for task in ended:
-                    self._take(task)
-            self._listen()
+                    self._collect(task)
+            self._forward_reports()
         finally:
-            self._end()
+            self._stop()
         return [self._results[number] for number in range(count)]
 
-    def _room(self) -> int:
-        return self._at_once or max(2, 2 * int(ray.cluster_resources().get("CPU", 0)))
+    def _capacity(self) -> int:
+        return self._max_tasks or max(2, 2 * int(ray.cluster_resources().get("CPU", 0)))
 
-    def _listen(self) -> None:
+    def _forward_reports(self) -> None:
         try:
-            heard = ray.get(self._words.heard.remote())
-        except ray.exceptions.RayActorError as error:  # lost with its node, and made anew; words only, no results
-            log.debug("What jobs reported was lost (%s)", error)
+            reports = ray.get(self._reports.take.remote())
+        except ray.exceptions.RayActorError as error:  # restarted after the loss of its node; results are not affected
+            log.debug("Lost the progress reports of jobs (%s)", error)
             return
-        for number, word in heard.items():
+        for number, report in reports.items():
             self._losses.pop(number, None)
-            self._heard(number, word)
+            self._on_progress(number, report)
 
-    def _take(self, task: Any) -> None:
-        """A task that has ended: its result, or the job once more where the task was lost with its worker or node."""
+    def _collect(self, task: Any) -> None:
+        """Store the result of a task that has ended, or schedule the job again if its worker or node was lost."""
         number = self._running.pop(task)
         try:
             self._results[number] = ray.get(task)
@@ -169,15 +169,14 @@ class _Tasks:
             first = str(error).strip().splitlines()[0]
             if self._losses[number] >= MAX_LOSSES:
                 raise OutputError(
-                    f"job {number} was lost {MAX_LOSSES} times without having reported anything ({first}). "
-                    "What is done is kept. Look into the memory and the logs of the nodes, then give the same command "
-                    "again."
+                    f"job {number} was lost {MAX_LOSSES} times without a progress report ({first}). Finished work is kept. "
+                    "Check the memory and the logs of the nodes, then repeat the same command."
                 ) from error
-            log.warning("Job %d was lost (%s); it goes on elsewhere", number, first)
-            self._waiting.append(number)
+            log.warning("Job %d was lost (%s). Rescheduled it on another node.", number, first)
+            self._pending.append(number)
 
-    def _end(self) -> None:
-        """End the tasks that are left, after a failure; what they have finished is kept."""
+    def _stop(self) -> None:
+        """Stop the remaining tasks after a failure. Their finished work is kept."""
         for task in self._running:
             ray.cancel(task)
         if self._running:
@@ -187,75 +186,75 @@ class _Tasks:
 
 
 class _ProgressActor:
-    """Takes the newest word of each job until it is asked for."""
+    """Ray actor that stores the latest report of each job until the driver takes it."""
 
     def __init__(self) -> None:
-        self._newest: dict[int, Any] = {}
+        self._latest: dict[int, Any] = {}
 
-    def tell(self, number: int, word: Any) -> None:
-        self._newest[number] = word
+    def report(self, number: int, value: Any) -> None:
+        self._latest[number] = value
 
-    def heard(self) -> dict[int, Any]:
-        heard, self._newest = self._newest, {}
-        return heard
+    def take(self) -> dict[int, Any]:
+        latest, self._latest = self._latest, {}
+        return latest
 
 
 def _progress_actor() -> Any:
-    """The actor that takes words, on the node of this process if it can be: it is lost no sooner than who listens."""
+    """Start the actor for progress reports, if possible on the node of this process, so that both are lost together."""
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
     return ray.remote(_ProgressActor).options(num_cpus=0, max_restarts=-1, scheduling_strategy=here).remote()
 
 
 def _check_nodes(probe: str | None) -> None:
-    """Nothing, where every node has this machine's versions and sees the probe."""
-    here, look = ray_node.versions(), _by_value()
+    """Raise OutputError unless every node has the versions of this machine and sees the probe file."""
+    here, inspect = ray_node.versions(), _by_value()
     alive = {each["NodeID"]: each for each in ray.nodes() if each["Alive"]}
-    asked = {
-        ray.remote(look)
+    requests = {
+        ray.remote(inspect)
         .options(num_cpus=0, max_retries=0, scheduling_strategy=NodeAffinitySchedulingStrategy(id_, soft=False))
         .remote(str(Path.cwd()), probe): f"node {each['NodeManagerHostname']} ({each['NodeName']})"
         for id_, each in alive.items()
     }
-    _, late = ray.wait(list(asked), num_returns=len(asked), timeout=NODE_SECONDS)
+    _, late = ray.wait(list(requests), num_returns=len(requests), timeout=NODE_SECONDS)
     if late:
         raise OutputError(
-            f"{asked[late[0]]} has not answered for {NODE_SECONDS:.0f} seconds. Look into the logs of its Ray "
-            "(session_latest/logs), or take it out of the cluster."
+            f"{requests[late[0]]} has not answered within {NODE_SECONDS:.0f} seconds. Check its Ray logs "
+            "(session_latest/logs), or remove it from the cluster."
         )
-    problems = []  # a machine may have several nodes of one name
-    for task, name in asked.items():
+    problems = []  # a machine may have several nodes with the same name
+    for task, name in requests.items():
         try:
-            there, sees = ray.get(task)
+            there, sees_probe = ray.get(task)
         except ray.exceptions.RayTaskError as error:
             raise OutputError(f"{name}: {error.cause}") from error
-        except ray.exceptions.RayError as error:  # gone since: it gets no job
+        except ray.exceptions.RayError as error:  # lost nodes get no job
             log.warning("%s was lost (%s)", name, str(error).strip().splitlines()[0])
             continue
         if isinstance(there, str):
             problems.append(f"{name}: {there}")
-        elif fault := ray_node.differing(here, there):
-            problems.append(f"{name}: {fault}")
-        elif not sees:
-            raise OutputError(ray_node.unshared(name, probe))
+        elif differences := ray_node.version_differences(here, there):
+            problems.append(f"{name}: {differences}")
+        elif not sees_probe:
+            raise OutputError(ray_node.not_shared_message(name, probe))
     if problems:
-        raise OutputError(ray_node.unlike(problems))
+        raise OutputError(ray_node.versions_message(problems))
 
 
 def _by_value() -> Callable[[str, str | None], Any]:
-    """`ray_node.look`, sent to a node as code, since the package may not be there; or what there is instead."""
+    """Return `ray_node.inspect_node` as a closure that Ray sends by value, because a node may lack the package."""
 
-    def look(folder: str, probe: str | None) -> Any:
+    def inspect(folder: str, probe: str | None) -> Any:
         try:
             from smollm3_mix.executors import ray_node
         except ImportError as error:
             return f"smollm3_mix with the extra ray cannot be imported ({error})", False
-        return ray_node.look(folder, probe)
+        return ray_node.inspect_node(folder, probe)
 
-    return look
+    return inspect
 
 
 def _check_reachable(address: str) -> None:
-    """Nothing, where something listens at the address: Ray itself would try for minutes, then end the process."""
+    """Raise OutputError unless a server listens at the address. Ray itself would retry for minutes, then exit the process."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if address == "auto" or not host or not port.isdigit():
         return
@@ -268,7 +267,7 @@ def _check_reachable(address: str) -> None:
 def _unreachable(address: str, error: Exception) -> str:
     first = (str(error).strip() or type(error).__name__).splitlines()[0]
     return (
-        f"the Ray cluster at {address} cannot be reached ({first}). See that its head runs (`ray status "
-        f"--address {address}`; it is started by `ray start --head --port 6379`) and give its --address host:6379; "
-        "without --address, Ray is started on this machine."
+        f"the Ray cluster at {address} cannot be reached ({first}). Check that its head runs: `ray status "
+        f"--address {address}`. Start a head with `ray start --head --port 6379` and pass --address HOST:6379, or leave "
+        "--address out to start Ray on this machine."
     )

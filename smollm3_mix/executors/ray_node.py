@@ -1,4 +1,4 @@
-"""What runs on a node of a cluster: a look at it, and one job."""
+"""Functions that run on the nodes of a cluster: inspect the node, and run one job."""
 
 import os
 import platform
@@ -12,22 +12,32 @@ import ray
 
 from smollm3_mix.errors import OutputError, SourceError
 
-DECIDE = ("smollm3_mix", "numpy", "pyarrow", "xxhash", "datasets", "huggingface_hub", "tokenizers", "tiktoken", "ftfy")
-"""Packages whose versions may decide what is written."""
+OUTPUT_PACKAGES = (
+    "smollm3_mix",
+    "numpy",
+    "pyarrow",
+    "xxhash",
+    "datasets",
+    "huggingface_hub",
+    "tokenizers",
+    "tiktoken",
+    "ftfy",
+)
+"""Packages whose versions may change the written bytes."""
 
 PYTHON = "python"
 
 
 class JobContext(NamedTuple):
-    """What the jobs of one call share.
+    """Context that the jobs of one call share.
 
     Attributes:
-        jobs: reference to the list of all jobs, in the object store.
-        function: what does a job.
-        folder: of the driver, in which relative paths are meant; where a node has none of that name, nothing changes.
-        probe: file that each node must see; None: nodes share no folder.
-        versions: of the driver.
-        words: reference to the actor that takes what jobs report.
+        jobs: Reference to the list of all jobs in the object store.
+        function: Function that runs a job.
+        folder: Working folder of the driver, for relative paths. Nodes without this folder keep their own.
+        probe: File that every node must see. None if nodes share no folder.
+        versions: Versions of the driver.
+        reports: Actor for progress reports.
     """
 
     jobs: Any
@@ -35,62 +45,62 @@ class JobContext(NamedTuple):
     folder: str
     probe: str | None
     versions: Mapping[str, str]
-    words: Any
+    reports: Any
 
 
 def versions() -> dict[str, str]:
-    """Versions by package of this process, and of Python; `none` where it has no such package."""
+    """Return the versions of Python and of packages in this process, `none` for missing packages."""
     found = {PYTHON: platform.python_version()}
-    for name in DECIDE:
+    for name in OUTPUT_PACKAGES:
         try:
             found[name] = version(name)
-        except PackageNotFoundError:  # noqa: PERF203 - asked once a process
+        except PackageNotFoundError:  # noqa: PERF203 - once per process
             found[name] = "none"
     return found
 
 
-def look(folder: str, probe: str | None) -> tuple[dict[str, str], bool]:
-    """Versions here, and whether this node sees the file."""
-    _go_to(folder)
+def inspect_node(folder: str, probe: str | None) -> tuple[dict[str, str], bool]:
+    """Return the versions of this node, and whether it sees the probe file."""
+    _change_folder(folder)
     return versions(), probe is None or Path(probe).exists()
 
 
-def differing(here: Mapping[str, str], there: Mapping[str, str]) -> str:
-    """What two sets of versions differ in; empty: nothing."""
+def version_differences(here: Mapping[str, str], there: Mapping[str, str]) -> str:
+    """Return the differences of two sets of versions as text. Empty if there are none."""
     return ", ".join(f"{name} {there[name]}, here {here[name]}" for name in here if here[name] != there[name])
 
 
-def do(setting: JobContext, number: int) -> Any:
-    """What the function gives for the job of that number.
+def run_job(context: JobContext, number: int) -> Any:
+    """Run the job with this number and return its result.
 
     Raises:
-        OutputError: the node is not as the driver's.
-        OutputError, SourceError: as the function raises them, with the node's name before.
+        OutputError: If the node differs from the driver, or the function raises it.
+        SourceError: If the function raises it. Both errors get the name of the node.
     """
     here = f"node {platform.node()} ({ray.util.get_node_ip_address()})"
-    there, sees = look(setting.folder, setting.probe)  # it may have come since the others were looked at
-    if problems := differing(setting.versions, there):
-        raise OutputError(unlike([f"{here}: {problems}"]))
-    if not sees:
-        raise OutputError(unshared(here, setting.probe))
-    job = _jobs(setting.jobs)[number]
+    there, sees_probe = inspect_node(context.folder, context.probe)  # the node may be newer than the first check
+    if differences := version_differences(context.versions, there):
+        raise OutputError(versions_message([f"{here}: {differences}"]))
+    if not sees_probe:
+        raise OutputError(not_shared_message(here, context.probe))
+    job = _jobs(context.jobs)[number]
     try:
-        return setting.function(job, lambda word: setting.words.tell.remote(number, word))
+        return context.function(job, lambda report: context.reports.report.remote(number, report))
     except (OutputError, SourceError) as error:
         raise type(error)(f"{here}: {error}") from error
 
 
-def unlike(problems: Sequence[str]) -> str:
-    """That nodes have other versions, as an error says it; a line for each node."""
+def versions_message(problems: Sequence[str]) -> str:
+    """Return the error message for nodes with other versions, one line per node."""
     lines = "\n  ".join(problems)
     return (
         f"{len(problems)} of the nodes would not write the same bytes as this machine:\n  {lines}\n"
-        "Install the same versions on all of them, then give the same command again."
+        "Install the same versions on all nodes, then repeat the same command."
     )
 
 
-def unshared(node: str, probe: str | None) -> str:
-    """That a node does not see the folder, as an error says it."""
+def not_shared_message(node: str, probe: str | None) -> str:
+    """Return the error message for a node that does not see the shared folder."""
     return (
         f"{node} does not see {Path(probe or '').parent}. Name a folder on a file system that all nodes share, "
         "or a URL such as s3://bucket/mix."
@@ -99,11 +109,11 @@ def unshared(node: str, probe: str | None) -> str:
 
 @lru_cache(1)
 def _jobs(reference: Any) -> list[Any]:
-    """All jobs, taken out of the object store once a process: what they have in common is there once."""
+    """Fetch all jobs once per process, so that objects that they share exist once."""
     jobs: list[Any] = ray.get(reference)
     return jobs
 
 
-def _go_to(folder: str) -> None:
+def _change_folder(folder: str) -> None:
     if Path(folder).is_dir():
         os.chdir(folder)

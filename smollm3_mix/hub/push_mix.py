@@ -44,7 +44,7 @@ def push_to_hub(
             data is there; or the mix must not be public and the repository is.
     """
     place = Path(folder)
-    if fault := output_layout.is_unfinished(place):
+    if fault := output_layout.unfinished_reason(place):
         raise OutputError(fault)
     recipe = load_recipe(place / output_layout.RECIPE)
     summary = json.loads((place / output_layout.STATS).read_bytes())
@@ -67,7 +67,7 @@ def push_to_hub(
     )
     outlet.begin(recipe, (place / output_layout.RECIPE).read_bytes(), summary["request"])
     outlet.send({name: place / output_layout.DATA / name for name in summary["files"]})
-    outlet.finish(recipe, summary, output_layout.file_beside(place))
+    outlet.finish(recipe, summary, output_layout.other_files(place))
     return outlet.url
 
 

@@ -1,4 +1,4 @@
-"""The end of a write: recipe, card and tally made, and everything brought into place; no source is opened for it."""
+"""Commit a written mix: make recipe, card and statistics, and move everything into place. Opens no source."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -22,48 +22,48 @@ from smollm3_mix.storage import atomic_files
 def commit(  # noqa: PLR0917 - called by `write_all` and `finish` only
     folder: Path,
     work: Path,
-    plan: ResolvedRecipe,
+    resolved: ResolvedRecipe,
     request: WriteRequest,
     all_stats: Mapping[str, MixStats],
-    outlet: UploadTarget | None,
+    push_to: UploadTarget | None,
 ) -> None:
-    """Write card, recipe and tally, then move everything into place; opens nothing but the work folder."""
+    """Write card, recipe and statistics, then move everything into place."""
     data = folder / output_layout.DATA if (folder / output_layout.DATA).exists() else work / output_layout.DATA
     files = {name: (data / name).stat().st_size for name in output_layout.data_files(data)}
-    files |= uploaded_shards(work, None if outlet is None else outlet.name)
-    recipe, summary = composed(work, plan, request, all_stats, files, data)
-    if outlet is not None:
-        outlet.finish(recipe, summary, output_layout.file_beside(work))
+    files |= uploaded_shards(work, None if push_to is None else push_to.name)
+    recipe, summary = compose(work, resolved, request, all_stats, files, data)
+    if push_to is not None:
+        push_to.finish(recipe, summary, output_layout.other_files(work))
     output_layout.publish_files(folder)
 
 
-def composed(  # noqa: PLR0917 - called for folders and for stores
+def compose(  # noqa: PLR0917 - called for folders and for stores
     work: Path,
-    plan: ResolvedRecipe,
+    resolved: ResolvedRecipe,
     request: WriteRequest,
     all_stats: Mapping[str, MixStats],
     files: Mapping[str, int],
     data: Path,
 ) -> tuple[Recipe, dict[str, Any]]:
-    """The recipe beside the mix and what stats.json holds; both and the card are in the work folder.
+    """Write recipe, card and stats.json to the work folder. Return the written recipe and the content of stats.json.
 
     Args:
-        work: with the states of all lanes.
-        plan: of the mix.
-        request: what was asked for.
-        all_stats: counts by split.
-        files: bytes of each file by its name in the data folder.
-        data: that folder, where the mix is by source.
+        work: Work folder with the states of all lanes.
+        resolved: Pinned recipe of the mix.
+        request: Request of the write.
+        all_stats: Statistics by split.
+        files: Bytes of each file, by its path in the data folder.
+        data: Data folder. Read only if the mix is by source.
     """
     summary: dict[str, Any] = {
-        "name": plan.recipe.name,
+        "name": resolved.recipe.name,
         "request": request.to_dict(),
-        "recipe": plan.recipe.fingerprint,
-        "skipped": plan.skipped,
+        "recipe": resolved.recipe.fingerprint,
+        "skipped": resolved.skipped,
         "files": dict(sorted(files.items())),
-        **count_stages(plan.recipe, work, all_stats),
+        **count_stages(resolved.recipe, work, all_stats),
     }
-    recipe = beside(plan.recipe)
+    recipe = written_recipe(resolved.recipe)
     if request.format == BY_SOURCE:
         summary["stored"] = stored_sources.count_stored(recipe, data)
         recipe = stored_sources.recipe_over_stored(recipe, data)
@@ -74,15 +74,15 @@ def composed(  # noqa: PLR0917 - called for folders and for stores
     return recipe, summary
 
 
-def keep_list(recipe: Recipe, work: Path, token: str | bool | None) -> None:
-    """Keep what the recipe excludes beside the mix, where `finish` needs no other place to find it."""
+def keep_exclusion_list(recipe: Recipe, work: Path, token: str | bool | None) -> None:
+    """Copy the exclusion list next to the mix, so that `finish` needs no other file."""
     atomic_files.replace_file(
         work / output_layout.LIST, "".join(f"{entry}\n" for entry in read_entries(recipe, token)).encode()
     )
 
 
-def beside(recipe: Recipe) -> Recipe:
-    """The recipe as it lies beside the mix, and its list of exclusions, if it has one, beside it."""
+def written_recipe(recipe: Recipe) -> Recipe:
+    """Return the recipe of `recipe.yaml`, which refers to the exclusion list next to the mix."""
     return (
         recipe if recipe.exclude is None else recipe.replace(exclude=replace(recipe.exclude, file=output_layout.LIST))
     )

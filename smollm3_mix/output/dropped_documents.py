@@ -1,8 +1,7 @@
-"""The dropped documents of a mix, kept to be looked at: Parquet parts beside those of the mix, one for one.
+"""Write the dropped documents of a mix for inspection, one Parquet shard per shard of the mix.
 
-A part is written while its lane's part is, a row group at a time, and is whole before the state that counts both is
-saved. So a resumed write drops the same rows into the same files. All parts lie in the work folder of the mix until it
-is finished; then they are moved to the folder that was asked for.
+A shard of dropped documents is complete before the state that counts it is saved, so a resumed write has the same rows
+in the same files. All shards are in the work folder until the mix is finished. They are then moved to their folder.
 """
 
 import errno
@@ -19,17 +18,17 @@ from smollm3_mix.schema import DROPPED_SCHEMA
 from smollm3_mix.storage.atomic_files import AtomicFile
 
 FOLDER = "dropped"
-"""Where parts are in the work folder."""
+"""Subfolder of the work folder."""
 
 GROUP_BYTES = 16 << 20
 GROUP_ROWS = 16_384
-"""A row group ends with the block of rows that reaches either."""
+"""A row group ends with the block that reaches either."""
 
-_PART = re.compile(r"(train|validation)-\d{5}-\d{5}\.parquet(\.tmp)?")
+_SHARD = re.compile(r"(train|validation)-\d{5}-\d{5}\.parquet(\.tmp)?")
 
 
 class DroppedShards:
-    """The dropped rows of one lane on their way to disk; holds at most a row group and a block of them."""
+    """Writer of the dropped rows of one lane. Holds at most a row group and a block in memory."""
 
     def __init__(self) -> None:
         self._path: Path | None = None
@@ -38,12 +37,12 @@ class DroppedShards:
         self._rows = self._size = 0
 
     def begin(self, path: Path) -> None:
-        """What comes from now on goes into this part, unless nothing comes."""
+        """Set the path of the next shard. No file is made if no row is added."""
         self._path = path
 
     def add(self, batch: pa.RecordBatch) -> None:
-        """Take some dropped rows, columns of schema.DROPPED."""
-        if not batch.num_rows:  # all of a block's drops may be the other split's
+        """Add dropped rows with the columns of DROPPED_SCHEMA."""
+        if not batch.num_rows:  # all dropped rows of a block may belong to the other split
             return
         self._held.append(batch)
         self._rows += batch.num_rows
@@ -52,14 +51,14 @@ class DroppedShards:
             self._flush()
 
     def end(self) -> None:
-        """The part is whole and on disk under its own name, if anything came."""
+        """Finish the shard under its final name, if a row was added."""
         self._flush()
         if self._table is not None:
             self._table.close()
             self._table = None
 
     def close(self) -> None:
-        """Give up a part that was begun and not ended; it is written again by whoever goes on."""
+        """Abandon an unfinished shard. A resumed write writes it again."""
         if self._table is not None:
             self._table.abandon()
             self._table = None
@@ -73,46 +72,43 @@ class DroppedShards:
         self._held, self._rows, self._size = [], 0, 0
 
 
-def check(dropped: Path, folder: Path, *, begun: bool) -> None:
-    """Nothing, where the dropped documents of the mix in `folder` may go to `dropped`.
+def check(dropped: Path, folder: Path, *, resumed: bool) -> None:
+    """Raise OutputError unless the dropped documents of the mix in `folder` can be written to `dropped`.
 
     Args:
-        dropped: where they are to go.
-        folder: where the mix goes.
-        begun: the same mix was begun before, so parts of it may be there.
-
-    Raises:
-        OutputError: they may not.
+        dropped: Folder for the dropped documents.
+        folder: Folder of the mix.
+        resumed: Whether the write is resumed, so that shards of it may exist.
     """
     one, other = dropped.resolve(), folder.resolve()
     if one == other or one in other.parents or other in one.parents:
         raise OutputError(
-            f"the dropped documents cannot go to {dropped}: it and {folder}, where the mix goes, lie in each other. "
-            "Choose a folder beside it with --keep-dropped."
+            f"--keep-dropped {dropped} and --output-dir {folder} are the same folder, or one contains the other. "
+            "Choose a separate folder with --keep-dropped."
         )
     if dropped.exists() and not dropped.is_dir():
-        raise OutputError(f"{dropped} is no folder. Choose a new or empty one with --keep-dropped.")
+        raise OutputError(f"{dropped} is not a folder. Choose a new or empty folder with --keep-dropped.")
     for path in sorted(dropped.iterdir()) if dropped.exists() else ():
-        if not (begun and _PART.fullmatch(path.name)):
-            raise OutputError(f"{dropped} holds {path.name!r}. Choose a new or empty folder with --keep-dropped.")
+        if not (resumed and _SHARD.fullmatch(path.name)):
+            raise OutputError(f"{dropped} contains {path.name!r}. Choose a new or empty folder with --keep-dropped.")
 
 
 def publish(work: Path, dropped: Path) -> None:
-    """Move all parts out of the work folder. Repeated after a kill, it goes on."""
+    """Move all shards out of the work folder. A repeated call continues after a crash."""
     dropped.mkdir(parents=True, exist_ok=True)
     for path in sorted((work / FOLDER).glob("*.parquet")):
         _move(path, dropped / path.name)
 
 
 def _move(path: Path, to: Path) -> None:
-    """The file at its new place, never seen half-copied."""
+    """Move a file, also to another disk. The new file is never incomplete."""
     try:
         path.replace(to)
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-        aside = AtomicFile(to)  # on another disk
-        with path.open("rb") as source, aside.file:
-            shutil.copyfileobj(source, aside.file)
-            aside.keep()
+        copy = AtomicFile(to)  # on another disk
+        with path.open("rb") as source, copy.file:
+            shutil.copyfileobj(source, copy.file)
+            copy.keep()
         path.unlink()

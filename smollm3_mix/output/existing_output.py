@@ -1,4 +1,4 @@
-"""What is there already where a mix is to go, and the mixes that are written there, pinned at the first time."""
+"""Check what the output folder contains, and open the mixes to write, pinned since the first call."""
 
 import json
 import shutil
@@ -11,36 +11,40 @@ from smollm3_mix.mix.mix_stats import MixStats
 from smollm3_mix.mix.open_mix import open_mix
 from smollm3_mix.mix.recipe_mix import Mix
 from smollm3_mix.output import output_layout
-from smollm3_mix.output.commit import keep_list
+from smollm3_mix.output.commit import keep_exclusion_list
 from smollm3_mix.output.output_formats import TOKEN_FORMATS
-from smollm3_mix.output.write_request import WriteContext, differing
+from smollm3_mix.output.write_request import WriteContext, differences
 from smollm3_mix.recipe.read_recipe import recipe_from_dict
 from smollm3_mix.report.plan_table import expected_bytes
 from smollm3_mix.storage import atomic_files
 
 
-def read_finished(writing: WriteContext) -> dict[str, MixStats] | None:
-    """The tallies of a whole mix of the same request, None where there is still something to write."""
-    folder, request, drops = writing.folder, writing.request, writing.drops
-    stranger = output_layout.unexpected_file(folder)
-    if stranger is not None:
+def read_finished(context: WriteContext) -> dict[str, MixStats] | None:
+    """Return the statistics of a complete mix of the same request, or None if there is something left to write.
+
+    Raises:
+        OutputError: If the folder contains other files or another mix.
+    """
+    folder, request, dropped_dir = context.folder, context.request, context.dropped_dir
+    unexpected = output_layout.unexpected_file(folder)
+    if unexpected is not None:
         raise OutputError(
-            f"{writing.place} holds {stranger!r}, which is no part of a written mix. "
-            "Choose an empty or new folder with --output-dir."
+            f"{context.location} contains {unexpected!r}, which is not part of a written mix. "
+            "Choose a new or empty folder with --output-dir."
         )
     if not output_layout.is_complete(folder):
         return None
     saved = json.loads((folder / output_layout.STATS).read_bytes())
     if saved["request"] != request.to_dict():
-        differs = differing(saved["request"], request.to_dict())
+        differ = differences(saved["request"], request.to_dict())
         raise OutputError(
-            f"{writing.place} holds another mix: it was asked for with {differs}. "
-            "Choose another --output-dir, or remove that one."
+            f"{context.location} already contains a different mix ({differ}). "
+            "Choose another --output-dir or delete this one."
         )
-    if drops is not None and not drops.is_dir():
+    if dropped_dir is not None and not dropped_dir.is_dir():
         raise OutputError(
-            f"{writing.place} is finished, and its dropped documents are not in {drops}. "
-            "Name the folder they went to with --keep-dropped, or write both again with another --output-dir."
+            f"{context.location} is complete, but its dropped documents are not in {dropped_dir}. "
+            "Name their folder with --keep-dropped, or write both again with another --output-dir."
         )
     if (folder / atomic_files.WORK_FOLDER).exists():
         output_layout.clear_folder(folder)
@@ -48,43 +52,49 @@ def read_finished(writing: WriteContext) -> dict[str, MixStats] | None:
 
 
 def read_stats(folder: Path) -> dict[str, MixStats]:
-    """Counts by split of a finished mix."""
+    """Return the statistics of a finished mix by split."""
     saved = json.loads((folder / output_layout.STATS).read_bytes())
     return {split: MixStats.from_dict(counts["sources"]) for split, counts in saved["splits"].items()}
 
 
-def open_output(writing: WriteContext, work: Path) -> list[Mix]:
-    """The mixes of all splits, train first; where nothing could be begun, nothing is left behind."""
+def open_output(context: WriteContext, work: Path) -> list[Mix]:
+    """Open the mixes of all splits, train first. Leaves no folder behind if nothing could be started."""
     try:
-        return open_output_in(writing, work)
+        return open_output_in(context, work)
     except BaseException:
         if not (work / output_layout.REQUEST).exists():
             output_layout.clear_folder(work.parent)
         raise
 
 
-def open_output_in(writing: WriteContext, work: Path) -> list[Mix]:
-    """The mixes of all splits, train first; on a second run pinned to what the first one found."""
-    request, note, recipe = writing.request, work / output_layout.REQUEST, writing.asked
-    if note.exists():
-        saved = json.loads(note.read_bytes())
+def open_output_in(context: WriteContext, work: Path) -> list[Mix]:
+    """Open the mixes of all splits, train first. A later call uses the revisions that the first call pinned."""
+    request, request_file, recipe = context.request, work / output_layout.REQUEST, context.recipe
+    if request_file.exists():
+        saved = json.loads(request_file.read_bytes())
         if saved["request"] != request.to_dict():
             raise OutputError(
-                f"{writing.place} holds the unfinished write of another mix: it was asked for with "
-                f"{differing(saved['request'], request.to_dict())}. "
-                f"Run that command again to finish it, or remove {writing.begun}."
+                f"{context.location} contains an unfinished run of a different mix "
+                f"({differences(saved['request'], request.to_dict())}). "
+                f"Repeat that command to finish it, or delete {context.work_location}."
             )
         recipe = recipe_from_dict(saved["recipe"])
-    limits = {name: getattr(request, name) for name in ("max_samples", "max_tokens", "max_bytes")}
-    train = open_mix(recipe, skip_unreadable=request.skip_unreadable, **writing.access, **limits)
+    train = open_mix(
+        recipe,
+        skip_unreadable=request.skip_unreadable,
+        max_samples=request.max_samples,
+        max_tokens=request.max_tokens,
+        max_bytes=request.max_bytes,
+        **context.access,
+    )
     train = replace(train, ids=request.format in TOKEN_FORMATS)
-    if writing.outlet is None and writing.store is None:
-        _check_room(train, work)
-    if not (work.parent / output_layout.DATA).exists():  # there if a commit was interrupted
+    if context.push_to is None and context.store is None:
+        _check_disk_space(train, work)
+    if not (work.parent / output_layout.DATA).exists():  # it exists if a commit was interrupted
         (work / output_layout.DATA).mkdir(exist_ok=True)
     if recipe.exclude is not None:
-        keep_list(train.plan.recipe, work, writing.access["token"])
-    atomic_files.replace_json(note, {"request": request.to_dict(), "recipe": train.plan.recipe.to_dict()})
+        keep_exclusion_list(train.plan.recipe, work, context.access.get("token"))
+    atomic_files.replace_json(request_file, {"request": request.to_dict(), "recipe": train.plan.recipe.to_dict()})
     holdout = recipe.holdout
     if not holdout.fraction:
         return [train]
@@ -95,17 +105,13 @@ def open_output_in(writing: WriteContext, work: Path) -> list[Mix]:
     return [train, replace(train, split="validation", limits=Limits(**held_out))]
 
 
-def _check_room(mix: Mix, work: Path) -> None:
-    """Nothing, where the disk has room for the mix and what is written already counts.
-
-    Raises:
-        OutputError: it has not.
-    """
-    there = sum(path.stat().st_size for path in work.rglob("*") if path.is_file())
-    room = shutil.disk_usage(work).free + there
+def _check_disk_space(mix: Mix, work: Path) -> None:
+    """Raise OutputError if the disk is too small for the mix. Finished shards count as free space."""
+    written = sum(path.stat().st_size for path in work.rglob("*") if path.is_file())
+    available = shutil.disk_usage(work).free + written
     needed = expected_bytes(mix.recipe, mix.plan.resolved, mix.limits.max_tokens, mix.limits.max_bytes)
-    if mix.limits.max_samples is None and needed > room:
+    if mix.limits.max_samples is None and needed > available:
         raise OutputError(
-            f"{work.parent} has room for {room:,} bytes, and the mix would take about {needed:,.0f}. "
-            "Give --max-tokens, --max-samples or --max-bytes, or another --output-dir."
+            f"{work.parent} has {available:,} bytes available, but the mix needs about {needed:,.0f}. "
+            "Set --max-tokens, --max-samples or --max-bytes, or choose another --output-dir."
         )

@@ -1,15 +1,15 @@
-"""The files that a part of a lane is written as: Parquet, Parquet by source, or the token files of two trainers.
+"""Formats of shards: Parquet, Parquet by source, and the token files of two trainers.
 
-Every file is written aside and gets its own name once it is whole and on disk; a part's main file gets it last.
+Every file gets its final name after it is complete and on disk. The main file of a shard gets its name last.
 """
 
 import re
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -20,106 +20,106 @@ import pyarrow.parquet as pq
 from smollm3_mix.schema import RECORD_SCHEMA
 from smollm3_mix.storage.atomic_files import AtomicFile, replace_file
 
-FORMATS = ("parquet", "nanotron", "megatron")
-"""What `write --format` takes."""
+Format: TypeAlias = Literal["parquet", "by-source", "nanotron", "megatron"]
+"""Format of a written mix."""
 
 BY_SOURCE = "by-source"
-"""The format of `write --by-source`."""
+FORMATS = ("parquet", BY_SOURCE, "nanotron", "megatron")
 
 TOKEN_FORMATS = ("nanotron", "megatron")
 
 SOURCE_GROUP = 4 << 20
-"""Bytes of text at which a row group of one source ends: a lane may hold as much of every source."""
+"""Bytes of text after which a row group of one source ends. A lane may hold as much of every source in memory."""
 
 MEGATRON_MAGIC = b"MMIDIDX\x00\x00"
 MEGATRON_CODES = {2: 8, 4: 4}
-"""Bytes of a token → Megatron's code of its type: 8 is uint16, 4 is int32 (megatron.core.datasets.indexed_dataset)."""
+"""Bytes per token → Megatron's code of the type: 8 is uint16, 4 is int32 (megatron.core.datasets.indexed_dataset)."""
 
 MEGATRON_SMALL = 65_500
-"""Megatron keeps smaller vocabularies in uint16 (DType.optimal_dtype)."""
+"""Megatron stores smaller vocabularies in uint16 (DType.optimal_dtype)."""
 
 
-class Part(Protocol):
-    """An open part."""
+class ShardWriter(Protocol):
+    """An open shard."""
 
     def add(self, table: pa.Table) -> None:
-        """Write a row group's records, columns of schema.RECORD, and `ids` for token files."""
+        """Write a row group with the columns of RECORD_SCHEMA, and `ids` for token files."""
 
     def close(self) -> None:
-        """Finish all files; when it returns they are on disk under their names."""
+        """Finish all files and give them their final names."""
 
     def abandon(self) -> None:
-        """Close what is open and give nothing a name."""
+        """Close all files without giving them their final names."""
 
 
 class OutputFormat(Protocol):
-    """How parts are written. Picklable."""
+    """Format of the shards of a mix. Picklable."""
 
     @property
     def pending(self) -> bool:
-        """Whether documents that were accepted and not given are written too, at the lane's end."""
+        """Whether to write accepted documents that were not emitted, at the end of the lane."""
 
-    def open(self, folder: Path, name: str) -> Part:
-        """A new part named `train-00000-00000` in the data folder, or, of tables, in one below it."""
+    def open(self, folder: Path, name: str) -> ShardWriter:
+        """Open a new shard, such as `train-00000-00000`, in the data folder or a subfolder."""
 
 
 class Table:
-    """One Parquet file, a row group for each table; a `Part`."""
+    """A `ShardWriter` of one Parquet file. Every table becomes one row group."""
 
     def __init__(self, path: Path, schema: pa.Schema = RECORD_SCHEMA) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._aside = AtomicFile(path)
-        self._writer = pq.ParquetWriter(self._aside.file, schema, **parquet_options())
+        self._atomic_file = AtomicFile(path)
+        self._writer = pq.ParquetWriter(self._atomic_file.file, schema, **parquet_options())
 
     def add(self, table: pa.Table) -> None:
         """Write a row group."""
         self._writer.write_table(table, row_group_size=table.num_rows)
 
     def close(self) -> None:
-        """Finish the file; it is on disk under its name."""
+        """Finish the file and give it its final name."""
         self._writer.close()
-        self._aside.keep()
+        self._atomic_file.keep()
 
     def abandon(self) -> None:
-        """Close the file and leave it without its name."""
+        """Close the file without giving it its final name."""
         try:
-            self._writer.close()  # left open, it would be closed at some later time, with the file gone
+            self._writer.close()  # an open writer would be closed later, after its file is gone
         finally:
-            self._aside.file.close()
+            self._atomic_file.file.close()
 
 
 @dataclass(frozen=True)
 class Tables:
-    """Parquet that `load_dataset` opens: data/{name}.parquet, or in a folder below (`layout.folder_of`)."""
+    """Parquet for `load_dataset`: data/{name}.parquet, or in a subfolder (`output_layout.shard_folder`)."""
 
     pending: bool = False
 
-    def open(self, folder: Path, name: str) -> Part:
-        """See `Form`."""
+    def open(self, folder: Path, name: str) -> ShardWriter:
+        """Open a new shard."""
         return Table(folder / f"{name}.parquet")
 
 
 @dataclass(frozen=True)
 class BySource:
-    """Parquet with a folder for each source: data/{number}-{source}/{name}.parquet.
+    """Parquet with a folder per source: data/{number}-{source}/{name}.parquet.
 
-    A lane's documents stand in the order in which the mix lays them, given or not, so that a mix of these files lays
-    them in the same order.
+    The documents of a lane are in the order in which the mix places them, emitted or not. A mix of these files
+    therefore places them in the same order.
 
     Attributes:
-        sources: ids, in recipe order.
+        sources: Source ids in recipe order.
     """
 
     sources: tuple[str, ...]
     pending: bool = True
 
-    def open(self, folder: Path, name: str) -> Part:
-        """See `Form`."""
+    def open(self, folder: Path, name: str) -> ShardWriter:
+        """Open a new shard."""
         return _SourceFolders(folder, name, self.sources)
 
 
 def source_folder(number: int, source: str) -> str:
-    """Folder of a source's records: `03-fineweb-edu`."""
+    """Return the folder of a source's records, such as `03-fineweb-edu`."""
     return f"{number:02d}-{re.sub(r'[^A-Za-z0-9._-]+', '-', source)[:80]}"
 
 
@@ -159,12 +159,12 @@ class _SourceFolders:
 
 @dataclass(frozen=True)
 class Tokens:
-    """Token files, one document after another: data/{split}/{name}.ds or .bin, with their indexes.
+    """Token files of consecutive documents: data/{split}/{name}.ds or .bin, with their indexes.
 
     Attributes:
-        format: nanotron (datatrove's `.ds`) or megatron (`.bin` and `.idx`).
-        vocab: one more than the largest id.
-        tokenizer: its name, for datatrove's metadata.
+        format: `"nanotron"` (datatrove's `.ds`) or `"megatron"` (`.bin` and `.idx`).
+        vocab: Largest token id plus one.
+        tokenizer: Name of the tokenizer, for datatrove's metadata.
     """
 
     format: str
@@ -174,21 +174,21 @@ class Tokens:
 
     @property
     def size(self) -> int:
-        """Bytes of a token: 2 where the project's own writer would take 2, else 4."""
+        """Bytes per token: 2 if the writer of that format would use 2, else 4."""
         return 2 if self.vocab <= (MEGATRON_SMALL - 1 if self.format == "megatron" else 1 << 16) else 4
 
-    def open(self, folder: Path, name: str) -> Part:
-        """See `Form`."""
+    def open(self, folder: Path, name: str) -> ShardWriter:
+        """Open a new shard."""
         return _TokenStream(self, folder / name.split("-", maxsplit=1)[0] / name)
 
 
 class _TokenStream:
-    """Tokens of documents end to end, and where each ends."""
+    """Consecutive tokens of documents, and the end of each document."""
 
-    def __init__(self, form: Tokens, stem: Path) -> None:
-        self._form, self._stem = form, stem
+    def __init__(self, token_format: Tokens, stem: Path) -> None:
+        self._format, self._stem = token_format, stem
         stem.parent.mkdir(parents=True, exist_ok=True)
-        self._main = AtomicFile(self._named(".bin" if form.format == "megatron" else ".ds"))
+        self._main = AtomicFile(self._named(".bin" if token_format.format == "megatron" else ".ds"))
         self._lengths: list[npt.NDArray[np.int64]] = []
 
     def add(self, table: pa.Table) -> None:
@@ -197,17 +197,17 @@ class _TokenStream:
         edges = lists.offsets.to_numpy()
         values = lists.values.to_numpy()[edges[0] : edges[-1]]
         self._lengths.append(np.diff(edges))
-        self._main.file.write(values.astype("<u2" if self._form.size == 2 else "<i4").tobytes())
+        self._main.file.write(values.astype("<u2" if self._format.size == 2 else "<i4").tobytes())
 
     def close(self) -> None:
         lengths = np.concatenate([np.empty(0, np.int64), *self._lengths])
-        if self._form.format == "megatron":
-            replace_file(self._named(".idx"), megatron_index(lengths, self._form.size))
+        if self._format.format == "megatron":
+            replace_file(self._named(".idx"), megatron_index(lengths, self._format.size))
         else:
             replace_file(self._named(".ds.index"), np.cumsum(lengths).astype("<u8").tobytes())
             total = int(lengths.sum())
-            note = f"{self._form.tokenizer}|{self._form.size}\n{total}\n{total / 1e6:.2f} million tokens"
-            replace_file(self._named(".ds.metadata"), note.encode())
+            metadata = f"{self._format.tokenizer}|{self._format.size}\n{total}\n{total / 1e6:.2f} million tokens"
+            replace_file(self._named(".ds.metadata"), metadata.encode())
         self._main.keep()
 
     def abandon(self) -> None:
@@ -218,47 +218,44 @@ class _TokenStream:
 
 
 def megatron_index(lengths: npt.NDArray[np.int64], size: int) -> bytes:
-    """The `.idx` file of documents of these lengths, each one sequence, tokens of `size` bytes.
+    """Return the content of an `.idx` file for documents of these lengths. Every document is one sequence.
 
-    Version 1, little-endian: magic, version (u64), code of the type (u8), sequences (u64), documents + 1 (u64); then
-    lengths (i32), byte offsets (i64), and the sequences at which documents begin, with the end (i64). As
-    megatron.core.datasets.indexed_dataset writes it.
+    Version 1, little-endian: magic, version (u64), code of the type (u8), sequences (u64), documents + 1 (u64), then
+    lengths (i32), byte offsets (i64), and the sequences at which documents begin, with the end (i64). The format is
+    that of megatron.core.datasets.indexed_dataset.
+
+    Args:
+        lengths: int64[documents]. Tokens per document.
+        size: Bytes per token.
     """
     count = len(lengths)
     head = MEGATRON_MAGIC + struct.pack("<QBQQ", 1, MEGATRON_CODES[size], count, count + 1)
     offsets = (np.cumsum(lengths) - lengths) * size
-    places = np.arange(count + 1)
+    starts = np.arange(count + 1)
     return head + b"".join(
-        array.astype(kind).tobytes() for array, kind in ((lengths, "<i4"), (offsets, "<i8"), (places, "<i8"))
+        array.astype(kind).tobytes() for array, kind in ((lengths, "<i4"), (offsets, "<i8"), (starts, "<i8"))
     )
 
 
-class Opened:
-    """A part that is closed if its block ends well, and abandoned if it does not."""
-
-    def __init__(self, part: Part) -> None:
-        self._part = part
-
-    def __enter__(self) -> Part:
-        return self._part
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if kind is None:
-            self._part.close()
-        else:
-            self._part.abandon()
+@contextmanager
+def closing_shard(shard: ShardWriter) -> Iterator[ShardWriter]:
+    """Close the shard after the block, or abandon it after an error."""
+    try:
+        yield shard
+    except BaseException:
+        shard.abandon()
+        raise
+    shard.close()
 
 
 def parquet_options() -> dict[str, Any]:
-    """How `datasets` writes Parquet: content-defined chunks, so that the Hub stores equal text once, and a page index.
+    """Return the Parquet options of `datasets`: content-defined chunks, so that the Hub stores equal text once, and an index.
 
-    pyarrow before 21 has no content-defined chunking; the files then hold the same records in other bytes.
+    pyarrow before 21 has no content-defined chunking. The files then have the same records in different bytes.
     """
     options: dict[str, Any] = {"compression": "zstd", "write_page_index": True}
     if int(pa.__version__.split(".")[0]) >= 21:
-        # min, max and normalisation as `datasets` 4 and later set them (config.DEFAULT_CDC_OPTIONS)
+        # sizes and normalization as `datasets` 4 and later set them (config.DEFAULT_CDC_OPTIONS)
         options["use_content_defined_chunking"] = {
             "min_chunk_size": 256 * 1024,
             "max_chunk_size": 1024 * 1024,

@@ -1,10 +1,10 @@
-"""A mix written to a store: its lanes by whoever, its end here.
+"""Write a mix to a URL. Lanes may be written by other processes and machines. The commit is made here.
 
-{url}/.writing/writer.json       who writes
-{url}/.writing/request.json      what was asked for, and the pinned recipe
-{url}/.writing/data, dropped     parts, sent when they are whole
-{url}/.writing/{lane}.json       which of them count, and all that the lane needs to go on; sent last
-{url}/data, recipe.yaml, stats.json, README.md       the mix, the card last; then `.writing` goes
+{url}/.writing/writer.json       lock of the writer
+{url}/.writing/request.json      the request and the pinned recipe
+{url}/.writing/data, dropped     finished shards
+{url}/.writing/{lane}.json       state of a lane: its finished shards and everything to resume it, sent last
+{url}/data, recipe.yaml, stats.json, README.md       the finished mix, the card last. `.writing` is then removed
 """
 
 import json
@@ -18,7 +18,7 @@ from smollm3_mix.errors import OutputError
 from smollm3_mix.mix.mix_stats import MixStats
 from smollm3_mix.mix.recipe_mix import Mix
 from smollm3_mix.output import dropped_documents, output_layout
-from smollm3_mix.output.commit import composed
+from smollm3_mix.output.commit import compose
 from smollm3_mix.output.existing_output import open_output_in, read_finished
 from smollm3_mix.output.lane_jobs import write_lanes
 from smollm3_mix.output.output_layout import CARD, DATA, LIST, RECIPE, REQUEST, STATS
@@ -28,87 +28,87 @@ from smollm3_mix.storage.atomic_files import WORK_FOLDER
 from smollm3_mix.storage.url_store import LOCK_FILE, UrlStore
 
 
-def write_remote(writing: WriteContext, *, take_over: bool) -> dict[str, MixStats]:
-    """See `write`; all lanes, to a store.
+def write_remote(context: WriteContext, *, take_over: bool) -> dict[str, MixStats]:
+    """Write all lanes to a store, commit the mix, and return the statistics by split.
 
     Args:
-        writing: its folder is none yet.
-        take_over: see `Store.claimed`.
+        context: Call of `write`, with a store.
+        take_over: Whether to replace the lock of another writer; see `UrlStore.locked`.
     """
-    if writing.store is None:
-        raise TypeError("write_away needs a store")
+    if context.store is None:
+        raise TypeError("write_remote() needs a context with a store.")
     with TemporaryDirectory(prefix="smollm3-mix-") as scratch:
-        mirrored = replace(writing, folder=Path(scratch) / "mix")
-        if (done := _finished(mirrored, writing.store)) is not None:
-            return done
-        with writing.store.claimed(take_over=take_over) as store, folder_lock.folder_lock(mirrored.folder) as work:
-            mine = replace(mirrored, store=store)
-            note = store.read(f"{WORK_FOLDER}/{REQUEST}")
-            if note is not None:
-                atomic_files.replace_file(work / REQUEST, note)
-            if mine.drops is not None:
-                dropped_documents.check(mine.drops, mine.folder, begun=note is not None)
-            mixes = open_output_in(mine, work)
+        mirror = replace(context, folder=Path(scratch) / "mix")
+        if (finished := _finished(mirror, context.store)) is not None:
+            return finished
+        with context.store.locked(take_over=take_over) as store, folder_lock.folder_lock(mirror.folder) as work:
+            own = replace(mirror, store=store)
+            request = store.read(f"{WORK_FOLDER}/{REQUEST}")
+            if request is not None:
+                atomic_files.replace_file(work / REQUEST, request)
+            if own.dropped_dir is not None:
+                dropped_documents.check(own.dropped_dir, own.folder, resumed=request is not None)
+            mixes = open_output_in(own, work)
             store.send({f"{WORK_FOLDER}/{REQUEST}": work / REQUEST})
-            all_stats = write_lanes(mine, mixes, work)
-            _commit(mine, store, work, mixes, all_stats)
+            all_stats = write_lanes(own, mixes, work)
+            _commit(own, store, work, mixes, all_stats)
     return all_stats
 
 
-def _finished(writing: WriteContext, store: UrlStore) -> dict[str, MixStats] | None:
-    """The tallies of a whole mix of the same request, None where there is still something to write."""
+def _finished(context: WriteContext, store: UrlStore) -> dict[str, MixStats] | None:
+    """Return the statistics of a complete mix of the same request, or None if there is something left to write."""
     card = store.read(CARD)
     if card is None:
-        begun = store.read(f"{WORK_FOLDER}/{REQUEST}") is not None
-        ours = {WORK_FOLDER, *((DATA, RECIPE, STATS, LIST) if begun else ())}
-        stranger = next((name for name in store.names() if name not in ours), None)
-        if stranger is not None:
+        started = store.read(f"{WORK_FOLDER}/{REQUEST}") is not None
+        expected = {WORK_FOLDER, *((DATA, RECIPE, STATS, LIST) if started else ())}
+        unexpected = next((name for name in store.names() if name not in expected), None)
+        if unexpected is not None:
             raise OutputError(
-                f"{store.url} holds {stranger!r}, which is no part of a written mix. "
-                "Choose an empty or new place with --output-dir."
+                f"{store.url} contains {unexpected!r}, which is not part of a written mix. "
+                "Choose a new or empty URL with --output-dir."
             )
         return None
-    (writing.folder / DATA).mkdir(parents=True)
+    (context.folder / DATA).mkdir(parents=True)
     for name in (RECIPE, STATS):
         content = store.read(name)
         if content is not None:
-            atomic_files.replace_file(writing.folder / name, content)
-    atomic_files.replace_file(writing.folder / CARD, card)
-    if not output_layout.is_complete(writing.folder):
+            atomic_files.replace_file(context.folder / name, content)
+    atomic_files.replace_file(context.folder / CARD, card)
+    if not output_layout.is_complete(context.folder):
         raise OutputError(
-            f"{store.url} holds {CARD!r}, which is no part of a written mix. "
-            "Choose an empty or new place with --output-dir."
+            f"{store.url} contains {CARD!r}, which is not part of a written mix. "
+            "Choose a new or empty URL with --output-dir."
         )
-    done = read_finished(writing)
-    if store.read(f"{WORK_FOLDER}/{REQUEST}") is not None:  # killed while it cleared up
+    finished = read_finished(context)
+    if store.read(f"{WORK_FOLDER}/{REQUEST}") is not None:  # a crash interrupted the removal
         store.clear([f"{WORK_FOLDER}/{REQUEST}"])
-    return done
+    return finished
 
 
 def _commit(
-    writing: WriteContext, store: UrlStore, work: Path, mixes: Sequence[Mix], all_stats: dict[str, MixStats]
+    context: WriteContext, store: UrlStore, work: Path, mixes: Sequence[Mix], all_stats: dict[str, MixStats]
 ) -> None:
-    """Have the store hold the mix, whole."""
+    """Complete the mix in the store."""
     labels = [output_layout.lane_label(mix.split, lane) for mix in mixes for lane in range(mix.num_lanes)]
     sent: dict[str, int] = {}
     for label, state in zip(labels, store.read_all(f"{WORK_FOLDER}/{label}.json" for label in labels), strict=True):
         saved: dict[str, Any] = {} if state is None else json.loads(state)
         if state is None or not saved["done"]:
             raise OutputError(
-                f"{store.url}: lane {label} is not whole: a writer that was taken for lost has written since. "
-                "Nothing is lost: give the same command again."
+                f"{store.url}: lane {label} is incomplete, because another writer has changed it. "
+                "Repeat the same command to finish the mix."
             )
         atomic_files.replace_file(work / f"{label}.json", state)
         sent |= saved["sent"]
-    if writing.drops is not None:
+    if context.dropped_dir is not None:
         (work / dropped_documents.FOLDER).mkdir(exist_ok=True)
         for name in sent:
             if name.startswith(f"{dropped_documents.FOLDER}/"):
                 store.get(f"{WORK_FOLDER}/{name}", work / name)
-        dropped_documents.publish(work, writing.drops)
+        dropped_documents.publish(work, context.dropped_dir)
     data = {name: size for name, size in sent.items() if name.startswith(f"{DATA}/")}
     files = {name.removeprefix(f"{DATA}/"): size for name, size in data.items()}
-    composed(work, mixes[0].plan, writing.request, all_stats, files, work / DATA)
+    compose(work, mixes[0].plan, context.request, all_stats, files, work / DATA)
     store.move(
         {f"{WORK_FOLDER}/{name}": name for name in data}, {f"{WORK_FOLDER}/{name}": size for name, size in data.items()}
     )

@@ -1,4 +1,4 @@
-"""The recipe over a mix that was stored by source: the same mix, or one with other weights, without the sources."""
+"""Recipe of a mix that was written by source: the same mix, or one with other weights, without the original sources."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -16,14 +16,14 @@ from smollm3_mix.text.filters.filter_options import FilterOptions
 
 
 def recipe_over_stored(recipe: Recipe, data: Path) -> Recipe:
-    """The recipe that mixes what is stored below `data` as `recipe` mixes the sources.
+    """Return the recipe that mixes the files below `data` as `recipe` mixes its sources.
 
-    Nothing is cleaned, judged, deduplicated, shuffled or held out again: the documents stand in the order in which they
-    were laid, and their tokens are those that were counted.
+    The recipe does not clean, filter, deduplicate, shuffle or hold out documents again. They are in the order in which
+    the mix placed them, with the tokens that it counted.
 
     Args:
-        recipe: pinned; of the mix that was stored.
-        data: folder of the sources' folders.
+        recipe: Pinned recipe of the written mix.
+        data: Folder with the folders of the sources.
     """
     numbers = {source.id: number for number, source in enumerate(recipe.active)}
     return replace(
@@ -42,7 +42,7 @@ def _over(source: Source, data: Path, number: int | None) -> Source:
         return source
     folder = source_folder(number, source.id)
     if not (data / folder).exists():
-        return replace(source, unavailable="it gave no document when the mix was stored")
+        return replace(source, unavailable="it has no document in the written mix")
     return Source(
         id=source.id,
         weight=source.weight,
@@ -61,7 +61,7 @@ def _over(source: Source, data: Path, number: int | None) -> Source:
 
 
 def count_stored(recipe: Recipe, data: Path) -> dict[str, dict[str, int]]:
-    """Documents and tokens that are stored of each source, whether they were given or waited to be."""
+    """Return the number of stored documents and tokens of each source, emitted or pending."""
     found = {}
     for number, source in enumerate(recipe.active):
         columns = [

@@ -1,7 +1,7 @@
-"""Parts taken away while others are written, so that a mix may be larger than the disk.
+"""Upload finished shards while others are written, so that a mix may be larger than the disk.
 
-A part is taken once the state of its lane counts it. Where it went is noted before it is removed here; killed between,
-it is offered again, and whoever takes it knows that it is there.
+A shard is uploaded after the state of its lane counts it. The upload is recorded before the local file is deleted.
+After a crash between the two steps, the file is offered again and the upload target skips it.
 """
 
 import json
@@ -16,131 +16,143 @@ from smollm3_mix.output import output_layout
 from smollm3_mix.recipe.recipe import Recipe
 from smollm3_mix.storage import atomic_files
 
-UPLOAD_RECORD = "shipped.json"
-"""In the work folder: where parts go, and those that went, by name, with their bytes."""
+UPLOAD_RECORD = "uploads.json"
+"""File of the work folder with the name of the target and the bytes of the uploaded shards by name."""
 
-MAX_WAITING = 4
-"""Parts that may wait here for each process that writes, before it pauses."""
+MAX_PENDING = 4
+"""Number of finished shards per writing process at which the process waits for uploads."""
 
 _POLL = 0.05
-"""Seconds between two looks at the folder."""
+"""Seconds between two checks of the folder."""
 
 
 class UploadTarget(Protocol):
-    """Where the parts of a mix go while it is written."""
+    """Receiver of the shards of a mix while it is written."""
 
     @property
     def name(self) -> str:
-        """What is noted of it; another name is another place."""
+        """Name of the target. A resumed write must have a target of the same name."""
 
     def begin(self, recipe: Recipe, file: bytes, request: Mapping[str, Any]) -> None:
-        """Nothing; the place is made ready for this recipe, and holds it, as its file or without paths of here."""
+        """Prepare the target and upload the recipe.
+
+        Args:
+            recipe: Recipe of the written mix.
+            file: Content of its `recipe.yaml`.
+            request: Request of the write, as JSON.
+        """
 
     def send(self, files: Mapping[str, Path]) -> None:
-        """Nothing; the files are there for good, and may be removed here."""
+        """Upload files by their paths below `data`. They may be deleted here afterwards."""
 
-    def finish(self, recipe: Recipe, summary: Mapping[str, Any], rest: list[Path]) -> None:
-        """Nothing; the mix is whole there."""
+    def finish(self, recipe: Recipe, summary: Mapping[str, Any], other_files: list[Path]) -> None:
+        """Complete the mix at the target.
+
+        Args:
+            recipe: Recipe of the written mix.
+            summary: Content of `stats.json`.
+            other_files: Files of the mix other than data and recipe.
+        """
 
 
 class Uploads:
-    """Takes whole parts from a work folder to an outlet, in a thread of its own.
+    """Thread that uploads the finished shards of a work folder.
 
     Args:
-        work: the work folder.
-        outlet: where parts go.
+        work: Work folder.
+        target: Receiver of the shards.
 
     Attributes:
-        shipped: bytes by name of the parts that went.
-        error: why it ended, None while all is well.
+        uploaded: Bytes of the uploaded shards by name.
+        error: Error that stopped the thread, or None.
     """
 
-    def __init__(self, work: Path, outlet: UploadTarget) -> None:
-        self._work, self._outlet = work, outlet
-        self.shipped: dict[str, int] = uploaded_shards(work, outlet.name)
+    def __init__(self, work: Path, target: UploadTarget) -> None:
+        self._work, self._target = work, target
+        self.uploaded: dict[str, int] = uploaded_shards(work, target.name)
         self.error: Exception | None = None
         self._ended = threading.Event()
         self._on_error: Callable[[], None] = lambda: None
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def start(self) -> None:
-        """Nothing; parts are taken from now on."""
-        atomic_files.replace_json(self._work / UPLOAD_RECORD, {"to": self._outlet.name, "parts": self.shipped})
+        """Start the thread."""
+        atomic_files.replace_json(self._work / UPLOAD_RECORD, {"to": self._target.name, "shards": self.uploaded})
         self._thread.start()
 
     def on_error(self, call: Callable[[], None]) -> None:
-        """Nothing; `call` is called when it ends early."""
+        """Set a function to call if the thread stops with an error."""
         self._on_error = call
         if self.error is not None:
             call()
 
     def check(self) -> None:
-        """Nothing, while all is well; else its error is raised."""
+        """Raise the error of the thread, if there is one."""
         if self.error is not None:
             raise self.error
 
-    def end(self, *, all_of_them: bool) -> None:
-        """Nothing; every whole part went if `all_of_them`, else those on their way."""
+    def stop(self, *, finish: bool) -> None:
+        """Stop the thread after its current upload. With `finish`, upload all remaining finished shards first."""
         self._ended.set()
         self._thread.join()
-        if all_of_them:
+        if finish:
             self.check()
-            self._take()
+            self._upload()
 
     def _run(self) -> None:
         try:
             while not self._ended.is_set():
-                if not self._take():
+                if not self._upload():
                     self._ended.wait(_POLL)
-        except Exception as error:  # noqa: BLE001 - raised by `check` in the thread that writes
+        except Exception as error:  # noqa: BLE001 - `check` raises it in the writing thread
             self.error = error
             self._on_error()
 
-    def _take(self) -> bool:
-        """Whether there were whole parts; they went, and are removed here."""
+    def _upload(self) -> bool:
+        """Upload and delete the finished shards. Return False if there were none."""
         paths = finished_shards(self._work)
         if not paths:
             return False
         named = {path.relative_to(self._work / output_layout.DATA).as_posix(): path for path in paths}
-        self._outlet.send(named)
-        self.shipped |= {name: path.stat().st_size for name, path in named.items()}
-        atomic_files.replace_json(self._work / UPLOAD_RECORD, {"to": self._outlet.name, "parts": self.shipped})
+        self._target.send(named)
+        self.uploaded |= {name: path.stat().st_size for name, path in named.items()}
+        atomic_files.replace_json(self._work / UPLOAD_RECORD, {"to": self._target.name, "shards": self.uploaded})
         for path in paths:
             path.unlink()
         return True
 
 
 def uploaded_shards(work: Path, name: str | None) -> dict[str, int]:
-    """Bytes by name of the parts that went before a stop.
+    """Return the bytes of the shards that an earlier call has uploaded, by name.
 
     Raises:
-        OutputError: they went elsewhere than to `name`, or parts went and `name` is None.
+        OutputError: If they were uploaded to another target than `name`.
     """
     if not (work / UPLOAD_RECORD).exists():
         return {}
     saved = json.loads((work / UPLOAD_RECORD).read_bytes())
     if saved["to"] != name:
         raise OutputError(
-            f"parts of the mix in {work.parent} went to {saved['to']} already. Give the same --push-to, --config-name "
-            f"and --revision again to go on, or remove {work}."
+            f"Shards of the mix in {work.parent} were already uploaded to {saved['to']}. Repeat the command with the same "
+            f"--push-to, --config-name and --revision to resume, or delete {work}."
         )
-    parts: dict[str, int] = saved["parts"]
-    return parts
+    shards: dict[str, int] = saved["shards"]
+    return shards
 
 
 def finished_shards(work: Path) -> list[Path]:
-    """The parts in the work folder that the states of their lanes count."""
+    """Return the shards in the work folder that the states of their lanes count."""
     found = []
     for state in work.glob("*-[0-9][0-9][0-9][0-9][0-9].json"):
-        count = json.loads(state.read_bytes())["parts"]
-        parts = (work / output_layout.DATA).rglob(f"{state.stem}-*.parquet")
-        found += [path for path in parts if int(path.stem.rsplit("-", 1)[1]) < count]
+        count = json.loads(state.read_bytes())["shards"]
+        shards = (work / output_layout.DATA).rglob(f"{state.stem}-*.parquet")
+        found += [path for path in shards if int(path.stem.rsplit("-", 1)[1]) < count]
     return sorted(found)
 
 
-def wait_for_room(work: Path, most: int, check: Callable[[], None]) -> None:
-    """Nothing, once fewer than `most` whole parts wait; `check` may raise meanwhile."""
+def wait_for_uploads(work: Path, max_pending: int, check: Callable[[], None]) -> None:
+    """Block until fewer than `max_pending` finished shards wait for upload. Call `check` while waiting. It may raise."""
     check()
-    while len(list((work / output_layout.DATA).rglob("*.parquet"))) >= most:
+    while len(list((work / output_layout.DATA).rglob("*.parquet"))) >= max_pending:
         check()
         time.sleep(_POLL)

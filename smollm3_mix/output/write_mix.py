@@ -1,203 +1,275 @@
-"""All lanes written, in one process or several, and the result committed in one go."""
+"""Write a mix as files: all lanes in one or several processes, then one commit."""
+
+from __future__ import annotations
 
 import os
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from smollm3_mix.errors import OutputError, RecipeError
+from smollm3_mix.executors.open_executor import open_executor
 from smollm3_mix.executors.protocol import Executor
+from smollm3_mix.mix.limits import Limits
 from smollm3_mix.mix.mix_stats import MixStats
+from smollm3_mix.mix.options import MixOptions, RecipeLike, check_options
 from smollm3_mix.mix.recipe_mix import Mix
 from smollm3_mix.output import dropped_documents, output_layout
-from smollm3_mix.output.commit import beside, commit
+from smollm3_mix.output.commit import commit, written_recipe
 from smollm3_mix.output.existing_output import open_output, open_output_in, read_finished
 from smollm3_mix.output.lane_jobs import write_lanes
 from smollm3_mix.output.lane_pool import ProgressListener
-from smollm3_mix.output.output_formats import BY_SOURCE, FORMATS, TOKEN_FORMATS
+from smollm3_mix.output.output_formats import BY_SOURCE, FORMATS, TOKEN_FORMATS, Format
 from smollm3_mix.output.remote_output import write_remote
 from smollm3_mix.output.uploads import Uploads, UploadTarget, uploaded_shards
 from smollm3_mix.output.write_request import WriteContext, WriteRequest
+from smollm3_mix.output.written_mix import WrittenMix, open_written
 from smollm3_mix.recipe.curriculum import Curriculum
 from smollm3_mix.recipe.read_recipe import load_recipe
 from smollm3_mix.recipe.recipe import Recipe
+from smollm3_mix.sizes import ByteSize, parse_bytes, parse_count
 from smollm3_mix.storage import atomic_files, folder_lock
-from smollm3_mix.storage.locations import is_local, open_store
+from smollm3_mix.storage.locations import local_path, open_store
 from smollm3_mix.tokenizer.encoder import EOS
 from smollm3_mix.tokenizer.recipe_tokenizer import token_counting
 
-MAX_SHARD_BYTES = 512 << 20
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
-OPENING = 3600.0
-"""Seconds that a writer of some lanes waits for another that finds out what the sources hold."""
+MAX_SHARD_SIZE = "512MiB"
+
+OPENING_SECONDS = 3600.0
+"""Seconds that a writer of some lanes waits while another writer resolves the sources."""
+
+ARGUMENTS = (
+    *("output_dir", "num_proc", "format", "max_shard_size", "tokenizer", "bos", "eos", "keep_dropped", "only_lanes"),
+    *("push_to", "executor", "take_over", "on_progress"),
+)
+"""Keyword arguments of `write` other than the mix options."""
 
 
-def write(  # noqa: D417 - arguments of one kind share a line
-    recipe: Recipe | str | os.PathLike[str],
+def write(
+    recipe: RecipeLike,
     output_dir: str | os.PathLike[str],
     *,
-    seed: int | None = None,
-    lanes: int | None = None,
-    max_samples: int | None = None,
-    max_tokens: int | None = None,
-    max_bytes: int | None = None,
-    processes: int = 1,
-    skip_unreadable: bool = False,
-    max_shard_size: int = MAX_SHARD_BYTES,
-    keep_dropped: str | os.PathLike[str] | None = None,
-    format: str = "parquet",  # noqa: A002 - the word of the command line
+    num_proc: int = 1,
+    format: Format = "parquet",  # noqa: A002 - the name of the flag
+    max_shard_size: ByteSize = MAX_SHARD_SIZE,
     tokenizer: str | os.PathLike[str] | None = None,
     bos: str | None = None,
     eos: str | None = EOS,
-    token: str | bool | None = None,
-    accept_terms: Sequence[str] | str | None = None,
-    on_progress: ProgressListener | None = None,
-    outlet: UploadTarget | None = None,
-    only: Sequence[int] | None = None,
-    runner: Executor | None = None,
+    keep_dropped: str | os.PathLike[str] | None = None,
+    only_lanes: Sequence[int] | None = None,
+    push_to: UploadTarget | None = None,
+    executor: Executor | Literal["ray"] | None = None,
     take_over: bool = False,
-) -> dict[str, MixStats]:
-    """Counts by split of the mix that now lies in `output_dir`, with card, pinned recipe and tally.
+    on_progress: ProgressListener | None = None,
+    **options: Unpack[MixOptions],
+) -> WrittenMix:
+    """Write a mix as files, with a dataset card, the pinned recipe and statistics.
 
-    The bytes depend on the recipe, the limits and `max_shard_size` alone. After an interruption the same call goes on
-    behind the last whole part of each lane; over a finished result of the same request it returns at once.
+    The same call resumes an interrupted run after the last finished shard of each lane. Over a finished mix of the same
+    request it only opens the mix. The bytes depend on the recipe, the limits, `format` and `max_shard_size` alone.
 
     Args:
-        recipe: a `Recipe`, a path, or the name of a shipped stage.
-        output_dir: new, empty, or of the same request; a folder, or a URL of fsspec, such as s3://bucket/mix.
-        seed, lanes: in place of the recipe's.
-        max_samples, max_tokens, max_bytes: limits of the whole mix: records, tokens, UTF-8 bytes of text.
-        processes: lanes written at once, each in a process of its own if more than one.
-        skip_unreadable, max_shard_size: go on over the sources that can be read; bytes of text at which a file ends.
-        keep_dropped: new or empty folder for the dropped documents with their reasons; see docs/exclusion.md.
-        format: parquet; by-source: to be mixed again without the sources; nanotron or megatron: token files.
-        tokenizer: counts the tokens, and makes those of token files; default: as the recipe counts.
-        bos, eos: token before and after each document of a token file; default: none, and the one that ends a text.
-        token, accept_terms: of the Hub, default the one that is logged in; terms that you accept, see `open_mix`.
-        on_progress: called in this process as the work goes on.
-        outlet: takes each part as soon as it is whole, which is then removed here, such as a `hub.hub_target.Outlet`.
-        only: write, and count, these lanes alone, beside other writers; the one with lane 0 writes what is held out,
-            too; `finish` commits.
-        runner, take_over: an `executors.ray_executor.Cluster`; whether a URL's writer is gone (docs/scaling.md).
+        recipe: Recipe or curriculum, or its path, URL or shipped name.
+        output_dir: Folder or fsspec URL, such as `s3://bucket/mix`. It must be new, empty, or have an unfinished run of
+            the same request.
+        num_proc: Number of lanes to write in parallel, each in a process of its own.
+        format: `"parquet"`; `"by-source"`, which other weights can mix again without the sources; `"nanotron"` or
+            `"megatron"` token files.
+        max_shard_size: Bytes of text after which a shard ends, such as `"256MiB"`.
+        tokenizer: Tokenizer that counts the tokens, and makes those of token files. Defaults to the recipe's.
+        bos: Token before each document of a token file. None by default.
+        eos: Token after each document of a token file. By default the end-of-document token of the tokenizer.
+        keep_dropped: New or empty folder for the dropped documents with their reasons.
+        only_lanes: Lanes to write beside other writers. The writer of lane 0 also writes the validation split. `finish`
+            commits the mix. All lanes by default.
+        push_to: Receives every finished shard, which is then deleted here, for example a `HubTarget`.
+        executor: Runs the lanes elsewhere, for example a `RayExecutor`. `"ray"` starts or joins Ray for this call.
+        take_over: Whether to replace the lock of another writer of a URL that is no longer running.
+        on_progress: Called in this process with the statistics of a lane after each of its row groups.
+        **options: Options of `open_mix`. `write` covers all splits and keeps its own states, so `split`,
+            `continue_from` and `dedup_state_dir` are not accepted.
+
+    Returns:
+        The written mix. With `only_lanes`, its statistics are those of these lanes and `files` is empty.
 
     Raises:
-        OutputError: the folder holds something else, is in use, or cannot be written.
-        RecipeError, MissingExtraError, UnreadableSourcesError, SourceExhaustedError, SourceError: As the mix raises
-            them.
+        OutputError: If the folder contains something else, is in use or cannot be written, or options are incompatible.
+        RecipeError: If the recipe is missing or invalid.
+        UnreadableSourcesError: If sources cannot be read.
+        SourceExhaustedError: If a source ends before the limits are reached.
+        SourceError: If a source cannot be read on the way.
+        MissingExtraError: If an optional package is missing.
+        TypeError: If an argument is unknown or has the wrong type.
+        ValueError: If a size, a limit or `format` is invalid.
     """
-    asked = (recipe if isinstance(recipe, Recipe) else load_recipe(recipe)).replace(seed=seed, lanes=lanes)
-    asked = _counted(asked, format, tokenizer, bos, eos, token=token)
-    drops = None if keep_dropped is None else Path(keep_dropped)
-    what = (max_samples, max_tokens, max_bytes, skip_unreadable, max_shard_size, format, drops is not None)
-    means = (processes, on_progress or (lambda _: None), outlet, runner, open_store(os.fspath(output_dir), token))
-    access = {"token": token, "accept_terms": accept_terms}
-    writing = WriteContext(asked, WriteRequest(asked.fingerprint, *what), is_local(output_dir), drops, access, *means)
-    return _write(writing, only, take_over=take_over)
+    _check_write_options(options)
+    loaded = _requested_recipe(recipe, options)
+    token = options.get("token")
+    loaded = _with_tokenizer(loaded, format, tokenizer, bos, eos, token=token)
+    skip_unreadable = options.get("skip_unreadable", False)
+    limits = Limits.parse(options.get("max_samples"), options.get("max_tokens"), options.get("max_bytes"))
+    context = WriteContext(
+        recipe=loaded,
+        request=WriteRequest(
+            fingerprint=loaded.fingerprint,
+            **limits.to_dict(),
+            skip_unreadable=skip_unreadable,
+            max_shard_size=parse_bytes(max_shard_size, "max_shard_size"),
+            format=format,
+            keep_dropped=keep_dropped is not None,
+        ),
+        folder=local_path(output_dir),
+        dropped_dir=None if keep_dropped is None else Path(keep_dropped),
+        access={"token": token, "accept_terms": options.get("accept_terms")},
+        num_proc=parse_count(num_proc, "num_proc"),
+        on_progress=on_progress or (lambda _: None),
+        push_to=push_to,
+        store=open_store(os.fspath(output_dir), token),
+    )
+    with ExitStack() as stack:
+        if executor is not None:
+            context = replace(context, executor=stack.enter_context(open_executor(executor, num_proc)))
+        stats = _write(context, only_lanes, take_over=take_over)
+    if only_lanes is not None:
+        return WrittenMix(os.fspath(output_dir), loaded, stats, {}, format)
+    return open_written(output_dir, token=token)
 
 
-def _write(writing: WriteContext, only: Sequence[int] | None, *, take_over: bool) -> dict[str, MixStats]:
-    """See `write`."""
-    _check_means(writing, only)
-    if writing.store is not None:
-        return write_remote(writing, take_over=take_over)
-    return write_all(writing) if only is None else _write_some(writing, only)
+def _check_write_options(options: MixOptions) -> None:
+    """Raise if an option is unknown, or is one that `write` does not accept."""
+    check_options("write", options, ARGUMENTS)
+    if options.get("split", "train") != "train":
+        raise ValueError("write() writes all splits. Leave split out, and load one split of the written mix.")
+    if options.get("dedup_state_dir") is not None:
+        raise ValueError("write() keeps the dedup state in its output folder. Leave dedup_state_dir out.")
+    if options.get("continue_from") is not None:
+        raise ValueError(
+            "write() cannot continue from a state. Leave continue_from out, or read the mix with open_mix."
+        )
 
 
-def _check_means(writing: WriteContext, only: Sequence[int] | None) -> None:
-    """Nothing, where all that is asked for goes together."""
-    there, form = writing.store, writing.request.format
-    if only is not None and writing.outlet is not None:
+def _requested_recipe(recipe: RecipeLike, options: MixOptions) -> Recipe:
+    """Return the recipe with the requested seed, lanes and number of tokens."""
+    loaded = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
+    loaded = loaded.replace(seed=options.get("seed"), lanes=options.get("lanes"))
+    total_tokens = options.get("total_tokens")
+    return loaded if total_tokens is None else loaded.scale(parse_count(total_tokens, "total_tokens"))
+
+
+def _write(context: WriteContext, only_lanes: Sequence[int] | None, *, take_over: bool) -> dict[str, MixStats]:
+    """Write all lanes, or some of them, and return the statistics by split."""
+    _check_compatible(context, only_lanes)
+    if context.store is not None:
+        return write_remote(context, take_over=take_over)
+    return write_all(context) if only_lanes is None else _write_some(context, only_lanes)
+
+
+def _check_compatible(context: WriteContext, only_lanes: Sequence[int] | None) -> None:
+    """Raise OutputError if the requested options are incompatible."""
+    store, executor = context.store, context.executor
+    if only_lanes is not None and context.push_to is not None:
         raise OutputError(
-            "--push-to takes a mix from one writer, and --part-of has several. "
-            "Write the lanes without it, run `smollm3-mix finish`, then `smollm3-mix push`."
+            "--push-to needs a single writer, but --only-lanes has several. "
+            "Write the lanes without --push-to, run `smollm3-mix finish`, then `smollm3-mix push`."
         )
-    if only is not None and (writing.runner is not None or there is not None):
-        what = "--engine ray writes all lanes itself" if there is None else f"the jobs of an array share no {there.url}"
+    if only_lanes is not None and executor is not None:
+        raise OutputError("--executor ray writes all lanes itself. Leave --only-lanes out.")
+    if only_lanes is not None and store is not None:
+        raise OutputError(f"--only-lanes needs a folder that all writers see, got {store.url}. Name a shared folder.")
+    if context.push_to is not None and (executor is not None or store is not None):
         raise OutputError(
-            f"{what}, so --part-of does not go with it. Leave --part-of out, or write to a folder that all jobs see."
+            "--push-to needs a local folder and no --executor. Push the finished mix with `smollm3-mix push`, "
+            "or write to hf://datasets/OWNER/NAME."
         )
-    if writing.outlet is not None and (writing.runner is not None or there is not None):
+    if store is not None and context.request.format == BY_SOURCE:
         raise OutputError(
-            "--push-to sends what one machine writes to a folder of its own; with --engine ray or a URL, leave it out, "
-            "and push the mix when it is whole, or write to hf://datasets/OWNER/NAME."
+            f"--format by-source needs a local folder, got {store.url}. Name a folder, then copy it to the URL."
         )
-    if there is not None and form == BY_SOURCE:
+    if store is not None and store.in_process_memory and (executor is not None or context.num_proc > 1):
         raise OutputError(
-            f"--by-source needs a folder, since what is stored is counted in its files; got {there.url}. "
-            "Name a folder, and copy it there."
-        )
-    if there is not None and there.of_this_process and (writing.runner is not None or writing.processes > 1):
-        raise OutputError(
-            f"{there.url} is the memory of this process alone. Leave --processes and --engine out, or name another URL."
+            f"{store.url} is visible to this process only. Leave --num-proc and --executor out, or name another URL."
         )
 
 
-def _write_some(writing: WriteContext, only: Sequence[int]) -> dict[str, MixStats]:
-    """Counts by split of some lanes, now in the work folder; other processes, of other machines, write the others."""
-    folder, lanes = writing.folder, writing.asked.lanes
-    if not only or min(only) < 0 or max(only) >= lanes:
-        raise OutputError(f"--lanes must lie in 0-{lanes - 1} with --part-of {lanes}, got {list(only)}")
-    if (done := read_finished(writing)) is not None:
-        return done
-    with folder_lock.folder_lock(folder, shared=True) as work, ExitStack() as held:
-        for lane in only:
-            held.enter_context(folder_lock.folder_lock(folder, name=f"locks/{output_layout.lane_label('train', lane)}"))
-        with folder_lock.folder_lock(folder, name="opening", wait=OPENING):
-            if writing.drops is not None:
-                dropped_documents.check(writing.drops, folder, begun=(work / output_layout.REQUEST).exists())
-            mixes = open_output_in(writing, work)
-        return write_lanes(writing, mixes, work, only=only)
-
-
-def write_all(writing: WriteContext) -> dict[str, MixStats]:
-    """See `write`; into a folder, all lanes."""
-    folder, drops = writing.folder, writing.drops
-    if (done := read_finished(writing)) is not None:
-        return done
-    if drops is not None:
-        dropped_documents.check(
-            drops, folder, begun=(folder / atomic_files.WORK_FOLDER / output_layout.REQUEST).exists()
+def _write_some(context: WriteContext, only_lanes: Sequence[int]) -> dict[str, MixStats]:
+    """Write some lanes into the work folder, beside writers of other lanes. Return the statistics by split."""
+    folder, lanes = context.folder, context.recipe.lanes
+    if not only_lanes or min(only_lanes) < 0 or max(only_lanes) >= lanes:
+        raise OutputError(
+            f"--only-lanes must be within 0-{lanes - 1} (the mix has {lanes} lanes), got {list(only_lanes)}"
         )
+    if (finished := read_finished(context)) is not None:
+        return finished
+    with folder_lock.folder_lock(folder, shared=True) as work, ExitStack() as locks:
+        for lane in only_lanes:
+            locks.enter_context(
+                folder_lock.folder_lock(folder, name=f"locks/{output_layout.lane_label('train', lane)}")
+            )
+        with folder_lock.folder_lock(folder, name="opening", wait=OPENING_SECONDS):
+            if context.dropped_dir is not None:
+                resumed = (work / output_layout.REQUEST).exists()
+                dropped_documents.check(context.dropped_dir, folder, resumed=resumed)
+            mixes = open_output_in(context, work)
+        return write_lanes(context, mixes, work, only_lanes=only_lanes)
+
+
+def write_all(context: WriteContext) -> dict[str, MixStats]:
+    """Write all lanes into a folder, commit the mix, and return the statistics by split."""
+    folder, dropped_dir = context.folder, context.dropped_dir
+    if (finished := read_finished(context)) is not None:
+        return finished
+    if dropped_dir is not None:
+        resumed = (folder / atomic_files.WORK_FOLDER / output_layout.REQUEST).exists()
+        dropped_documents.check(dropped_dir, folder, resumed=resumed)
     with folder_lock.folder_lock(folder) as work:
-        mixes = open_output(writing, work)
-        all_stats = write_lanes(writing, mixes, work, shipping=_uploads(writing, mixes[0], work))
-        if drops is not None:
-            dropped_documents.publish(work, drops)
-        commit(folder, work, mixes[0].plan, writing.request, all_stats, writing.outlet)
+        mixes = open_output(context, work)
+        all_stats = write_lanes(context, mixes, work, uploads=_start_uploads(context, mixes[0], work))
+        if dropped_dir is not None:
+            dropped_documents.publish(work, dropped_dir)
+        commit(folder, work, mixes[0].plan, context.request, all_stats, context.push_to)
     output_layout.clear_folder(folder)
     return all_stats
 
 
-def _counted(
+def _with_tokenizer(
     recipe: Recipe,
-    form: str,
+    format_name: str,
     tokenizer: str | os.PathLike[str] | None,
     bos: str | None,
     eos: str | None,
     *,
     token: str | bool | None,
 ) -> Recipe:
-    """The recipe with the tokenizer that is asked for; a table has no token after a document unless one is named."""
-    if form not in (*FORMATS, BY_SOURCE):
-        raise ValueError(f"format must be one of {', '.join((*FORMATS, BY_SOURCE))}, got {form!r}")
-    if form == BY_SOURCE and isinstance(recipe, Curriculum):
-        raise RecipeError(recipe.file, ["is a curriculum; write the recipe of each stage by source, in its own folder"])
-    if form not in TOKEN_FORMATS and tokenizer is None:
+    """Return the recipe with the requested tokenizer. Parquet has no end-of-document token unless one is named."""
+    if format_name not in FORMATS:
+        raise ValueError(f"format must be one of {', '.join(FORMATS)}, got {format_name!r}.")
+    if format_name == BY_SOURCE and isinstance(recipe, Curriculum):
+        raise RecipeError(
+            recipe.file, ["a curriculum cannot be written by source. Write the recipe of each stage to its own folder"]
+        )
+    if format_name not in TOKEN_FORMATS and tokenizer is None:
         return recipe
-    end = eos if form in TOKEN_FORMATS or eos != EOS else None
+    end = eos if format_name in TOKEN_FORMATS or eos != EOS else None
     return recipe.replace(tokens=token_counting(recipe, tokenizer, bos, end, token))
 
 
-def _uploads(writing: WriteContext, mix: Mix, work: Path) -> Uploads | None:
-    """The thread that takes parts away, started; None where all parts stay."""
-    outlet, request = writing.outlet, writing.request
-    uploaded_shards(work, None if outlet is None else outlet.name)
-    if outlet is None:
+def _start_uploads(context: WriteContext, mix: Mix, work: Path) -> Uploads | None:
+    """Start the thread that uploads finished shards. Return None if all shards stay here."""
+    target, request = context.push_to, context.request
+    uploaded_shards(work, None if target is None else target.name)
+    if target is None:
         return None
     if request.format != "parquet":
-        raise OutputError(f"--push-to takes Parquet, not --format {request.format}. Write it, then upload the folder.")
-    recipe = beside(mix.plan.recipe)
-    outlet.begin(recipe, recipe.to_yaml().encode(), request.to_dict())
-    shipping = Uploads(work, outlet)
-    shipping.start()
-    return shipping
+        raise OutputError(
+            f"--push-to supports Parquet, got --format {request.format}. Write without --push-to, then upload the folder."
+        )
+    recipe = written_recipe(mix.plan.recipe)
+    target.begin(recipe, recipe.to_yaml().encode(), request.to_dict())
+    uploads = Uploads(work, target)
+    uploads.start()
+    return uploads

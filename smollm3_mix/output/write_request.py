@@ -1,11 +1,14 @@
-"""What a call of `write` is asked to do: the mix, which two calls may share, and where and how this one writes it."""
+"""Description of one call of `write`: the request, which two calls may share, and where and how to write it."""
+
+from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from smollm3_mix.executors.protocol import Executor
+from smollm3_mix.mix.limits import Limits
 from smollm3_mix.output.lane_pool import ProgressListener
 from smollm3_mix.output.uploads import UploadTarget
 from smollm3_mix.recipe.recipe import Recipe
@@ -16,17 +19,17 @@ from smollm3_mix.version import __version__
 
 @dataclass(frozen=True)
 class WriteRequest:
-    """What a user asked to be written; two equal requests may share a folder.
+    """What decides the bytes of a written mix. Calls with equal requests may continue the same folder.
 
     Attributes:
-        fingerprint: of the recipe as asked for, before its sources are pinned.
-        max_samples: records of the whole mix.
-        max_tokens: tokens of the whole mix.
-        max_bytes: UTF-8 bytes of text of the whole mix.
-        skip_unreadable: whether unreadable sources are left out.
-        max_shard_size: bytes of text in a part.
-        format: one of forms.FORMATS, or by-source.
-        keep_dropped: whether the dropped documents are written, too; where they go is nobody's business.
+        fingerprint: Fingerprint of the recipe before its sources are pinned.
+        max_samples: Maximum number of records in the whole mix.
+        max_tokens: Maximum number of tokens in the whole mix.
+        max_bytes: Maximum number of UTF-8 bytes of text in the whole mix.
+        skip_unreadable: Whether to skip sources that cannot be read.
+        max_shard_size: UTF-8 bytes of text per shard.
+        format: One of `output_formats.FORMATS`.
+        keep_dropped: Whether to write the dropped documents. Their folder is not part of the request.
     """
 
     fingerprint: str
@@ -38,10 +41,15 @@ class WriteRequest:
     format: str = "parquet"
     keep_dropped: bool = False
 
+    @property
+    def limits(self) -> Limits:
+        """Limits of the whole mix."""
+        return Limits(self.max_samples, self.max_tokens, self.max_bytes)
+
     def to_dict(self) -> dict[str, Any]:
-        """The request as JSON."""
-        asked = {key: value for key, value in self.__dict__.items() if key != "keep_dropped" or value}
-        return {**asked, "version": __version__}
+        """Return the request as JSON, with the version of the package."""
+        values = {key: value for key, value in self.__dict__.items() if key != "keep_dropped" or value}
+        return {**values, "version": __version__}
 
 
 @dataclass(frozen=True)
@@ -49,40 +57,41 @@ class WriteContext:
     """One call of `write`.
 
     Attributes:
-        asked: the recipe, before its sources are pinned.
-        request: what decides on the files.
-        folder: of the mix; of this call alone where there is a store.
-        drops: folder of the dropped documents; None: they are not kept.
-        access: token, and terms that are accepted.
-        processes: lanes written at once.
-        on_progress: hears how far the lanes are.
-        outlet: takes parts while others are written.
-        runner: writes the lanes, on other machines too.
-        store: where the mix goes instead of a folder.
+        recipe: Recipe before its sources are pinned.
+        request: What decides the bytes.
+        folder: Folder of the mix. With a store, a temporary folder of this call.
+        dropped_dir: Folder for the dropped documents. None if they are not kept.
+        access: Token and accepted terms, as keyword arguments of `open_mix`.
+        num_proc: Number of lanes to write in parallel.
+        on_progress: Callback for the progress of each lane.
+        push_to: Receiver of finished shards.
+        executor: Runs the lanes, possibly on other machines.
+        store: Object store of the mix, in place of a folder.
     """
 
-    asked: Recipe
+    recipe: Recipe
     request: WriteRequest
     folder: Path
-    drops: Path | None
-    access: dict[str, Any]
-    processes: int
-    on_progress: ProgressListener
-    outlet: UploadTarget | None = None
-    runner: Executor | None = None
+    dropped_dir: Path | None = None
+    access: dict[str, Any] = field(default_factory=dict)
+    num_proc: int = 1
+    on_progress: ProgressListener = lambda _: None
+    push_to: UploadTarget | None = None
+    executor: Executor | None = None
     store: UrlStore | None = None
 
     @property
-    def place(self) -> str:
-        """The folder or URL, for messages."""
+    def location(self) -> str:
+        """Folder or URL of the mix, for messages."""
         return str(self.folder) if self.store is None else self.store.url
 
     @property
-    def begun(self) -> str:
-        """What to remove to begin anew, for messages."""
+    def work_location(self) -> str:
+        """Work folder of the mix, for messages."""
         return str(self.folder / WORK_FOLDER) if self.store is None else f"{self.store.url}/{WORK_FOLDER}"
 
 
-def differing(was: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """What two requests differ in."""
-    return ", ".join(f"{key}={was.get(key)!r}, not {value!r}" for key, value in now.items() if was.get(key) != value)
+def differences(earlier: Mapping[str, Any], current: Mapping[str, Any]) -> str:
+    """Return the differences of two requests, such as `max_tokens: 10 → 20`."""
+    changed = ((key, earlier.get(key), value) for key, value in current.items() if earlier.get(key) != value)
+    return ", ".join(f"{key}: {old!r} → {new!r}" for key, old, new in changed)

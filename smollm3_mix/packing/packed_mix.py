@@ -129,7 +129,7 @@ def _meant(source: Recipe | str | os.PathLike[str], split: Split) -> tuple[Recip
 
 def _written(folder: Path, split: Split) -> tuple[Recipe, Split]:
     """A recipe over the records that were written in a folder, in their order, and the split it has them in."""
-    if fault := output_layout.is_unfinished(folder):
+    if fault := output_layout.unfinished_reason(folder):
         raise OutputError(fault)
     form = output_layout.written_format(json.loads((folder / output_layout.STATS).read_bytes()))
     if form not in ("parquet", "by-source"):

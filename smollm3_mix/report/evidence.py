@@ -1,7 +1,4 @@
-"""What a report shows of the records themselves, gathered while a written mix is recounted: debts, lengths, examples.
-
-Of a size that does not grow with the mix.
-"""
+"""Collect discrepancies, lengths and examples for the HTML report while a mix is recounted, in constant memory."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,27 +18,27 @@ Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
 POINTS = 512
-"""Most points of a lane's curve; when there are more, neighbours are joined."""
+"""Maximum number of points of a lane's curve. Neighbors are merged beyond it."""
 
 HALVES = 64
-"""Bins of lengths: bin i holds documents of 2^(i/2) up to 2^((i+1)/2) tokens."""
+"""Number of length bins. Bin i has documents of 2^(i/2) up to 2^((i+1)/2) tokens."""
 
 KEPT, DROPPED = 3, 2
-"""Examples of each source; of each source and reason. Those whose text has the least hash: any, but always the same."""
+"""Number of examples per source, and per source and reason. The texts with the smallest hashes, so always the same."""
 
-SHOWN = 800
-"""Characters of an example that are kept."""
+EXAMPLE_CHARS = 800
+"""Number of characters of an example that are kept."""
 
 
 @dataclass(frozen=True)
 class Example:
-    """A text to be shown.
+    """An example text.
 
     Attributes:
-        text: its first SHOWN characters.
-        length: characters of the whole.
-        id, file, row: where it is from.
-        reason: why it was dropped; None: it was kept.
+        text: First EXAMPLE_CHARS characters.
+        length: Number of characters of the complete text.
+        id, file, row: Provenance.
+        reason: Reason of a dropped text. None for a kept text.
     """
 
     text: str
@@ -53,21 +50,21 @@ class Example:
 
 
 class Evidence:
-    """Debts, lengths and examples of a mix's train split, by source in recipe order.
+    """Discrepancies, lengths and examples of the train split, by source in recipe order.
 
     Attributes:
-        lengths: documents by source and bin of tokens, int64[sources, HALVES].
+        lengths: Number of documents by source and length bin, int64[sources, HALVES].
     """
 
     def __init__(self, recipe: Recipe) -> None:
         self._shares = np.array(list(recipe.shares.values()))
         self._ids = list(recipe.shares)
         self._curves: dict[str, _Curve] = {}
-        self._examples: dict[str, _Least] = {source: _Least(KEPT) for source in self._ids}
+        self._examples: dict[str, _Smallest] = {source: _Smallest(KEPT) for source in self._ids}
         self.lengths = np.zeros((len(self._ids), HALVES), np.int64)
 
     def add(self, lane: str, batch: pa.RecordBatch, sources: Ints, units: Ints) -> None:
-        """Take in the next records of a lane: source number and units of each, int64[n]."""
+        """Add the next records of a lane: source number and units of each, int64[records]."""
         if not lane.startswith("train"):
             return
         self._curves.setdefault(lane, _Curve(self._shares)).add(sources, units)
@@ -79,8 +76,10 @@ class Evidence:
             self._examples[self._ids[number]].add(batch, mine, keys[mine])
 
     def discrepancies(self, bins: int) -> tuple[Floats, Floats, Floats]:
-        """Units given at the end of each bin, and the least and largest debt in it over all lanes: [bins] and twice
-        [sources, bins]; NaN where no lane has a record.
+        """Return the units at the end of each bin, and the smallest and largest discrepancy in it over all lanes.
+
+        Returns:
+            Arrays of shapes [bins], [sources, bins] and [sources, bins]. NaN for bins without a record.
         """
         end = max((curve.total for curve in self._curves.values()), default=0)
         ends = np.linspace(0, end, bins + 1)[1:]
@@ -92,41 +91,41 @@ class Evidence:
         return ends, low, high
 
     def examples(self) -> dict[str, list[Example]]:
-        """Kept texts by source."""
-        return {source: least.examples() for source, least in self._examples.items()}
+        """Return kept texts by source."""
+        return {source: smallest.examples() for source, smallest in self._examples.items()}
 
 
 class _Curve:
-    """Least and largest debt of each source in stretches of one lane; stretches double as the lane goes on."""
+    """Smallest and largest discrepancy of each source in intervals of one lane. Intervals double when there are too many."""
 
     def __init__(self, shares: Floats) -> None:
         self._shares = shares
-        self._given = np.zeros(len(shares))
+        self._emitted = np.zeros(len(shares))
         self._points: list[tuple[float, Floats, Floats]] = []
         self._every = 16
         self.total = 0
 
     def add(self, sources: Ints, units: Ints) -> None:
-        """Count the next records."""
+        """Add the next records."""
         for start in range(0, len(sources), self._every):
             mine, sizes = sources[start : start + self._every], units[start : start + self._every]
             totals = self.total + np.cumsum(sizes)
             one_hot = np.zeros((len(mine), len(self._shares)))
             one_hot[np.arange(len(mine)), mine] = sizes
-            given = self._given + np.cumsum(one_hot, axis=0)
-            discrepancy = self._shares * totals[:, None] - given
+            emitted = self._emitted + np.cumsum(one_hot, axis=0)
+            discrepancy = self._shares * totals[:, None] - emitted
             self._points.append((float(totals[-1]), discrepancy.min(axis=0), discrepancy.max(axis=0)))
-            self.total, self._given = int(totals[-1]), given[-1]
+            self.total, self._emitted = int(totals[-1]), emitted[-1]
         while len(self._points) > POINTS:
-            self._points = [_joined(self._points[at : at + 2]) for at in range(0, len(self._points), 2)]
+            self._points = [_merged(self._points[at : at + 2]) for at in range(0, len(self._points), 2)]
             self._every = min(self._every * 2, 4096)
 
     def points(self) -> Iterator[tuple[float, Floats, Floats]]:
-        """Units of the lane at the end of each stretch, and the least and largest debt of each source in it."""
+        """Yield the units at the end of each interval, and the smallest and largest discrepancy of each source in it."""
         yield from self._points
 
 
-def _joined(pair: Sequence[tuple[float, Floats, Floats]]) -> tuple[float, Floats, Floats]:
+def _merged(pair: Sequence[tuple[float, Floats, Floats]]) -> tuple[float, Floats, Floats]:
     return (
         pair[-1][0],
         np.minimum.reduce([low for _, low, _ in pair]),
@@ -134,60 +133,60 @@ def _joined(pair: Sequence[tuple[float, Floats, Floats]]) -> tuple[float, Floats
     )
 
 
-class _Least:
-    """The examples with the least keys."""
+class _Smallest:
+    """The examples with the smallest keys."""
 
-    def __init__(self, most: int) -> None:
-        self._most = most
+    def __init__(self, count: int) -> None:
+        self._count = count
         self._kept: dict[int, Example] = {}
 
-    def add(self, batch: pa.RecordBatch, places: Ints, keys: npt.NDArray[np.uint64]) -> None:
-        largest = max(self._kept) if len(self._kept) == self._most else None
-        for at in np.argsort(keys, kind="stable")[: self._most].tolist():
+    def add(self, batch: pa.RecordBatch, rows: Ints, keys: npt.NDArray[np.uint64]) -> None:
+        largest = max(self._kept) if len(self._kept) == self._count else None
+        for at in np.argsort(keys, kind="stable")[: self._count].tolist():
             key = int(keys[at])
             if largest is None or key < largest:
-                self._kept[key] = _example(batch, int(places[at]))
-        for key in sorted(self._kept)[self._most :]:
+                self._kept[key] = _example(batch, int(rows[at]))
+        for key in sorted(self._kept)[self._count :]:
             del self._kept[key]
 
     def examples(self) -> list[Example]:
         return [self._kept[key] for key in sorted(self._kept)]
 
 
-def _example(batch: pa.RecordBatch, at: int) -> Example:
-    text = batch["text"][at].as_py() or ""  # none where the source gave none
-    reason = batch["reason"][at].as_py() if "reason" in batch.schema.names else None
-    place: dict[str, Any] = {name: batch[name][at].as_py() for name in ("id", "file", "row")}
-    return Example(text[:SHOWN], len(text), **place, reason=reason)
+def _example(batch: pa.RecordBatch, row: int) -> Example:
+    text = batch["text"][row].as_py() or ""  # a source may have no text
+    reason = batch["reason"][row].as_py() if "reason" in batch.schema.names else None
+    provenance: dict[str, Any] = {name: batch[name][row].as_py() for name in ("id", "file", "row")}
+    return Example(text[:EXAMPLE_CHARS], len(text), **provenance, reason=reason)
 
 
 _DROPPED = ("text", "source", "id", "file", "row", "reason")
 
 
 def dropped_examples(folder: Path) -> Mapping[str, list[Example]]:
-    """Dropped texts by source, DROPPED of each reason, from the Parquet files in a folder (and those below it).
+    """Return dropped texts by source, DROPPED per reason, from the Parquet files in and below a folder.
 
     Raises:
-        OutputError: there are none, or they have no such columns.
+        OutputError: If there are no files, or a column is missing.
     """
     paths = sorted(folder.rglob("*.parquet"))
     if not paths:
         raise OutputError(
-            f"{folder} holds no Parquet files of dropped texts. Name the folder that --keep-dropped made."
+            f"{folder} has no Parquet files of dropped documents. Name the folder of `write --keep-dropped`."
         )
-    least: dict[tuple[str, str], _Least] = {}
+    smallest: dict[tuple[str, str], _Smallest] = {}
     for path in paths:
         with pq.ParquetFile(path) as file:
             missing = [name for name in _DROPPED if name not in file.schema_arrow.names]
             if missing:
-                raise OutputError(f"{path} has no column {missing[0]!r}; expected {', '.join(_DROPPED)}.")
+                raise OutputError(f"{path} has no column {missing[0]!r}, expected {', '.join(_DROPPED)}.")
             for batch in file.iter_batches(1024, columns=list(_DROPPED)):
                 pairs = list(zip(batch["source"].to_pylist(), batch["reason"].to_pylist(), strict=True))
                 keys = hash_texts(batch["text"])[:, 0]
                 for pair in set(pairs):
-                    places = np.array([at for at, other in enumerate(pairs) if other == pair])
-                    least.setdefault(pair, _Least(DROPPED)).add(batch, places, keys[places])
+                    rows = np.array([at for at, other in enumerate(pairs) if other == pair])
+                    smallest.setdefault(pair, _Smallest(DROPPED)).add(batch, rows, keys[rows])
     found: dict[str, list[Example]] = {}
-    for (source, _), few in sorted(least.items()):
+    for (source, _), few in sorted(smallest.items()):
         found.setdefault(source, []).extend(few.examples())
     return found

@@ -1,4 +1,4 @@
-"""A written mix on one page of HTML: nothing on it is loaded from elsewhere, and nothing on it runs."""
+"""HTML report of a written mix: one page without scripts or external resources."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -17,12 +17,12 @@ from smollm3_mix.report.tables import drops_table
 from smollm3_mix.table_format import Table
 
 BINS = 160
-"""Points along the stream at which debts are drawn."""
+"""Number of points of a discrepancy chart."""
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
-def html_page(  # noqa: PLR0917 - what is shown, each once
+def html_page(  # noqa: PLR0917 - one argument per section
     recipe: Recipe,
     summary: Mapping[str, Any],
     rows: Sequence[SourceRow],
@@ -30,23 +30,23 @@ def html_page(  # noqa: PLR0917 - what is shown, each once
     evidence: Evidence,
     dropped: Mapping[str, Sequence[Example]],
 ) -> str:
-    """The page.
+    """Return the page.
 
     Args:
-        recipe: of the mix, with every source pinned.
-        summary: its `stats.json`.
-        rows: of each source, as recounted.
-        problems: what recounting found to be wrong.
-        evidence: gathered while recounting.
-        dropped: texts that were dropped, by source; empty where none were kept.
+        recipe: Pinned recipe of the mix.
+        summary: Content of `stats.json`.
+        rows: One row per source, as recounted.
+        problems: Problems that recounting found.
+        evidence: Collected while recounting.
+        dropped: Examples of dropped texts by source.
     """
     train = MixStats.from_dict(summary["splits"]["train"]["sources"])
     sections = [
-        ("Asked and given", _shares(rows, recipe.weigh_by)),
-        ("Debt along the stream", _discrepancies(rows, evidence, recipe.weigh_by)),
-        ("What was dropped, and why", _drops(train)),
-        ("Lengths of what is given", _lengths(rows, evidence)),
-        ("What could not be had", _missing(recipe)),
+        ("Target and actual shares", _shares(rows, recipe.weigh_by)),
+        ("Discrepancy along the stream", _discrepancies(rows, evidence, recipe.weigh_by)),
+        ("Dropped documents", _drops(train)),
+        ("Document lengths", _lengths(rows, evidence)),
+        ("Unavailable sources", _missing(recipe)),
         ("Examples", _examples(recipe, evidence.examples(), dropped)),
     ]
     kept = [(title, body) for title, body in sections if body]
@@ -61,11 +61,11 @@ def html_page(  # noqa: PLR0917 - what is shown, each once
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         '<meta name="color-scheme" content="light dark">'
-        f"<title>{name}: a mix, recounted</title><style>{STYLE}</style></head><body>"
+        f"<title>{name}: verification report</title><style>{STYLE}</style></head><body>"
         f"<header><h1>{name}</h1><p>{escape(recipe.description)}</p>{_summary_line(problems)}"
         f"{_tiles(recipe, summary, rows)}"
         f"<nav>{links}</nav></header><main>{body}</main>"
-        f"<footer>Recipe <code>{escape(summary['recipe'])}</code>, written and recounted by smollm3_mix "
+        f"<footer>Recipe <code>{escape(summary['recipe'])}</code>, written and verified by smollm3_mix "
         f"{escape(summary['request']['version'])}. The texts remain under the licenses of their sources.</footer>"
         "</body></html>\n"
     )
@@ -77,15 +77,15 @@ def _anchor(title: str) -> str:
 
 def _summary_line(problems: Sequence[str]) -> str:
     if not problems:
-        return '<p class="good">✓ Recounted from its files alone: all as it should be.</p>'
-    listed = "".join(f"<li>{escape(fault)}</li>" for fault in problems)
-    said = f"✗ Recounted from its files alone: {len(problems):,} not as it should be."
-    return f'<div class="bad"><p>{said}</p><ul>{listed}</ul></div>'
+        return '<p class="good">✓ Recounted from the files: no problems found.</p>'
+    listed = "".join(f"<li>{escape(problem)}</li>" for problem in problems)
+    found = f"✗ Recounted from the files: {len(problems):,} {'problem' if len(problems) == 1 else 'problems'}."
+    return f'<div class="bad"><p>{found}</p><ul>{listed}</ul></div>'
 
 
 def _tiles(recipe: Recipe, summary: Mapping[str, Any], rows: Sequence[SourceRow]) -> str:
     total = summary["splits"]["train"]["total"]
-    held = summary["splits"].get("validation", {}).get("total", {}).get("emitted", 0)
+    held_out = summary["splits"].get("validation", {}).get("total", {}).get("emitted", 0)
     bounded = [row.discrepancy / row.bound for row in rows if row.bound]
     tiles = [
         (f"{total['emitted']:,}", "records"),
@@ -94,20 +94,22 @@ def _tiles(recipe: Recipe, summary: Mapping[str, Any], rows: Sequence[SourceRow]
         (f"{len(recipe.active)} × {recipe.lanes}", "sources × lanes"),
         (
             f"{max((abs(row.actual - row.target) for row in rows), default=0) * 100:.3f} pp",
-            "largest difference of a share",
+            "largest difference from a target share",
         ),
     ]
     if bounded:
-        tiles.append((f"{max(bounded):.0%}", "of its bound: the worst debt"))
-    if held:
-        tiles.append((f"{held:,}", "records of validation"))
+        tiles.append((f"{max(bounded):.0%}", "of its bound: the largest discrepancy"))
+    if held_out:
+        tiles.append((f"{held_out:,}", "validation records"))
     return (
-        '<dl class="tiles">' + "".join(f"<div><dt>{what}</dt><dd>{value}</dd></div>" for value, what in tiles) + "</dl>"
+        '<dl class="tiles">'
+        + "".join(f"<div><dt>{label}</dt><dd>{value}</dd></div>" for value, label in tiles)
+        + "</dl>"
     )
 
 
 def short(number: float) -> str:
-    """A number with three digits and a unit: 1.08M."""
+    """Return a number with three digits and a unit, such as 1.08M."""
     for unit in ("", "k", "M", "G", "T"):
         if number < 1000 or unit == "T":
             break
@@ -116,7 +118,7 @@ def short(number: float) -> str:
 
 
 def _table(head: Sequence[str], body: Sequence[Sequence[str]], caption: str) -> str:
-    """A table of cells that are HTML already; the first of a row is its heading."""
+    """Return a table of HTML cells. The first cell of a row is its heading."""
     heads = "".join(f'<th scope="col">{cell}</th>' for cell in head)
     lines = "".join(
         f'<tr><th scope="row">{first}</th>{"".join(f"<td>{cell}</td>" for cell in rest)}</tr>' for first, *rest in body
@@ -148,10 +150,10 @@ def _shares(rows: Sequence[SourceRow], unit: str) -> str:
         ]
         for row in rows
     ]
-    head = ["source", "", "asked", "emitted", "off by, pp", "records", "worst debt", "bound", ""]
+    head = ["source", "", "target", "actual", "diff, pp", "records", "max discrepancy", "bound", ""]
     caption = (
-        f"Shares of {unit}. The bar is what was given, the mark what was asked. Debt is |share × total − given| after "
-        "any record of any lane; the meter shows how much of its bound it used."
+        f"Shares of {unit}. The bar is the actual share, the mark is the target. The discrepancy is the largest "
+        "|share × total − emitted| after any record of any lane. The meter shows it as part of its bound."
     )
     return _table(head, body, caption)
 
@@ -163,8 +165,8 @@ def _discrepancies(rows: Sequence[SourceRow], evidence: Evidence, unit: str) -> 
         for number, row in enumerate(rows)
     ]
     return (
-        f"<p>What each source was owed (above the line) or had given too much (below), in {unit}, from the first "
-        "record of a lane to its last. The band holds all lanes; dashed lines are the bound where there is one.</p>"
+        f"<p>Units that each source has emitted too few (above the line) or too many (below), in {unit}, from the first "
+        "record of a lane to the last. The band covers all lanes. Dashed lines are the bound, if there is one.</p>"
         f'<div class="grid">{"".join(drawn)}</div>'
         if any(drawn)
         else ""
@@ -174,27 +176,31 @@ def _discrepancies(rows: Sequence[SourceRow], evidence: Evidence, unit: str) -> 
 def _drops(train: MixStats) -> str:
     reasons = train.total.dropped
     if not any(reasons.values()):
-        return "<p>Nothing.</p>"
+        return "<p>None.</p>"
     most = sorted(reasons, key=lambda reason: (-reasons[reason], reason))
-    named, rest = most[: figures.COLORS - 1], most[figures.COLORS - 1 :]
-    colours = {reason: f"c{number}" for number, reason in enumerate(named, 1)}
+    listed, rest = most[: figures.COLORS - 1], most[figures.COLORS - 1 :]
+    colors = {reason: f"c{number}" for number, reason in enumerate(listed, 1)}
     lines = []
     for source, counts in train.sources.items():
-        cut = [("kept", counts.emitted + counts.pending, "c0")]
-        cut += [(reason, counts.dropped.get(reason, 0), colours[reason]) for reason in named]
+        segments = [("kept", counts.emitted + counts.pending, "c0")]
+        segments += [(reason, counts.dropped.get(reason, 0), colors[reason]) for reason in listed]
         if rest:
-            cut.append(("other reasons", sum(counts.dropped.get(reason, 0) for reason in rest), f"c{figures.COLORS}"))
-        gone = sum(counts.dropped.values()) / counts.read if counts.read else 0.0
-        lines.append([escape(source), figures.parts(source, cut, counts.read), f"{counts.read:,}", f"{gone:.1%}"])
-    legend = [("kept", "c0"), *colours.items(), *([("other reasons", f"c{figures.COLORS}")] if rest else [])]
+            segments.append(
+                ("other reasons", sum(counts.dropped.get(reason, 0) for reason in rest), f"c{figures.COLORS}")
+            )
+        dropped = sum(counts.dropped.values()) / counts.read if counts.read else 0.0
+        lines.append(
+            [escape(source), figures.parts(source, segments, counts.read), f"{counts.read:,}", f"{dropped:.1%}"]
+        )
+    legend = [("kept", "c0"), *colors.items(), *([("other reasons", f"c{figures.COLORS}")] if rest else [])]
     keys = "".join(
-        f'<li><svg viewBox="0 0 10 10" aria-hidden="true"><rect class="{colour}" width="10" height="10" rx="2"/></svg>'
-        f"{escape(what)}</li>"
-        for what, colour in legend
+        f'<li><svg viewBox="0 0 10 10" aria-hidden="true"><rect class="{color}" width="10" height="10" rx="2"/></svg>'
+        f"{escape(label)}</li>"
+        for label, color in legend
     )
-    table = _table(["source", "", "rows read", "dropped"], lines, "Rows read, as counted when the mix was written.")
+    table = _table(["source", "", "rows read", "dropped"], lines, "Rows read, as counted by write.")
     numbers = _plain(drops_table(train), "Rows dropped by source and reason.")
-    return f'<ul class="legend">{keys}</ul>{table}<details><summary>In numbers</summary>{numbers}</details>'
+    return f'<ul class="legend">{keys}</ul>{table}<details><summary>Table</summary>{numbers}</details>'
 
 
 def _lengths(rows: Sequence[SourceRow], evidence: Evidence) -> str:
@@ -206,8 +212,8 @@ def _lengths(rows: Sequence[SourceRow], evidence: Evidence) -> str:
         for number, row in enumerate(rows)
     ]
     return (
-        "<p>Documents by tokens, each bar √2 wider than the one before; every source on the same scale from left to "
-        "right.</p>"
+        "<p>Documents by number of tokens. Each bin is √2 wider than the previous one. All sources have the same "
+        "horizontal scale.</p>"
         f'<div class="grid">{"".join(drawn)}</div>'
     )
 
@@ -224,32 +230,33 @@ def _missing(recipe: Recipe) -> str:
 
 
 def _examples(recipe: Recipe, kept: Mapping[str, Sequence[Example]], dropped: Mapping[str, Sequence[Example]]) -> str:
-    parts = []
+    sections = []
     for number, source in enumerate(recipe.active):
-        mine, gone = kept.get(source.id, []), dropped.get(source.id, [])
-        if not mine and not gone:
+        kept_here, dropped_here = kept.get(source.id, []), dropped.get(source.id, [])
+        if not kept_here and not dropped_here:
             continue
         language = source.kind.language if source.kind.type != "code" else None
-        shown = "".join(_example(example, language) for example in [*mine, *gone])
-        count = f"{len(mine)} kept" + (f", {len(gone)} dropped" if gone else "")
+        shown = "".join(_example(example, language) for example in [*kept_here, *dropped_here])
+        count = f"{len(kept_here)} kept" + (f", {len(dropped_here)} dropped" if dropped_here else "")
         state = " open" if number == 0 else ""
-        parts.append(f"<details{state}><summary>{escape(source.id)} <span>{count}</span></summary>{shown}</details>")
-    said = "" if dropped else " Dropped texts are shown where <code>write --keep-dropped</code> kept them."
-    return f"<p>Chosen by the hash of their text, so always the same ones.{said}</p>{''.join(parts)}" if parts else ""
+        sections.append(f"<details{state}><summary>{escape(source.id)} <span>{count}</span></summary>{shown}</details>")
+    hint = "" if dropped else " To see dropped documents, write the mix with <code>--keep-dropped</code>."
+    text = f"<p>The texts with the smallest hashes, so always the same.{hint}</p>"
+    return text + "".join(sections) if sections else ""
 
 
 def _example(example: Example, language: str | None) -> str:
     text = escape(_CONTROL.sub("\N{REPLACEMENT CHARACTER}", example.text))
     rest = example.length - len(example.text)
-    more = f'<p class="more">… and {rest:,} characters more</p>' if rest > 0 else ""
+    more = f'<p class="more">… and {rest:,} more characters</p>' if rest > 0 else ""
     tag = "" if example.reason is None else f'<span class="reason">{escape(example.reason)}</span> '
-    spoken = f' lang="{escape(language)}"' if language and re.fullmatch(r"[A-Za-z]{2,3}([_-]\w+)?", language) else ""
-    spoken = spoken.replace("_", "-")
+    attribute = f' lang="{escape(language)}"' if language and re.fullmatch(r"[A-Za-z]{2,3}([_-]\w+)?", language) else ""
+    attribute = attribute.replace("_", "-")
     kind = "kept" if example.reason is None else "dropped"
-    place = f"from <code>{escape(example.file)}</code>, row {example.row:,}"
-    if example.id == f"{example.file}:{example.row}":  # an id made of them says it all
-        place = ""
+    provenance = f"from <code>{escape(example.file)}</code>, row {example.row:,}"
+    if example.id == f"{example.file}:{example.row}":  # the id has both
+        provenance = ""
     return (
-        f'<article class="{kind}"><p class="origin">{tag}<code>{escape(example.id)}</code> {place}</p>'
-        f'<pre dir="auto"{spoken} tabindex="0">{text}</pre>{more}</article>'
+        f'<article class="{kind}"><p class="origin">{tag}<code>{escape(example.id)}</code> {provenance}</p>'
+        f'<pre dir="auto"{attribute} tabindex="0">{text}</pre>{more}</article>'
     )

@@ -1,4 +1,4 @@
-"""The style sheet of the page: one column, light and dark, colours that differ in lightness as well as in hue."""
+"""Style sheet of the HTML report: one column, light and dark, with colors that differ in hue and lightness."""
 
 STYLE = """
 :root{--bg:#fbfaf8;--card:#fff;--ink:#1d1f24;--soft:#5d6470;--line:#e2e0da;--accent:#2f6f8f;--mark:#c2410c;--good:#166534;
@@ -35,7 +35,7 @@ th:first-child{text-align:left;font-weight:600}
 td svg{display:block}
 .bar{width:200px;height:14px}.meter{width:80px;height:8px}.parts{width:100%;min-width:240px;height:16px;border-radius:3px}
 td:has(.parts){width:65%}
-.given,.used{fill:var(--accent)}.asked{fill:var(--mark)}.track{fill:var(--c0)}.over{fill:var(--bad)}
+.actual,.used{fill:var(--accent)}.target{fill:var(--mark)}.track{fill:var(--c0)}.over{fill:var(--bad)}
 .band{fill:var(--accent);fill-opacity:.55;stroke:var(--accent);stroke-width:.6}
 .axis{stroke:var(--soft);stroke-width:.6}.bound{stroke:var(--mark);stroke-width:1;stroke-dasharray:4 3}
 svg text{fill:var(--soft);font-size:9px}
@@ -60,4 +60,4 @@ code{font:.92em ui-monospace,monospace;overflow-wrap:anywhere}
 footer{color:var(--soft);font-size:.82rem;padding:.4rem 1.25rem 2.5rem}
 @media print{section{break-inside:avoid}pre{max-height:none}}
 """
-"""CSS in a `style` element; contrasts of text are at least 4.5 : 1 in both schemes."""
+"""CSS of a `style` element. Text has a contrast of at least 4.5 : 1 in both schemes."""

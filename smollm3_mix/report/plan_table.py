@@ -1,194 +1,130 @@
-"""What a mix would take of each source, from sizes known before anything is read."""
+"""Text of a plan: the table of the sources, and sentences about the whole mix."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from math import ceil
 
-from smollm3_mix.network.urls import Token, endpoint
+from smollm3_mix.network.urls import endpoint
 from smollm3_mix.recipe.model import Source
 from smollm3_mix.recipe.recipe import Recipe
-from smollm3_mix.sources.preflight import COMPRESSION_RATIO, text_density
+from smollm3_mix.report.mix_plan import MixPlan, PlanRow
+from smollm3_mix.sizes import format_bytes
+from smollm3_mix.sources.preflight import COMPRESSION_RATIO
 from smollm3_mix.sources.source_files import ResolvedSource
 from smollm3_mix.table_format import Table
 
 
-@dataclass(frozen=True)
-class SourceNeeds:
-    """What a mix would take of one source.
-
-    Attributes:
-        source: of the recipe.
-        found: its files; None where it was not looked at, or cannot be read.
-        tokens: asked of it, or None.
-        text: bytes of text that hold them.
-        passes: runs through it that give so much; None where that is not known.
-        read: bytes read for it.
-        known: whether passes and bytes go by a footer, and not by what such files usually are.
-    """
-
-    source: Source
-    found: ResolvedSource | None
-    tokens: float | None
-    text: float | None
-    passes: int | None
-    read: float | None
-    known: bool
-
-
-def source_needs(
-    recipe: Recipe, resolved: Mapping[str, ResolvedSource], tokens: int | None, token: Token = None
-) -> list[SourceNeeds]:
-    """What a mix of so many tokens takes of each active source, if nothing of it is dropped.
-
-    Args:
-        recipe: what is planned.
-        resolved: files by source id; may lack sources.
-        tokens: of the whole mix, or None.
-        token: for the Hub.
-    """
-    found = []
-    for source in recipe.active:
-        files = resolved.get(source.id)
-        asked = None if tokens is None else recipe.shares[source.id] * tokens
-        text = None if asked is None else asked / source.tokens_per_byte
-        passes, read, known = None, None, False
-        if files is not None and files.bytes and text is not None:
-            held, cost, known = text_density(source, files, token)
-            read = text * cost
-            passes = None if held is None else ceil(text / (files.bytes * held))
-        found.append(SourceNeeds(source, files, asked, text, passes, read, known))
-    return found
-
-
-def plan_table(recipe: Recipe, found: Sequence[SourceNeeds]) -> Table:
-    """Share, files and size of each source, and what is needed of it; first row the headings. `~`: by a usual size."""
+def plan_table(recipe: Recipe, rows: Sequence[PlanRow]) -> Table:
+    """Return share, files, size and needs of each source. The first row is the header. `~` marks typical sizes."""
     table = [["source", "weight", "share", "files", "on disk", "tokens", "text", "passes", "of", "to read"]]
-    for need in found:
-        about = "" if need.known else "~"
+    for row in rows:
+        about = "" if row.measured else "~"
         table.append(
             [
-                need.source.id,
-                f"{need.source.weight:g}",
-                f"{recipe.shares[need.source.id]:.4%}",
-                "" if need.found is None else f"{len(need.found.files):,}",
-                "" if need.found is None else format_bytes(need.found.bytes),
-                "" if need.tokens is None else f"{need.tokens:,.0f}",
-                "" if need.text is None else format_bytes(need.text),
-                "" if need.passes is None else f"{about}{need.passes:,}",
-                str(need.source.max_passes),
-                "" if need.read is None else about + format_bytes(need.read),
+                row.source.id,
+                f"{row.source.weight:g}",
+                f"{recipe.shares[row.source.id]:.4%}",
+                "" if row.resolved is None else f"{len(row.resolved.files):,}",
+                "" if row.resolved is None else format_bytes(row.resolved.bytes),
+                "" if row.tokens is None else f"{row.tokens:,.0f}",
+                "" if row.text_bytes is None else format_bytes(row.text_bytes),
+                "" if row.passes is None else f"{about}{row.passes:,}",
+                str(row.source.max_passes),
+                "" if row.bytes_to_read is None else about + format_bytes(row.bytes_to_read),
             ]
         )
     return table
 
 
 def memory_line(recipe: Recipe) -> str:
-    """What dedup can remember in the recipe's memory, and how often it is wrong by chance; empty without dedup."""
-    asked = recipe.dedup
-    if not asked.keys:
+    """Return the capacity and the false-positive rate of the recipe's dedup. Empty without dedup."""
+    dedup = recipe.dedup
+    if not dedup.keys:
         return ""
-    if asked.index is not None:
-        return f"Dedup looks rows up in the index at {asked.index.path}, over all lanes, and remembers nothing."
-    each = asked.capacity(recipe.lanes)
+    if dedup.index is not None:
+        return f"Dedup looks up duplicates of all lanes in the index at {dedup.index.path}. It has no state."
+    capacity = dedup.capacity(recipe.lanes)
     return (
-        f"Dedup remembers {each * recipe.lanes:,} documents in {asked.memory:,} bytes, {each:,} in each of "
-        f"{recipe.lanes} lanes, and stops with an error when a lane is full. Until then, a document is taken for "
-        f"another by chance with a false-positive rate of at most {asked.false_positive_rate(each):.1g}."
+        f"Dedup can store {capacity * recipe.lanes:,} documents in {dedup.memory:,} bytes, {capacity:,} in each of "
+        f"{recipe.lanes} lanes. A full lane is an error. The false-positive rate is at most "
+        f"{dedup.false_positive_rate(capacity):.1g} per document."
     )
 
 
-def summary(recipe: Recipe, found: Sequence[SourceNeeds], problems: Mapping[str, str], rate: float) -> list[str]:
-    """Sentences on the whole: what is read and for how long, what is gated, what cannot be read, what is missing.
-
-    Args:
-        recipe: what is planned.
-        found: of `needs`.
-        problems: what is wrong, by source id.
-        rate: bytes read in a second.
-    """
-    said = []
-    read = sum(need.read or 0 for need in found)
-    if read:
-        files = sum(len(need.found.files) for need in found if need.found is not None)
-        disk = sum((need.text or 0) / COMPRESSION_RATIO for need in found if need.found is not None)
-        said.append(
-            f"To read: about {format_bytes(read)} of {files:,} files, {_time(read / rate)} at {format_bytes(rate)}/s. "
-            f"A written mix takes about {format_bytes(disk)} of disk."
+def summary(plan: MixPlan) -> list[str]:
+    """Return sentences about the whole mix: bytes, time, gated sources, unreadable sources and warnings."""
+    recipe, rows, messages = plan.recipe, plan.rows, []
+    if read := plan.bytes_to_read:
+        files = sum(len(row.resolved.files) for row in rows if row.resolved is not None)
+        disk = sum((row.text_bytes or 0) / COMPRESSION_RATIO for row in rows if row.resolved is not None)
+        messages.append(
+            f"To read: about {format_bytes(read)} in {files:,} files, {_time(plan.seconds)} at "
+            f"{format_bytes(plan.rate)}/s. A written mix needs about {format_bytes(disk)} of disk."
         )
-    if all(need.tokens is None for need in found):
-        said.append("Give --tokens N to see what a mix of N tokens takes: text, passes, bytes, hours and disk.")
-    short = [n for n in found if n.passes is not None and n.passes > n.source.max_passes]
+    if all(row.tokens is None for row in rows):
+        messages.append("Add --max-tokens N to estimate text, passes, bytes, hours and disk of a mix of N tokens.")
+    short = [row for row in rows if row.passes is not None and row.passes > row.source.max_passes]
     if short:
-        named = ", ".join(f"{n.source.id} (needs {n.passes:,}, may {n.source.max_passes:,})" for n in short)
-        said.append(f"Too few passes allowed, if sizes are as listed: {named}.")
-    gated = [n.source for n in found if n.source.gated]
+        listed = ", ".join(f"{row.source.id} (needs {row.passes:,}, has {row.source.max_passes:,})" for row in short)
+        messages.append(f"max_passes is too small according to the listed sizes: {listed}.")
+    gated = [row.source for row in rows if row.source.gated]
     if gated:
         pages = dict.fromkeys(f"{endpoint()}/datasets/{source.name}" for source in gated)
-        said.append(f"Gated on the Hub: {_part(recipe, gated)}; ask for access at {', '.join(pages)}.")
-    fetched = [n.source for n in found if n.source.content == "swh"]
+        messages.append(f"Gated on the Hub: {_count_and_share(recipe, gated)}. Request access at {', '.join(pages)}.")
+    fetched = [row.source for row in rows if row.source.content == "swh"]
     if fetched:
-        said.append(f"Of Software Heritage (--accept-terms softwareheritage): {_part(recipe, fetched)}.")
-    return said + _unreadable(recipe, problems) + [f"Note: {statement}" for statement in recipe.warnings]
+        share = _count_and_share(recipe, fetched)
+        messages.append(f"From Software Heritage (--accept-terms softwareheritage): {share}.")
+    return messages + _unreadable(recipe, plan.unreadable) + [f"Note: {warning}" for warning in recipe.warnings]
 
 
-def _part(recipe: Recipe, sources: Sequence[Source]) -> str:
-    """How many sources, and their share."""
+def _count_and_share(recipe: Recipe, sources: Sequence[Source]) -> str:
     share = sum(recipe.shares[source.id] for source in sources)
     return f"{len(sources)} source{'s' * (len(sources) != 1)}, {share:.4%}"
 
 
-def _unreadable(recipe: Recipe, problems: Mapping[str, str]) -> list[str]:
-    """A line for each reason, with every source that it keeps away; first, where there are several, their number."""
+def _unreadable(recipe: Recipe, unreadable: Mapping[str, str]) -> list[str]:
+    """Return one line per reason with its sources, after a line with the number of sources if there are several."""
     by_reason: dict[str, list[str]] = {}
-    for id_, fault in problems.items():
-        by_reason.setdefault(fault, []).append(f"{id_!r} ({recipe.shares[id_]:.4%})")
-    lines = [f"Cannot be read: {', '.join(named)}: {fault}" for fault, named in by_reason.items()]
-    if len(problems) > 1:
-        away = [source for source in recipe.active if source.id in problems]
-        lines.insert(0, f"Of {len(recipe.active)} sources cannot be read: {_part(recipe, away)}.")
+    for id_, reason in unreadable.items():
+        by_reason.setdefault(reason, []).append(f"{id_!r} ({recipe.shares[id_]:.4%})")
+    lines = [f"Cannot be read: {', '.join(sources)}: {reason}" for reason, sources in by_reason.items()]
+    if len(unreadable) > 1:
+        sources = [source for source in recipe.active if source.id in unreadable]
+        count = _count_and_share(recipe, sources)
+        lines.insert(0, f"{count} of {len(recipe.active)} sources cannot be read.")
     return lines
 
 
 def _time(seconds: float) -> str:
-    """Seconds as people say them: 3.5 hours, 12 minutes."""
+    """Return a time as text, such as 3.5 hours or 12 minutes."""
     if seconds >= 3600:
         return f"{seconds / 3600:,.1f} hours"
     return f"{seconds / 60:.0f} minutes" if seconds >= 100 else f"{seconds:.1f} seconds"
 
 
-def format_bytes(count: float) -> str:
-    """Bytes as people say them, to three digits: 1.23 GB."""
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if count < 999.5 or unit == "TB":
-            break
-        count /= 1000
-    return f"{count:.0f} {unit}" if unit == "B" or count >= 100 else f"{count:.3g} {unit}"
-
-
 def expected_bytes(
     recipe: Recipe, resolved: Mapping[str, ResolvedSource], tokens: int | None, size: int | None
 ) -> float:
-    """Bytes on disk that a written mix will take, roughly: text is taken to shrink as it does in its sources.
+    """Return the approximate bytes on disk of a written mix. Assumes that text compresses as it does in its sources.
 
     Args:
-        recipe: what is written.
-        resolved: files of every source that is read.
-        tokens: limit of the mix, or None.
-        size: limit in bytes of text, or None; text is then taken not to shrink at all.
+        recipe: Recipe of the mix.
+        resolved: Files of every active source.
+        tokens: Limit in tokens, or None.
+        size: Limit in bytes of text, or None. With a limit, text is assumed not to compress.
     """
     stored = {source.id: resolved[source.id].bytes * source.max_passes for source in recipe.active}
     if not recipe.weighted or recipe.on_exhausted == "renormalize":
-        whole = float(sum(stored.values()))
-        return whole if size is None else min(whole, size)
-    # Tokens of the mix at which each source ends.
+        total = float(sum(stored.values()))
+        return total if size is None else min(total, size)
+    # Number of tokens of the mix at which each source ends.
     ends = [stored[source.id] * source.tokens_per_byte / recipe.shares[source.id] for source in recipe.active]
     end = max(ends) if recipe.on_exhausted == "repeat" else min(ends)
     if tokens is not None:
         end = tokens if recipe.on_exhausted == "repeat" else min(end, tokens)
-    whole = sum(end * _per_token(recipe, source) for source in recipe.active)
-    return whole if size is None else min(whole, size)
+    total = sum(end * _per_token(recipe, source) for source in recipe.active)
+    return total if size is None else min(total, size)
 
 
 def _per_token(recipe: Recipe, source: Source) -> float:
-    """Bytes of a source in a token of the mix."""
+    """Return the bytes of a source per token of the mix."""
     return recipe.shares[source.id] / source.tokens_per_byte

@@ -11,14 +11,14 @@ KEY = "tokens_per_byte"
 
 
 def with_ratios(text: str, ratios: Mapping[int, str]) -> str:
-    """The file with a ratio for each source named by its place under `datasets`, from 0.
+    """Return the text of a recipe file with new ratios.
 
-    A ratio that is written is replaced; where there is none, it is added to the entry. Entries that are aliases
-    (`*name`) are left alone, as are old lists without weights.
+    Existing values are replaced. Missing values are added to their entry. Entries that are aliases (`*name`) and plain
+    names stay unchanged.
 
     Args:
-        text: a recipe that can be read.
-        ratios: as they are to be written.
+        text: Text of a valid recipe.
+        ratios: New values by position under `datasets`, starting at 0.
     """
     edits = sorted(_edits(text, ratios), reverse=True)
     for start, stop, new in edits:
@@ -27,20 +27,20 @@ def with_ratios(text: str, ratios: Mapping[int, str]) -> str:
 
 
 def _edits(text: str, ratios: Mapping[int, str]) -> Iterator[tuple[int, int, str]]:
-    """Start, stop and new text of each change."""
+    """Yield start, stop and new text of each change."""
     root: Any = yaml.compose(text, Loader=yaml.SafeLoader)
     entries: list[Any] = next((value.value for key, value in root.value if key.value == "datasets"), [])
-    begun = set()
-    for place, node in enumerate(entries):
-        if place not in ratios or node.start_mark.index in begun or not isinstance(node, yaml.MappingNode):
+    edited = set()
+    for position, node in enumerate(entries):
+        if position not in ratios or node.start_mark.index in edited or not isinstance(node, yaml.MappingNode):
             continue
-        begun.add(node.start_mark.index)
+        edited.add(node.start_mark.index)
         old = next((value for key, value in node.value if key.value == KEY), None)
         if old is not None:
-            yield old.start_mark.index, old.end_mark.index, ratios[place]
+            yield old.start_mark.index, old.end_mark.index, ratios[position]
         elif node.flow_style:
             last = node.value[-1][1].end_mark.index
-            yield last, last, f", {KEY}: {ratios[place]}"
+            yield last, last, f", {KEY}: {ratios[position]}"
         else:
             first = node.value[0][0].start_mark
-            yield first.index, first.index, f"{KEY}: {ratios[place]}\n{' ' * first.column}"
+            yield first.index, first.index, f"{KEY}: {ratios[position]}\n{' ' * first.column}"

@@ -1,4 +1,4 @@
-"""What each stage of a written curriculum gave, and whether the files say the same."""
+"""Statistics per stage of a written curriculum, and their verification."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -17,9 +17,9 @@ Ints = npt.NDArray[np.int64]
 
 
 def count_stages(recipe: Recipe, work: Path, all_stats: Mapping[str, MixStats]) -> dict[str, Any]:
-    """Counts by split under `splits`, and under `stages` what each stage of a curriculum gave; for stats.json.
+    """Return the `splits` of stats.json, and the `stages` of a curriculum.
 
-    Of a stage: name, tokens, counts by split, and the records each lane gave in it.
+    A stage has its name, its tokens, statistics by split, and the records of each lane.
     """
     splits = {split: {"total": stats.total.__dict__, "sources": stats.to_dict()} for split, stats in all_stats.items()}
     if isinstance(recipe, Curriculum):
@@ -44,14 +44,14 @@ def _stages(curriculum: Curriculum, work: Path, splits: Sequence[str]) -> list[d
 
 
 class StageCount:
-    """One lane of a written curriculum, counted stage by stage as its records come.
+    """Counts one lane of a written curriculum, stage by stage.
 
     Args:
-        curriculum: pinned.
-        label: of the lane, as `train-00003`.
-        saved: `stages` of what `counted` gave.
-        ends: tokens of this lane at which each stage ends.
-        ids: sources by number, as `add` has them.
+        curriculum: Pinned curriculum.
+        label: Label of the lane, such as `train-00003`.
+        saved: `stages` of stats.json.
+        ends: Number of tokens of this lane at which each stage ends.
+        ids: Source ids by the numbers that `add` receives.
     """
 
     def __init__(
@@ -71,41 +71,41 @@ class StageCount:
         self.problems: list[str] = []
 
     def add(self, sources: Ints, counted: Ints, units: Ints) -> None:
-        """Count records in order: number of source, tokens and units of each."""
+        """Count the next records: source number, tokens and units of each, int64[records]."""
         totals = self._tokens + np.cumsum(counted)
-        begin = 0
+        start = 0
         for number, stop in enumerate(self._stops):
             end = min(stop - self._records, len(sources))
-            if end <= begin:
+            if end <= start:
                 continue
-            mine = slice(begin, end)
+            mine = slice(start, end)
             self._discrepancies[number].add(sources[mine], units[mine])
             self._check_switch(number, end, totals, counted, ended=end == stop - self._records)
-            begin = end
+            start = end
         self._records += len(sources)
         self._tokens = int(totals[-1]) if len(totals) else self._tokens
 
     def _check_switch(self, number: int, end: int, totals: Ints, counted: Ints, *, ended: bool) -> None:
-        """The last record of a stage that another one follows is the one that reaches its end, and no other."""
-        name, wanted = self._curriculum.stages[number].name, self._ends[number]
+        """Check that a stage before another one ends with the record that reaches its tokens."""
+        name, target = self._curriculum.stages[number].name, self._ends[number]
         before = int(totals[end - 1] - counted[end - 1])
         last = number + 1 == len(self._stops) or self._stops[number + 1] == self._stops[number]
-        if before >= wanted:
-            self.problems.append(f"{self._label}: stage {name!r} goes on after the {wanted:,} tokens at which it ends")
-        elif ended and not last and totals[end - 1] < wanted and self._bounded(number):
+        if before >= target:
+            self.problems.append(f"{self._label}: stage {name!r} continues after its {target:,} tokens")
+        elif ended and not last and totals[end - 1] < target and self._bounded(number):
             self.problems.append(
-                f"{self._label}: stage {name!r} ends at {int(totals[end - 1]):,} tokens instead of {wanted:,}"
+                f"{self._label}: stage {name!r} ends at {int(totals[end - 1]):,} tokens, expected {target:,}"
             )
 
     def _bounded(self, number: int) -> bool:
-        """Whether a stage gives its tokens in its shares: validation goes on without sources that end."""
+        """Return True if the discrepancy of a stage has a bound. Validation continues without sources that end."""
         return self._curriculum.stages[number].recipe.bounded and not self._label.startswith("validation")
 
     def close(self) -> None:
-        """Hold what was counted against the bound of each stage."""
+        """Compare the discrepancies with the bound of each stage."""
         if self._records != self._stops[-1]:
             self.problems.append(
-                f"{self._label}: its files hold {self._records:,} records; its stages gave {self._stops[-1]:,}"
+                f"{self._label}: its files have {self._records:,} records, but its stages emitted {self._stops[-1]:,}"
             )
         for number, stage in enumerate(self._curriculum.stages):
             if not self._bounded(number):
@@ -114,8 +114,8 @@ class StageCount:
             longest = np.array([float(stats.sources[i].longest) if i in stats.sources else 0.0 for i in self._ids])
             bound = discrepancy_bound(self._shares[number], longest)
             self.problems += [
-                f"{self._label}: in stage {stage.name!r} the debt of '{source}' reached {largest:,.0f} "
-                f"{stage.recipe.weigh_by}; its bound is {most:,.0f}"
+                f"{self._label}: in stage {stage.name!r} the discrepancy of '{source}' is up to "
+                f"{largest:,.0f} {stage.recipe.weigh_by}, but its bound is {most:,.0f}"
                 for source, largest, most in zip(self._ids, self._discrepancies[number].largest, bound, strict=True)
                 if largest > most * (1 + 1e-9)
             ]

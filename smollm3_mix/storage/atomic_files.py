@@ -1,4 +1,4 @@
-"""Files written aside and renamed into place."""
+"""Write files under a temporary name, then rename them."""
 
 import json
 import os
@@ -9,33 +9,33 @@ WORK_FOLDER = ".writing"
 
 
 class AtomicFile:
-    """A file written beside its name, which it gets when it is whole and on disk."""
+    """A file that gets its name after it is complete and on disk."""
 
     def __init__(self, path: Path) -> None:
-        self._path, self._aside = path, path.with_name(path.name + ".tmp")
-        self.file = self._aside.open("wb")
+        self._path, self._temporary = path, path.with_name(path.name + ".tmp")
+        self.file = self._temporary.open("wb")
 
     def keep(self) -> None:
-        """Flush the file to disk and name it."""
+        """Flush the file to disk and give it its name."""
         self.file.flush()
         os.fsync(self.file.fileno())
         self.file.close()
-        self._aside.replace(self._path)
+        self._temporary.replace(self._path)
 
 
 def replace_file(path: Path, content: bytes) -> None:
-    """The file with this content, never seen half-written."""
-    aside = AtomicFile(path)
-    with aside.file:
-        aside.file.write(content)
-        aside.keep()
+    """Write a file atomically."""
+    new = AtomicFile(path)
+    with new.file:
+        new.file.write(content)
+        new.keep()
 
 
 def replace_json(path: Path, value: Any) -> None:
-    """The file with this value as JSON, never seen half-written."""
+    """Write a value as a JSON file, atomically."""
     replace_file(path, as_json(value))
 
 
 def as_json(value: Any) -> bytes:
-    """The content of a JSON file."""
+    """Return a value as the content of a JSON file."""
     return json.dumps(value, ensure_ascii=False, indent=1).encode()

@@ -1,4 +1,4 @@
-"""One writer for each folder."""
+"""Lock a folder for one writer."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -13,15 +13,20 @@ from smollm3_mix.storage.atomic_files import WORK_FOLDER
 def folder_lock(
     folder: Path, flag: str = "--output-dir", *, name: str = "lock", shared: bool = False, wait: float = 0
 ) -> Iterator[Path]:
-    """The work folder, held by this process alone until the block ends, however it ends.
+    """Lock the work folder for this process during the block, and yield the work folder.
 
-    `name` is the file below the work folder that is held: of a lane, say. A `shared` hold goes beside others of its
-    kind, and beside no other. `wait` is the seconds until another holder is an error.
+    The lock is a SQLite transaction: the lock of the standard library that works on every platform and ends with its
+    process.
 
-    SQLite's file lock is the one in the standard library that works on every platform and dies with its process.
+    Args:
+        folder: Folder to lock.
+        flag: Flag that messages name.
+        name: File of the lock below the work folder, for example of a lane.
+        shared: Whether to allow other shared locks at the same time.
+        wait: Seconds to wait for another process.
 
     Raises:
-        OutputError: another writer holds it, or it cannot be made.
+        OutputError: If another process has the lock, or it cannot be made.
     """
     work = folder / WORK_FOLDER
     try:
@@ -32,12 +37,12 @@ def folder_lock(
     try:
         try:
             lock.execute("BEGIN" if shared else "BEGIN EXCLUSIVE")
-            if shared:  # a deferred transaction holds nothing before it has read
+            if shared:  # a deferred transaction takes its lock at the first read
                 lock.execute("SELECT * FROM sqlite_master").fetchall()
         except sqlite3.OperationalError as error:
-            whose = folder if name == "lock" else f"{Path(name).name} of {folder}"
+            locked = folder if name == "lock" else f"{Path(name).name} of {folder}"
             raise OutputError(
-                f"{whose} is being written by another process ({error}). Wait for it, or choose another {flag}."
+                f"{locked} is being written by another process ({error}). Wait for it to finish, or choose another {flag}."
             ) from error
         yield work
     finally:

@@ -1,4 +1,4 @@
-"""What an output directory is: a folder of this machine, or a store."""
+"""Tell local output folders from URLs."""
 
 import os
 from pathlib import Path
@@ -10,15 +10,15 @@ from smollm3_mix.storage.url_store import UrlStore
 _LOCAL = ("file://", "local://")
 
 
-def is_local(place: str | os.PathLike[str]) -> Path:
-    """The folder of this machine that a path or a file:// URL names."""
-    text = os.fspath(place)
+def local_path(location: str | os.PathLike[str]) -> Path:
+    """Return the local path of a path or file:// URL."""
+    text = os.fspath(location)
     return Path(next((text.removeprefix(scheme) for scheme in _LOCAL if text.startswith(scheme)), text))
 
 
-def open_store(place: str, token: Token) -> UrlStore | None:
-    """The store at a URL; None where it is a folder of this machine."""
-    if "://" not in place or place.startswith(_LOCAL):
+def open_store(location: str, token: Token) -> UrlStore | None:
+    """Return the store at a URL, or None for a local folder."""
+    if "://" not in location or location.startswith(_LOCAL):
         return None
-    kind = HubStore if place.startswith("hf://") else UrlStore
-    return kind(place.rstrip("/"), token)
+    store_class = HubStore if location.startswith("hf://") else UrlStore
+    return store_class(location.rstrip("/"), token)

@@ -1,7 +1,7 @@
-"""Where a mix goes that is no folder of this machine: a URL of fsspec, such as s3://bucket/mix.
+"""A mix or index at an fsspec URL, such as s3://bucket/mix.
 
-What is needed of a store: a file is there whole or not at all, and is read by its name once it was written. Nothing
-rests on listings, which object stores may give late.
+Requirements for a store: a file exists completely or not at all, and can be read by its name after it was written.
+Listings, which object stores may update late, are not relied on.
 """
 
 import json
@@ -23,112 +23,114 @@ from smollm3_mix.network.urls import Token, file_system
 from smollm3_mix.storage.atomic_files import WORK_FOLDER
 
 LOCK_FILE = f"{WORK_FOLDER}/writer.json"
-"""Who writes there."""
+"""File with the process that has the lock."""
 
 MAX_CONNECTIONS = 16
-"""Files that are copied, read or removed at once."""
+"""Number of files to copy, read or remove at the same time."""
 
 FLAT = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss"}
-"""Protocols of stores that have no folders, and need none made."""
+"""Protocols of stores without folders."""
 
-Answer = TypeVar("Answer")
+Response = TypeVar("Response")
 
 
 @dataclass(frozen=True)
 class UrlStore:
-    """A URL, for writing. Picklable.
+    """Files below a URL. Picklable.
 
     Attributes:
-        url: of the mix, with no slash at its end.
-        token: for the Hub.
-        claim: of the writer that holds it; empty: nobody's.
+        url: URL without a trailing slash.
+        token: Hugging Face access token.
+        lock_id: Id of this writer's lock. Empty without a lock.
     """
 
     url: str
     token: Token = None
-    claim: str = ""
+    lock_id: str = ""
 
     @property
-    def of_this_process(self) -> bool:
-        """Whether no other process sees what is there."""
+    def in_process_memory(self) -> bool:
+        """True if the files are in the memory of this process, invisible to others."""
         return self.url.startswith("memory://")
 
     def read(self, name: str) -> bytes | None:
-        """Content of a file; None where there is none of that name."""
+        """Return the content of a file, or None if it does not exist."""
 
-        def asked(fs: Any, root: str) -> bytes:
-            fs.invalidate_cache()  # of listings, where some look first
+        def request(fs: Any, root: str) -> bytes:
+            fs.invalidate_cache()  # some file systems look at cached listings first
             return bytes(fs.cat_file(f"{root}/{name}"))
 
         try:
-            return self._ask("read", name, asked)
+            return self._request("read", name, request)
         except FileNotFoundError:
             return None
 
     def must_read(self, name: str) -> bytes:
-        """Content of a file that was written.
+        """Return the content of a file that was written.
 
         Raises:
-            OutputError: it is gone.
+            OutputError: If it is missing.
         """
         content = self.read(name)
         if content is None:
-            raise OutputError(f"{self.url}/{name} is gone, which a state counts. Put it back, or {self.anew}.")
+            raise OutputError(
+                f"{self.url}/{name} is missing, but a state counts it. Restore it, or {self.restart_hint}."
+            )
         return content
 
     @property
-    def anew(self) -> str:
-        """How to begin anew, for messages."""
-        return f"remove {self.url}/{WORK_FOLDER} to begin anew"
+    def restart_hint(self) -> str:
+        """How to start again, for messages."""
+        return f"delete {self.url}/{WORK_FOLDER} to start again"
 
     def read_all(self, names: Iterable[str]) -> list[bytes | None]:
-        """Content of several small files."""
+        """Return the contents of several small files, None for missing files."""
         with ThreadPoolExecutor(MAX_CONNECTIONS) as pool:
             return list(pool.map(self.read, names))
 
     def get(self, name: str, path: Path) -> None:
-        """Nothing; the file is at the path."""
-        self._ask("read", name, lambda fs, root: fs.get_file(f"{root}/{name}", str(path)))
+        """Download a file to a path."""
+        self._request("read", name, lambda fs, root: fs.get_file(f"{root}/{name}", str(path)))
 
     def size(self, name: str) -> int | None:
-        """Bytes of a file; None where there is none of that name."""
+        """Return the bytes of a file, or None if it does not exist."""
 
-        def asked(fs: Any, root: str) -> int:
+        def request(fs: Any, root: str) -> int:
             fs.invalidate_cache()
             return int(fs.info(f"{root}/{name}")["size"])
 
         try:
-            return self._ask("look at", name, asked)
+            return self._request("inspect", name, request)
         except FileNotFoundError:
             return None
 
     def names(self) -> list[str]:
-        """What lies there, as the store lists it."""
+        """Return the names below the URL, as the store lists them."""
 
-        def asked(fs: Any, root: str) -> list[str]:
+        def request(fs: Any, root: str) -> list[str]:
             fs.invalidate_cache()
             return sorted(str(path).rstrip("/").rsplit("/", 1)[-1] for path in fs.ls(root, detail=False))
 
         try:
-            return [name for name in self._ask("list", "", asked) if name != self.url.rsplit("/", 1)[-1]]
+            return [name for name in self._request("list", "", request) if name != self.url.rsplit("/", 1)[-1]]
         except FileNotFoundError:
             return []
 
     def send(self, files: Mapping[str, Path | bytes]) -> None:
-        """Nothing; the files are there, each once those before it are.
+        """Upload files in order.
 
         Raises:
-            OutputError: they cannot be written, or another writer has claimed the place.
+            OutputError: If a file cannot be written, or another writer has the lock.
         """
         self.check()
         self._put(files)
 
     def move(self, names: Mapping[str, str], sizes: Mapping[str, int]) -> None:
-        """Nothing; each file has its new name. What has it already is left; the old names are for `clear`.
+        """Copy files to new names. Files that were copied before are skipped. `clear` removes the old names.
 
         Args:
-            names: new name by old one.
-            sizes: bytes by old name.
+            names: New name by old name.
+            sizes: Bytes by old name.
         """
         with ThreadPoolExecutor(MAX_CONNECTIONS) as pool:
             list(pool.map(lambda old: self._copy(old, names[old], sizes[old]), names))
@@ -137,111 +139,112 @@ class UrlStore:
         if self.size(new) == size:
             return
 
-        def asked(fs: Any, root: str) -> None:
+        def request(fs: Any, root: str) -> None:
             _in_folder(fs, f"{root}/{new}", lambda: fs.cp_file(f"{root}/{old}", f"{root}/{new}"))
 
         if self.size(old) is None:
-            raise OutputError(f"{self.url}/{old} is gone, which a state counts. Put it back, or {self.anew}.")
-        self._ask("write", new, asked)
+            raise OutputError(
+                f"{self.url}/{old} is missing, but a state counts it. Restore it, or {self.restart_hint}."
+            )
+        self._request("write", new, request)
 
     def clear(self, names: Iterable[str]) -> None:
-        """Nothing; the files are gone, and what else the store lists in the work folder."""
+        """Remove files, and everything that the store lists in the work folder."""
         with ThreadPoolExecutor(MAX_CONNECTIONS) as pool:
             list(pool.map(self._remove, names))
 
-        def asked(fs: Any, root: str) -> None:
+        def request(fs: Any, root: str) -> None:
             fs.invalidate_cache()
             if fs.exists(f"{root}/{WORK_FOLDER}"):
                 fs.rm(f"{root}/{WORK_FOLDER}", recursive=True)
 
         try:
-            self._ask("clear", WORK_FOLDER, asked)
+            self._request("clear", WORK_FOLDER, request)
         except FileNotFoundError:
             return
 
     def _remove(self, name: str) -> None:
         try:
-            self._ask("remove", name, lambda fs, root: fs.rm_file(f"{root}/{name}"))
+            self._request("remove", name, lambda fs, root: fs.rm_file(f"{root}/{name}"))
         except FileNotFoundError:
             return
 
     def _put(self, files: Mapping[str, Path | bytes]) -> None:
         for name, content in files.items():
-            self._ask("write", name, partial(_put, name=name, content=content))
+            self._request("write", name, partial(_put, name=name, content=content))
 
     def _create(self, content: bytes) -> bool:
-        """Whether there was no claim, and is this one now; the store decides where two ask at once, if it can."""
-        return self._ask("write", LOCK_FILE, partial(_create, name=LOCK_FILE, content=content))
+        """Create the lock file. Return False if it exists. The store decides between two writers, if it can."""
+        return self._request("write", LOCK_FILE, partial(_create, name=LOCK_FILE, content=content))
 
-    def ready(self) -> None:
-        """Nothing; the place can be written."""
+    def prepare(self) -> None:
+        """Make the URL writable."""
 
     def check(self) -> None:
-        """Nothing, while the place is this writer's.
-
-        Raises:
-            OutputError: another one has claimed it.
-        """
-        claim = self.read(LOCK_FILE)
-        if claim is None or json.loads(claim)["id"] != self.claim:
+        """Raise OutputError if another writer has taken the lock."""
+        lock = self.read(LOCK_FILE)
+        if lock is None or json.loads(lock)["id"] != self.lock_id:
             raise OutputError(
-                f"{self.url} is another writer's now: {_who(claim)} has claimed it. What this one wrote is kept. "
-                "Let only one write there."
+                f"{self.url} was taken over by another writer: {_lock_owner(lock)}. The files of this writer are kept. "
+                "Run only one writer per URL."
             )
 
     @contextmanager
-    def claimed(self, *, take_over: bool) -> Iterator["UrlStore"]:
-        """The store, held by this process until the block ends; a process that is killed leaves its claim.
+    def locked(self, *, take_over: bool) -> Iterator["UrlStore"]:
+        """Lock the URL for this process during the block. A killed process leaves its lock.
 
-        A claim is taken from a process of this machine that has ended, or where `take_over` says that it is gone.
+        A lock of a process of this machine that has ended is replaced.
+
+        Args:
+            take_over: Whether to replace the lock of any other process.
 
         Raises:
-            OutputError: somebody else holds it.
+            OutputError: If another process has the lock.
         """
-        self.ready()
-        mine = replace(self, claim=uuid4().hex)
+        self.prepare()
+        own = replace(self, lock_id=uuid4().hex)
         since = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        claim = json.dumps({"id": mine.claim, "host": socket.gethostname(), "process": os.getpid(), "since": since})
-        if not self._create(claim.encode()):
-            there = self.read(LOCK_FILE)
-            if there is not None and not (take_over or _ended(there)):
+        lock = json.dumps({"id": own.lock_id, "host": socket.gethostname(), "process": os.getpid(), "since": since})
+        if not self._create(lock.encode()):
+            existing = self.read(LOCK_FILE)
+            if existing is not None and not (take_over or _has_ended(existing)):
                 raise OutputError(
-                    f"{self.url} is being written by {_who(there)}. Wait for it; if it is gone, which nobody but you "
-                    "can know, give the same command with --take-over."
+                    f"{self.url} is locked by {_lock_owner(existing)}. Wait for it to finish. If that process is no "
+                    "longer running, repeat the command with --take-over."
                 )
-            self._put({LOCK_FILE: claim.encode()})
-        mine.check()
+            self._put({LOCK_FILE: lock.encode()})
+        own.check()
         try:
-            yield mine
+            yield own
         finally:
-            there = self.read(LOCK_FILE)
-            if there is not None and json.loads(there)["id"] == mine.claim:
+            existing = self.read(LOCK_FILE)
+            if existing is not None and json.loads(existing)["id"] == own.lock_id:
                 self._remove(LOCK_FILE)
 
-    def _ask(self, what: str, name: str, request: Callable[[Any, str], Answer]) -> Answer:
-        """The answer to a request, asked again while a fault may pass."""
+    def _request(self, action: str, name: str, request: Callable[[Any, str], Response]) -> Response:
+        """Run a request on the file system and retry transient errors."""
 
-        def asked() -> Answer:
+        def run() -> Response:
             fs, root = file_system(self.url, self.token)
             return with_retries(lambda: request(fs, root.rstrip("/")))
 
-        return self._said(what, name, asked)
+        return self._with_messages(action, name, run)
 
-    def _said(self, what: str, name: str, request: Callable[[], Answer]) -> Answer:
-        """The answer to a request; what goes wrong is said in our words, but for a file that is not there."""
+    def _with_messages(self, action: str, name: str, request: Callable[[], Response]) -> Response:
+        """Run a request and convert errors other than FileNotFoundError into OutputError."""
         try:
             return request()
         except (FileNotFoundError, MixError):
             raise
         except ImportError as error:
             raise MissingExtraError(
-                f"{self.url}: {error}. Install what fsspec needs for it, such as s3fs or gcsfs."
+                f"{self.url}: {error}. Install the package that fsspec needs for this URL, such as s3fs or gcsfs."
             ) from error
-        except Exception as error:  # each file system raises what its client does
+        except Exception as error:  # the errors depend on the client of each file system
             first = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise OutputError(
-                f"{self.url}: cannot {what} {name or 'it'}: {first}. What is there stays: mend this and give the same "
-                "command again, which goes on from there."
+                f"{self.url}: cannot {action} {name or 'it'}: {first}. Finished files are kept. Fix the problem, then "
+                "repeat the same command to resume."
             ) from error
 
 
@@ -263,33 +266,33 @@ def _create(fs: Any, root: str, *, name: str, content: bytes) -> bool:
 
 
 def _in_folder(fs: Any, path: str, request: Callable[[], Any]) -> None:
-    """Do what writes the file, and make its folder first where the store has folders and this one is not there."""
+    """Run a request that writes a file. Make its folder first if the store has folders and the folder is missing."""
     try:
         request()
     except FileNotFoundError as error:
         protocols = {fs.protocol} if isinstance(fs.protocol, str) else set(fs.protocol)
-        if protocols & FLAT:  # making the folder would make a bucket
+        if protocols & FLAT:  # making the folder would create a bucket
             raise OutputError(
-                f"cannot write {path}: {error}. Make the bucket, or name another --output-dir."
+                f"cannot write {path}: {error}. Create the bucket, or choose another --output-dir."
             ) from error
         fs.makedirs(path.rpartition("/")[0], exist_ok=True)
         request()
 
 
-def _who(claim: bytes | None) -> str:
-    if claim is None:
-        return "nobody (the claim was removed)"
-    said = json.loads(claim)
-    return f"process {said['process']} of {said['host']}, since {said['since']}"
+def _lock_owner(lock: bytes | None) -> str:
+    if lock is None:
+        return "the lock file was removed"
+    owner = json.loads(lock)
+    return f"process {owner['process']} on {owner['host']} since {owner['since']}"
 
 
-def _ended(claim: bytes) -> bool:
-    """Whether a claim is of a process of this machine that is there no more."""
-    said = json.loads(claim)
-    if said["host"] != socket.gethostname() or os.name != "posix":  # elsewhere, signal 0 ends a process
+def _has_ended(lock: bytes) -> bool:
+    """Return True if a lock belongs to a process of this machine that has ended."""
+    owner = json.loads(lock)
+    if owner["host"] != socket.gethostname() or os.name != "posix":  # on Windows, signal 0 terminates a process
         return False
     try:
-        os.kill(said["process"], 0)
+        os.kill(owner["process"], 0)
     except ProcessLookupError:
         return True
     except PermissionError:

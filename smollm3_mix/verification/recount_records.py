@@ -1,4 +1,4 @@
-"""A mix of records in Parquet, recounted."""
+"""Recount a mix of records in Parquet."""
 
 from pathlib import Path
 from typing import Any
@@ -18,44 +18,50 @@ from smollm3_mix.report.stage_counts import StageCount
 from smollm3_mix.text.dedup.text_hashes import hash_texts
 from smollm3_mix.text.lengths import byte_lengths, document_units
 from smollm3_mix.tokenizer import recipe_tokenizer
-from smollm3_mix.verification.verification_report import Prints, VerificationReport, against, batches, disjoint
+from smollm3_mix.verification.verification_report import (
+    Findings,
+    TextHashes,
+    count_problems,
+    overlap_problems,
+    read_batches,
+)
 
 Ints = npt.NDArray[np.int64]
 
 
-def recount(place: Path, saved: dict[str, Any], verdict: VerificationReport, evidence: Evidence | None) -> None:
-    """Add counts and faults to the verdict; see `verify`.
+def recount(folder: Path, saved: dict[str, Any], findings: Findings, evidence: Evidence | None) -> None:
+    """Add statistics and problems to the findings; see `verify`.
 
     Args:
-        place: folder of the mix.
-        saved: what its stats.json holds.
-        verdict: takes them.
-        evidence: takes in every record.
+        folder: Folder of the mix.
+        saved: Content of its stats.json.
+        findings: Findings to extend.
+        evidence: Collects every record for the report.
     """
-    recipe = verdict.recipe
-    prints: dict[str, list[Prints]] = {}
+    recipe = findings.recipe
+    hashes: dict[str, list[TextHashes]] = {}
     for split, counts in saved["splits"].items():
         expected = MixStats.from_dict(counts["sources"])
         lanes: dict[str, list[str]] = {}
         for name in sorted(saved["files"], key=output_layout.shard_base):
-            if output_layout.shard_base(name).startswith(f"{split}-") and (place / output_layout.DATA / name).exists():
+            if output_layout.shard_base(name).startswith(f"{split}-") and (folder / output_layout.DATA / name).exists():
                 lanes.setdefault(output_layout.shard_base(name).rsplit("-", 1)[0], []).append(name)
         total = MixStats.empty(source.id for source in recipe.active)
         for lane, names in lanes.items():
             counter = _Lane(recipe, lane, expected, evidence, saved.get("stages"))
             for name in names:
-                counter.add_file(place / output_layout.DATA / name)
-            verdict.problems += counter.problems()
-            prints.setdefault(split, []).append(counter.prints)
+                counter.add_file(folder / output_layout.DATA / name)
+            findings.problems += counter.problems()
+            hashes.setdefault(split, []).append(counter.hashes)
             total += counter.stats
-        verdict.all_stats[split] = total
-        verdict.problems += against(split, total, expected)
-        verdict.problems += _over_lanes(recipe, split, prints.get(split, []))
-    verdict.problems += disjoint(prints)
+        findings.stats[split] = total
+        findings.problems += count_problems(split, total, expected)
+        findings.problems += _cross_lane_problems(recipe, split, hashes.get(split, []))
+    findings.problems += overlap_problems(hashes)
 
 
 class _Lane:
-    """Counts of one lane's files, read in order."""
+    """Statistics of one lane's files, in order."""
 
     def __init__(
         self,
@@ -74,7 +80,7 @@ class _Lane:
         shares = np.array([recipe.shares[source] for source in self._ids])
         self._shares, self._discrepancies = shares, DiscrepancyTracker(shares)
         self._problems: list[str] = []
-        self._prints: list[Prints] = []
+        self._hashes: list[TextHashes] = []
         self.stats = MixStats.empty(self._ids)
         self._stages: StageCount | None = None
         if isinstance(recipe, Curriculum) and stages is not None:
@@ -83,17 +89,17 @@ class _Lane:
             self._stages = StageCount(recipe, label, stages, ends, self._ids)
 
     @property
-    def prints(self) -> Prints:
-        """Fingerprints of all texts, uint64[records, 2]."""
-        return np.concatenate(self._prints) if self._prints else np.empty((0, 2), np.uint64)
+    def hashes(self) -> TextHashes:
+        """Hashes of all texts, uint64[records, 2]."""
+        return np.concatenate(self._hashes) if self._hashes else np.empty((0, 2), np.uint64)
 
     def add_file(self, path: Path) -> None:
-        """Count one file's records."""
-        for batch in batches(path, self._problems):
+        """Count the records of one file."""
+        for batch in read_batches(path, self._problems):
             names = batch["source"].to_pylist()
-            strangers = sorted(set(names) - set(self._ids))
-            if strangers:
-                self._problems.append(f"{path.name}: source {strangers[0]!r} is not in the recipe")
+            unknown = sorted(set(names) - set(self._ids))
+            if unknown:
+                self._problems.append(f"{path.name}: source {unknown[0]!r} is not in the recipe")
                 return
             sources = np.array([self._numbers[name] for name in names], dtype=np.int64)
             lengths = byte_lengths(batch["text"])
@@ -103,12 +109,12 @@ class _Lane:
                 counted = written
             wrong = np.flatnonzero(counted != written)
             if len(wrong):
-                at = int(wrong[0])
+                first = int(wrong[0])
                 self._problems.append(
-                    f"{path.name}: record {batch['id'][at].as_py()!r} says {written[at]} tokens; "
-                    f"its text gives {counted[at]}"
+                    f"{path.name}: record {batch['id'][first].as_py()!r} has {written[first]} tokens, "
+                    f"but its text has {counted[first]}"
                 )
-            self._prints.append(hash_texts(batch["text"]))
+            self._hashes.append(hash_texts(batch["text"]))
             units = document_units(self._recipe.weigh_by, lengths, written.astype(np.int64))
             self._discrepancies.add(sources, units)
             if self._stages is not None:
@@ -118,7 +124,7 @@ class _Lane:
                 self._evidence.add(self._label, batch, sources, units)
 
     def _counted(self, texts: pa.StringArray, lengths: Ints, sources: Ints) -> Ints | None:
-        """Tokens of each text, as the recipe counts them; None where a column of the source says how many."""
+        """Return the tokens of each text by the recipe's method. None if they are from a column of the source."""
         if self._recipe.tokens == "column":
             return None
         if self._encoder is not None:
@@ -138,7 +144,7 @@ class _Lane:
             self.stats.sources[source].max_discrepancy = float(self._discrepancies.largest[number])
 
     def problems(self) -> list[str]:
-        """What is wrong with this lane."""
+        """Return the problems of this lane."""
         expected = [self._expected.sources.get(source, SourceStats()) for source in self._ids]
         longest = np.array([float(counts.longest) for counts in expected])
         bound = discrepancy_bound(self._shares, longest)
@@ -149,24 +155,28 @@ class _Lane:
         recipe, unit = self._recipe, self._recipe.weigh_by
         if recipe.bounded and not self._label.startswith("validation"):
             problems += [
-                f"{self._label}: the debt of '{source}' reached {largest:,.0f} {unit}; its bound is {most:,.0f}"
+                f"{self._label}: the discrepancy of '{source}' is up to {largest:,.0f} {unit}, but its bound is {most:,.0f}"
                 for source, largest, most in zip(self._ids, self._discrepancies.largest, bound, strict=True)
                 if largest > most * (1 + 1e-9)
             ]
-        once = all(counts.passes <= 1 for counts in expected)
-        if self._recipe.dedup.exact and once:
-            prints = self.prints
-            twice = len(prints) - len(np.unique(prints, axis=0))
-            if twice:
-                problems.append(f"{self._label}: {twice:,} records repeat an earlier text of the lane")
+        single_pass = all(counts.passes <= 1 for counts in expected)
+        if self._recipe.dedup.exact and single_pass:
+            hashes = self.hashes
+            repeated = len(hashes) - len(np.unique(hashes, axis=0))
+            if repeated:
+                problems.append(f"{self._label}: {repeated:,} records repeat an earlier text of the lane")
         return problems
 
 
-def _over_lanes(recipe: Recipe, split: str, prints: list[Prints]) -> list[str]:
-    """A fault where lanes of a mix whose index drops duplicates over all of them have a text in common."""
-    if not prints or recipe.dedup.index is None or not recipe.dedup.exact:
+def _cross_lane_problems(recipe: Recipe, split: str, hashes: list[TextHashes]) -> list[str]:
+    """Return a problem if lanes share a text although the dedup index drops duplicates across lanes."""
+    if not hashes or recipe.dedup.index is None or not recipe.dedup.exact:
         return []
-    each = [np.unique(lane, axis=0) for lane in prints]  # a lane may repeat texts of its own in later passes
-    whole = np.concatenate(each)
-    twice = len(whole) - len(np.unique(whole, axis=0))
-    return [f"{split}: {twice:,} records repeat a text of another lane, which the dedup index drops"] if twice else []
+    each = [np.unique(lane, axis=0) for lane in hashes]  # a lane may repeat its own texts in later passes
+    texts = np.concatenate(each)
+    repeated = len(texts) - len(np.unique(texts, axis=0))
+    return (
+        [f"{split}: {repeated:,} records repeat a text of another lane, which the dedup index drops"]
+        if repeated
+        else []
+    )

@@ -1,105 +1,177 @@
-"""What recounting finds, and the checks that mixes of all formats share."""
+"""Result of a verification, and the checks that all formats share."""
+
+from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from smollm3_mix.errors import OutputError
 from smollm3_mix.mix.mix_stats import MixStats, SourceStats
 from smollm3_mix.output import output_layout
 from smollm3_mix.recipe.recipe import Recipe
 from smollm3_mix.report.source_rows import SourceRow, source_rows
+from smollm3_mix.report.tables import shares_table
 from smollm3_mix.schema import RECORD_SCHEMA
+from smollm3_mix.table_format import html_table
 
-Prints = npt.NDArray[np.uint64]
+TextHashes = npt.NDArray[np.uint64]
 
 BATCH = 4096
-"""Records read at once."""
+"""Number of records read at once."""
 
 
 @dataclass
-class VerificationReport:
-    """What recounting found.
+class Findings:
+    """Statistics and problems that a running verification has found.
 
     Attributes:
-        recipe: the pinned recipe that lies beside the files.
-        all_stats: records, bytes, tokens and debts by split, counted from the files; nothing about what was dropped.
-        written: the tally of the train split as it was written.
-        problems: one sentence for each thing that is not as it should be; empty: all is well.
-        files: files that were recounted.
-        note: what could not be counted from the files, one sentence; empty: nothing.
-        table: a row for each source of the train split.
+        recipe: Pinned recipe of the mix.
+        written: Statistics of the train split in stats.json.
+        stats: Statistics by split, counted from the files.
+        problems: One sentence per problem.
+        files: Number of files.
+        note: A sentence about what cannot be counted from the files, or empty.
     """
 
     recipe: Recipe
-    all_stats: dict[str, MixStats]
     written: MixStats
+    stats: dict[str, MixStats] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     files: int = 0
     note: str = ""
 
+
+@dataclass(frozen=True, repr=False)
+class VerificationReport:
+    """Result of `verify`.
+
+    Attributes:
+        recipe: Pinned recipe of the mix.
+        stats: Statistics by split, counted from the files. Dropped documents are not in the files.
+        problems: One sentence per problem. Empty if the mix is as its recipe and statistics say.
+        files: Number of verified files.
+        note: A sentence about what was not verified, or empty.
+        rows: One row per source of the train split.
+    """
+
+    recipe: Recipe
+    stats: dict[str, MixStats]
+    problems: tuple[str, ...]
+    files: int
+    note: str
+    rows: tuple[SourceRow, ...]
+
+    @classmethod
+    def of(cls, findings: Findings) -> VerificationReport:
+        """Return the report of a finished verification."""
+        rows = _source_rows(findings)
+        return cls(findings.recipe, findings.stats, tuple(findings.problems), findings.files, findings.note, rows)
+
     @property
-    def table(self) -> list[SourceRow]:
-        """Asked, given and debt of each source in train, as counted.
+    def ok(self) -> bool:
+        """True if there are no problems."""
+        return not self.problems
 
-        What no file shows is as it was when they were written: what was read and dropped, and the longest document on
-        the line, from which the bound follows, which may be one that waited to be given.
-        """
-        seen = {
-            source: replace(mine, longest=there.longest, read=there.read, dropped=there.dropped, passes=there.passes)
-            for source, mine in self.all_stats["train"].sources.items()
-            if (there := self.written.sources.get(source)) is not None
+    def raise_for_problems(self) -> None:
+        """Raise OutputError if there are problems. The message lists them."""
+        if self.problems:
+            raise OutputError("\n  ".join([f"The verification found {len(self.problems):,} problems:", *self.problems]))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as JSON-able values."""
+        return {
+            "ok": self.ok,
+            "problems": list(self.problems),
+            "files": self.files,
+            "note": self.note,
+            "stats": {split: stats.to_dict() for split, stats in self.stats.items()},
         }
-        return source_rows(self.recipe, MixStats({**self.all_stats["train"].sources, **seen}))
+
+    def __repr__(self) -> str:
+        problems = "" if self.ok else f", {len(self.problems):,} problems"
+        return f"VerificationReport(ok={self.ok}, {self.files:,} files{problems})"
+
+    def _repr_html_(self) -> str:
+        problems = [["problem"], *([problem] for problem in self.problems)]
+        table = html_table(shares_table(self.rows, self.recipe.weigh_by))
+        return table if self.ok else table + html_table(problems)
 
 
-def check_files(data: Path, files: dict[str, int], verdict: VerificationReport) -> None:
-    """A fault for each file that is missing, of another size, or not one of `files`, which has their sizes by name."""
-    here = {name: (data / name).stat().st_size for name in output_layout.data_files(data)}
-    verdict.files = len(here)
+def _source_rows(findings: Findings) -> tuple[SourceRow, ...]:
+    """Return target, actual share and discrepancy of each source of the train split, as counted.
+
+    Values that no file has are from stats.json: rows read and dropped, passes, and the longest document, which may be
+    one that was not emitted and decides the bound.
+    """
+    stats = findings.stats["train"]
+    counted = {
+        source: replace(own, longest=saved.longest, read=saved.read, dropped=saved.dropped, passes=saved.passes)
+        for source, own in stats.sources.items()
+        if (saved := findings.written.sources.get(source)) is not None
+    }
+    return tuple(source_rows(findings.recipe, MixStats({**stats.sources, **counted})))
+
+
+def check_files(data: Path, files: dict[str, int], findings: Findings) -> None:
+    """Add a problem for each file that is missing, has another size, or is not listed.
+
+    Args:
+        data: Data folder.
+        files: Bytes of the listed files by name.
+        findings: Findings to extend.
+    """
+    existing = {name: (data / name).stat().st_size for name in output_layout.data_files(data)}
+    findings.files = len(existing)
     for name, size in files.items():
-        if here.get(name) != size:
-            found = f"has {here[name]:,} bytes" if name in here else "is missing"
-            verdict.problems.append(f"data/{name} {found}; {output_layout.STATS} says {size:,} bytes")
-    verdict.problems += [f"data/{name} is not in {output_layout.STATS}" for name in sorted(set(here) - set(files))]
+        if existing.get(name) != size:
+            found = f"has {existing[name]:,} bytes" if name in existing else "is missing"
+            findings.problems.append(f"data/{name} {found}, but {output_layout.STATS} says {size:,} bytes")
+    unlisted = sorted(set(existing) - set(files))
+    findings.problems += [f"data/{name} is not in {output_layout.STATS}" for name in unlisted]
 
 
-def batches(path: Path, problems: list[str]) -> Iterator[pa.RecordBatch]:
-    """The records of a Parquet file; a fault where it cannot be read."""
+def read_batches(path: Path, problems: list[str]) -> Iterator[pa.RecordBatch]:
+    """Yield the records of a Parquet file. Add a problem if the file cannot be read."""
     try:
         with pq.ParquetFile(path) as file:
             if not file.schema_arrow.equals(RECORD_SCHEMA):
-                problems.append(
-                    f"{path.name}: columns are {', '.join(file.schema_arrow.names)}; expected "
-                    f"{', '.join(RECORD_SCHEMA.names)}"
-                )
+                found, expected = ", ".join(file.schema_arrow.names), ", ".join(RECORD_SCHEMA.names)
+                problems.append(f"{path.name}: columns are {found}, expected {expected}")
                 return
             yield from file.iter_batches(BATCH)
     except (pa.ArrowException, OSError) as error:
         problems.append(f"{path.name} cannot be read: {error}")
 
 
-def against(split: str, found: MixStats, expected: MixStats, where: str = "in the files") -> list[str]:
-    """A fault for each count of a source that is not the one of the tally."""
+def count_problems(split: str, found: MixStats, expected: MixStats, where: str = "in the files") -> list[str]:
+    """Return a problem for each count of a source that differs from stats.json."""
     problems = []
-    for source, wanted in expected.sources.items():
+    for source, saved_stats in expected.sources.items():
         for name in ("emitted", "emitted_bytes", "emitted_tokens", "emitted_units"):
-            counted, saved = getattr(found.sources.get(source, SourceStats()), name), getattr(wanted, name)
+            counted, saved = getattr(found.sources.get(source, SourceStats()), name), getattr(saved_stats, name)
             if counted != saved:
-                there = f"{saved:,} in {output_layout.STATS}"
-                problems.append(f"{split}: '{source}': {name} is {counted:,} {where} and {there}")
+                problems.append(
+                    f"{split}: '{source}': {name} is {counted:,} {where} and {saved:,} in {output_layout.STATS}"
+                )
     return problems
 
 
-def disjoint(prints: dict[str, list[Prints]]) -> list[str]:
-    """A fault where texts of validation are in train; fingerprints by split, uint64[records, 2] each."""
-    if "validation" not in prints:
+def overlap_problems(hashes: dict[str, list[TextHashes]]) -> list[str]:
+    """Return a problem if texts of the validation split are in train.
+
+    Args:
+        hashes: Text hashes by split, uint64[records, 2] each.
+    """
+    if "validation" not in hashes:
         return []
-    held = np.unique(np.concatenate(prints["validation"])[:, 0])
-    train = np.concatenate(prints.get("train", [np.empty((0, 2), np.uint64)]))[:, 0]
-    shared = int(np.isin(train, held).sum())
+    held_out = np.unique(np.concatenate(hashes["validation"])[:, 0])
+    train = np.concatenate(hashes.get("train", [np.empty((0, 2), np.uint64)]))[:, 0]
+    shared = int(np.isin(train, held_out).sum())
     return [f"{shared:,} records of train have a text that is in validation"] if shared else []

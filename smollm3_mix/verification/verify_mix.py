@@ -1,8 +1,9 @@
-"""A written mix recounted from its files alone, against its recipe and its tally."""
+"""Recount a written mix from its files, and compare it with its recipe and statistics."""
 
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 from smollm3_mix.errors import OutputError
 from smollm3_mix.mix.mix_stats import MixStats
@@ -12,81 +13,81 @@ from smollm3_mix.recipe.read_recipe import load_recipe
 from smollm3_mix.report.evidence import Evidence, dropped_examples
 from smollm3_mix.report.html_page import html_page
 from smollm3_mix.verification import recount_records, recount_sources, recount_tokens
-from smollm3_mix.verification.verification_report import VerificationReport, check_files
+from smollm3_mix.verification.verification_report import Findings, VerificationReport, check_files
 
 
-def verify(folder: str | os.PathLike[str], evidence: Evidence | None = None) -> VerificationReport:
-    """What the files of a written mix hold, and every way in which they differ from its recipe and tally.
-
-    Checked of all: the files are those of the tally, with their sizes. Of records in Parquet: the counts of every
-    source are; tokens follow from the texts; the debt of every source is within its bound after every record of every
-    lane, in a curriculum within each stage, and stages end where they should; no text comes twice in a lane, where the
-    recipe drops duplicates and reads sources once, nor in two lanes, where it has a dedup index; no text of validation
-    is in train. Of documents by source, see `by_source.recount`; of token files, `token_files.recount`.
-
-    Args:
-        folder: the mix.
-        evidence: takes in every record on the way, for a report; of records in Parquet only.
-
-    Raises:
-        OutputError: the folder holds no finished mix.
-        SourceError, MissingExtraError: the tokenizer of token files cannot be read.
-    """
-    place = _finished(folder)
-    saved = json.loads((place / output_layout.STATS).read_bytes())
-    verdict = VerificationReport(
-        load_recipe(place / output_layout.RECIPE), {}, MixStats.from_dict(saved["splits"]["train"]["sources"])
-    )
-    check_files(place / output_layout.DATA, saved["files"], verdict)
-    form = output_layout.written_format(saved)
-    if form == BY_SOURCE:
-        recount_sources.recount(place, saved, verdict)
-    elif form in TOKEN_FORMATS:
-        recount_tokens.recount(place, saved, verdict, form)
-    else:
-        recount_records.recount(place, saved, verdict, evidence)
-    return verdict
-
-
-def write_report(
-    folder: str | os.PathLike[str], file: str | os.PathLike[str], dropped: str | os.PathLike[str] | None = None
+def verify(
+    output_dir: str | os.PathLike[str],
+    *,
+    report: str | os.PathLike[str] | None = None,
+    dropped: str | os.PathLike[str] | None = None,
 ) -> VerificationReport:
-    """What `verify` finds, also written as one page of HTML.
+    """Recount a written mix from its files and compare the counts with its recipe. Optionally write an HTML report.
+
+    Checks for all formats that the files are those of stats.json, with their sizes. For records in Parquet, checks that
+
+    - the counts of every source are those of stats.json, and tokens follow from the texts,
+    - the discrepancy of every source is within its bound after every record of every lane, in a curriculum within each
+      stage, and stages end at their tokens,
+    - no text is repeated within a lane if the recipe has dedup and reads sources once, nor across lanes with a dedup
+      index,
+    - no text of the validation split is in train.
+
+    For documents by source see `recount_sources.recount`, for token files see `recount_tokens.recount`.
 
     Args:
-        folder: the mix.
-        file: where the page goes.
-        dropped: folder of Parquet files with texts that were dropped, as `write --keep-dropped` makes it.
+        output_dir: Written mix, or its folder.
+        report: File for an HTML page with shares, discrepancies, drops, lengths and examples. Parquet only.
+        dropped: Folder of dropped documents that `write` has kept, for examples in the HTML page.
 
     Raises:
-        OutputError: a folder does not hold what it should, or the page cannot be written.
+        OutputError: If the folder has no finished mix, or the page cannot be written.
+        SourceError: If the tokenizer of token files cannot be read.
+        MissingExtraError: If `tokenizers` is not installed.
     """
-    place = _finished(folder)
-    form = output_layout.written_format(json.loads((place / output_layout.STATS).read_bytes()))
-    if form != "parquet":
+    folder = _finished_folder(output_dir)
+    summary = json.loads((folder / output_layout.STATS).read_bytes())
+    if report is None:
+        return VerificationReport.of(_recount(folder, summary, None))
+    format_name = output_layout.written_format(summary)
+    if format_name != "parquet":
         raise OutputError(
-            f"{place} holds a mix in the format {form}, and a report shows records of one in Parquet. "
-            "Verify it without --report."
+            f"{folder} has format {format_name!r}, but a report needs Parquet. Verify it without --report (report=)."
         )
-    gone = dropped_examples(Path(dropped)) if dropped is not None else {}
-    evidence = Evidence(load_recipe(place / output_layout.RECIPE))
-    verdict = verify(place, evidence)
-    summary = json.loads((place / output_layout.STATS).read_bytes())
-    made = html_page(verdict.recipe, summary, verdict.table, verdict.problems, evidence, gone)
+    examples = {} if dropped is None else dropped_examples(Path(dropped))
+    evidence = Evidence(load_recipe(folder / output_layout.RECIPE))
+    result = VerificationReport.of(_recount(folder, summary, evidence))
+    page = html_page(result.recipe, summary, result.rows, result.problems, evidence, examples)
     try:
-        Path(file).write_text(made, encoding="utf-8")
+        Path(report).write_text(page, encoding="utf-8")
     except OSError as error:
         raise OutputError(f"cannot write the report: {error}. Name another file.") from error
-    return verdict
+    return result
 
 
-def _finished(folder: str | os.PathLike[str]) -> Path:
-    if "://" in os.fspath(folder):
+def _recount(folder: Path, saved: dict[str, Any], evidence: Evidence | None) -> Findings:
+    recipe = load_recipe(folder / output_layout.RECIPE)
+    findings = Findings(recipe, MixStats.from_dict(saved["splits"]["train"]["sources"]))
+    check_files(folder / output_layout.DATA, saved["files"], findings)
+    format_name = output_layout.written_format(saved)
+    if format_name == BY_SOURCE:
+        recount_sources.recount(folder, saved, findings)
+    elif format_name in TOKEN_FORMATS:
+        recount_tokens.recount(folder, saved, findings, format_name)
+    else:
+        recount_records.recount(folder, saved, findings, evidence)
+    return findings
+
+
+def _finished_folder(output_dir: str | os.PathLike[str]) -> Path:
+    """Return the folder of a finished mix."""
+    location = os.fspath(output_dir)
+    if "://" in location:
         raise OutputError(
-            f"{os.fspath(folder)} is a URL, and what is verified is read several times. Copy it to a folder, and give "
-            "that: docs/scaling.md says how."
+            f"{location} is a URL, but verify reads every file several times. Copy the mix to a folder first "
+            "(docs/scaling.md)."
         )
-    place = Path(folder)
-    if fault := output_layout.is_unfinished(place):
-        raise OutputError(fault)
-    return place
+    folder = Path(location)
+    if problem := output_layout.unfinished_reason(folder):
+        raise OutputError(problem)
+    return folder
