@@ -11,7 +11,7 @@ import time
 import pyarrow as pa
 
 from smollm3_mix.text.decontamination import NgramCollector
-from smollm3_mix.text.measure.words import words
+from smollm3_mix.text.measure.words import find_words
 
 ROUNDS = 7
 
@@ -43,7 +43,7 @@ def main() -> None:
     for name, rows in texts.items():
         array, size = pa.array(rows), sum(len(row.encode()) for row in rows)
         looked_up = best(lambda array=array: evaluation_ngrams.search(array)) / size * 1e9
-        split = best(lambda array=array: words(array)) / size * 1e9
+        split = best(lambda array=array: find_words(array)) / size * 1e9
         print(f"{name:10}  {size:9,}  {looked_up:7.1f}  {split:7.1f}")
 
 

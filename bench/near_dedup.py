@@ -26,8 +26,8 @@ from smollm3_mix.text.dedup.dedup_options import Dedup, Near
 from smollm3_mix.text.dedup.dedup_store import DedupStore
 from smollm3_mix.text.dedup.minhash import minhash_signatures, signature_agreement
 from smollm3_mix.text.dedup.text_hashes import hash_texts
-from smollm3_mix.text.measure.scripts import SCALES, SHARE
-from smollm3_mix.text.measure.words import Words, words
+from smollm3_mix.text.measure.scripts import CHARACTERS_PER_WORD, SHARE
+from smollm3_mix.text.measure.words import Words, find_words
 
 HAN = re.compile("[\u3040-\u9fff]")
 HAN_TOKENS = re.compile("[\u3040-\u9fff]|[^\u3040-\u9fff\\s]+")
@@ -40,7 +40,7 @@ BLOCK = 1 << 20
 def tokens(text: str) -> tuple[list[str], str, int]:
     """Tokens, what stands between them, and how many make a shingle: words, or characters of Chinese and Japanese."""
     if len(HAN.findall(text)) >= SHARE * len(text):
-        return HAN_TOKENS.findall(text), "", NEAR.ngram * SCALES["han"]
+        return HAN_TOKENS.findall(text), "", NEAR.ngram * CHARACTERS_PER_WORD["han"]
     return text.split(), " ", NEAR.ngram
 
 
@@ -232,12 +232,12 @@ def speeds(texts: list[str], seconds: float) -> None:
         "rensa RMinHash": lambda block, _: rensa_sketches(block),
         "datasketch MinHash": lambda block, _: [sketch(text) for text in block.to_pylist()],
         "datatrove MinhashDedupSignature": lambda block, _: trove(block),
-        "words and their hashes": lambda block, _: words(block).hashes,
+        "words and their hashes": lambda block, _: find_words(block).hashes,
         "hash_texts": lambda block, _: hash_texts(block),
     }
     times, total = dict.fromkeys([*works, "Seen.first, exact and near"], 0.0), 0
     for block in blocks_of(texts):
-        found = words(block)
+        found = find_words(block)
         _ = found.hashes
         total += len(found.data)
         for name, work in works.items():
@@ -246,7 +246,7 @@ def speeds(texts: list[str], seconds: float) -> None:
             times[name] += time.thread_time() - start
         keys = hash_texts(block), minhash_signatures(block, NEAR, found), everyone[: len(block)]
         start = time.thread_time()
-        seen.first(*keys)
+        seen.classify(*keys)
         times["Seen.first, exact and near"] += time.thread_time() - start
         if sum(times.values()) > seconds:
             break

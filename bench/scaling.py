@@ -33,7 +33,7 @@ from smollm3_mix.dedup_index.index_units import UNIT, segments
 from smollm3_mix.mix.mix_stats import SourceStats
 from smollm3_mix.output.write_mix import write
 from smollm3_mix.recipe.read_recipe import load_recipe
-from smollm3_mix.text.dedup.dedup_options import BYTES as REMEMBERED
+from smollm3_mix.text.dedup.dedup_options import BYTES_PER_KEY as REMEMBERED
 
 TOKENS = 8_100_000_000_000
 KEY = 12

@@ -13,7 +13,7 @@ import time
 
 import numpy as np
 
-from smollm3_mix.text.dedup.dedup_options import BYTES, Dedup, Near
+from smollm3_mix.text.dedup.dedup_options import BYTES_PER_KEY, Dedup, Near
 from smollm3_mix.text.dedup.dedup_store import DedupStore
 
 BLOCK = 1024
@@ -29,13 +29,13 @@ def main() -> None:
     parser.add_argument("--documents", type=int, default=10_000_000, help="how many (default %(default)s)")
     count = parser.parse_args().documents
     dedup = Dedup(near=Near())
-    stated = BYTES * dedup.keys * count
+    stated = BYTES_PER_KEY * dedup.keys_per_document * count
     seen, rng, everyone = DedupStore(dedup, stated), np.random.default_rng(0), np.ones(BLOCK, dtype=np.bool_)
     wrong, before, begun = 0, peak(), time.process_time()
     for first in range(0, count, BLOCK):
         rows = min(BLOCK, count - first)
-        keys = rng.integers(1, 2**64 - 1, (rows, dedup.keys + 1), dtype=np.uint64)
-        wrong += int(seen.first(keys[:, :2], keys[:, 2:], everyone[:rows]).any())
+        keys = rng.integers(1, 2**64 - 1, (rows, dedup.keys_per_document + 1), dtype=np.uint64)
+        wrong += int(seen.classify(keys[:, :2], keys[:, 2:], everyone[:rows]).any())
     grown, spent = peak() - before, time.process_time() - begun
     print(f"{len(seen):,} documents: stated {stated / 2**20:,.0f} MiB, measured {grown / 2**20:,.0f} MiB")
     print(f"held by the index {seen.nbytes / 2**20:,.0f} MiB; {count / spent:,.0f} documents a second")

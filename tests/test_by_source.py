@@ -89,7 +89,7 @@ def test_under_other_weights_nothing_is_cleaned_judged_or_dropped_again(recipe_f
     other = stored.replace(sources=tuple(replace(source, weight=weight) for source, weight in weights))
     assert {source.clean for source in other.sources} == {Cleaning("none")}
     assert {source.filters for source in other.sources} == {FilterOptions()}
-    assert not other.dedup.remembers
+    assert not other.dedup.needs_state
     stream = open_mix(other, max_tokens=1_500).stream()
     given = sum(1 for _ in stream)
     total = stream.stats.total

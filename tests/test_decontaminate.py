@@ -100,7 +100,7 @@ THAI = "นักเรียนคนหนึ่งมีหนังสือ
 @pytest.mark.parametrize(("text", "n"), [(CHINESE, 26), (THAI, 52)])
 def test_scripts_without_spaces_go_by_characters_as_in_near_dedup(text: str, n: int) -> None:
     found = collected([text, QUESTION])
-    assert [grams.n for grams in found.grams] == [13, n]
+    assert [grams.n for grams in found.ngrams] == [13, n]
     parts = said(text)
     assert all(len(part) == 1 for part in parts)
     exactly, fewer = "".join(parts[1 : n + 1]), "".join(parts[1:n])
@@ -338,8 +338,8 @@ def test_digest_is_over_the_sets_of_the_runs_too() -> None:
 
 def test_text_half_in_characters_is_counted_in_words() -> None:
     words = "a b 中 文"  # two of four are characters
-    assert [grams.n for grams in collected([words], ngram=3).grams] == [3]
-    assert [grams.n for grams in collected([words + " 我 们"], ngram=3).grams] == [6]
+    assert [grams.n for grams in collected([words], ngram=3).ngrams] == [3]
+    assert [grams.n for grams in collected([words + " 我 们"], ngram=3).ngrams] == [6]
 
 
 def test_length_of_a_run_is_from_2_to_64_words() -> None:

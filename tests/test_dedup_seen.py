@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smollm3_mix.errors import MixError, StateError
-from smollm3_mix.text.dedup.dedup_options import BYTES, Dedup, Near
+from smollm3_mix.text.dedup.dedup_options import BYTES_PER_KEY, Dedup, Near
 from smollm3_mix.text.dedup.dedup_store import EXACT, FIRST, NEAR, DedupStore
 
 ROWS = st.lists(
@@ -61,7 +61,9 @@ def jaccard(one, other, near):
 def in_calls(seen, prints, bands, candidates, cuts):
     """Codes when the rows come in several calls."""
     edges = [0, *sorted(min(cut, len(prints)) for cut in cuts), len(prints)]
-    return [code for a, b in pairwise(edges) for code in seen.first(prints[a:b], bands[a:b], candidates[a:b]).tolist()]
+    return [
+        code for a, b in pairwise(edges) for code in seen.classify(prints[a:b], bands[a:b], candidates[a:b]).tolist()
+    ]
 
 
 @given(DEDUPS, ROWS, st.lists(st.integers(0, 30)))
@@ -69,7 +71,7 @@ def test_verdicts_are_those_of_the_rule_however_rows_are_cut(dedup, rows, cuts):
     given = columns(rows)
     whole, parts = DedupStore(dedup, 2**20), DedupStore(dedup, 2**20)
     expected = model(dedup, *given)
-    assert whole.first(*given).tolist() == expected
+    assert whole.classify(*given).tolist() == expected
     assert in_calls(parts, *given, cuts) == expected
     assert (len(parts), parts.digest) == (len(whole), whole.digest)
 
@@ -80,13 +82,13 @@ def test_a_restored_seen_goes_on_like_the_one_it_was_taken_from(dedup, rows, sto
     saved, logs = DedupStore(dedup, 2**20), []
     for part in (slice(0, middle), slice(middle, stop)):
         before = len(saved)
-        saved.first(prints[part], bands[part], candidates[part])
-        logs.append(saved.log_since(before))
+        saved.classify(prints[part], bands[part], candidates[part])
+        logs.append(saved.keys_since(before))
     restored = DedupStore(dedup, 2**20)
     restored.restore(np.frombuffer(log.tobytes(), np.uint64).reshape(log.shape) for log in logs)
     assert (len(restored), restored.digest) == (len(saved), saved.digest)
     rest = slice(max(stop, middle), None)
-    codes = [seen.first(prints[rest], bands[rest], candidates[rest]).tolist() for seen in (saved, restored)]
+    codes = [seen.classify(prints[rest], bands[rest], candidates[rest]).tolist() for seen in (saved, restored)]
     assert codes[0] == codes[1]
     assert saved.digest == restored.digest
 
@@ -99,12 +101,12 @@ def rows_of(count, seed, bands=14):
 
 @pytest.mark.parametrize("documents", [1, 2, 3, 4])
 def test_searches_end_when_memory_holds_few_documents(documents):
-    seen = DedupStore(Dedup(), BYTES * documents)
+    seen = DedupStore(Dedup(), BYTES_PER_KEY * documents)
     prints, _, candidates = rows_of(documents + 1, seed=1)
-    assert (seen.first(prints[:-1], None, candidates[:-1]) == FIRST).all()
-    assert (seen.first(prints[:-1], None, candidates[:-1]) == EXACT).all()
+    assert (seen.classify(prints[:-1], None, candidates[:-1]) == FIRST).all()
+    assert (seen.classify(prints[:-1], None, candidates[:-1]) == EXACT).all()
     with pytest.raises(MixError):
-        seen.first(prints[-1:], None, candidates[-1:])
+        seen.classify(prints[-1:], None, candidates[-1:])
 
 
 def test_everything_is_found_again_after_growing_and_memory_is_as_stated():
@@ -114,12 +116,12 @@ def test_everything_is_found_again_after_growing_and_memory_is_as_stated():
     assert not any(in_calls(seen, *given, range(0, 9000, 700)))
     assert len(seen) == 9000
     assert seen.nbytes <= 195 * 9000
-    assert (seen.first(*given) == EXACT).all()
+    assert (seen.classify(*given) == EXACT).all()
     prints, bands, candidates = given
     last = np.zeros_like(bands)
     last[:, 13] = bands[:, 13]
-    assert (seen.first(~prints, last, candidates) == NEAR).all()
-    assert (seen.first(~prints, np.roll(bands, 1, axis=1), np.zeros(9000, dtype=bool)) == FIRST).all()
+    assert (seen.classify(~prints, last, candidates) == NEAR).all()
+    assert (seen.classify(~prints, np.roll(bands, 1, axis=1), np.zeros(9000, dtype=bool)) == FIRST).all()
 
 
 @pytest.mark.parametrize("step", [1, 2**8, 2**32, 2**56, 2**64 // 9000], ids=hex)
@@ -129,30 +131,30 @@ def test_keys_that_lie_in_order_are_found_as_fast_as_others(step):
     prints = prints[np.unique(prints[:, 0], return_index=True)[1]]
     prints = prints[prints[:, 0] > 0]
     everyone = np.ones(len(prints), dtype=bool)
-    assert (seen.first(prints, None, everyone) == FIRST).all()
-    assert (seen.first(prints, None, everyone) == EXACT).all()
+    assert (seen.classify(prints, None, everyone) == FIRST).all()
+    assert (seen.classify(prints, None, everyone) == EXACT).all()
 
 
 def test_a_full_memory_is_an_error_that_says_what_to_set():
     seen = DedupStore(Dedup(memory=100_000), 13 * 100)
     prints, _, candidates = rows_of(101, seed=1)
-    seen.first(prints[:98], None, candidates[:98])
+    seen.classify(prints[:98], None, candidates[:98])
     message = (
         "dedup.memory: the 1,300 bytes of a lane hold 100 documents at 13 bytes; 98 are remembered and 3 more have "
         "come. Set dedup.memory to 200000 (now 100000) for twice as many, or take fewer documents"
     )
     with pytest.raises(MixError, match=f"^{re.escape(message)}$"):
-        seen.first(prints, None, candidates)
+        seen.classify(prints, None, candidates)
     assert len(seen) == 98
-    assert seen.first(prints[:100], None, candidates[:100]).tolist() == [EXACT] * 98 + [FIRST] * 2
+    assert seen.classify(prints[:100], None, candidates[:100]).tolist() == [EXACT] * 98 + [FIRST] * 2
 
 
 def test_a_call_without_room_leaves_no_document_of_its_own_in_the_table():
-    seen = DedupStore(Dedup(), BYTES * 100)
+    seen = DedupStore(Dedup(), BYTES_PER_KEY * 100)
     prints, _, candidates = rows_of(101, seed=1)
-    seen.first(prints[:98], None, candidates[:98])
+    seen.classify(prints[:98], None, candidates[:98])
     with pytest.raises(MixError):
-        seen.first(prints, None, candidates)
+        seen.classify(prints, None, candidates)
     table = seen._index._table
     assert sorted(table[table > 0].tolist()) == list(range(1, 99))
 
@@ -176,7 +178,7 @@ def test_only_an_empty_seen_is_restored():
 
 def test_near_dedup_needs_signatures():
     with pytest.raises(ValueError, match=r"^expected signatures\[1, 14\] for near dedup, got None$"):
-        DedupStore(Dedup(near=Near()), 2**16).first(np.ones((1, 2), np.uint64), None, np.ones(1, bool))
+        DedupStore(Dedup(near=Near()), 2**16).classify(np.ones((1, 2), np.uint64), None, np.ones(1, bool))
 
 
 def test_nothing_to_remember_is_no_seen():
@@ -189,26 +191,26 @@ def test_nothing_to_remember_is_no_seen():
 def test_rows_without_room_are_counted_and_what_was_remembered_is_found_as_before():
     seen = DedupStore(Dedup(near=Near(bands=3)), 52 * 300)
     prints, bands, candidates = rows_of(310, seed=4, bands=3)
-    seen.first(prints[:299], bands[:299], candidates[:299])
+    seen.classify(prints[:299], bands[:299], candidates[:299])
     with pytest.raises(MixError, match="hold 300 documents at 52 bytes; 299 are remembered and 11 more have come"):
-        seen.first(prints, bands, candidates)
-    assert (seen.first(prints[:299], bands[:299], candidates[:299]) == EXACT).all()
-    assert (seen.first(~prints[:299], bands[:299], candidates[:299]) == NEAR).all()
-    assert seen.first(prints[305:306], bands[305:306], candidates[305:306]).tolist() == [FIRST]
+        seen.classify(prints, bands, candidates)
+    assert (seen.classify(prints[:299], bands[:299], candidates[:299]) == EXACT).all()
+    assert (seen.classify(~prints[:299], bands[:299], candidates[:299]) == NEAR).all()
+    assert seen.classify(prints[305:306], bands[305:306], candidates[305:306]).tolist() == [FIRST]
 
 
 def test_what_is_remembered_and_the_work_on_a_block_stay_within_the_memory():
     dedup, rows = Dedup(near=Near()), 1024
-    memory = 200 * rows * BYTES * dedup.keys
+    memory = 200 * rows * BYTES_PER_KEY * dedup.keys_per_document
     seen, rng, everyone = DedupStore(dedup, memory), np.random.default_rng(0), np.ones(rows, dtype=np.bool_)
     taken = []
     tracemalloc.start()
     try:
         for _ in range(200):
-            keys = rng.integers(1, 2**64 - 1, (rows, dedup.keys + 1), dtype=np.uint64)
+            keys = rng.integers(1, 2**64 - 1, (rows, dedup.keys_per_document + 1), dtype=np.uint64)
             before = tracemalloc.get_traced_memory()[0] - seen.nbytes
             tracemalloc.reset_peak()
-            assert not seen.first(keys[:, :2], keys[:, 2:], everyone).any()
+            assert not seen.classify(keys[:, :2], keys[:, 2:], everyone).any()
             taken.append(tracemalloc.get_traced_memory()[1] - before)
     finally:
         tracemalloc.stop()
@@ -220,24 +222,24 @@ def test_a_least_jaccard_of_one_takes_equal_signatures_alone():
     seen = DedupStore(Dedup(near=Near(3, 2, jaccard=1.0)), 2**16)
     bands = np.array([[5, 6, 7], [5, 6, 7], [5, 6, 8]], dtype=np.uint64)
     prints = np.array([[1, 0], [2, 0], [3, 0]], dtype=np.uint64)
-    assert seen.first(prints, bands, np.ones(3, bool)).tolist() == [FIRST, NEAR, FIRST]
+    assert seen.classify(prints, bands, np.ones(3, bool)).tolist() == [FIRST, NEAR, FIRST]
 
 
 def test_a_document_is_remembered_by_the_first_half_of_its_fingerprint():
     seen = DedupStore(Dedup(), 2**16)
     prints = np.array([[1, 8], [2, 8], [1, 9]], dtype=np.uint64)
-    assert seen.first(prints, None, np.ones(3, bool)).tolist() == [FIRST, FIRST, EXACT]
-    assert seen.log_since(0).tolist() == [[1], [2]]
+    assert seen.classify(prints, None, np.ones(3, bool)).tolist() == [FIRST, FIRST, EXACT]
+    assert seen.keys_since(0).tolist() == [[1], [2]]
 
 
 def test_a_document_whose_last_band_is_no_key_is_remembered_too():
     seen = DedupStore(Dedup(exact=False, near=Near(2, 2)), 2**16)
     bands = np.array([[5, 0], [5, 6]], dtype=np.uint64)
-    assert seen.first(np.ones((2, 2), np.uint64), bands, np.ones(2, bool)).tolist() == [FIRST, NEAR]
+    assert seen.classify(np.ones((2, 2), np.uint64), bands, np.ones(2, bool)).tolist() == [FIRST, NEAR]
 
 
 def test_signatures_are_compared_with_the_first_document_that_had_the_band():
     seen = DedupStore(Dedup(exact=False, near=Near(2, 2, jaccard=0.7)), 2**16)
     bands = np.array([[5, 6 | 9 << 32], [5, 7 | 8 << 32], [5, 6 | 3 << 32]], dtype=np.uint64)
     # Of four minima the third agrees in three with the first document and in two with the second.
-    assert seen.first(np.ones((3, 2), np.uint64), bands, np.ones(3, bool)).tolist() == [FIRST, FIRST, NEAR]
+    assert seen.classify(np.ones((3, 2), np.uint64), bands, np.ones(3, bool)).tolist() == [FIRST, FIRST, NEAR]

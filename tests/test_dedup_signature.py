@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from smollm3_mix.text.dedup.dedup_options import Near
 from smollm3_mix.text.dedup.minhash import _donors, minhash_signatures, signature_agreement
-from smollm3_mix.text.measure.words import scrambled, words
+from smollm3_mix.text.measure.words import find_words, mix_bits
 
 NEAR = Near()
 VOCABULARY = [f"word{n}" for n in range(5000)]
@@ -74,7 +74,7 @@ def test_a_signature_depends_on_its_text_alone(texts, start):
     keys = minhash_signatures(whole, NEAR)
     assert keys.tolist() == [minhash_signatures(pa.array([text], pa.string()), NEAR)[0].tolist() for text in texts]
     assert keys[start:].tolist() == minhash_signatures(whole.slice(min(start, len(texts))), NEAR).tolist()
-    assert keys.tolist() == minhash_signatures(whole.cast(pa.large_string()), NEAR, words(whole)).tolist()
+    assert keys.tolist() == minhash_signatures(whole.cast(pa.large_string()), NEAR, find_words(whole)).tolist()
 
 
 def test_signatures_are_the_same_on_every_machine():
@@ -141,7 +141,7 @@ def by_hand(hashes, near):
         bin_ = (value >> 32) * bins >> 32
         minima[bin_] = value if minima[bin_] is None else min(minima[bin_], value)
     donors, bits = _donors(bins).tolist(), min(64 // near.rows, 32)
-    factors = (scrambled(np.arange(1, bins + 1, dtype=np.uint64)) | np.uint64(1)).tolist()
+    factors = (mix_bits(np.arange(1, bins + 1, dtype=np.uint64)) | np.uint64(1)).tolist()
     keys = [0] * near.bands
     for bin_ in range(bins):
         turns = (minima[asked[bin_]] for asked in donors)
@@ -156,7 +156,7 @@ def by_hand(hashes, near):
 def test_signatures_are_those_of_one_permutation_whose_empty_bins_take_their_first_donors(near):
     draw = random.Random(near.bands)
     texts = pa.array([" ".join(draw.choices(VOCABULARY, k=draw.choice([1, 2, 3, 9, 40, 300]))) for _ in range(24)])
-    found = words(texts)
+    found = find_words(texts)
     keys = minhash_signatures(texts, near)
     for row, (begin, end) in enumerate(pairwise(found.first.tolist())):
         assert keys[row].tolist() == by_hand(found.hashes[begin:end].tolist(), near)

@@ -260,7 +260,7 @@ def test_excluded_rows_are_found_in_any_blocks(listed: list[str], others: list[s
     whole = pa.array(values, pa.string())
     parts = [whole.slice(0, cut), whole.slice(cut)]
     said = [
-        list_.listed([(part, False)], "", pa.nulls(len(part), pa.int64()).fill_null(0).to_numpy()) for part in parts
+        list_.matches([(part, False)], "", pa.nulls(len(part), pa.int64()).fill_null(0).to_numpy()) for part in parts
     ]
     assert [*said[0].tolist(), *said[1].tolist()] == wanted
 
@@ -284,7 +284,7 @@ def test_normal_forms(url: str, form: str) -> None:
 def test_null_is_never_excluded() -> None:
     found = build_exclusion_list(["https://www."])  # whose normal form is empty, as is what Arrow holds under a null
     urls = pa.array(["a.org", None, "http://"])
-    assert found.listed([(urls, True)], "f", np.arange(3)).tolist() == [False, False, True]
+    assert found.matches([(urls, True)], "f", np.arange(3)).tolist() == [False, False, True]
 
 
 def test_columns_of_keys_are_known_in_any_case_and_by_their_last_part() -> None:
@@ -298,8 +298,8 @@ def test_columns_of_keys_are_known_in_any_case_and_by_their_last_part() -> None:
 def test_rows_are_excluded_by_numbers_of_up_to_18_digits() -> None:
     numbers = np.array([7, 10**17, 10**18 - 1])
     found = build_exclusion_list([f"a:b:{number}" for number in numbers])
-    assert found.listed([], "a:b", numbers).tolist() == [True, True, True]
-    assert found.listed([], "a", numbers).tolist() == [False, False, False]
+    assert found.matches([], "a:b", numbers).tolist() == [True, True, True]
+    assert found.matches([], "a", numbers).tolist() == [False, False, False]
 
 
 def test_revision_in_the_url_of_a_list_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:

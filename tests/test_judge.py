@@ -13,7 +13,7 @@ from smollm3_mix.text.filters.filter_block import drop_reasons
 from smollm3_mix.text.filters.filter_options import FilterOptions
 from smollm3_mix.text.filters.reasons import REASONS
 from smollm3_mix.text.filters.thresholds import C4, Code, FineWeb, GopherQuality, GopherRepetition
-from smollm3_mix.text.measure.words import words
+from smollm3_mix.text.measure.words import find_words
 
 GROUPS = {
     "gopher_quality": GopherQuality,
@@ -185,7 +185,7 @@ def test_any_split_of_the_rows_gives_the_same_verdicts(texts, cut, large):
     whole = drop_reasons(block, ALL)
     assert whole.type == pa.string()
     assert drop_reasons(block[:cut], ALL).to_pylist() + drop_reasons(block[cut:], ALL).to_pylist() == whole.to_pylist()
-    assert drop_reasons(block, ALL, words(block)).to_pylist() == whole.to_pylist()
+    assert drop_reasons(block, ALL, find_words(block)).to_pylist() == whole.to_pylist()
 
 
 def test_a_line_of_50_mb_is_judged():

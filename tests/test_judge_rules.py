@@ -90,12 +90,12 @@ def test_published_thresholds_are_those_of_the_papers():
 
 
 def test_a_group_in_full_overrides_the_preset_and_false_takes_it_out():
-    in_full = FilterOptions("prose", gopher_quality=GopherQuality(min_words=7), gopher_repetition=False).in_full()
+    in_full = FilterOptions("prose", gopher_quality=GopherQuality(min_words=7), gopher_repetition=False).expand_preset()
     assert in_full.gopher_quality == GopherQuality(min_words=7)
     assert in_full.gopher_repetition is None
-    assert FilterOptions("prose").in_full().gopher_repetition is not None
+    assert FilterOptions("prose").expand_preset().gopher_repetition is not None
     assert in_full.preset is None
-    assert in_full.in_full() == in_full
+    assert in_full.expand_preset() == in_full
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_preset_kind_without_a_kind_is_refused():
 
 def test_presets_mean_what_they_always_meant():
     """Other values get another name; this changes with none."""
-    prose, math, code = (FilterOptions(name).in_full() for name in ("prose", "math", "code"))
+    prose, math, code = (FilterOptions(name).expand_preset() for name in ("prose", "math", "code"))
     assert list(plain(prose.gopher_repetition).values()) == [
         0.8, None, 0.6, 0.6, 0.5, 0.5, 0.5, 4, 0.7, None, None, None, None, 0.6,
     ]  # fmt: skip
@@ -175,7 +175,7 @@ def entries(n, other):
 def test_entries_of_a_manual_may_repeat_most_of_each_other(name, n, other, expected):
     """250 of 417 characters are less than 0.6, of 416 more; 350 of 500 are 0.7, of 499 more."""
     text = entries(n, other)
-    rules = FilterOptions(name).in_full().gopher_repetition
+    rules = FilterOptions(name).expand_preset().gopher_repetition
     if expected != "duplicate_10grams":
         rules = replace(rules, duplicate_10grams=None)
     assert drop_reasons(pa.array([text]), FilterOptions(gopher_repetition=rules)).to_pylist() == [expected]
@@ -191,8 +191,8 @@ def test_a_line_of_markup_may_be_a_paragraph_but_not_a_file(language):
 
 def test_fineweb2_takes_the_thresholds_of_the_language():
     french, unknown = (
-        FilterOptions("fineweb2", language="fr").in_full(),
-        FilterOptions("fineweb2", language="xx").in_full(),
+        FilterOptions("fineweb2", language="fr").expand_preset(),
+        FilterOptions("fineweb2", language="xx").expand_preset(),
     )
     assert french.gopher_repetition.duplicate_lines == LANGUAGES["fra"].duplicate_lines == 0.264
     assert (french.gopher_quality.min_mean_word_chars, french.gopher_quality.max_mean_word_chars) == (2, 11)
@@ -210,7 +210,7 @@ def test_a_language_is_known_by_any_usual_tag(tag, word):
 
 def test_no_preset_or_language_table_has_a_threshold_out_of_range():
     for tag, known in LANGUAGES.items():
-        found = FilterOptions("fineweb2", language=tag).in_full()
+        found = FilterOptions("fineweb2", language=tag).expand_preset()
         assert all(0 <= share <= 1 for share in (*known.tops, *known.duplicates, known.alphabetic_words))
         assert found.gopher_quality.min_mean_word_chars < found.gopher_quality.max_mean_word_chars
     assert set(PRESETS) == {"prose", "code", "math", "fineweb2"}

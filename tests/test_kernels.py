@@ -86,7 +86,7 @@ def test_kernel_runs_with_valid_arguments(declared):
         result = native.KERNELS[declared.name](*valid(declared).values())
     except ValueError as error:
         assert str(error) == declared.name + OUTSIDE  # noqa: PT017 - zeros are no valid table of donors
-        assert declared.name == "signatures"
+        assert declared.name == "minhash_signatures"
     else:
         assert isinstance(result, bytes if declared.name == "digest" else int)
 
@@ -288,7 +288,7 @@ def test_spans_that_overlap_or_do_not_fit_are_refused():
     def replaced(starts, ends, room, offsets=(0, 10)):
         out, moved = np.zeros(room, np.uint8), np.zeros(2, np.int64)
         parts = (data, np.array(offsets), 1, np.array(starts), np.array(ends), 2, fresh, first, last)
-        return out[: native.with_spans(*parts, out, room, moved)].tobytes()
+        return out[: native.replace_spans(*parts, out, room, moved)].tobytes()
 
     assert replaced([2, 5], [4, 5], 11) == b"01a4bc56789"
     for starts, ends, room, offsets in (
@@ -298,7 +298,7 @@ def test_spans_that_overlap_or_do_not_fit_are_refused():
         ([2, 5], [4, 5], 3, (0, 10)),  # no room for the second
         ([2, 5], [4, 9], 11, (0, 8)),  # the second ends behind the row
     ):
-        with pytest.raises(ValueError, match=re.escape("with_spans" + OUTSIDE)):
+        with pytest.raises(ValueError, match=re.escape("replace_spans" + OUTSIDE)):
             replaced(starts, ends, room, offsets)
 
 
@@ -307,7 +307,7 @@ def test_tables_of_bins_that_do_not_exist_are_refused():
     donors, offers = np.zeros((16, 16), np.int64), np.zeros((16, 16), np.uint32)
 
     def signed(count, donors, offers):
-        return native.signatures(
+        return native.minhash_signatures(
             np.arange(count, dtype=np.uint64),
             np.array([0, count]),
             wanted,
@@ -330,14 +330,14 @@ def test_tables_of_bins_that_do_not_exist_are_refused():
         (12, donors - 1, offers),
         (12, np.repeat(np.arange(16), 16).reshape(16, 16).T.copy(), offers),  # each empty bin asks itself again
     ):
-        with pytest.raises(ValueError, match=re.escape("signatures" + OUTSIDE)):
+        with pytest.raises(ValueError, match=re.escape("minhash_signatures" + OUTSIDE)):
             signed(count, wrong, offered)
 
 
 def test_slots_of_documents_that_do_not_exist_are_free():
     keys, flags, codes = np.array([[5], [5], [6]], np.uint64), np.ones(3, np.bool_), np.zeros(3, np.uint8)
     held, table = np.zeros((3, 1), np.uint64), np.full(5, 2**32 - 1, np.uint32)
-    assert native.seen(keys, flags, 3, 1, 1, 0, 1, 1, 0.0, held, 0, 3, table, 5, codes) == 2
+    assert native.find_duplicates(keys, flags, 3, 1, 1, 0, 1, 1, 0.0, held, 0, 3, table, 5, codes) == 2
     assert codes.tolist() == [0, 1, 0]
     assert held.tolist() == [[5], [6], [0]]
 
@@ -346,5 +346,5 @@ def test_slots_of_documents_that_do_not_exist_are_free():
 def test_character_that_the_end_cuts_off_is_that_behind_the_table(text):
     found = np.zeros(1, np.int64)
     table = np.concatenate([np.zeros(255, np.bool_), [True]])
-    native.marked(np.frombuffer(text, np.uint8), np.array([0, len(text)]), 1, table, 256, found)
+    native.count_marked(np.frombuffer(text, np.uint8), np.array([0, len(text)]), 1, table, 256, found)
     assert found.tolist() == [1]

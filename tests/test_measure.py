@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from smollm3_mix.text.measure.code_points import are_letters, are_terminal
 from smollm3_mix.text.measure.measures import Measures
 from smollm3_mix.text.measure.sentences import kept_lines
-from smollm3_mix.text.measure.words import words
+from smollm3_mix.text.measure.words import find_words
 
 HAN = re.compile("[\u3040-\u9fff]")
 THAI = re.compile("[\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff]")
@@ -181,7 +181,7 @@ def test_line_of_three_dots_is_not_kept():
 
 def test_words_that_are_given_are_not_looked_for_again():
     texts = pa.array(["one two", None, "three"])
-    found = words(texts)
+    found = find_words(texts)
     assert Measures(texts, found).words is found
 
 
@@ -223,7 +223,7 @@ def test_one_long_line_without_spaces_is_measured():
 @pytest.mark.parametrize("mark", ["...", "…", "......", "..", "#", "\n", "é", "日", "𝒳"])
 def test_characters_are_counted_wherever_they_lie(mark, before):
     texts = ["a" * before + mark + "b" * after for after in (0, 1, 2, 128)]
-    found = words(pa.array([*texts, ".", "."])).characters
+    found = find_words(pa.array([*texts, ".", "."])).characters
     assert found.points.tolist() == [*map(len, texts), 1, 1]
     assert found.newlines.tolist() == [*(text.count("\n") for text in texts), 0, 0]
     assert found.hashes.tolist() == [*(text.count("#") for text in texts), 0, 0]

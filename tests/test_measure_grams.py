@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from test_measure import script, tokens
 
 from smollm3_mix.text.measure.measures import Measures
-from smollm3_mix.text.measure.ngram_limits import Limits
+from smollm3_mix.text.measure.ngram_limits import NgramLimits
 
 SOME = st.lists(st.sampled_from(["a", "b", "is", "café", "longer-word"]), max_size=80).map(" ".join)
 PATTERN = st.tuples(st.lists(st.sampled_from("abcdefghij"), min_size=1, max_size=12), st.integers(1, 8), SOME).map(
@@ -55,7 +55,7 @@ def duplicate_share(text, n):
     return chars / len(text)
 
 
-def first_passed(text, limits):
+def first_exceeded_limit(text, limits):
     for n in sorted(limits.tops):
         if top_share(text, n, limits.occurrences) > limits.tops[n]:
             return n
@@ -68,24 +68,24 @@ def first_passed(text, limits):
 @examples(300)
 @given(BLOCKS, TOPS, DUPLICATES, st.integers(1, 4))
 def test_the_first_limit_passed_is_that_of_a_slow_count(texts, tops, duplicates, occurrences):
-    limits = Limits(tops, duplicates, occurrences)
-    found = Measures(pa.array(texts, pa.string())).passed_grams(limits)
-    assert found.tolist() == [first_passed(text, limits) for text in texts]
+    limits = NgramLimits(tops, duplicates, occurrences)
+    found = Measures(pa.array(texts, pa.string())).exceeded_ngram_limit(limits)
+    assert found.tolist() == [first_exceeded_limit(text, limits) for text in texts]
 
 
 def test_long_documents_are_counted_apart():
     rng = np.random.default_rng(7)
     plain = [" ".join(f"w{i}" for i in rng.integers(0, 10**9, 9_000)) for _ in range(12)]
     twice = [f"{text} {text}" for text in plain[:4]]
-    limits = Limits({2: 0.01}, {5: 0.4, 10: 0.3})
-    found = Measures(pa.array([*plain[:4], *twice, *plain[4:]])).passed_grams(limits)
+    limits = NgramLimits({2: 0.01}, {5: 0.4, 10: 0.3})
+    found = Measures(pa.array([*plain[:4], *twice, *plain[4:]])).exceeded_ngram_limit(limits)
     assert found.tolist() == [0] * 4 + [5] * 4 + [0] * 8
 
 
 def test_no_top_gram_occurs_more_often_than_a_kernel_can_count():
     text = Measures(pa.array(["ab cd " * 20]))
-    assert text.passed_grams(Limits({2: 0.1}, {}, 1)).tolist() == [2]
-    assert text.passed_grams(Limits({2: 0.1}, {}, 2**63)).tolist() == [0]
+    assert text.exceeded_ngram_limit(NgramLimits({2: 0.1}, {}, 1)).tolist() == [2]
+    assert text.exceeded_ngram_limit(NgramLimits({2: 0.1}, {}, 2**63)).tolist() == [0]
 
 
 @pytest.mark.parametrize("n", [2, 3, 4])
@@ -97,8 +97,8 @@ def test_a_top_gram_is_weighed_with_its_spaces_and_passes_at_the_limit(n):
     text += "!" * (100 - len(text))
     share = 2 * (2 * n - 1) / 100
     block = Measures(pa.array([text]))
-    assert block.passed_grams(Limits({n: share}, {})).tolist() == [0]
-    assert block.passed_grams(Limits({n: share - 0.001}, {})).tolist() == [n]
+    assert block.exceeded_ngram_limit(NgramLimits({n: share}, {})).tolist() == [0]
+    assert block.exceeded_ngram_limit(NgramLimits({n: share - 0.001}, {})).tolist() == [n]
 
 
 @pytest.mark.parametrize("n", range(5, 11))
@@ -107,14 +107,14 @@ def test_duplicate_grams_are_weighed_without_spaces_and_pass_at_the_limit(n):
     text = f"{gram} x {gram}"
     share = n / len(text)
     block = Measures(pa.array([text]))
-    assert block.passed_grams(Limits({}, {n: share})).tolist() == [0]
-    assert block.passed_grams(Limits({}, {n: share - 0.001})).tolist() == [n]
+    assert block.exceeded_ngram_limit(NgramLimits({}, {n: share})).tolist() == [0]
+    assert block.exceeded_ngram_limit(NgramLimits({}, {n: share - 0.001})).tolist() == [n]
 
 
 def test_repeating_one_word_for_megabytes_takes_seconds_at_most():
     block = Measures(pa.array(["no " * 1_000_000, "ha" * 2_000_000, "哈" * 300_000]))
-    assert block.passed_grams(Limits({}, {5: 0.5})).tolist() == [5, 0, 5]
-    assert block.passed_grams(Limits({4: 0.5}, {})).tolist() == [4, 0, 4]
+    assert block.exceeded_ngram_limit(NgramLimits({}, {5: 0.5})).tolist() == [5, 0, 5]
+    assert block.exceeded_ngram_limit(NgramLimits({4: 0.5}, {})).tolist() == [4, 0, 4]
 
 
 @pytest.mark.parametrize("times", [253, 254, 255, 256, 257, 300])
@@ -122,5 +122,5 @@ def test_an_ngram_that_occurs_hundreds_of_times_passes_at_its_limit(times):
     text = " ".join(f"a b {n:05}" for n in range(times))
     share = times * 3 / len(text)
     block = Measures(pa.array([text]))
-    assert block.passed_grams(Limits({2: share}, {})).tolist() == [0]
-    assert block.passed_grams(Limits({2: share - 1e-9}, {})).tolist() == [2]
+    assert block.exceeded_ngram_limit(NgramLimits({2: share}, {})).tolist() == [0]
+    assert block.exceeded_ngram_limit(NgramLimits({2: share - 1e-9}, {})).tolist() == [2]

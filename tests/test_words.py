@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smollm3_mix.text.measure.words import Words, words
+from smollm3_mix.text.measure.words import Words, find_words
 
 SPACES = [c for c in map(chr, range(sys.maxunicode + 1)) if c.isspace()]
 LOOKALIKES = [
@@ -39,30 +39,30 @@ def spelled(found: Words) -> list[list[str]]:
 
 @given(BLOCKS)
 def test_words_are_those_of_str_split(texts):
-    assert spelled(words(pa.array(texts, pa.string()))) == [(text or "").split() for text in texts]
+    assert spelled(find_words(pa.array(texts, pa.string()))) == [(text or "").split() for text in texts]
 
 
 @pytest.mark.parametrize("space", SPACES, ids=lambda c: f"U+{ord(c):04X}")
 def test_every_unicode_space_separates(space):
-    assert spelled(words(pa.array([f"a{space}b{space}", f"{space}c", space]))) == [["a", "b"], ["c"], []]
+    assert spelled(find_words(pa.array([f"a{space}b{space}", f"{space}c", space]))) == [["a", "b"], ["c"], []]
 
 
 @given(BLOCKS, st.integers(0, 8), st.integers(0, 8))
 def test_slices_and_large_strings_have_the_words_of_their_rows(texts, start, length):
     whole, part = pa.array(texts, pa.string()), texts[start : start + length]
-    found = words(whole.slice(min(start, len(texts)), length))
+    found = find_words(whole.slice(min(start, len(texts)), length))
     assert spelled(found) == [(text or "").split() for text in part]
-    large = words(whole.cast(pa.large_string()).slice(min(start, len(texts)), length))
+    large = find_words(whole.cast(pa.large_string()).slice(min(start, len(texts)), length))
     assert large.starts.tolist() == found.starts.tolist()
-    assert large.hashes.tolist() == found.hashes.tolist() == words(pa.array(part, pa.string())).hashes.tolist()
+    assert large.hashes.tolist() == found.hashes.tolist() == find_words(pa.array(part, pa.string())).hashes.tolist()
 
 
 @given(st.lists(st.binary(min_size=1, max_size=40).map(lambda b: b.hex()[:-1]), min_size=1))
 def test_hashes_are_equal_exactly_for_equal_words(tokens):
-    hashes = words(pa.array([" ".join(tokens)])).hashes
+    hashes = find_words(pa.array([" ".join(tokens)])).hashes
     assert len(set(hashes.tolist())) == len(set(tokens))
     assert {token: int(h) for token, h in zip(tokens, hashes, strict=True)} == {
-        token: int(words(pa.array(["x", token])).hashes[1]) for token in tokens
+        token: int(find_words(pa.array(["x", token])).hashes[1]) for token in tokens
     }
 
 
@@ -70,12 +70,12 @@ def test_one_changed_byte_changes_the_hash_at_every_length():
     lengths = [*range(1, 40), 127, 128, 129, 1023, 1024, 1025, 5000]
     tokens = ["a" * n for n in lengths]
     tokens += ["a" * at + "b" + "a" * (n - at - 1) for n in lengths for at in {0, n // 2, n - 1}]
-    found = words(pa.array(tokens))
+    found = find_words(pa.array(tokens))
     assert len(np.unique(found.hashes)) == len(set(tokens))
 
 
 def test_hashes_are_the_same_on_every_machine():
-    found = words(pa.array(["a mixture of", None, "internationalisation 混合物の言葉", "x" * 2000]))
+    found = find_words(pa.array(["a mixture of", None, "internationalisation 混合物の言葉", "x" * 2000]))
     assert [f"{h:016x}" for h in found.hashes.tolist()] == [
         "56e7221c09a65d5a",
         "3c32499e9621979e",
@@ -88,18 +88,18 @@ def test_hashes_are_the_same_on_every_machine():
 
 def test_swapped_parts_and_trailing_nuls_are_other_words():
     tokens = ["12345678abcdefgh", "abcdefgh12345678", "a", "a\0", "a\0\0", "\0a", "12345678", "12345678\0"]
-    assert len(np.unique(words(pa.array(tokens)).hashes)) == len(tokens)
+    assert len(np.unique(find_words(pa.array(tokens)).hashes)) == len(tokens)
 
 
 def test_bytes_under_a_null_are_no_words():
     buffers = pa.array(["one two", "hidden words", "three"]).buffers()
     validity = pa.py_buffer(bytes([0b101]))
     texts = pa.StringArray.from_buffers(3, buffers[1], buffers[2], validity, null_count=1)
-    assert spelled(words(texts)) == [["one", "two"], [], ["three"]]
+    assert spelled(find_words(texts)) == [["one", "two"], [], ["three"]]
 
 
 def test_a_word_of_fifty_megabytes_is_one_word():
-    found = words(pa.array(["a " + "b" * 50_000_000]))
+    found = find_words(pa.array(["a " + "b" * 50_000_000]))
     assert found.first.tolist() == [0, 2]
     assert len(found.hashes) == 2
 
@@ -110,16 +110,16 @@ def test_a_word_of_fifty_megabytes_is_one_word():
 )
 def test_words_are_spelt_the_same_at_every_length_and_place(piece, size):
     text = (piece * size)[:size]
-    found = words(pa.array([text, f"{text} {text}", f"-{text}"]))
+    found = find_words(pa.array([text, f"{text} {text}", f"-{text}"]))
     assert spelled(found) == [text.split(), f"{text} {text}".split(), f"-{text}".split()]
     each = [word for part in spelled(found) for word in part]
-    assert np.diff(found.spelling.places).tolist() == [len(word) for word in each]
+    assert np.diff(found.features.code_point_offsets).tolist() == [len(word) for word in each]
     letters = [sum(any(c in "aé日本𝒳" for c in word) for word in part) for part in spelled(found)]
-    assert found.spelling.lettered.tolist() == letters
+    assert found.features.with_letters.tolist() == letters
     signs = [[word for word in part if not any(c in "aé日本𝒳71²٣" for c in word)] for part in spelled(found)]
-    assert found.spelling.signs.tolist() == [*map(len, signs)]
-    assert found.spelling.sign_points.tolist() == [sum(map(len, part)) for part in signs]
-    alone = [int(words(pa.array([word])).hashes[0]) for word in each]
+    assert found.features.symbol_words.tolist() == [*map(len, signs)]
+    assert found.features.symbol_code_points.tolist() == [sum(map(len, part)) for part in signs]
+    alone = [int(find_words(pa.array([word])).hashes[0]) for word in each]
     assert found.hashes.tolist() == alone
 
 
@@ -127,4 +127,4 @@ def test_anything_but_a_string_array_is_refused():
     with pytest.raises(
         TypeError, match=r"^expected a pyarrow string array, got ChunkedArray; cast it, or combine its chunks$"
     ):
-        words(pa.chunked_array([["a"]]))
+        find_words(pa.chunked_array([["a"]]))

@@ -167,7 +167,7 @@ def build_index(
         ValueError: If `num_proc` or `memory` is not positive.
     """
     requested = without_index(recipe if isinstance(recipe, Recipe) else load_recipe(recipe))
-    if not requested.dedup.remembers:
+    if not requested.dedup.needs_state:
         raise RecipeError(
             requested.file, ["dedup: expected exact: true or near, got neither. There is nothing to index"]
         )
@@ -263,7 +263,7 @@ def _range_jobs(recipe: Recipe, units: Sequence[IndexUnit], keys: Path, work: Pa
     """Return the jobs of pass two. Each column has as many ranges as needed for one range to fit into memory."""
     dedup = recipe.dedup
     paths = tuple(str(keys / f"{unit.name}.arrow") for unit in units)
-    counts = np.zeros(dedup.keys, np.int64)
+    counts = np.zeros(dedup.keys_per_document, np.int64)
     for path in paths:
         for segment in read_segments(path):
             counts += np.diff(segment.ends)

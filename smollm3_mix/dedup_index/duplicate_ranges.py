@@ -103,7 +103,7 @@ def _is_similar(  # noqa: PLR0917 - called in one place only
 
 def _signatures(job: RangeJob, units: Numbers, rows: Numbers) -> Keys:
     """Return the band keys of documents by unit and row: uint64[documents, bands]."""
-    columns = job.dedup.keys
+    columns = job.dedup.keys_per_document
     found = np.zeros((len(rows), columns), np.uint64)
     for unit in np.unique(units).tolist():
         mine = np.flatnonzero(units == unit)

@@ -159,7 +159,7 @@ def read_unit(job: IndexUnitJob) -> None:
     out = Path(job.out)
     temporary = out.with_suffix(f".{os.getpid()}.tmp")
     reader = Reader(job.source, job.resolved, (job.shard_slice,), Block(), job.token, job.excluded)
-    near, exact, columns = job.recipe.dedup.near, int(job.recipe.dedup.exact), job.recipe.dedup.keys
+    near, exact, columns = job.recipe.dedup.near, int(job.recipe.dedup.exact), job.recipe.dedup.keys_per_document
     compared = near is not None and near.jaccard > 0
     with temporary.open("wb") as sink, pa.ipc.new_file(sink, KEYS) as file:
         pending: list[tuple[Keys, npt.NDArray[np.int64]]] = []
@@ -175,10 +175,10 @@ def read_unit(job: IndexUnitJob) -> None:
             if filtered.signatures is not None:
                 keys[:, exact:] = filtered.signatures
             kept = filtered.reasons.is_null().to_numpy(zero_copy_only=False) & keys.any(axis=1)
-            if raw.rows[-1] > duplicate_rows.MOST:
+            if raw.rows[-1] > duplicate_rows.MAX_ROW:
                 raise SourceError(
-                    f"source '{job.source.id}': {raw.file} has more than {duplicate_rows.MOST:,} rows, which an index "
-                    "cannot number. Split the file, or leave `dedup.index` out."
+                    f"source '{job.source.id}': {raw.file} has more than {duplicate_rows.MAX_ROW:,} rows, which an "
+                    "index cannot number. Split the file, or leave `dedup.index` out."
                 )
             pending.append((keys[kept], raw.rows[kept]))
             size += pending[-1][0].nbytes

@@ -123,7 +123,9 @@ class RowDraws:
         self.outcomes = {source.id: Outcome() for source in self.recipe.active}
         self._mix = mix
         self._seen = (
-            dedup_store.DedupStore(self.recipe.dedup, self.recipe.dedup.memory) if self.recipe.dedup.remembers else None
+            dedup_store.DedupStore(self.recipe.dedup, self.recipe.dedup.memory)
+            if self.recipe.dedup.needs_state
+            else None
         )
         self._undeduped = self.recipe.replace(dedup=dedup_options.Dedup(exact=False))  # for the lines
 
@@ -183,7 +185,7 @@ class RowDraws:
         if self._seen is not None:
             near = self.recipe.dedup.near
             signatures = None if near is None else minhash.minhash_signatures(texts, near)
-            codes = self._seen.first(text_hashes.hash_texts(texts), signatures, candidates)
+            codes = self._seen.classify(text_hashes.hash_texts(texts), signatures, candidates)
             names = pa.array(DUPLICATES, pa.string()).take(pa.array(codes, pa.int64()))
             reasons = pc.coalesce(reasons, names)
         reasons = pc.if_else(pc.equal(reasons, REPEAT), None, reasons)

@@ -19,7 +19,7 @@ from smollm3_mix.text.dedup import minhash, text_hashes
 from smollm3_mix.text.dedup.dedup_store import DedupStore
 from smollm3_mix.text.filters.filter_block import drop_reasons
 from smollm3_mix.text.lengths import byte_lengths, document_units, estimate_tokens
-from smollm3_mix.text.measure.words import words
+from smollm3_mix.text.measure.words import find_words
 from smollm3_mix.tokenizer.encoder import Tokenizer
 
 HELD_OUT = {"train": "holdout", "validation": "not_holdout"}
@@ -89,8 +89,8 @@ def filter_raw_block(
     cleaned = clean_raw_block(raw, source)
     texts, reasons = cleaned.texts, cleaned.reasons
     kept = reasons.null_count
-    near = recipe.dedup.near if recipe.dedup.remembers else None
-    found = words(texts) if kept and near is not None else None  # one pass for filters and signatures
+    near = recipe.dedup.near if recipe.dedup.needs_state else None
+    found = find_words(texts) if kept and near is not None else None  # one pass for filters and signatures
     if kept:
         reasons = pc.coalesce(reasons, drop_reasons(texts, source.filters, found))
     if (
@@ -101,7 +101,7 @@ def filter_raw_block(
     ):
         reasons = pc.coalesce(reasons, contaminated_reasons(texts, evaluation_ngrams))
     hashes = None
-    if kept and (recipe.dedup.remembers or recipe.holdout.fraction > 0):
+    if kept and (recipe.dedup.needs_state or recipe.holdout.fraction > 0):
         hashes = text_hashes.hash_texts(texts)
         if recipe.holdout.fraction > 0:
             reasons = pc.coalesce(reasons, other_split_reasons(hashes, recipe.holdout.fraction, split))
@@ -156,7 +156,7 @@ def deduplicate(filtered: FilteredBlock, dedup_store: DedupStore | None) -> pa.S
     if dedup_store is None or filtered.hashes is None:
         return filtered.reasons
     candidates = filtered.reasons.is_null().to_numpy(zero_copy_only=False)
-    codes = dedup_store.first(filtered.hashes, filtered.signatures, candidates)
+    codes = dedup_store.classify(filtered.hashes, filtered.signatures, candidates)
     if not codes.any():
         return filtered.reasons
     names = pa.array(DUPLICATES, pa.string()).take(pa.array(codes, pa.int64()))

@@ -224,7 +224,7 @@ class Lane:
         """Return the dedup state from document number `since` on, and the total number of documents."""
         if self.dedup_store is None:
             return b"", 0
-        return self.dedup_store.log_since(since).tobytes(), len(self.dedup_store)
+        return self.dedup_store.keys_since(since).tobytes(), len(self.dedup_store)
 
     @property
     def dedup_digest(self) -> str | None:

@@ -148,7 +148,7 @@ class Mix:
             )
             stream.keeps_decisions = stream.keeps_decisions or source.id in reread
             streams.append(stream)
-        if dedup_store is None and recipe.dedup.remembers:
+        if dedup_store is None and recipe.dedup.needs_state:
             dedup_store = DedupStore(recipe.dedup, recipe.dedup.memory // self.num_lanes)
         limits = limits or self.lane_limits(number)
         return Lane(recipe, streams, number, limits, dedup_store, self._order(recipe, number, limits))

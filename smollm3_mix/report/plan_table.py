@@ -37,7 +37,7 @@ def plan_table(recipe: Recipe, rows: Sequence[PlanRow]) -> Table:
 def memory_line(recipe: Recipe) -> str:
     """Return the capacity and the false-positive rate of the recipe's dedup. Empty without dedup."""
     dedup = recipe.dedup
-    if not dedup.keys:
+    if not dedup.keys_per_document:
         return ""
     if dedup.index is not None:
         return f"Dedup looks up duplicates of all lanes in the index at {dedup.index.path}. It has no state."

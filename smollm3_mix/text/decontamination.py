@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from smollm3_mix.text.measure.code_points import Bytes, Ints, code_points
-from smollm3_mix.text.measure.scripts import SCALES, cut, singles
+from smollm3_mix.text.measure.scripts import CHARACTERS_PER_WORD, split_unspaced, unspaced_characters
 from smollm3_mix.text.measure.words import Hashes, Words, runs, text_view
 
 Flags = npt.NDArray[np.bool_]
@@ -81,17 +81,17 @@ class EvaluationNgrams:
 
     Attributes:
         names: of the sets.
-        grams: runs by their length in tokens.
+        ngrams: runs by their length in tokens.
     """
 
     names: tuple[str, ...]
-    grams: tuple[NgramHashes, ...]
+    ngrams: tuple[NgramHashes, ...]
 
     @property
     def digest(self) -> str:
         """SHA-256 over all runs and the sets they are of, 64 hex digits."""
         state = hashlib.sha256()
-        for grams in self.grams:
+        for grams in self.ngrams:
             state.update(f"{grams.n} {len(grams.hashes)}\n".encode())
             state.update(grams.hashes.astype("<u8").tobytes() + grams.sets.astype("<i8").tobytes())
         return state.hexdigest()
@@ -103,7 +103,7 @@ class EvaluationNgrams:
         """
         found = word_tokens(texts)
         first = np.full(len(texts), len(self.names), dtype=np.int64)
-        for grams in self.grams:
+        for grams in self.ngrams:
             rows, sets = grams.search(found)
             np.minimum.at(first, rows, sets)
         first[first == len(self.names)] = NONE
@@ -180,9 +180,9 @@ def word_tokens(texts: pa.StringArray) -> Words:
         _mark_separators(plain, space)
     starts, ends = runs(space, offsets)
     found = Words(plain, offsets, starts, ends, np.searchsorted(starts, offsets).astype(np.int64, copy=False))
-    if ascii_only or not any(map(len, singles(plain, np.flatnonzero(plain >= 0xE0)).values())):
+    if ascii_only or not any(map(len, unspaced_characters(plain, np.flatnonzero(plain >= 0xE0)).values())):
         return found
-    return cut(found)[0]
+    return split_unspaced(found)[0]
 
 
 def count_ngrams(hashes: Hashes, n: int) -> Hashes:
@@ -210,11 +210,11 @@ def _joined(one: Hashes, other: Hashes, length: int, size: int) -> Hashes:
 
 def _scales(found: Words) -> Ints:
     """int64[rows]: tokens taken for one word of each document."""
-    kinds = singles(found.data, np.flatnonzero(found.data >= 0xE0))
+    kinds = unspaced_characters(found.data, np.flatnonzero(found.data >= 0xE0))
     count = np.diff(found.first)
     scales = np.ones(len(count), dtype=np.int64)
     for script, places in kinds.items():
-        scales[2 * np.diff(np.searchsorted(places, found.offsets)) > count] = SCALES[script]
+        scales[2 * np.diff(np.searchsorted(places, found.offsets)) > count] = CHARACTERS_PER_WORD[script]
     return scales
 
 

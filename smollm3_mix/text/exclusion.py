@@ -20,10 +20,19 @@ Flags = npt.NDArray[np.bool_]
 Hashes = npt.NDArray[np.uint64]
 Ints = npt.NDArray[np.int64]
 
-IDS = ("id", "blob_id", "content_id", "hexsha")
+IDENTIFIER_COLUMNS = ("id", "blob_id", "content_id", "hexsha")
 """Columns compared as they are written, beside a row's own id. The last two name a file in The Stack."""
 
-PLACES = ("url", "source_url", "repo", "repo_name", "repo_url", "repository", "repository_name", "max_stars_repo_name")
+LOCATION_COLUMNS = (
+    "url",
+    "source_url",
+    "repo",
+    "repo_name",
+    "repo_url",
+    "repository",
+    "repository_name",
+    "max_stars_repo_name",
+)
 """Columns compared in their normal form too."""
 
 _LINE = re.compile(r"\r\n|\n|\r")
@@ -42,16 +51,16 @@ class ExclusionList:
 
     Attributes:
         exact: uint64, ascending: entries as they are written.
-        places: uint64, ascending: their normal forms.
+        locations: uint64, ascending: their normal forms.
         rows: path of a file → int64 rows of it that are listed as `file:row`, ascending; so the ids of documents are
             made that have none of their own.
     """
 
     exact: Hashes
-    places: Hashes
+    locations: Hashes
     rows: dict[str, Ints] = field(default_factory=dict)
 
-    def listed(self, keys: Sequence[tuple[pa.StringArray, bool]], file: str, numbers: Ints) -> Flags:
+    def matches(self, keys: Sequence[tuple[pa.StringArray, bool]], file: str, numbers: Ints) -> Flags:
         """bool[rows]: which rows are on the list.
 
         Args:
@@ -63,7 +72,7 @@ class ExclusionList:
         for values, is_place in keys:
             found |= _member(values, self.exact)
             if is_place:
-                found |= _member(normal_forms(values), self.places)
+                found |= _member(normal_forms(values), self.locations)
         return found
 
 
@@ -95,7 +104,7 @@ def build_exclusion_list(listed: Sequence[str]) -> ExclusionList:
 
     >>> found = excluded(["https://Example.com/a/", "some-id"])
     >>> urls = pa.array(["http://www.example.com/a#top", "http://example.com/b", None])
-    >>> found.listed([(urls, True)], "f", np.arange(3)).tolist()
+    >>> found.matches([(urls, True)], "f", np.arange(3)).tolist()
     [True, False, False]
     """
     texts = pa.array(listed, pa.string())
@@ -121,12 +130,12 @@ def normal_forms(values: pa.StringArray) -> pa.StringArray:
 
 def is_location(column: str) -> bool:
     """Whether a column, by the last part of its name, holds urls or repositories."""
-    return column.rsplit(".", 1)[-1].lower() in PLACES
+    return column.rsplit(".", 1)[-1].lower() in LOCATION_COLUMNS
 
 
 def is_key(column: str) -> bool:
     """Whether a column, by the last part of its name, is compared with the list."""
-    return is_location(column) or column.rsplit(".", 1)[-1].lower() in IDS
+    return is_location(column) or column.rsplit(".", 1)[-1].lower() in IDENTIFIER_COLUMNS
 
 
 def _member(values: pa.StringArray, among: Hashes) -> Flags:

@@ -18,8 +18,7 @@ from smollm3_mix.sources.formats.arrow_strings import is_string, readable, strin
 from smollm3_mix.sources.formats.predicates import Where, matches
 from smollm3_mix.sources.software_heritage import contents
 from smollm3_mix.sources.source_files import ReadRequest, SourceFault
-from smollm3_mix.text.exclusion import IDS as LISTED_IDS
-from smollm3_mix.text.exclusion import PLACES, ExclusionList, is_key, is_location
+from smollm3_mix.text.exclusion import IDENTIFIER_COLUMNS, LOCATION_COLUMNS, ExclusionList, is_key, is_location
 
 STORED = pa.struct([("source", pa.string()), ("file", pa.string()), ("row", pa.int64())])
 """Origin of a stored record."""
@@ -39,7 +38,7 @@ ROWS = pa.schema(
 
 tokens: Values of `tokens_field`, null without one. stored: Origin for `content: records`, else null."""
 
-IDS = ("id", "blob_id")
+ID_COLUMNS = ("id", "blob_id")
 """Columns used as a row's id if the recipe names none."""
 
 ALWAYS_KEPT = ("blob_id", "detected_licenses", "license_type")
@@ -65,7 +64,7 @@ class ExclusionMatcher:
     def matches(self, columns: Sequence[pa.StringArray], numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
         """Return which rows are excluded, by the values of `keys`. bool[rows]."""
         keys = [(column, is_url) for column, (_, is_url) in zip(columns, self.keys, strict=True)]
-        return self.excluded.listed(keys, self.file, numbers)
+        return self.excluded.matches(keys, self.file, numbers)
 
 
 @dataclass(frozen=True)
@@ -146,7 +145,7 @@ def bind(
             f"no column {', '.join(f'{name!r}{did_you_mean(name, names)}' for name in missing)}. "
             f"Columns: {listed(names)}"
         )
-    own_id = source.id_field or next((name for name in IDS if name in names), None)
+    own_id = source.id_field or next((name for name in ID_COLUMNS if name in names), None)
     kept = dict.fromkeys([*source.keep, *(name for name in ALWAYS_KEPT if name in names)])
     return Columns(
         texts=tuple(path_of(field, names) for field in fields),
@@ -165,7 +164,7 @@ def bind(
 
 def _keys(source: Source, own_id: str | None, names: Sequence[str], *, strict: bool) -> tuple[tuple[Path, bool], ...]:
     """Return the columns to look up in an exclusion list: the id, and all named like an id, URL or repository."""
-    unseen = [] if strict else [name for name in (*LISTED_IDS, *PLACES) if name not in names]
+    unseen = [] if strict else [name for name in (*IDENTIFIER_COLUMNS, *LOCATION_COLUMNS) if name not in names]
     required = [name for name in (*names, *unseen, *source.keep) if is_key(name)]
     return tuple(
         (path_of(name, names), is_location(name)) for name in dict.fromkeys([*([own_id] if own_id else []), *required])

@@ -48,7 +48,7 @@ _ANCHORS = (b"javascript", b"lorem", b"terms", b"policy", b"cookies")
 _FENCE = re.compile(rb"[ \t]*```")
 
 
-def without_boilerplate(rows: Rows) -> Rows:
+def remove_boilerplate(rows: Rows) -> Rows:
     """Documents without lines that hold one of `PHRASES`, or "javascript" and one of `WARNINGS`, small or capital.
 
     Args:
@@ -58,7 +58,7 @@ def without_boilerplate(rows: Rows) -> Rows:
         The very rows given if no line is boilerplate.
     """
     lines = np.array(sorted(_boilerplate_lines(rows)), np.int64).reshape(-1, 2)
-    return rows.with_texts(lines[:, 0].copy(), lines[:, 1].copy(), [b""] * len(lines))
+    return rows.replace_texts(lines[:, 0].copy(), lines[:, 1].copy(), [b""] * len(lines))
 
 
 def _boilerplate_lines(rows: Rows) -> set[tuple[int, int]]:

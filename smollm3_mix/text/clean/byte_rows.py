@@ -45,13 +45,13 @@ class Rows(NamedTuple):
     data: Bytes
     offsets: Integers
 
-    def with_spans(self, spans: Spans) -> "Rows":
+    def replace_spans(self, spans: Spans) -> "Rows":
         """The same documents with some bytes replaced; the same object if there are no spans."""
         if not len(spans.start):
             return self
         more = int((spans.last - spans.first).sum() - (spans.end - spans.start).sum())
         data, offsets = np.empty(len(self.data) + more, np.uint8), np.empty_like(self.offsets)
-        native.with_spans(
+        native.replace_spans(
             self.data,
             self.offsets,
             len(offsets) - 1,
@@ -67,7 +67,7 @@ class Rows(NamedTuple):
         )
         return Rows(data, offsets)
 
-    def with_texts(self, starts: Integers, ends: Integers, texts: Sequence[bytes]) -> "Rows":
+    def replace_texts(self, starts: Integers, ends: Integers, texts: Sequence[bytes]) -> "Rows":
         """The same documents with the bytes from each start to its end replaced; the same object if there are none.
 
         Args:
@@ -76,7 +76,9 @@ class Rows(NamedTuple):
             texts: their new bytes, k of them.
         """
         bounds = offsets_of(list(map(len, texts)))
-        return self.with_spans(Spans(starts, ends, np.frombuffer(b"".join(texts), np.uint8), bounds[:-1], bounds[1:]))
+        return self.replace_spans(
+            Spans(starts, ends, np.frombuffer(b"".join(texts), np.uint8), bounds[:-1], bounds[1:])
+        )
 
 
 def offsets_of(lengths: Sequence[int]) -> Integers:

@@ -2,12 +2,12 @@
 
 import pyarrow as pa
 
-from smollm3_mix.text.clean.boilerplate import without_boilerplate
+from smollm3_mix.text.clean.boilerplate import remove_boilerplate
 from smollm3_mix.text.clean.byte_rows import Rows, from_arrow, to_arrow
 from smollm3_mix.text.clean.cleaning_options import Cleaning
-from smollm3_mix.text.clean.mojibake import without_mojibake
-from smollm3_mix.text.clean.plain_characters import with_plain_characters
-from smollm3_mix.text.clean.whitespace import with_plain_layout
+from smollm3_mix.text.clean.mojibake import repair_mojibake
+from smollm3_mix.text.clean.plain_characters import normalize_characters
+from smollm3_mix.text.clean.whitespace import normalize_whitespace
 
 # Turns of repair and cleaning, the last of which should find nothing to do. Two or three are enough: a repair shortens
 # the text or takes a control character out of it; the bound is there because ftfy's rules are not ours.
@@ -47,17 +47,17 @@ def clean_texts(texts: pa.StringArray, cleaning: Cleaning) -> pa.StringArray:
 
 
 def _cleaned(rows: Rows, cleaning: Cleaning) -> Rows:
-    rows = with_plain_characters(rows, cleaning.profile)
+    rows = normalize_characters(rows, cleaning.profile)
     if cleaning.boilerplate:
-        rows = without_boilerplate(rows)
-    return with_plain_layout(rows, cleaning.profile)
+        rows = remove_boilerplate(rows)
+    return normalize_whitespace(rows, cleaning.profile)
 
 
 def _repaired(rows: Rows, cleaning: Cleaning) -> Rows:
     """Rows both repaired and cleaned; in turns, since each can bring to light work for the other."""
     fine: set[bytes] = set()
     for _ in range(MAX_ROUNDS):
-        cleaned = _cleaned(without_mojibake(rows, fine), cleaning)
+        cleaned = _cleaned(repair_mojibake(rows, fine), cleaning)
         if cleaned is rows:
             break
         rows = cleaned

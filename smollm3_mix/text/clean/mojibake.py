@@ -9,7 +9,7 @@ from smollm3_mix.text.clean.byte_rows import Flags, Rows
 from smollm3_mix.text.kernels import native
 
 
-def without_mojibake(rows: Rows, fine: set[bytes]) -> Rows:
+def repair_mojibake(rows: Rows, fine: set[bytes]) -> Rows:
     """Documents with every line repaired that ftfy takes for mojibake; the very rows given if there is none.
 
     Only the encoding is repaired (`ftfy.fix_encoding`): quotes, widths and entities stay as they are.
@@ -35,7 +35,7 @@ def without_mojibake(rows: Rows, fine: set[bytes]) -> Rows:
             changed.append(row)
             texts.append(new.encode())
     which = np.array(changed, np.int64)
-    return rows.with_texts(rows.offsets[which], rows.offsets[which + 1], texts)
+    return rows.replace_texts(rows.offsets[which], rows.offsets[which + 1], texts)
 
 
 def _ftfy() -> tuple[Callable[[str], bool], Callable[[str], str]]:
@@ -59,5 +59,5 @@ def _suspicious(rows: Rows) -> Flags:
     encodings, all that ftfy repairs are found.
     """
     found = np.empty(len(rows.offsets) - 1, np.bool_)
-    native.suspicious(rows.data, rows.offsets, len(found), found)
+    native.maybe_mojibake(rows.data, rows.offsets, len(found), found)
     return found

@@ -40,7 +40,7 @@ class _Odd(NamedTuple):
     last: Integers
 
 
-def with_plain_characters(rows: Rows, profile: str) -> Rows:
+def normalize_characters(rows: Rows, profile: str) -> Rows:
     """Documents in plain characters, see `Cleaning`; the very rows given if all of them are.
 
     Args:
@@ -60,7 +60,7 @@ def with_plain_characters(rows: Rows, profile: str) -> Rows:
         bounds = count + offsets_of(list(map(len, new)))
         first[lines], last[lines] = bounds[:-1], bounds[1:]
         fresh = np.concatenate([fresh, np.frombuffer(b"".join(new), np.uint8)])
-    return rows.with_spans(Spans(odd.start, odd.end, fresh, first, last))
+    return rows.replace_spans(Spans(odd.start, odd.end, fresh, first, last))
 
 
 def _plain_line(line: bytes, odd: _Odd, nth: int, profile: str) -> bytes:
@@ -81,7 +81,7 @@ def plain(text: str, odd: str, profile: str) -> str:
     if "\x1b" in odd:
         text = ESCAPES.sub("", text)
     if "\b" in odd and profile != "code":
-        text = overstruck(text)
+        text = apply_backspaces(text)
     if "\r" in odd:
         text = text.replace("\r\n", "\n")
     for character in odd:
@@ -90,7 +90,7 @@ def plain(text: str, odd: str, profile: str) -> str:
     return _settled(text)  # what vanishes can bring marks to other letters
 
 
-def overstruck(text: str) -> str:
+def apply_backspaces(text: str) -> str:
     """Text as a terminal leaves it on the screen: a backspace takes back the character before it, up to a line's start.
 
     Old manual pages and fortunes underline in this way.
@@ -151,7 +151,9 @@ def _odd(rows: Rows, letters: Alphabet) -> _Odd:
     while True:
         points, start, end, last = (np.empty(room, np.int64) for _ in range(4))
         found = (points, start, end, np.empty(room, np.uint8), last)
-        count = native.odd_characters(rows.data, rows.offsets, len(rows.offsets) - 1, *tables, room, *found, spans)
+        count = native.irregular_characters(
+            rows.data, rows.offsets, len(rows.offsets) - 1, *tables, room, *found, spans
+        )
         if count <= room:
             some = slice(int(spans[0]))
             return _Odd(points[:count], start[some], end[some], found[3][some], last[some])

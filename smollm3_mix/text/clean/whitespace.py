@@ -6,7 +6,7 @@ from smollm3_mix.text.clean.byte_rows import Rows
 from smollm3_mix.text.kernels import native
 
 
-def with_plain_layout(rows: Rows, profile: str) -> Rows:
+def normalize_whitespace(rows: Rows, profile: str) -> Rows:
     """Documents with plain layout, see `Cleaning`; the very rows given if all of them have it.
 
     Args:
@@ -15,5 +15,5 @@ def with_plain_layout(rows: Rows, profile: str) -> Rows:
     """
     data, offsets = np.empty(len(rows.data), np.uint8), np.empty_like(rows.offsets)
     code, collapse = profile == "code", profile == "prose"
-    size = native.with_plain_layout(rows.data, rows.offsets, len(offsets) - 1, code, collapse, data, offsets)
+    size = native.normalize_whitespace(rows.data, rows.offsets, len(offsets) - 1, code, collapse, data, offsets)
     return rows if size < 0 else Rows(data[:size], offsets)

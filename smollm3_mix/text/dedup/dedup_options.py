@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-BYTES = 13
+BYTES_PER_KEY = 13
 """Bytes a key of a document takes: 8 for itself, 4 / 0.82 for its slots, and its part of the work on a block."""
 
 
@@ -88,13 +88,17 @@ class Dedup:
             raise ValueError(f"dedup.memory: expected a number of bytes, got {self.memory!r}")
 
     @property
-    def keys(self) -> int:
+    def keys_per_document(self) -> int:
         """Keys remembered of each document: one of its bytes, one for each band."""
         return int(self.exact) + (self.near.bands if self.near else 0)
 
     def capacity(self, lanes: int) -> int:
         """Documents that each of so many lanes can remember; 0 without dedup."""
-        return min(self.memory // lanes // (BYTES * self.keys), 2**32 - 2) if self.keys else 0
+        return (
+            min(self.memory // lanes // (BYTES_PER_KEY * self.keys_per_document), 2**32 - 2)
+            if self.keys_per_document
+            else 0
+        )
 
     def false_positive_rate(self, documents: int) -> float:
         """Bound on the probability that a new document has a key in common with one of so many others by chance.
@@ -102,9 +106,9 @@ class Dedup:
         Keys are 64 bits of a hash, each compared with those of the same kind alone. What bands find that are equal
         because texts are alike is no part of it.
         """
-        return documents * self.keys * 2.0**-64
+        return documents * self.keys_per_document * 2.0**-64
 
     @property
-    def remembers(self) -> bool:
+    def needs_state(self) -> bool:
         """Whether documents are remembered as they come: something is to be dropped, and no index says what."""
-        return self.index is None and self.keys > 0
+        return self.index is None and self.keys_per_document > 0

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from smollm3_mix.errors import MixError, StateError
-from smollm3_mix.text.dedup.dedup_options import BYTES, Dedup
+from smollm3_mix.text.dedup.dedup_options import BYTES_PER_KEY, Dedup
 from smollm3_mix.text.dedup.key_table import Codes, Flags, Keys, KeyTable
 
 FIRST, EXACT, NEAR = 0, 1, 2
@@ -36,7 +36,7 @@ class DedupStore:
     def __init__(self, dedup: Dedup, memory: int) -> None:
         self._dedup, self._near = dedup, dedup.near
         self._exact = int(dedup.exact)
-        self._columns = dedup.keys
+        self._columns = dedup.keys_per_document
         if not self._columns:
             raise ValueError("dedup: expected exact: true or near, got neither; nothing need be remembered then")
         self._memory = memory
@@ -62,7 +62,7 @@ class DedupStore:
         """32 hex digits over all that is remembered, in order: equal digests, equal verdicts."""
         return self._log.hexdigest()
 
-    def first(self, fingerprints: Keys, signatures: Keys | None, candidates: Flags) -> Codes:
+    def classify(self, fingerprints: Keys, signatures: Keys | None, candidates: Flags) -> Codes:
         """uint8[rows]: FIRST for a row not seen before, which is remembered from now on; else EXACT or NEAR.
 
         Rows enter in order: a row may be the duplicate of an earlier one of the same call. What is dropped is not
@@ -78,18 +78,18 @@ class DedupStore:
         """
         before = len(self)
         keys = self._joined(fingerprints, signatures, len(candidates))
-        codes, lacking = self._index.first(keys, candidates, self._exact, self._near)
+        codes, lacking = self._index.classify(keys, candidates, self._exact, self._near)
         if lacking:
             raise self._full(self.capacity - before + lacking)
-        self._log.update(self._index.since(before).astype("<u8", copy=False).tobytes())
+        self._log.update(self._index.keys_since(before).astype("<u8", copy=False).tobytes())
         return codes
 
-    def log_since(self, document: int) -> Keys:
+    def keys_since(self, document: int) -> Keys:
         """uint64[documents, columns]: what is remembered of documents number `document` and later; see `restore`."""
-        return self._index.since(document)
+        return self._index.keys_since(document)
 
     def restore(self, parts: Iterable[Keys]) -> None:
-        """Remember what `log_since` gave, in order; every later verdict is that of the Seen which gave it.
+        """Remember what `keys_since` gave, in order; every later verdict is that of the Seen which gave it.
 
         Raises:
             StateError: something is remembered already, or the parts are of another `dedup`.
@@ -121,7 +121,7 @@ class DedupStore:
         return keys
 
     def _full(self, more: int) -> MixError:
-        each = BYTES * self._columns
+        each = BYTES_PER_KEY * self._columns
         return MixError(
             f"dedup.memory: the {self._memory:,} bytes of a lane hold {self.capacity:,} documents at {each} bytes; "
             f"{len(self):,} are remembered and {more:,} more have come. Set dedup.memory to "

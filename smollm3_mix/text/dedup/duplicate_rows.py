@@ -10,7 +10,7 @@ Rows = npt.NDArray[np.uint32]
 EXACT, NEAR = 1, 2
 """Codes of `DropSet.codes`; those of `Seen.first`."""
 
-MOST = 2**32 - 1
+MAX_ROW = 2**32 - 1
 """Largest row number that fits."""
 
 
@@ -43,7 +43,9 @@ class DuplicateRows:
         [0, 1, 2, 0]
         """
         found = np.zeros(len(rows), np.uint8)
-        low, high = np.minimum(rows[[0, -1]], MOST).astype(np.uint32)  # of the lists' own type, or they would be copied
+        low, high = np.minimum(rows[[0, -1]], MAX_ROW).astype(
+            np.uint32
+        )  # of the lists' own type, or they would be copied
         for code, listed in ((EXACT, self.duplicates), (NEAR, self.near)):
             some = listed[np.searchsorted(listed, low) : np.searchsorted(listed, high, side="right")].astype(np.int64)
             place = np.searchsorted(rows, some)

@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from smollm3_mix.text.dedup.dedup_options import BYTES, Near
+from smollm3_mix.text.dedup.dedup_options import BYTES_PER_KEY, Near
 from smollm3_mix.text.kernels import native
 
 Keys = npt.NDArray[np.uint64]
@@ -36,7 +36,7 @@ class KeyTable:
 
     def __init__(self, columns: int, memory: int) -> None:
         self.columns = columns
-        self.capacity = min(memory // (BYTES * columns), 2**32 - 2)
+        self.capacity = min(memory // (BYTES_PER_KEY * columns), 2**32 - 2)
         self._documents = 0
         self._keys = np.zeros((0, columns), dtype=np.uint64)
         self._table = np.zeros(1, dtype=np.uint32)  # document's number + 1; 0 = free
@@ -50,11 +50,11 @@ class KeyTable:
         """Bytes held now."""
         return self._keys.nbytes + self._table.nbytes
 
-    def since(self, document: int) -> Keys:
+    def keys_since(self, document: int) -> Keys:
         """uint64[documents, columns]: copy of the keys of all documents from number `document` on."""
         return self._keys[document : self._documents].copy()
 
-    def first(self, keys: Keys, candidates: Flags, exact: int, near: Near | None) -> tuple[Codes, int]:
+    def classify(self, keys: Keys, candidates: Flags, exact: int, near: Near | None) -> tuple[Codes, int]:
         """What is said of each row by `Seen.first`, and how many documents there was no room for.
 
         Those not seen before are held from then on; where there was no room for some, none of this call is.
@@ -69,7 +69,7 @@ class KeyTable:
         self._make_room(before + int(np.count_nonzero(candidates)))
         codes = np.empty(len(keys), dtype=np.uint8)
         alike = (near.bands, near.rows, near.bits, near.jaccard) if near else (0, 1, 1, 0.0)
-        found = native.seen(
+        found = native.find_duplicates(
             keys, candidates, len(keys), self.columns, exact, *alike,
             self._keys, before, len(self._keys), self._table, len(self._table), codes,
         )  # fmt: skip
@@ -85,7 +85,7 @@ class KeyTable:
         self._make_room(end)
         self._keys[begin:end] = keys
         self._documents = end
-        native.enter(self._keys, begin, end, self.columns, self._table, len(self._table))
+        native.insert_keys(self._keys, begin, end, self.columns, self._table, len(self._table))
 
     def _make_room(self, documents: int) -> None:
         """Room for so many documents, as far as the capacity goes."""
@@ -101,7 +101,7 @@ class KeyTable:
     def _fill(self, table: npt.NDArray[np.uint32]) -> None:
         """Have the documents in a table that is empty."""
         self._table = table
-        native.enter(self._keys, 0, self._documents, self.columns, table, len(table))
+        native.insert_keys(self._keys, 0, self._documents, self.columns, table, len(table))
 
 
 def ring_positions(keys: Keys, column: Ints) -> Keys:

@@ -9,8 +9,8 @@ import pyarrow as pa
 from smollm3_mix.text.dedup.dedup_options import Near
 from smollm3_mix.text.kernels import native
 from smollm3_mix.text.measure.code_points import Ints
-from smollm3_mix.text.measure.scripts import SCALES, unspaced
-from smollm3_mix.text.measure.words import Hashes, Words, scrambled, words
+from smollm3_mix.text.measure.scripts import CHARACTERS_PER_WORD, find_unspaced
+from smollm3_mix.text.measure.words import Hashes, Words, find_words, mix_bits
 
 
 def minhash_signatures(
@@ -25,18 +25,18 @@ def minhash_signatures(
     Args:
         texts: string array; null = no words.
         near: bands, rows and shingles.
-        found: `words(texts)`, if somebody has it already.
+        found: `find_words(texts)`, if somebody has it already.
         among: bool[rows], documents that need a signature; the others get zeros. None = all.
     """
-    found = words(texts) if found is None else found
+    found = find_words(texts) if found is None else found
     spaced = np.ones(len(texts), dtype=np.bool_) if among is None else among.copy()
-    apart = unspaced(texts, found, spaced & (np.diff(found.first) > 0))
+    apart = find_unspaced(texts, found, spaced & (np.diff(found.first) > 0))
     for part in apart:
         spaced[part.rows] = False
     keys = _keys(found, spaced, near.ngram, near)
     for part in apart:
         everyone = np.ones(len(part.rows), dtype=np.bool_)
-        keys[part.rows] = _keys(part.words, everyone, near.ngram * SCALES[part.script], near)
+        keys[part.rows] = _keys(part.words, everyone, near.ngram * CHARACTERS_PER_WORD[part.script], near)
     return keys
 
 
@@ -53,7 +53,7 @@ def signature_agreement(one: Hashes, other: Hashes, near: Near) -> npt.NDArray[n
     """
     one, other = np.ascontiguousarray(one), np.ascontiguousarray(other)
     found = np.empty(len(one), dtype=np.float64)
-    native.agreement(one, other, len(one), near.bands, near.rows, near.bits, found)
+    native.signature_agreement(one, other, len(one), near.bands, near.rows, near.bits, found)
     return found
 
 
@@ -70,7 +70,9 @@ def _keys(found: Words, wanted: npt.NDArray[np.bool_], n: int, near: Near) -> Ha
     keys = np.zeros((rows, near.bands), dtype=np.uint64)
     offers, shift = _offers(bins)
     sizes = (rows, n, near.bands, near.rows, near.bits)
-    if native.signatures(found.hashes, found.first, wanted, *sizes, _donors(bins), offers, shift, _factors(bins), keys):
+    if native.minhash_signatures(
+        found.hashes, found.first, wanted, *sizes, _donors(bins), offers, shift, _factors(bins), keys
+    ):
         raise MemoryError(f"no memory for {bins} minima of a document")
     return keys
 
@@ -79,7 +81,7 @@ def _keys(found: Words, wanted: npt.NDArray[np.bool_], n: int, near: Near) -> Ha
 def _donors(bins: int) -> Ints:
     """int64[bins, bins]: the bin that bin j asks at its turn i, all others once and itself once, in random order."""
     pairs = np.arange(1, bins * bins + 1, dtype=np.uint64).reshape(bins, bins)
-    return np.argsort(scrambled(pairs), axis=0, kind="stable")
+    return np.argsort(mix_bits(pairs), axis=0, kind="stable")
 
 
 @cache
@@ -94,4 +96,4 @@ def _offers(bins: int) -> tuple[npt.NDArray[np.uint32], int]:
 @cache
 def _factors(bins: int) -> Hashes:
     """uint64[bins]: odd multipliers that choose the bits of each bin's minimum."""
-    return scrambled(np.arange(1, bins + 1, dtype=np.uint64)) | np.uint64(1)
+    return mix_bits(np.arange(1, bins + 1, dtype=np.uint64)) | np.uint64(1)

@@ -12,7 +12,7 @@ from smollm3_mix.text.filters.filter_options import FilterOptions
 from smollm3_mix.text.filters.languages import stop_words
 from smollm3_mix.text.filters.thresholds import C4, Code, FineWeb, GopherQuality, GopherRepetition
 from smollm3_mix.text.measure.measures import Measures
-from smollm3_mix.text.measure.ngram_limits import Limits
+from smollm3_mix.text.measure.ngram_limits import NgramLimits
 from smollm3_mix.text.measure.sentences import kept_lines
 from smollm3_mix.text.measure.words import Words
 
@@ -46,7 +46,7 @@ def drop_reasons(texts: pa.StringArray, rules: FilterOptions, words: Words | Non
     names: list[str | None] = [None]
     decisions = np.zeros(len(texts), dtype=np.int64)
     null = np.asarray(texts.is_null())
-    for reason, failed in _reason_masks(measures, rules.in_full(), decisions):
+    for reason, failed in _reason_masks(measures, rules.expand_preset(), decisions):
         names.append(reason)
         if failed.any():
             decisions[failed & (decisions == 0) & ~null] = len(names) - 1
@@ -118,7 +118,7 @@ def _gopher_repetition(
         yield "duplicate_paragraph_chars", measures.duplicate_paragraph_chars / chars > rules.duplicate_paragraph_chars
     tops = {n: limit for n in (2, 3, 4) if (limit := getattr(rules, f"top_{n}gram")) is not None}
     duplicates = {n: limit for n in range(5, 11) if (limit := getattr(rules, f"duplicate_{n}grams")) is not None}
-    passed = measures.passed_grams(Limits(tops, duplicates, rules.top_occurrences), decisions == 0)
+    passed = measures.exceeded_ngram_limit(NgramLimits(tops, duplicates, rules.top_occurrences), decisions == 0)
     for n in tops:
         yield f"top_{n}gram", passed == n
     for n in duplicates:

@@ -76,7 +76,7 @@ class FilterOptions:
             chosen = kind if kind in PRESETS else None
         return replace(self, preset=chosen, language=language if self.language is None else self.language)
 
-    def in_full(self) -> "FilterOptions":
+    def expand_preset(self) -> "FilterOptions":
         """The same without a preset: its rules written out, each group an instance or None.
 
         Raises:

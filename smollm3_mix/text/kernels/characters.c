@@ -45,7 +45,7 @@ static int64_t threes(const uint8_t *at, const uint8_t *end)
     return found;
 }
 
-int64_t sm_characters(const uint8_t *data, const int64_t *offsets, int64_t rows, int64_t *counts)
+int64_t sm_count_characters(const uint8_t *data, const int64_t *offsets, int64_t rows, int64_t *counts)
 {
     for (int64_t row = 0; row < rows; row++) {
         int64_t sums[KINDS] = {0}, end = offsets[row + 1];
@@ -72,7 +72,7 @@ int64_t sm_characters(const uint8_t *data, const int64_t *offsets, int64_t rows,
     return 0;
 }
 
-int64_t sm_code_points(const uint8_t *data, const int64_t *starts, const int64_t *ends, int64_t spans,
+int64_t sm_count_code_points(const uint8_t *data, const int64_t *starts, const int64_t *ends, int64_t spans,
                        int64_t *points)
 {
     for (int64_t span = 0; span < spans; span++)
@@ -80,7 +80,7 @@ int64_t sm_code_points(const uint8_t *data, const int64_t *starts, const int64_t
     return 0;
 }
 
-int64_t sm_marked(const uint8_t *data, const int64_t *offsets, int64_t rows, const Flag *table, int64_t codes,
+int64_t sm_count_marked(const uint8_t *data, const int64_t *offsets, int64_t rows, const Flag *table, int64_t codes,
                   int64_t *marked)
 {
     for (int64_t row = 0; row < rows; row++) {

@@ -12,7 +12,7 @@ static inline uint64_t stir(uint64_t x, uint64_t factor)
 }
 
 /* Finaliser of splitmix64: spreads every bit over the result. */
-static inline uint64_t scrambled(uint64_t x)
+static inline uint64_t mix_bits(uint64_t x)
 {
     x = (x ^ x >> 30) * FIRST;
     x = (x ^ x >> 27) * SECOND;
@@ -48,7 +48,7 @@ static inline uint64_t hash_run(const uint8_t *start, int64_t length, const uint
     hash = stir(tail, SECOND);
     uint64_t turn = GOLDEN;
     for (const uint8_t *at = start + 16; at < end - 16; at += 8, turn += GOLDEN)
-        hash += scrambled(load64(at) + turn);
+        hash += mix_bits(load64(at) + turn);
     return hash;
 }
 

@@ -94,7 +94,7 @@ KERNEL int64_t sm_within(
     int64_t most);
 
 /* Find the words of every row: their starts, their ends, and the first word of each row. Return the number of words. */
-KERNEL int64_t sm_words(
+KERNEL int64_t sm_find_words(
     const uint8_t *data,    /* [bytes] */
     const int64_t *offsets, /* [rows + 1] ascending to bytes */
     int64_t rows,
@@ -107,7 +107,7 @@ KERNEL int64_t sm_words(
  * signs alone. counts[2 * rows + row]: code points of words of signs alone. table[code point]: 1 for letters, 2 for
  * numbers, else 0, and its last element is for all code points from there on. Of ASCII, a to z in either case are the
  * letters and 0 to 9 the numbers. Return the number of words of more than `longest` bytes. */
-KERNEL int64_t sm_spell(
+KERNEL int64_t sm_word_features(
     const uint8_t *data, /* [size] */
     int64_t size,
     const int64_t *starts, /* [words] */
@@ -134,14 +134,14 @@ KERNEL int64_t sm_hash_runs(
 /* Count characters of five kinds in each row, counts[kind][row]: code points; line feeds; #; ellipses, as one character
  * or three full stops in a row; code points that may be of a script without spaces, U+0800 to U+1FFF and U+3000 to
  * U+9FFF. Return 0. */
-KERNEL int64_t sm_characters(
+KERNEL int64_t sm_count_characters(
     const uint8_t *data,    /* [bytes] */
     const int64_t *offsets, /* [rows + 1] ascending to bytes */
     int64_t rows,
     int64_t *counts); /* [5 * rows] */
 
 /* Count the code points of data[starts[i]:ends[i]]. Return 0. */
-KERNEL int64_t sm_code_points(
+KERNEL int64_t sm_count_code_points(
     const uint8_t *data,   /* [bytes] */
     const int64_t *starts, /* [spans] */
     const int64_t *ends,   /* [spans] from starts to bytes */
@@ -150,7 +150,7 @@ KERNEL int64_t sm_code_points(
 
 /* Count the code points of each row that table[code point] marks. The last element of the table is for all code points
  * from there on. Return 0. */
-KERNEL int64_t sm_marked(
+KERNEL int64_t sm_count_marked(
     const uint8_t *data,    /* [bytes] */
     const int64_t *offsets, /* [rows + 1] ascending to bytes */
     int64_t rows,
@@ -162,7 +162,7 @@ KERNEL int64_t sm_marked(
  * first_line[row + 1] the lines of a row. counts[kind][row]: lines that begin with a bullet or -; lines that end with an
  * ellipsis; lines equal to an earlier one of the row, and their code points; paragraphs, which empty lines separate;
  * paragraphs equal to an earlier one, and their code points. Return the number of lines, or -1 if memory ran out. */
-KERNEL int64_t sm_lines(
+KERNEL int64_t sm_find_lines(
     const uint8_t *data,    /* [bytes] */
     const int64_t *offsets, /* [rows + 1] ascending to bytes */
     const int64_t *starts,  /* [words] */
@@ -175,7 +175,7 @@ KERNEL int64_t sm_lines(
     int64_t *counts);    /* [7 * rows] */
 
 /* Count how many of the different keys are among the hashes of each row. Return 0, or -1 if memory ran out. */
-KERNEL int64_t sm_distinct(
+KERNEL int64_t sm_count_distinct(
     const uint64_t *hashes, /* [words] */
     const int64_t *first,   /* [rows + 1] ascending to words */
     int64_t rows,
@@ -187,7 +187,7 @@ KERNEL int64_t sm_distinct(
  * wanted. sums: running sum of the code points of the tokens. spaced: code points between two tokens. An n-gram is
  * n * scale tokens long. tops[rule]: whether the limit is on the most frequent n-gram, rather than on duplicates.
  * Return 0, or -1 if memory ran out or a document has 2^28 tokens. */
-KERNEL int64_t sm_grams(
+KERNEL int64_t sm_ngram_limits(
     const uint64_t *hashes, /* [tokens] */
     const int64_t *sums,    /* [tokens + 1] ascending to 0x3FFFFFFFF */
     const int64_t *first,   /* [rows + 1] ascending to tokens */
@@ -206,7 +206,7 @@ KERNEL int64_t sm_grams(
 /* Make the MinHash signatures of rows over shingles of n words, keys[row][band]: some bits of each minimum of a band,
  * side by side. factors[bin] chooses the bits. Rows that are not wanted, or have no words, get zeros. The tables donors
  * and offers, indices of bins, fill empty bins. Return 0, or -1 if memory ran out. */
-KERNEL int64_t sm_signatures(
+KERNEL int64_t sm_minhash_signatures(
     const uint64_t *hashes, /* [words] */
     const int64_t *first,   /* [rows + 1] ascending to words */
     const Flag *wanted,     /* [rows] */
@@ -226,7 +226,7 @@ KERNEL int64_t sm_signatures(
  * classes, composites: see `Alphabet` in Python. fresh: the byte that replaces each span, 0 for a whole line. lasts: how
  * many characters there are up to the end of each span. spans[0]: the number of spans. Return the number of characters.
  * Those beyond `room` are only counted. */
-KERNEL int64_t sm_odd_characters(
+KERNEL int64_t sm_irregular_characters(
     const uint8_t *data,    /* [bytes] */
     const int64_t *offsets, /* [rows + 1] ascending to bytes */
     int64_t rows,
@@ -245,7 +245,7 @@ KERNEL int64_t sm_odd_characters(
 
 /* Copy the rows with data[starts[i]:ends[i]] replaced by fresh[first[i]:last[i]]. Each span is within a row, and spans
  * are in order. moved: the offsets of the new rows. Return the number of bytes. */
-KERNEL int64_t sm_with_spans(
+KERNEL int64_t sm_replace_spans(
     const uint8_t *data,    /* [bytes] */
     const int64_t *offsets, /* [rows + 1] ascending to bytes */
     int64_t rows,
@@ -262,7 +262,7 @@ KERNEL int64_t sm_with_spans(
 /* Copy the rows, which are in plain characters, with plain layout. moved: the offsets of the new rows. `code` keeps runs
  * of white space, `collapse` shortens those inside lines. Return the number of bytes, or -1 if nothing has to change,
  * and then `out` and `moved` are unspecified. */
-KERNEL int64_t sm_with_plain_layout(
+KERNEL int64_t sm_normalize_whitespace(
     const uint8_t *data,    /* [bytes] */
     const int64_t *offsets, /* [rows + 1] ascending to bytes */
     int64_t rows,
@@ -272,7 +272,7 @@ KERNEL int64_t sm_with_plain_layout(
     int64_t *moved);  /* [rows + 1] */
 
 /* Find the rows that have a character which mojibake leaves. Return their number. */
-KERNEL int64_t sm_suspicious(
+KERNEL int64_t sm_maybe_mojibake(
     const uint8_t *data,    /* [bytes] */
     const int64_t *offsets, /* [rows + 1] ascending to bytes */
     int64_t rows,
@@ -283,7 +283,7 @@ KERNEL int64_t sm_suspicious(
  * at least one key is entered as the next document. A key of 0 is no key. table: numbers of documents + 1, zeros at first.
  * A search in a table that was filled in another way may not end. Return the number of documents afterwards, or -1 - n if
  * n of the new ones had no room. */
-KERNEL int64_t sm_seen(
+KERNEL int64_t sm_find_duplicates(
     const uint64_t *keys,   /* [rows * columns] */
     const Flag *candidates, /* [rows] */
     int64_t rows,
@@ -301,7 +301,7 @@ KERNEL int64_t sm_seen(
     uint8_t *codes);     /* [rows] */
 
 /* Enter the keys of documents begin to end into the table. Return 0. */
-KERNEL int64_t sm_enter(
+KERNEL int64_t sm_insert_keys(
     const uint64_t *held_keys, /* [keys] */
     int64_t begin,             /* to end */
     int64_t end,               /* to keys / columns */
@@ -310,7 +310,7 @@ KERNEL int64_t sm_enter(
     int64_t slots);            /* from end * columns + 1 */
 
 /* Estimate the Jaccard similarity of one[row] and other[row] from their signatures. Return 0. */
-KERNEL int64_t sm_agreement(
+KERNEL int64_t sm_signature_agreement(
     const uint64_t *one,   /* [rows * bands] */
     const uint64_t *other, /* [rows * bands] */
     int64_t rows,

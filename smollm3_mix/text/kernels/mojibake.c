@@ -32,7 +32,7 @@ static int out_of_place(const uint8_t *at, const uint8_t *start, const uint8_t *
     }
 }
 
-int64_t sm_suspicious(const uint8_t *data, const int64_t *offsets, int64_t rows, Flag *found)
+int64_t sm_maybe_mojibake(const uint8_t *data, const int64_t *offsets, int64_t rows, Flag *found)
 {
     int64_t some = 0;
     for (int64_t row = 0; row < rows; row++) {

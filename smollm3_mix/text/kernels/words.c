@@ -69,7 +69,7 @@ static inline int64_t numbers(uint64_t bits, int64_t base, int64_t *found)
     return count;
 }
 
-int64_t sm_words(const uint8_t *data, const int64_t *offsets, int64_t rows, int64_t *starts, int64_t *ends,
+int64_t sm_find_words(const uint8_t *data, const int64_t *offsets, int64_t rows, int64_t *starts, int64_t *ends,
                  int64_t *first)
 {
     int64_t begun = 0, ended = 0;
@@ -161,7 +161,7 @@ static inline int64_t spell(const Text *text, const uint8_t *start, int64_t leng
     return length - inner(head) - (length > 8 ? inner(tail >> (128 - 8 * length)) : 0);
 }
 
-int64_t sm_spell(const uint8_t *data, int64_t size, const int64_t *starts, const int64_t *ends,
+int64_t sm_word_features(const uint8_t *data, int64_t size, const int64_t *starts, const int64_t *ends,
                  const int64_t *first, int64_t rows, int64_t longest, const uint8_t *table, int64_t codes,
                  uint64_t *hashes, int64_t *places, int64_t *counts)
 {

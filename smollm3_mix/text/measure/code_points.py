@@ -37,7 +37,7 @@ _TERMINAL = (
 )
 
 
-class Characters(NamedTuple):
+class CharacterCounts(NamedTuple):
     """How many characters of some kinds each document holds, int64[rows] each.
 
     Attributes:
@@ -45,27 +45,27 @@ class Characters(NamedTuple):
         newlines: line feeds.
         hashes: hash symbols (#).
         ellipses: …, and three dots in a row.
-        likely: code points that may be of a script without spaces, as they lie among those; see `scripts`.
+        maybe_unspaced: code points that may be of a script without spaces, as they lie among those; see `scripts`.
     """
 
     points: Ints
     newlines: Ints
     hashes: Ints
     ellipses: Ints
-    likely: Ints
+    maybe_unspaced: Ints
 
 
-def characters(data: Bytes, offsets: Ints) -> Characters:
+def count_characters(data: Bytes, offsets: Ints) -> CharacterCounts:
     """Of each document data[offsets[i]:offsets[i + 1]], valid UTF-8."""
-    counts = np.empty((len(Characters._fields), len(offsets) - 1), dtype=np.int64)
-    native.characters(data, offsets, len(offsets) - 1, counts)
-    return Characters(*counts)
+    counts = np.empty((len(CharacterCounts._fields), len(offsets) - 1), dtype=np.int64)
+    native.count_characters(data, offsets, len(offsets) - 1, counts)
+    return CharacterCounts(*counts)
 
 
-def span_points(data: Bytes, starts: Ints, ends: Ints) -> Ints:
+def count_code_points(data: Bytes, starts: Ints, ends: Ints) -> Ints:
     """int64[spans]: how many code points data[starts[i]:ends[i]] holds."""
     points = np.empty(len(starts), dtype=np.int64)
-    native.code_points(data, starts, ends, len(starts), points)
+    native.count_code_points(data, starts, ends, len(starts), points)
     return points
 
 
@@ -104,7 +104,7 @@ def are_letters(codes: Ints) -> Flags:
     return letters().take(codes, mode="clip")
 
 
-def are_signs(codes: Ints) -> Flags:
+def are_symbols(codes: Ints) -> Flags:
     """bool: which code points are no letter, mark or number; see `letters_and_numbers`."""
     return letters_and_numbers().take(codes, mode="clip") == 0
 
@@ -117,7 +117,7 @@ def are_terminal(codes: Ints) -> Flags:
 def alphanumerics(data: Bytes, offsets: Ints) -> Ints:
     """int64[rows]: letters, marks and ASCII digits in each document."""
     found = np.empty(len(offsets) - 1, dtype=np.int64)
-    native.marked(data, offsets, len(found), table := _alphanumerics(), len(table), found)
+    native.count_marked(data, offsets, len(found), table := _alphanumerics(), len(table), found)
     return found
 
 

@@ -11,14 +11,14 @@ from smollm3_mix.text.measure.code_points import (
     Ints,
     alphanumerics,
     are_terminal,
+    count_code_points,
     last_code_points,
-    span_points,
     sum_rows,
 )
-from smollm3_mix.text.measure.ngram_limits import Floats, Limits, Tokens, first_passed
-from smollm3_mix.text.measure.scripts import SCALES, Unspaced, unspaced
-from smollm3_mix.text.measure.text_lines import Lines, lines
-from smollm3_mix.text.measure.words import Hashes, Words, words
+from smollm3_mix.text.measure.ngram_limits import Floats, NgramLimits, NgramTokens, first_exceeded_limit
+from smollm3_mix.text.measure.scripts import CHARACTERS_PER_WORD, Unspaced, find_unspaced
+from smollm3_mix.text.measure.text_lines import Lines, find_lines
+from smollm3_mix.text.measure.words import Hashes, Words, find_words
 
 
 class Measures:
@@ -32,7 +32,7 @@ class Measures:
 
     Args:
         texts: string or large_string array.
-        found: `words(texts)`, if somebody has it already.
+        found: `find_words(texts)`, if somebody has it already.
     """
 
     def __init__(self, texts: pa.StringArray, found: Words | None = None) -> None:
@@ -42,7 +42,7 @@ class Measures:
     @cached_property
     def words(self) -> Words:
         """Where the words are."""
-        return words(self.texts) if self._words is None else self._words
+        return find_words(self.texts) if self._words is None else self._words
 
     @property
     def chars(self) -> Ints:
@@ -69,7 +69,7 @@ class Measures:
         As datatrove counts them for Gopher's limits to words and to their mean length: FineWeb's reading of Rae et al.
         2021, which does not say what a word is.
         """
-        count = np.diff(self.words.first) - self.words.spelling.signs
+        count = np.diff(self.words.first) - self.words.features.symbol_words
         for part in self._unspaced:
             count[part.rows] = part.counted_words
         return count
@@ -77,9 +77,9 @@ class Measures:
     @cached_property
     def mean_word_chars(self) -> Floats:
         """float64[rows]: code points a word, of `counted_words`; NaN where words are not written apart."""
-        first, spelling = self.words.first, self.words.spelling
-        points = np.diff(spelling.places[first]) - spelling.sign_points
-        mean: Floats = points / np.maximum(np.diff(first) - spelling.signs, 1)
+        first, features = self.words.first, self.words.features
+        points = np.diff(features.code_point_offsets[first]) - features.symbol_code_points
+        mean: Floats = points / np.maximum(np.diff(first) - features.symbol_words, 1)
         for part in self._unspaced:
             mean[part.rows] = np.nan
         return mean
@@ -107,7 +107,7 @@ class Measures:
     @cached_property
     def alphabetic_words(self) -> Floats:
         """float64[rows]: share of words with at least one letter or mark, of any script."""
-        share: Floats = self.words.spelling.lettered / np.maximum(np.diff(self.words.first), 1)
+        share: Floats = self.words.features.with_letters / np.maximum(np.diff(self.words.first), 1)
         for part in self._unspaced:
             share[part.rows] = part.alphabetic
         return share
@@ -126,25 +126,25 @@ class Measures:
     @cached_property
     def duplicate_lines(self) -> Floats:
         """float64[rows]: share of lines that stand in the document before."""
-        return self._of_lines(self.lines.counts.lines_again)
+        return self._of_lines(self.lines.counts.duplicate_lines)
 
     @property
     def duplicate_line_chars(self) -> Ints:
         """int64[rows]: code points of lines that stand in the document before."""
-        return self.lines.counts.line_chars
+        return self.lines.counts.duplicate_line_chars
 
     @cached_property
     def duplicate_paragraphs(self) -> Floats:
         """float64[rows]: share of paragraphs that stand in the document before."""
         counts = self.lines.counts
-        return np.asarray(counts.paragraphs_again / np.maximum(counts.paragraphs, 1))
+        return np.asarray(counts.duplicate_paragraphs / np.maximum(counts.paragraphs, 1))
 
     @property
     def duplicate_paragraph_chars(self) -> Ints:
         """int64[rows]: code points of paragraphs that stand in the document before, from first word to last."""
-        return self.lines.counts.paragraph_chars
+        return self.lines.counts.duplicate_paragraph_chars
 
-    def passed_grams(self, limits: Limits, among: Flags | None = None) -> Ints:
+    def exceeded_ngram_limit(self, limits: NgramLimits, among: Flags | None = None) -> Ints:
         """int64[rows]: n of the first limit on n-grams that each document passes, 0 where none; see `grams`.
 
         Args:
@@ -152,11 +152,17 @@ class Measures:
             among: bool[rows], documents to look at; the others get 0. None = all.
         """
         among = np.ones(len(self.chars), dtype=np.bool_) if among is None else among
-        tokens = Tokens(self.words.hashes, self.words.spelling.places, self.words.first)
-        passed = first_passed(tokens, self.chars, limits, among)
+        tokens = NgramTokens(self.words.hashes, self.words.features.code_point_offsets, self.words.first)
+        passed = first_exceeded_limit(tokens, self.chars, limits, among)
         for part in self._unspaced:
-            tokens = Tokens(part.words.hashes, part.words.spelling.places, part.words.first, 0, SCALES[part.script])
-            passed[part.rows] = first_passed(tokens, self.chars[part.rows], limits, among[part.rows])
+            tokens = NgramTokens(
+                part.words.hashes,
+                part.words.features.code_point_offsets,
+                part.words.first,
+                0,
+                CHARACTERS_PER_WORD[part.script],
+            )
+            passed[part.rows] = first_exceeded_limit(tokens, self.chars[part.rows], limits, among[part.rows])
         return passed
 
     @cached_property
@@ -167,7 +173,7 @@ class Measures:
 
     def short_lines(self, longest: int) -> Floats:
         """float64[rows]: share of lines of at most `longest` code points; NaN where words are not written apart."""
-        found = span_points(self.words.data, *self.lines.whole()) <= longest
+        found = count_code_points(self.words.data, *self.lines.whole()) <= longest
         share = self._of_lines(sum_rows(found, self.lines.first))
         for part in self._unspaced:
             share[part.rows] = np.nan
@@ -197,7 +203,7 @@ class Measures:
         """int64[rows]: code points of the longest line."""
         offsets, inner = self.words.offsets, self.lines.newlines + 1
         edges = np.sort(np.concatenate([offsets, inner]))
-        length = span_points(self.words.data, edges[:-1], edges[1:])
+        length = count_code_points(self.words.data, edges[:-1], edges[1:])
         some = np.flatnonzero(length)
         length[some] -= self.words.data[edges[some + 1] - 1] == ord("\n")
         longest = np.zeros(len(offsets) - 1, dtype=np.int64)
@@ -214,11 +220,11 @@ class Measures:
     @cached_property
     def lines(self) -> Lines:
         """Lines with a word in them."""
-        return lines(self.words)
+        return find_lines(self.words)
 
     @cached_property
     def _unspaced(self) -> tuple[Unspaced, ...]:
-        return unspaced(self.texts, self.words)
+        return find_unspaced(self.texts, self.words)
 
     def _per_word(self, count: Ints) -> Floats:
         return np.asarray(count / np.maximum(self.word_count, 1))
@@ -230,12 +236,12 @@ class Measures:
 @lru_cache(maxsize=32)
 def _keys(wanted: tuple[str, ...]) -> Hashes:
     """uint64[words]: hashes of the different words, those that white space parts apart."""
-    return np.unique(words(pa.array(sorted(set(wanted)), pa.string())).hashes)
+    return np.unique(find_words(pa.array(sorted(set(wanted)), pa.string())).hashes)
 
 
 def _distinct(hashes: Hashes, first: Ints, keys: Hashes) -> Floats:
     """float64[rows]: how many of the keys are among the hashes of each document."""
     found = np.empty(len(first) - 1, dtype=np.int64)
-    if native.distinct(hashes, first, len(found), keys, len(keys), found):
+    if native.count_distinct(hashes, first, len(found), keys, len(keys), found):
         raise MemoryError(f"no memory to look for {len(keys)} words")
     return found.astype(np.float64)

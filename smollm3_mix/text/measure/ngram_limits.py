@@ -14,7 +14,7 @@ Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class Tokens:
+class NgramTokens:
     """What n-grams are made of: words, or the characters of a script that writes no spaces.
 
     Attributes:
@@ -33,7 +33,7 @@ class Tokens:
 
 
 @dataclass(frozen=True)
-class Limits:
+class NgramLimits:
     """Shares of a document's code points that its n-grams may take up.
 
     Attributes:
@@ -49,7 +49,7 @@ class Limits:
     occurrences: int = 1
 
 
-def first_passed(tokens: Tokens, chars: Ints, limits: Limits, among: Flags) -> Ints:
+def first_exceeded_limit(tokens: NgramTokens, chars: Ints, limits: NgramLimits, among: Flags) -> Ints:
     """int64[rows]: n of the first limit that each document passes: of the top n-grams, then the duplicates; 0 = none.
 
     Args:
@@ -71,6 +71,6 @@ def first_passed(tokens: Tokens, chars: Ints, limits: Limits, among: Flags) -> I
     passed = np.empty(len(chars), dtype=np.int64)
     parts = (tokens.hashes, tokens.places, tokens.first, chars, among, len(chars), tokens.spaced, tokens.scale)
     occurrences = min(limits.occurrences, 2**63 - 1)  # C has no greater number, and no document has as many n-grams
-    if native.grams(*parts, ns, shares, tops, len(ns), occurrences, passed):
+    if native.ngram_limits(*parts, ns, shares, tops, len(ns), occurrences, passed):
         raise MemoryError(f"no memory to count the n-grams of a document of {np.diff(tokens.first).max()} tokens")
     return passed

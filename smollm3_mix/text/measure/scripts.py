@@ -7,13 +7,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from smollm3_mix.text.measure.code_points import Bytes, Flags, Ints, are_letters, are_signs, code_points, sum_rows
-from smollm3_mix.text.measure.words import Words, words
+from smollm3_mix.text.measure.code_points import Bytes, Flags, Ints, are_letters, are_symbols, code_points, sum_rows
+from smollm3_mix.text.measure.words import Words, find_words
 
 SHARE = 0.2
 """A document is in a script without spaces if that share of its code points is."""
 
-SCALES = {"han": 2, "thai": 4}
+CHARACTERS_PER_WORD = {"han": 2, "thai": 4}
 """Characters taken for one word. han: Chinese and Japanese; thai: Thai, Lao, Khmer, Myanmar, Tibetan."""
 
 
@@ -22,7 +22,7 @@ class Unspaced:
     """Documents of a block in one kind of script without spaces, cut into its characters and other words.
 
     Attributes:
-        script: "han" or "thai"; see `SCALES`.
+        script: "han" or "thai"; see `CHARACTERS_PER_WORD`.
         rows: int64, numbers of the documents in the block, ascending.
         words: of these documents alone: what white space parts, cut before and after each character of the script.
         single: bool[words], True for the characters of the script.
@@ -35,17 +35,17 @@ class Unspaced:
 
     @cached_property
     def word_count(self) -> Ints:
-        """int64[len(rows)]: about how many words each document has; `SCALES` characters count as one."""
+        """int64[len(rows)]: about how many words each document has; `CHARACTERS_PER_WORD` characters count as one."""
         singles = sum_rows(self.single, self.words.first)
-        return np.diff(self.words.first) - singles + singles // SCALES[self.script]
+        return np.diff(self.words.first) - singles + singles // CHARACTERS_PER_WORD[self.script]
 
     @cached_property
     def counted_words(self) -> Ints:
         """int64[len(rows)]: the same without words of signs alone, such as the marks between two clauses."""
         signs = self.single.copy()  # a sign that is itself of the script stays what it is there, a part of a word
         single = np.flatnonzero(signs)
-        signs[single] = are_signs(code_points(self.words.data, self.words.starts[single]))
-        return np.asarray(self.word_count - self.words.spelling.signs + sum_rows(signs, self.words.first))
+        signs[single] = are_symbols(code_points(self.words.data, self.words.starts[single]))
+        return np.asarray(self.word_count - self.words.features.symbol_words + sum_rows(signs, self.words.first))
 
     @cached_property
     def alphabetic(self) -> npt.NDArray[np.float64]:
@@ -53,16 +53,16 @@ class Unspaced:
         others = self.single.copy()  # signs of the script that are no letters count as such
         single = np.flatnonzero(others)
         others[single] = ~are_letters(code_points(self.words.data, self.words.starts[single]))
-        found = self.words.spelling.lettered + sum_rows(others, self.words.first)
+        found = self.words.features.with_letters + sum_rows(others, self.words.first)
         return np.asarray(found / np.maximum(np.diff(self.words.first), 1))
 
 
-def unspaced(texts: pa.StringArray, found: Words, among: Flags | None = None) -> tuple[Unspaced, ...]:
+def find_unspaced(texts: pa.StringArray, found: Words, among: Flags | None = None) -> tuple[Unspaced, ...]:
     """The documents of a block that are in a script without spaces, by kind of script; none for most blocks.
 
     Args:
         texts: string or large_string array.
-        found: `words(texts)`.
+        found: `find_words(texts)`.
         among: bool[rows], documents to look at. None = all.
     """
     likely = _may_be_unspaced(found)
@@ -71,29 +71,29 @@ def unspaced(texts: pa.StringArray, found: Words, among: Flags | None = None) ->
         return ()
     if len(rows) < len(texts):
         texts = texts.take(pa.array(rows))
-        found = words(texts)
-    characters = singles(found.data, np.flatnonzero(found.data >= 0xE0))
+        found = find_words(texts)
+    characters = unspaced_characters(found.data, np.flatnonzero(found.data >= 0xE0))
     counts = {script: np.diff(np.searchsorted(places, found.offsets)) for script, places in characters.items()}
     total = counts["han"] + counts["thai"]
     inside = (total > 0) & (total >= SHARE * found.characters.points)
     mostly = {"han": counts["han"] >= counts["thai"], "thai": counts["han"] < counts["thai"]}
     parts = []
-    for script in SCALES:
+    for script in CHARACTERS_PER_WORD:
         mine = np.flatnonzero(inside & mostly[script])
         if len(mine) == len(texts):
             parts.append(_cut(script, rows[mine], found))
         elif len(mine):
-            parts.append(_cut(script, rows[mine], words(texts.take(pa.array(mine)))))
+            parts.append(_cut(script, rows[mine], find_words(texts.take(pa.array(mine)))))
     return tuple(parts)
 
 
 def _may_be_unspaced(found: Words) -> Flags:
     """bool[rows]: which documents may be in a script without spaces; of the others none is."""
-    likely = found.characters.likely
+    likely = found.characters.maybe_unspaced
     return np.asarray((likely > 0) & (likely >= SHARE * found.characters.points))
 
 
-def singles(data: Bytes, wide: Ints) -> dict[str, Ints]:
+def unspaced_characters(data: Bytes, wide: Ints) -> dict[str, Ints]:
     """First bytes of the characters of scripts without spaces, by kind of script.
 
     han: kana, bopomofo and Han characters of the Basic Multilingual Plane, U+3040 to U+9FFF. thai: Thai, Lao and
@@ -111,12 +111,12 @@ def singles(data: Bytes, wide: Ints) -> dict[str, Ints]:
 
 def _cut(script: str, rows: Ints, found: Words) -> Unspaced:
     """The documents `found` are the words of, cut before and after each character of either kind."""
-    return Unspaced(script, rows, *cut(found))
+    return Unspaced(script, rows, *split_unspaced(found))
 
 
-def cut(found: Words) -> tuple[Words, Flags]:
+def split_unspaced(found: Words) -> tuple[Words, Flags]:
     """The words cut before and after each character of a script without spaces, and bool[words]: which are such."""
-    places = np.concatenate(list(singles(found.data, np.flatnonzero(found.data >= 0xE0)).values()))
+    places = np.concatenate(list(unspaced_characters(found.data, np.flatnonzero(found.data >= 0xE0)).values()))
     word = np.searchsorted(found.starts, places, side="right") - 1
     places = places[(word >= 0) & (places < np.append(found.ends, 0)[word])]  # others part words, as ・ may
     size = len(found.data)

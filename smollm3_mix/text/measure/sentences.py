@@ -40,7 +40,7 @@ def kept_lines(measures: Measures, min_words: int, max_word_chars: int) -> KeptL
     lines, data = measures.lines, measures.words.data
     good = np.diff(lines.begin) >= min_words
     good &= _finished(data, lines.starts, lines.ends)
-    long = np.flatnonzero(np.diff(measures.words.spelling.places) > max_word_chars)
+    long = np.flatnonzero(np.diff(measures.words.features.code_point_offsets) > max_word_chars)
     good[np.searchsorted(lines.begin, long, side="right") - 1] = False
     lower = data.tobytes().lower()
     lorem = good & _around(lines, _found(lower, b"lorem ipsum"))

@@ -11,26 +11,26 @@ from smollm3_mix.text.measure.code_points import Ints
 from smollm3_mix.text.measure.words import Words
 
 
-class Counts(NamedTuple):
+class LineCounts(NamedTuple):
     """Lines and paragraphs of each document, int64[rows] each; a paragraph is lines up to the next empty line.
 
     Attributes:
         bullets: lines that begin with • or -.
         ellipses: lines that end with … or three dots.
-        lines_again: lines that stand in the document before.
-        line_chars: code points of these, with the white space at their ends.
+        duplicate_lines: lines that stand in the document before.
+        duplicate_line_chars: code points of these, with the white space at their ends.
         paragraphs: paragraphs.
-        paragraphs_again: those that stand in the document before.
-        paragraph_chars: code points of these, from first word to last.
+        duplicate_paragraphs: those that stand in the document before.
+        duplicate_paragraph_chars: code points of these, from first word to last.
     """
 
     bullets: Ints
     ellipses: Ints
-    lines_again: Ints
-    line_chars: Ints
+    duplicate_lines: Ints
+    duplicate_line_chars: Ints
     paragraphs: Ints
-    paragraphs_again: Ints
-    paragraph_chars: Ints
+    duplicate_paragraphs: Ints
+    duplicate_paragraph_chars: Ints
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +49,7 @@ class Lines:
     words: Words
     begin: Ints
     first: Ints
-    counts: Counts
+    counts: LineCounts
 
     @cached_property
     def newlines(self) -> Ints:
@@ -75,7 +75,7 @@ class Lines:
         return limits[behind - 1], ends - (self.words.data[ends - 1] == ord("\n"))
 
 
-def lines(words: Words) -> Lines:
+def find_lines(words: Words) -> Lines:
     r"""Lines of each document; see `Lines`.
 
     A line ends at "\n" alone: cleaning makes all other line ends into it.
@@ -85,9 +85,9 @@ def lines(words: Words) -> Lines:
     """
     rows = len(words.first) - 1
     begin, first = np.empty(len(words.starts) + 1, dtype=np.int64), np.empty(rows + 1, dtype=np.int64)
-    counts = np.empty((len(Counts._fields), rows), dtype=np.int64)
+    counts = np.empty((len(LineCounts._fields), rows), dtype=np.int64)
     parts = (words.data, words.offsets, words.starts, words.ends, words.first, words.hashes, rows)
-    found = native.lines(*parts, begin, first, counts)
+    found = native.find_lines(*parts, begin, first, counts)
     if found < 0:
         raise MemoryError(f"no memory to compare the lines of a document of {np.diff(words.first).max()} words")
-    return Lines(words, begin[: found + 1], first, Counts(*counts))
+    return Lines(words, begin[: found + 1], first, LineCounts(*counts))

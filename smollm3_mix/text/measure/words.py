@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from smollm3_mix.text.kernels import native
-from smollm3_mix.text.measure.code_points import Bytes, Characters, Ints, characters, letters_and_numbers
+from smollm3_mix.text.measure.code_points import Bytes, CharacterCounts, Ints, count_characters, letters_and_numbers
 
 Hashes = npt.NDArray[np.uint64]
 
@@ -48,44 +48,44 @@ class Words:
 
         Computed on first use. Not promised: resistance to someone who looks for two words with one hash.
         """
-        return self.spelling.hashes
+        return self.features.hashes
 
     @cached_property
-    def spelling(self) -> Spelling:
+    def features(self) -> WordFeatures:
         """What the words are made of; computed on first use."""
         count, rows, table = len(self.starts), len(self.first) - 1, letters_and_numbers()
         hashes, places = np.empty(count, dtype=np.uint64), np.empty(count + 1, dtype=np.int64)
         counts = np.empty((3, rows), dtype=np.int64)
         parts = (self.data, len(self.data), self.starts, self.ends, self.first, rows, _LONG, table, len(table))
-        if native.spell(*parts, hashes, places, counts):
+        if native.word_features(*parts, hashes, places, counts):
             _hash_long(self.data, self.starts, self.ends, hashes)
-        return Spelling(hashes, places, *counts)
+        return WordFeatures(hashes, places, *counts)
 
     @cached_property
-    def characters(self) -> Characters:
+    def characters(self) -> CharacterCounts:
         """What each document holds; computed on first use."""
-        return characters(self.data, self.offsets)
+        return count_characters(self.data, self.offsets)
 
 
-class Spelling(NamedTuple):
+class WordFeatures(NamedTuple):
     """What the words of a block are made of.
 
     Attributes:
         hashes: uint64[words]; see `Words.hashes`.
-        places: int64[words + 1]: running sum of the words' code points.
-        lettered: int64[rows]: words of each document with at least one letter or mark, of any script.
-        signs: int64[rows]: words of each document of signs alone, without a letter, mark or number of any script.
-        sign_points: int64[rows]: code points of these.
+        code_point_offsets: int64[words + 1]: running sum of the words' code points.
+        with_letters: int64[rows]: words of each document with at least one letter or mark, of any script.
+        symbol_words: int64[rows]: words of each document of symbols alone (no letter, mark or number).
+        symbol_code_points: int64[rows]: code points of these.
     """
 
     hashes: Hashes
-    places: Ints
-    lettered: Ints
-    signs: Ints
-    sign_points: Ints
+    code_point_offsets: Ints
+    with_letters: Ints
+    symbol_words: Ints
+    symbol_code_points: Ints
 
 
-def words(texts: pa.StringArray) -> Words:
+def find_words(texts: pa.StringArray) -> Words:
     """Words of each document; see `Words`.
 
     Args:
@@ -94,7 +94,7 @@ def words(texts: pa.StringArray) -> Words:
     Raises:
         TypeError: `texts` is no Arrow string array.
 
-    >>> found = words(pa.array(["two words", None, "one"]))
+    >>> found = find_words(pa.array(["two words", None, "one"]))
     >>> found.first.tolist(), found.starts.tolist(), found.ends.tolist()
     ([0, 2, 2, 3], [0, 4, 9], [3, 9, 12])
     """
@@ -104,7 +104,7 @@ def words(texts: pa.StringArray) -> Words:
     most = (len(data) + len(texts)) // 2 + 8
     starts, ends = np.empty(most, dtype=np.int64), np.empty(most, dtype=np.int64)
     first = np.empty(len(texts) + 1, dtype=np.int64)
-    count = native.words(data, offsets, len(texts), starts, ends, first)
+    count = native.find_words(data, offsets, len(texts), starts, ends, first)
     for places in (starts, ends):
         places.resize(count, refcheck=False)
     return Words(data, offsets, starts, ends, first)
@@ -138,7 +138,7 @@ def _hash_long(data: Bytes, starts: Ints, ends: Ints, hashes: Hashes) -> None:
         hashes[run] = int.from_bytes(digest, "little")
 
 
-def scrambled(x: Hashes) -> Hashes:
+def mix_bits(x: Hashes) -> Hashes:
     """Finaliser that spreads every bit of x over the result (a bijection; constants of splitmix64)."""
     x = x ^ (x >> np.uint64(30))
     x *= _FIRST

@@ -3,7 +3,7 @@
 
 #define SLOTS 4096
 
-int64_t sm_distinct(const uint64_t *hashes, const int64_t *first, int64_t rows, const uint64_t *keys,
+int64_t sm_count_distinct(const uint64_t *hashes, const int64_t *first, int64_t rows, const uint64_t *keys,
                     int64_t count, int64_t *found)
 {
     uint32_t slots[SLOTS], none = (uint32_t)count;

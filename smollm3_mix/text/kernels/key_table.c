@@ -83,7 +83,7 @@ static uint8_t verdict(const Held *held, const uint64_t *keys, int64_t exact, co
     return NEW;
 }
 
-int64_t sm_seen(const uint64_t *keys, const Flag *candidates, int64_t rows, int64_t columns, int64_t exact,
+int64_t sm_find_duplicates(const uint64_t *keys, const Flag *candidates, int64_t rows, int64_t columns, int64_t exact,
                 int64_t bands, int64_t rows_of_band, int64_t bits, double jaccard, uint64_t *held_keys,
                 int64_t documents, int64_t room, uint32_t *table, int64_t slots, uint8_t *codes)
 {
@@ -107,7 +107,7 @@ int64_t sm_seen(const uint64_t *keys, const Flag *candidates, int64_t rows, int6
     return lacking ? -1 - lacking : held.documents;
 }
 
-int64_t sm_enter(const uint64_t *held_keys, int64_t begin, int64_t end, int64_t columns, uint32_t *table, int64_t slots)
+int64_t sm_insert_keys(const uint64_t *held_keys, int64_t begin, int64_t end, int64_t columns, uint32_t *table, int64_t slots)
 {
     Held held = {held_keys, end, table, (uint64_t)slots, columns};
     for (int64_t document = begin; document < end; document++)
@@ -115,7 +115,7 @@ int64_t sm_enter(const uint64_t *held_keys, int64_t begin, int64_t end, int64_t 
     return 0;
 }
 
-int64_t sm_agreement(const uint64_t *one, const uint64_t *other, int64_t rows, int64_t bands,
+int64_t sm_signature_agreement(const uint64_t *one, const uint64_t *other, int64_t rows, int64_t bands,
                      int64_t rows_of_band, int64_t bits, double *found)
 {
     Near near = {bands, rows_of_band, bits, 0};

@@ -157,7 +157,7 @@ static void lengthen(Grams *grams, const Document *document, int64_t size)
 
 /* n of the first limit passed: of the top n-grams, then of the duplicates; 0 where none is. Limits on top n-grams are
  * left aside where a count that is never too low says that none passes. */
-static int64_t first_passed(Grams *grams, const Document *document, const Rules *rules)
+static int64_t first_exceeded_limit(Grams *grams, const Document *document, const Rules *rules)
 {
     int64_t passed = 0, left = 0, longest = 1; /* left: limits on top n-grams to come */
     double least = HUGE_SHARE;
@@ -191,7 +191,7 @@ static int64_t first_passed(Grams *grams, const Document *document, const Rules 
     return passed;
 }
 
-int64_t sm_grams(const uint64_t *hashes, const int64_t *sums, const int64_t *first, const int64_t *chars,
+int64_t sm_ngram_limits(const uint64_t *hashes, const int64_t *sums, const int64_t *first, const int64_t *chars,
                  const Flag *wanted, int64_t rows, int64_t spaced, int64_t scale, const int64_t *ns,
                  const double *limits, const Flag *tops, int64_t rules, int64_t occurrences, int64_t *passed)
 {
@@ -210,7 +210,7 @@ int64_t sm_grams(const uint64_t *hashes, const int64_t *sums, const int64_t *fir
         Document document = {hashes + first[row], sums + first[row], first[row + 1] - first[row], chars[row], spaced};
         passed[row] = 0;
         if (wanted[row])
-            passed[row] = first_passed(&grams, &document, &limits_of);
+            passed[row] = first_exceeded_limit(&grams, &document, &limits_of);
     }
     free(grams.slots);
     free(grams.crowd);

@@ -180,7 +180,7 @@ static void trim(const uint8_t *data, int code, int64_t *start, int64_t *end)
     *end = last;
 }
 
-int64_t sm_with_plain_layout(const uint8_t *data, const int64_t *offsets, int64_t rows, int64_t code,
+int64_t sm_normalize_whitespace(const uint8_t *data, const int64_t *offsets, int64_t rows, int64_t code,
                              int64_t collapse, uint8_t *out, int64_t *moved)
 {
     Pairs found = {data, offsets[rows], -LOOK, 0, 0};

@@ -1,7 +1,7 @@
 /* Documents with parts of them replaced. */
 #include "kernels.h"
 
-int64_t sm_with_spans(const uint8_t *data, const int64_t *offsets, int64_t rows, const int64_t *starts,
+int64_t sm_replace_spans(const uint8_t *data, const int64_t *offsets, int64_t rows, const int64_t *starts,
                       const int64_t *ends, int64_t spans, const uint8_t *fresh, const int64_t *first,
                       const int64_t *last, uint8_t *out, int64_t room, int64_t *moved)
 {

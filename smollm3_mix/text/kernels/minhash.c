@@ -69,7 +69,7 @@ static int fill(uint64_t *minima, int64_t bins, const int64_t *donors, const uin
     return 1;
 }
 
-int64_t sm_signatures(const uint64_t *hashes, const int64_t *first, const Flag *wanted, int64_t rows, int64_t n,
+int64_t sm_minhash_signatures(const uint64_t *hashes, const int64_t *first, const Flag *wanted, int64_t rows, int64_t n,
                       int64_t bands, int64_t rows_of_band, int64_t bits, const int64_t *donors,
                       const uint32_t *offers, int64_t shift, const uint64_t *factors, uint64_t *keys)
 {

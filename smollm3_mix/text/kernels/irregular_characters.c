@@ -177,7 +177,7 @@ static void put(Spans *spans, Line *line, const uint8_t *data, int64_t place, ui
     add(spans, place, after, becomes);
 }
 
-int64_t sm_odd_characters(const uint8_t *data, const int64_t *offsets, int64_t rows, const uint8_t *kinds,
+int64_t sm_irregular_characters(const uint8_t *data, const int64_t *offsets, int64_t rows, const uint8_t *kinds,
                           const uint8_t *becomes, const uint8_t *classes, const int64_t *composites,
                           int64_t pairs, int64_t room, int64_t *points, int64_t *starts, int64_t *ends,
                           uint8_t *fresh, int64_t *lasts, int64_t *spans)

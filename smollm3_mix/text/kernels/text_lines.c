@@ -112,7 +112,7 @@ static void repeated(const Text *text, const int64_t *begin, int64_t lines, cons
         }
 }
 
-int64_t sm_lines(const uint8_t *data, const int64_t *offsets, const int64_t *starts, const int64_t *ends,
+int64_t sm_find_lines(const uint8_t *data, const int64_t *offsets, const int64_t *starts, const int64_t *ends,
                  const int64_t *first, const uint64_t *hashes, int64_t rows, int64_t *begin, int64_t *first_line,
                  int64_t *counts)
 {
