@@ -1,79 +1,70 @@
-"""A mix written by several commands, some lanes each, as by the jobs of an array, and the verb that commits it."""
+"""`smollm3-mix finish`, and the messages about mixes that several `write` commands write together."""
 
 import argparse
 import re
 import sys
 from collections.abc import Mapping
-from typing import Any
 
-from smollm3_mix.errors import OutputError
 from smollm3_mix.mix.mix_stats import MixStats
 from smollm3_mix.output.finish import finish as finish_mix
 
-SUMMARY = "Commit a mix all of whose lanes are written: card, recipe, counts. Nothing but its folder is opened."
+SUMMARY = "Commit a mix whose lanes were written by separate commands. Opens no source."
 
 
-def add_part_arguments(verb: argparse.ArgumentParser, count: Any) -> None:
-    """What `write` takes beside --lanes."""
-    verb.add_argument(
-        "--part-of",
-        type=count,
-        metavar="N",
-        help="the mix has N lanes, and --lanes says which to write here (3, or 0-15); then `smollm3-mix finish DIR`",
+def add_only_lanes(command: argparse.ArgumentParser) -> None:
+    """Add the flag of `write` that selects lanes."""
+    command.add_argument(
+        "--only-lanes",
+        type=lanes_argument,
+        metavar="LANES",
+        help="write only these lanes of the mix (3, or 0-15); `smollm3-mix finish DIR` then commits all lanes",
     )
 
 
-def add_finish_arguments(verb: argparse.ArgumentParser) -> None:
-    """The verb's flags."""
-    verb.add_argument("directory", metavar="DIR", help="where every lane was written with --lanes … --part-of …")
-    verb.add_argument("--keep-dropped", metavar="DIR", help="the folder that the lanes' writers named")
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Add the flags of the command."""
+    command.add_argument("directory", metavar="DIR", help="folder in which all lanes were written with --only-lanes")
+    command.add_argument(
+        "--keep-dropped",
+        metavar="DIR",
+        help="folder for the dropped documents, as in the commands that wrote the lanes",
+    )
 
 
-def lanes(text: str) -> str:
-    """The text, if it is a number of lanes or a range of them."""
-    if re.fullmatch(r"\d+(-\d+)?", text) is None:
-        raise argparse.ArgumentTypeError(f"expected lanes such as 64, or 0-15 with --part-of 64, got {text!r}")
-    return text
-
-
-def chosen(options: argparse.Namespace) -> tuple[int | None, list[int] | None]:
-    """How many lanes the mix has, and those of them to be written here; None: as the recipe says, and all.
+def lanes_argument(text: str) -> range:
+    """Return the lanes that were typed, such as `3` or `0-15`.
 
     Raises:
-        OutputError: a range without --part-of, none with it, or one that is empty.
+        ArgumentTypeError: If the text is not a lane or an increasing range.
     """
-    begin, _, end = (options.lanes or "").partition("-")
-    if options.part_of is None:
-        if end or begin == "0":
-            raise OutputError(f"--lanes {options.lanes} names lanes; say of how many: --part-of 64")
-        return (int(begin) if begin else None), None
-    if not begin:
-        raise OutputError(f"--part-of {options.part_of} needs the lanes to write: --lanes 0-{options.part_of - 1}")
-    only = list(range(int(begin), int(end or begin) + 1))
-    if not only:
-        raise OutputError(f"--lanes {options.lanes} holds no lane; the first comes first: --lanes {end}-{begin}")
-    return options.part_of, only
+    found = re.fullmatch(r"(\d+)(?:-(\d+))?", text)
+    if found is None:
+        raise argparse.ArgumentTypeError(f"expected lanes such as 3 or 0-15, got {text!r}")
+    first, last = int(found[1]), int(found[2] or found[1])
+    if last < first:
+        raise argparse.ArgumentTypeError(f"expected an increasing range such as {last}-{first}, got {text!r}")
+    return range(first, last + 1)
 
 
-def amount(all_stats: Mapping[str, MixStats]) -> str:
-    """How much a mix holds: 3,338 records (1,061,863 tokens) and 18 of validation."""
-    total = all_stats["train"].total
-    held = all_stats["validation"].total.emitted if "validation" in all_stats else 0
-    return f"{total.emitted:,} records ({total.emitted_tokens:,} tokens) and {held:,} of validation"
+def amount(stats: Mapping[str, MixStats]) -> str:
+    """Return the size of a mix in words: `3,338 records (1,061,863 tokens) and 18 validation records`."""
+    total = stats["train"].total
+    held_out = stats["validation"].total.emitted if "validation" in stats else 0
+    return f"{total.emitted:,} records ({total.emitted_tokens:,} tokens) and {held_out:,} validation records"
 
 
-def wrote(folder: str, only: list[int], of: int, total: MixStats) -> None:
-    """Say what was written of some lanes, and what to type when all are."""
-    sys.stdout.write(
-        f"Wrote {total.total.emitted:,} records of lanes {only[0]}-{only[-1]} of {of} to {folder}. "
-        f"When all lanes are written: smollm3-mix finish {folder}\n"
+def written_lanes(output_dir: str, lanes: list[int], num_lanes: int, stats: MixStats) -> str:
+    """Return the message of a `write` of some lanes, with the next command."""
+    return (
+        f"Wrote {stats.total.emitted:,} records of lanes {lanes[0]}-{lanes[-1]} of {num_lanes} to {output_dir}. "
+        f"After all lanes are written, run: smollm3-mix finish {output_dir}\n"
     )
 
 
 def finish(options: argparse.Namespace) -> int:
-    """Commit, and print how much there is."""
-    all_stats = finish_mix(options.directory, keep_dropped=options.keep_dropped)
+    """Commit the mix and print its size. Return the exit code."""
+    written = finish_mix(options.directory, keep_dropped=options.keep_dropped)
     sys.stdout.write(
-        f"Finished {options.directory}: {amount(all_stats)}. Check it: smollm3-mix verify {options.directory}\n"
+        f"Finished {options.directory}: {amount(written.stats)}. Check it: smollm3-mix verify {options.directory}\n"
     )
     return 0

@@ -1,4 +1,4 @@
-"""The verb `index`: find all duplicates of a recipe's sources once, for any lane, worker or machine to look up."""
+"""`smollm3-mix index`: find the duplicates of all sources once, for any lane, worker or machine to look up."""
 
 import argparse
 import sys
@@ -8,35 +8,31 @@ from typing import Any
 from tqdm import tqdm
 
 from smollm3_mix.cli import executor_flags
-from smollm3_mix.cli.size_arguments import bytes_argument, count_argument
-from smollm3_mix.dedup_index.build_index import MEMORY, build_index
+from smollm3_mix.cli.size_arguments import bytes_argument
+from smollm3_mix.dedup_index.build_index import MEMORY, IndexProgress, build_index
 from smollm3_mix.sources.dedup_lookup import MANIFEST
 from smollm3_mix.table_format import plain_table
 
-SUMMARY = "Find the duplicates of all sources of a recipe, over all lanes, for `dedup: {index: DIR}` to look up."
+SUMMARY = "Find the duplicates of all sources of a recipe, across all lanes, for `dedup: {index: DIR}` to look up."
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add the flags of the command other than those of the sources."""
     command.epilog = (
-        "Stopped and repeated it goes on, and after a change of the recipe it reads only what that concerns. Readers "
-        f"need {MANIFEST} and drops/; keys/ is what later builds go on from."
+        "Repeat the same command to resume. After a change of the recipe, only the changed parts are read. Readers of "
+        f"an index need {MANIFEST} and drops/. Later builds resume from keys/."
     )
     command.add_argument(
-        "recipe", help="a recipe file, or the name of a shipped one; its dedup says what a duplicate is"
+        "recipe", metavar="RECIPE", help="recipe file, or the name of a shipped recipe; its dedup defines duplicates"
     )
     command.add_argument(
-        "--out",
+        "--output-dir",
         required=True,
         metavar="DIR",
-        help="new, empty, or with an index, which is replaced; or a URL (hf://datasets/…, s3://…) beside --work",
+        help="new or empty folder, or an index to replace; or a URL (hf://datasets/…, s3://…), with --work-dir",
     )
-    command.add_argument("--work", metavar="DIR", help="where an index for a URL is built, and later builds go on from")
     command.add_argument(
-        "--processes",
-        type=count_argument,
-        metavar="N",
-        help="processes at work (default 1; of a cluster, all processors)",
+        "--work-dir", metavar="DIR", help="folder in which the index of a URL is built; later builds resume from it"
     )
     executor_flags.add_arguments(command)
     command.add_argument(
@@ -44,55 +40,53 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         type=bytes_argument,
         default=MEMORY,
         metavar="SIZE",
-        help="bytes for comparing keys, of all --processes together (default 1GiB)",
+        help="bytes of keys that all processes together compare at once (default %(default)s)",
     )
 
 
 def index(options: argparse.Namespace) -> int:
-    """Build the index, with a progress bar for each pass, and print what it drops."""
+    """Build the index with a progress bar for each pass, and print its counts. Return the exit code."""
     started = time.perf_counter()
-    with _Bars() as bars, executor_flags.open_executor(options) as runner:
+    with _ProgressBars() as bars, executor_flags.open_executor(options) as executor:
         built = build_index(
             options.recipe,
-            options.out,
-            processes=options.processes or 1,
+            options.output_dir,
+            num_proc=options.num_proc or 1,
             memory=options.memory,
-            work=options.work,
+            work_dir=options.work_dir,
+            executor=executor,
             skip_unreadable=options.skip_unreadable,
             accept_terms=options.accept_terms,
             on_progress=bars,
-            runner=runner,
         )
-    counts = built.index.counts
-    table = [["source", "rows", "documents", "duplicates", "near duplicates"]]
-    table += [[id_, *(f"{number:,}" for number in mine.values())] for id_, mine in counts.items()]
-    sys.stdout.write(plain_table(table) + "\n")
-    documents = sum(mine["documents"] for mine in counts.values())
-    each = built.index.nbytes / documents * 1e6 if documents else 0
+    documents = sum(counts.documents for counts in built.stats.values())
+    per_million = built.nbytes / documents * 1e6 if documents else 0
     sys.stdout.write(
-        f"Read {built.read:,} of {built.units:,} parts of files in {time.perf_counter() - started:.1f} s; the others "
-        f"were known. The index takes {built.index.nbytes:,} bytes, {each:,.0f} a million documents.\n"
-        f"Use it: `dedup: {{index: {options.out}}}` in the recipe, beside what its dedup says now.\n"
+        f"{plain_table(built.table())}\n"
+        f"Read {built.units_read:,} of {built.units:,} parts of files in {time.perf_counter() - started:.1f} s. "
+        "The other parts are from earlier builds. "
+        f"The index takes {built.nbytes:,} bytes, {per_million:,.0f} per million documents.\n"
+        f"Use it in the recipe, next to the other keys of dedup: `dedup: {{index: {options.output_dir}}}`\n"
     )
     return 0
 
 
-class _Bars:
+class _ProgressBars:
     """A progress bar for each pass."""
 
     def __init__(self) -> None:
         self._bar: Any = None
 
-    def __enter__(self) -> "_Bars":
+    def __enter__(self) -> "_ProgressBars":
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._bar is not None:
             self._bar.close()
 
-    def __call__(self, what: str, done: int, total: int) -> None:
-        if self._bar is None or self._bar.desc != what:
+    def __call__(self, progress: IndexProgress) -> None:
+        if self._bar is None or self._bar.desc != progress.step:
             self.__exit__()
-            self._bar = tqdm(total=total, desc=what, unit="part", disable=None)
-            self._bar.desc = what  # tqdm leaves it out where it shows nothing
-        self._bar.update(done - self._bar.n)
+            self._bar = tqdm(total=progress.total, desc=progress.step, unit="part", disable=None)
+            self._bar.desc = progress.step  # a disabled tqdm does not store it
+        self._bar.update(progress.done - self._bar.n)

@@ -20,14 +20,14 @@ def add_push_arguments(verb: argparse.ArgumentParser) -> None:
     _add_target_arguments(verb)
 
 
-def add_outlet_arguments(verb: argparse.ArgumentParser) -> None:
-    """What `write` takes to push while it writes."""
-    verb.add_argument(
+def add_upload_arguments(command: argparse.ArgumentParser) -> None:
+    """Add the flags of `write` that upload shards while others are written."""
+    command.add_argument(
         "--push-to",
         metavar="OWNER/NAME",
-        help="push each part when it is whole and remove it here; needs disk for a few parts only",
+        help="upload each finished shard to this dataset repository, then delete it here; needs disk for a few shards",
     )
-    _add_target_arguments(verb)
+    _add_target_arguments(command)
 
 
 def _add_target_arguments(verb: argparse.ArgumentParser) -> None:
@@ -61,8 +61,8 @@ def add_access_arguments(verb: argparse.ArgumentParser) -> None:
     )
 
 
-def outlet(options: argparse.Namespace, recipe: "Recipe") -> "HubTarget | None":
-    """Where `write` pushes to, ready; None where it does not."""
+def upload_target(options: argparse.Namespace, recipe: "Recipe") -> "HubTarget | None":
+    """Return the upload target of `write`, or None without --push-to."""
     from smollm3_mix.hub import hub_target
 
     if options.push_to is None:

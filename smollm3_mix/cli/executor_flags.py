@@ -1,40 +1,47 @@
-"""Who does the work of `write` and `index`: this process and those it starts, or the nodes of a Ray cluster."""
+"""Flags of the commands that can run on an executor."""
 
 import argparse
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from smollm3_mix.cli.size_arguments import count_argument
 from smollm3_mix.errors import OutputError
 
 if TYPE_CHECKING:
     from smollm3_mix.executors.ray_executor import RayExecutor
 
 
-def add_arguments(verb: argparse.ArgumentParser) -> None:
-    """The flags of both verbs."""
-    verb.add_argument("--engine", choices=("ray",), help="do the work as tasks of Ray (extra ray)")
-    verb.add_argument(
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Add the flags for processes and executors."""
+    command.add_argument(
+        "--num-proc",
+        type=count_argument,
+        metavar="N",
+        help="number of parallel processes (default 1; with --executor ray, all processors of the cluster)",
+    )
+    command.add_argument("--executor", choices=("ray",), help="run the work as Ray tasks (extra ray)")
+    command.add_argument(
         "--address",
         metavar="HOST:PORT",
-        help="of a Ray cluster, or auto; default: RAY_ADDRESS, else Ray is started on this machine",
+        help="address of a Ray cluster, or auto (default: RAY_ADDRESS, else start Ray on this machine)",
     )
 
 
 @contextmanager
 def open_executor(options: argparse.Namespace) -> Iterator["RayExecutor | None"]:
-    """The cluster that the options name, connected until the block ends; None where they name no engine.
+    """Connect to the executor of the command line for the duration of the block. Yield None without an executor.
 
     Raises:
-        OutputError: there is an address and no engine, or the cluster cannot be reached.
-        MissingExtraError: Ray is not installed.
+        OutputError: If there is an address but no executor, or the cluster cannot be reached.
+        MissingExtraError: If Ray is not installed.
     """
-    if options.engine is None:
+    if options.executor is None:
         if options.address is not None:
-            raise OutputError(f"--address {options.address} is of a Ray cluster. Add --engine ray.")
+            raise OutputError("--address requires --executor ray.")
         yield None
         return
     from smollm3_mix.executors.ray_executor import RayExecutor
 
-    with RayExecutor(options.address, options.processes) as cluster:
-        yield cluster
+    with RayExecutor(options.address, options.num_proc) as executor:
+        yield executor

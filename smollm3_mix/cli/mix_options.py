@@ -14,12 +14,20 @@ def add_recipe(command: argparse.ArgumentParser) -> None:
     )
 
 
-def add_mix_options(command: argparse.ArgumentParser) -> None:
-    """Add a flag for every mix option that can be typed."""
+def add_mix_options(command: argparse.ArgumentParser, *, split: bool = True) -> None:
+    """Add a flag for every mix option that can be typed.
+
+    Args:
+        command: Parser of the command.
+        split: Whether the command reads a single split.
+    """
     group = command.add_argument_group("mix options")
-    group.add_argument(
-        "--split", choices=("train", "validation"), default="train", help="split to read (default %(default)s)"
-    )
+    if split:
+        group.add_argument(
+            "--split", choices=("train", "validation"), default="train", help="split to read (default %(default)s)"
+        )
+    else:
+        command.set_defaults(split="train")
     group.add_argument("--seed", type=int, metavar="N", help="seed of the order (default: the recipe's)")
     group.add_argument("--lanes", type=count_argument, metavar="N", help="number of lanes (default: the recipe's)")
     group.add_argument("--max-samples", type=count_argument, metavar="N", help="maximum number of records in the mix")

@@ -15,9 +15,9 @@ from smollm3_mix.cli import (
     executor_flags,
 )
 from smollm3_mix.cli.mix_options import add_mix_options, add_recipe, add_source_options
-from smollm3_mix.cli.size_arguments import bytes_argument, count_argument
+from smollm3_mix.cli.size_arguments import bytes_argument
 from smollm3_mix.output.output_formats import FORMATS
-from smollm3_mix.sources.software_heritage.terms import TERMS
+from smollm3_mix.output.write_mix import MAX_SHARD_SIZE
 from smollm3_mix.tokenizer.encoder import EOS
 from smollm3_mix.version import __version__
 
@@ -33,7 +33,7 @@ def build_parser() -> argparse.ArgumentParser:
     _calibrate(adders)
     _take(adders)
     _write(adders)
-    command_finish.add_finish_arguments(_verb(adders, "finish", command_finish.finish, command_finish.SUMMARY))
+    command_finish.add_arguments(_verb(adders, "finish", command_finish.finish, command_finish.SUMMARY))
     _verify(adders)
     built = _verb(adders, "index", command_index.index, command_index.SUMMARY)
     command_index.add_arguments(built)
@@ -51,39 +51,6 @@ def _verb(adders: Any, name: str, run: Any, summary: str) -> argparse.ArgumentPa
     verb: argparse.ArgumentParser = adders.add_parser(name, help=summary, description=summary)
     verb.set_defaults(run=run)
     return verb
-
-
-def _recipe(verb: argparse.ArgumentParser, number: Any = None) -> None:
-    verb.add_argument("recipe", help="a recipe file, or the name of a shipped one: stage1, stage2, stage3, demo, …")
-    verb.add_argument("--seed", type=int, help="in place of the recipe's seed")
-    verb.add_argument("--lanes", type=number or count_argument, help="in place of the recipe's number of lanes")
-    verb.add_argument(
-        "--total-tokens", type=count_argument, metavar="N", help="scale a curriculum: tokens of all its stages together"
-    )
-    verb.add_argument(
-        "--skip-unreadable", action="store_true", help="go on over the sources that can be read, and say which cannot"
-    )
-    _terms(verb)
-
-
-def _terms(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument(
-        "--accept-terms",
-        action="append",
-        choices=tuple(TERMS),
-        metavar="NAME",
-        help=f"terms that you accept ({', '.join(TERMS)}); what they are stands in the error without it",
-    )
-
-
-def _limits(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument(
-        "--max-samples", type=count_argument, metavar="N", help="records of the whole mix, counted as given out"
-    )
-    verb.add_argument("--max-tokens", type=count_argument, metavar="N", help="tokens of the whole mix (10M, 2B, …)")
-    verb.add_argument(
-        "--max-bytes", type=bytes_argument, metavar="N", help="bytes of text of the whole mix (64MiB, 10GB, …)"
-    )
 
 
 def _plan(adders: Any) -> None:
@@ -108,53 +75,52 @@ def _take(adders: Any) -> None:
 
 
 def _write(adders: Any) -> None:
-    verb = _verb(
-        adders,
-        "write",
-        commands_mix.write,
-        "Write a mix as Parquet that load_dataset opens. Repeated after a stop, it goes on.",
+    command = _verb(adders, "write", commands_mix.write, "Write a mix as files. Repeat the same command to resume.")
+    add_recipe(command)
+    command.add_argument(
+        "--output-dir",
+        required=True,
+        metavar="DIR",
+        help="output folder or URL (s3://bucket/mix); must be new, empty, or hold an unfinished run of the same command",
     )
-    _recipe(verb, command_finish.lanes)
-    command_finish.add_part_arguments(verb, count_argument)
-    where = verb.add_mutually_exclusive_group(required=True)
-    where.add_argument(
-        "--output-dir", metavar="DIR", help="new, empty, or of the same unfinished command; or a URL (s3://bucket/mix)"
+    command.add_argument(
+        "--format",
+        choices=FORMATS,
+        default="parquet",
+        help="Parquet, Parquet by source with a recipe that mixes it again, or token files (default %(default)s)",
     )
-    where.add_argument(
-        "--by-source", metavar="DIR", help="the same, with a folder for each source and a recipe that mixes them anew"
+    command.add_argument(
+        "--max-shard-size",
+        type=bytes_argument,
+        default=MAX_SHARD_SIZE,
+        metavar="SIZE",
+        help="bytes of text per file (default %(default)s)",
     )
-    _limits(verb)
-    verb.add_argument(
-        "--processes",
-        type=count_argument,
-        metavar="N",
-        help="lanes written at once (default 1; of a cluster, all processors)",
-    )
-    executor_flags.add_arguments(verb)
-    verb.add_argument(
-        "--take-over", action="store_true", help="go on at a URL whose writer is gone and has left its claim"
-    )
-    command_push.add_outlet_arguments(verb)
-    verb.add_argument(
-        "--max-shard-size", type=bytes_argument, metavar="N", help="bytes of text in a file (default 512MiB)"
-    )
-    verb.add_argument("--keep-dropped", metavar="DIR", help="write the dropped documents there, with their reasons")
-    verb.add_argument("--format", choices=FORMATS, default="parquet", help="texts, or tokens for a trainer's reader")
-    verb.add_argument("--tokenizer", metavar="T", help="counts tokens exactly: a file, a folder, or a Hub repository")
-    verb.add_argument("--bos", metavar="TOKEN", help="token before each document of token files (default none)")
-    verb.add_argument(
+    command.add_argument("--tokenizer", metavar="T", help="tokenizer file, folder or Hub repository for exact counts")
+    command.add_argument("--bos", metavar="TOKEN", help="token before each document of token files (default: none)")
+    command.add_argument(
         "--eos", metavar="TOKEN", default=EOS, help="token after each document of token files, or none (default auto)"
     )
+    command.add_argument("--keep-dropped", metavar="DIR", help="folder for the dropped documents and their reasons")
+    command_finish.add_only_lanes(command)
+    executor_flags.add_arguments(command)
+    command.add_argument(
+        "--take-over", action="store_true", help="replace the lock of a writer of the URL that is no longer running"
+    )
+    add_mix_options(command, split=False)
+    command_push.add_upload_arguments(command)
 
 
 def _verify(adders: Any) -> None:
-    verb = _verb(
-        adders, "verify", commands_mix.verify, "Recount a written mix from its files alone; exit 1 if anything is off."
+    command = _verb(
+        adders, "verify", commands_mix.verify, "Recount a written mix from its files and compare it with its recipe."
     )
-    verb.add_argument("directory", metavar="DIR", help="a mix that `write` has finished")
-    verb.add_argument(
-        "--report", metavar="FILE.html", help="also make a page of it: shares, debts, drops, lengths, examples"
+    command.add_argument("directory", metavar="DIR", help="mix that `write` has finished")
+    command.add_argument(
+        "--report",
+        metavar="FILE.html",
+        help="write an HTML page with shares, discrepancies, drops, lengths and examples",
     )
-    verb.add_argument(
-        "--dropped", metavar="DIR", help="show examples of dropped texts, from what write --keep-dropped made"
+    command.add_argument(
+        "--dropped", metavar="DIR", help="folder of `write --keep-dropped`; adds examples of dropped texts to the page"
     )

@@ -30,7 +30,7 @@ def kept_private(sources: Iterable[Source], despite: Collection[str]) -> dict[st
     return {
         name: source.license or "not stated"
         for name, source in used.items()
-        if name not in despite and not classify_license(source.license).shared
+        if name not in despite and not classify_license(source.license).shareable
     }
 
 

@@ -153,7 +153,7 @@ class ConfigFolder:
             content: dict[str, Path | bytes] = {f"{self.config}/{name}": each for name, each in rest.items()}
             extra = sorted(set(there) - set(content) - {self.data + name for name in summary["files"]})
             extra.remove(f"{self.config}/{output_layout.RECIPE}")
-            home = Home(self.repository.name, self.config, f"{self.config}/", ask=True)
+            home = Home(self.repository.name, self.config, f"{self.config}/", name_config=True)
             content["README.md"] = merged(recipe, summary, home, self._reader(head)).encode()
             try:
                 self.repository.commit(f"{self.config}: card and tally", content, remove=extra, parent=head)

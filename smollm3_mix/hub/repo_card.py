@@ -37,7 +37,7 @@ def merged(recipe: Recipe, summary: Mapping[str, Any], home: Home, read: Read) -
     there, text = _parsed(read("README.md"))
     mine, mine_text = _parsed(dataset_card(recipe, summary, home))
     metadata = _merged(there, mine, home.config, read)
-    page = text.strip() or _INTRODUCTION.format(title=home.repository.split("/")[1])
+    page = text.strip() or _INTRODUCTION.format(title=home.repo_id.split("/")[1])
     return f"---\n{dump(metadata)}\n---\n\n{_with_section(page, home.config, mine_text)}\n"
 
 
