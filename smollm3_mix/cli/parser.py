@@ -81,7 +81,7 @@ def _write(adders: Any) -> None:
         "--output-dir",
         required=True,
         metavar="DIR",
-        help="output folder or URL (s3://bucket/mix); must be new, empty, or hold an unfinished run of the same command",
+        help="output folder or URL (s3://bucket/mix); must be new, empty, or have an unfinished run of this command",
     )
     command.add_argument(
         "--format",

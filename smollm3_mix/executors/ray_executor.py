@@ -31,7 +31,7 @@ NODE_SECONDS = 120.0
 """Seconds to wait for a node to answer. It may have to start Python first."""
 
 MAX_LOSSES = 5
-"""Number of consecutive losses of a job without a progress report that is an error. The job itself may kill its node."""
+"""Number of consecutive losses of a job without a progress report that is an error. The job may kill its node."""
 
 POLL_SECONDS = 0.2
 """Seconds between two checks for progress reports."""
@@ -88,7 +88,7 @@ class RayExecutor:
         """Run a function on every job and return the results in the order of the jobs; see `Executor.map`.
 
         Raises:
-            OutputError: If nodes have other versions of a package or do not see the folder, or a job is lost repeatedly.
+            OutputError: If nodes have other versions or do not see the folder, or a job is lost repeatedly.
             MixError: If a job raises it. The other jobs are stopped first.
         """
         probe = None if shared_dir is None else str(Path(shared_dir).absolute() / f"{uuid4().hex}.seen")
@@ -169,8 +169,8 @@ class _Tasks:
             first = str(error).strip().splitlines()[0]
             if self._losses[number] >= MAX_LOSSES:
                 raise OutputError(
-                    f"job {number} was lost {MAX_LOSSES} times without a progress report ({first}). Finished work is kept. "
-                    "Check the memory and the logs of the nodes, then repeat the same command."
+                    f"job {number} was lost {MAX_LOSSES} times without a progress report ({first}). Finished work is "
+                    "kept. Check the memory and the logs of the nodes, then repeat the same command."
                 ) from error
             log.warning("Job %d was lost (%s). Rescheduled it on another node.", number, first)
             self._pending.append(number)
@@ -254,7 +254,10 @@ def _by_value() -> Callable[[str, str | None], Any]:
 
 
 def _check_reachable(address: str) -> None:
-    """Raise OutputError unless a server listens at the address. Ray itself would retry for minutes, then exit the process."""
+    """Raise OutputError unless a server listens at the address.
+
+    Ray itself would retry for minutes and then exit the process.
+    """
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if address == "auto" or not host or not port.isdigit():
         return
@@ -268,6 +271,6 @@ def _unreachable(address: str, error: Exception) -> str:
     first = (str(error).strip() or type(error).__name__).splitlines()[0]
     return (
         f"the Ray cluster at {address} cannot be reached ({first}). Check that its head runs: `ray status "
-        f"--address {address}`. Start a head with `ray start --head --port 6379` and pass --address HOST:6379, or leave "
-        "--address out to start Ray on this machine."
+        f"--address {address}`. Start a head with `ray start --head --port 6379` and pass --address HOST:6379, or "
+        "leave --address out to start Ray on this machine."
     )

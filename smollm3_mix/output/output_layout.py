@@ -101,7 +101,7 @@ def unfinished_reason(folder: Path) -> str | None:
         found = "is a file" if folder.exists() else "does not exist"
         return f"{folder} {found}. Name the folder of a mix that `smollm3-mix write` has finished."
     if len(missing) == len(RESULT) and not (folder / WORK_FOLDER).exists():
-        return f"{folder} is not a written mix: it has no {missing[0]}. Name a folder that `smollm3-mix write` has finished."
+        return f"{folder} is not a written mix (it has no {missing[0]}). Name the folder of a finished `write` command."
     return f"{folder} is not finished: it has no {missing[0]}. Repeat the `smollm3-mix write` command to finish it."
 
 

@@ -133,8 +133,8 @@ def uploaded_shards(work: Path, name: str | None) -> dict[str, int]:
     saved = json.loads((work / UPLOAD_RECORD).read_bytes())
     if saved["to"] != name:
         raise OutputError(
-            f"Shards of the mix in {work.parent} were already uploaded to {saved['to']}. Repeat the command with the same "
-            f"--push-to, --config-name and --revision to resume, or delete {work}."
+            f"Shards of the mix in {work.parent} were already uploaded to {saved['to']}. Repeat the command with the "
+            f"same --push-to, --config-name and --revision to resume, or delete {work}."
         )
     shards: dict[str, int] = saved["shards"]
     return shards
@@ -151,7 +151,7 @@ def finished_shards(work: Path) -> list[Path]:
 
 
 def wait_for_uploads(work: Path, max_pending: int, check: Callable[[], None]) -> None:
-    """Block until fewer than `max_pending` finished shards wait for upload. Call `check` while waiting. It may raise."""
+    """Block until fewer than `max_pending` finished shards wait for upload. `check` may raise meanwhile."""
     check()
     while len(list((work / output_layout.DATA).rglob("*.parquet"))) >= max_pending:
         check()

@@ -266,7 +266,7 @@ def _start_uploads(context: WriteContext, mix: Mix, work: Path) -> Uploads | Non
         return None
     if request.format != "parquet":
         raise OutputError(
-            f"--push-to supports Parquet, got --format {request.format}. Write without --push-to, then upload the folder."
+            f"--push-to supports Parquet, got --format {request.format}. Leave --push-to out, then upload the folder."
         )
     recipe = written_recipe(mix.plan.recipe)
     target.begin(recipe, recipe.to_yaml().encode(), request.to_dict())

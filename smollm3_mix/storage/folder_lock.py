@@ -42,7 +42,7 @@ def folder_lock(
         except sqlite3.OperationalError as error:
             locked = folder if name == "lock" else f"{Path(name).name} of {folder}"
             raise OutputError(
-                f"{locked} is being written by another process ({error}). Wait for it to finish, or choose another {flag}."
+                f"{locked} is locked by another process ({error}). Wait for it to finish, or choose another {flag}."
             ) from error
         yield work
     finally:

@@ -80,7 +80,7 @@ def _tokens(recipe: Recipe, format_name: str) -> list[str]:
     )
     about = (
         f"Tokens of `{counting.tokenizer}` (sha256 `{counting.sha256}`), {files}, in one folder per split. "
-        f"Sorted by file name, the documents are in order of lanes. Token before each document: {_token(counting.bos)}. "
+        f"By file name, the documents are in order of lanes. Token before each document: {_token(counting.bos)}. "
         f"Token after each document: {_token(counting.eos)}. Both are counted, so the shares are those of the files."
     )
     return [about]
