@@ -1,26 +1,25 @@
-"""`smollm3-mix calibrate`: measure the tokens per byte of each source and write them to a copy of the recipe."""
+"""`smollm3-mix calibrate`: measure tokens per byte, and write them into a copy of the recipe."""
 
 import argparse
 import sys
+from typing import Any
 
 from tqdm import tqdm
 
-from smollm3_mix.cli.mix_options import mix_options
+from smollm3_mix.cli.mix_options import add_mix_options, add_recipe, mix_options
 from smollm3_mix.cli.size_arguments import count_argument
-from smollm3_mix.report.calibration import SAMPLES, TOKENIZER, check_new_file, ratios_table
+from smollm3_mix.report.calibration import SAMPLES, TOKENIZER, TokenRatio, check_new_file, ratios_table
 from smollm3_mix.report.calibration import calibrate as calibrate_recipe
 from smollm3_mix.table_format import plain_table
 
-SUMMARY = "Measure the tokens per byte of each source with a tokenizer, and write them to a copy of the recipe."
+SUMMARY = "Measure tokens per byte of each source with a tokenizer, and write them into a copy of the recipe."
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
-    """Add the flags of the command other than the mix options."""
+    """Add the arguments of the command."""
+    add_recipe(command)
     command.add_argument(
-        "--tokenizer",
-        default=TOKENIZER,
-        metavar="T",
-        help="tokenizer file, folder or Hub repository (default %(default)s)",
+        "--tokenizer", default=TOKENIZER, metavar="T", help="file, folder or Hub repository (default %(default)s)"
     )
     command.add_argument(
         "--samples",
@@ -29,22 +28,38 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         metavar="N",
         help="number of documents per source (default %(default)s)",
     )
-    command.add_argument("--output", required=True, metavar="FILE", help="recipe file to write; must not exist")
+    command.add_argument("--output", required=True, metavar="FILE", help="recipe file to write; it must not exist")
+    add_mix_options(command)
 
 
-def calibrate(options: argparse.Namespace) -> int:
-    """Measure all sources, print the table, and write the copy. Return the exit code."""
-    output = check_new_file(options.output)  # before hours of measuring
-    with tqdm(unit="source", desc="calibrate", disable=None) as bar:
-        found = calibrate_recipe(
-            options.recipe,
-            tokenizer=options.tokenizer,
-            samples=options.samples,
-            on_progress=lambda _: bar.update(),
-            **mix_options(options),
+def calibrate(arguments: argparse.Namespace) -> int:
+    """Measure all sources, print the ratios, and write the copy."""
+    check_new_file(arguments.output)
+    with _ProgressBar() as bar:
+        calibration = calibrate_recipe(
+            arguments.recipe,
+            tokenizer=arguments.tokenizer,
+            samples=arguments.samples,
+            on_progress=bar,
+            **mix_options(arguments),
         )
-    found.to_yaml(output)
-    sys.stdout.write(
-        f"{plain_table(ratios_table(found.ratios.values()))}\nWrote {output}. Use it: smollm3-mix plan {output}\n"
-    )
+    calibration.to_yaml(arguments.output)
+    sys.stdout.write(f"{plain_table(ratios_table(calibration.ratios.values()))}\nWrote {arguments.output}. ")
+    sys.stdout.write(f"Use it: smollm3-mix plan {arguments.output}\n")
     return 0
+
+
+class _ProgressBar:
+    """Number of measured sources."""
+
+    def __init__(self) -> None:
+        self._bar: Any = tqdm(unit="source", desc="calibrate", disable=None)
+
+    def __enter__(self) -> "_ProgressBar":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+
+    def __call__(self, ratio: TokenRatio) -> None:
+        self._bar.update()

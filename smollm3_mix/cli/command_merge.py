@@ -1,4 +1,4 @@
-"""The verb `merge`: the old tool's flags, its meaning and its log lines."""
+"""`smollm3-mix merge`: the command of `merge_datasets.py`, with its flags and log lines."""
 
 import argparse
 import logging
@@ -11,6 +11,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from smollm3_mix.cli.mix_options import add_source_options
 from smollm3_mix.cli.size_arguments import count_argument
 from smollm3_mix.errors import SourceExhaustedError
 from smollm3_mix.merge_datasets import merge_output
@@ -20,109 +21,113 @@ from smollm3_mix.table_format import plain_table
 
 log = logging.getLogger("smollm3_mix")
 
-SUMMARY = "Merge sources as the old tool did: rows drawn by weight (--use-weights), or one source after another."
-ABOUT = (
-    "With --use-weights, each row is drawn from a source by chance, as datasets.interleave_datasets does, before it is "
-    "judged. `smollm3-mix write` gives exact token shares of what comes out, at every prefix, and goes on after a stop."
+SUMMARY = "Merge sources as merge_datasets.py does: rows drawn by weight (--use-weights), or one source after another."
+EPILOG = (
+    "With --use-weights, the source of each row is drawn at random before filtering, as in datasets.interleave_datasets. "
+    "`smollm3-mix write` has exact token shares after filtering, at every prefix, and resumes after an interruption."
 )
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add the flags of the command."""
-    command.epilog = ABOUT
+    command.epilog = EPILOG
     command.set_defaults(fail=command.error)
     command.add_argument(
         "--config",
         default="datasets_config.yaml",
         metavar="FILE",
-        help="a recipe, a shipped one's name, or an old name such as smollm3_stage2_config.yaml (default %(default)s)",
+        help="recipe file, shipped recipe, or config name such as smollm3_stage2_config.yaml (default %(default)s)",
     )
     command.add_argument(
         "--max-samples",
         type=count_argument,
         metavar="N",
-        help="rows to process, dropped ones included: in all with --use-weights, else of each source",
+        help="rows to process, including dropped rows: in total with --use-weights, else per source",
     )
-    command.add_argument("--seed", type=int, help="of the draws (default: the recipe's, 42 where it names none)")
+    command.add_argument("--seed", type=int, help="seed of the draws (default: the recipe's, or 42)")
     command.add_argument(
         "--output-dir",
         default="./merged_dataset",
         metavar="DIR",
-        help="for datasets.load_from_disk (default %(default)s)",
+        help="output folder for datasets.load_from_disk (default %(default)s)",
     )
-    command.add_argument("--no-save-local", action="store_true", help="save nothing in --output-dir")
+    command.add_argument("--no-save-local", action="store_true", help="do not save to --output-dir")
     command.add_argument("--push-to-hub", action="store_true", help="push the result to --hub-repo")
-    command.add_argument("--hub-repo", metavar="OWNER/NAME", help="dataset repository, made if there is none")
-    command.add_argument("--private", action="store_true", help="make that repository private")
-    command.add_argument(
-        "--skip-unreadable", action="store_true", help="go on over the sources that can be read, and say which cannot"
-    )
+    command.add_argument("--hub-repo", metavar="OWNER/NAME", help="dataset repository; created if it does not exist")
+    command.add_argument("--private", action="store_true", help="make the repository private")
+    add_source_options(command)
     which = command.add_mutually_exclusive_group()
+    which.add_argument("--use-weights", action="store_true", help="draw rows by weight; repeat sources that end")
+    which.add_argument("--english-only", action="store_true", help="merge only the English sources, one after another")
     which.add_argument(
-        "--use-weights", action="store_true", help="draw rows by weight; a source that ends starts again"
+        "--vietnamese-only", action="store_true", help="merge only the Vietnamese sources, one after another"
     )
-    which.add_argument("--english-only", action="store_true", help="only the English sources, one after another")
-    which.add_argument("--vietnamese-only", action="store_true", help="only the Vietnamese sources, one after another")
 
 
-def merge(options: argparse.Namespace) -> int:
-    """Draw, save, push, and print what became of the rows."""
-    if options.push_to_hub and not options.hub_repo:
-        options.fail("--push-to-hub needs a repository: add --hub-repo OWNER/NAME")
-    if not options.push_to_hub and (options.hub_repo or options.private):
-        log.warning("Nothing is pushed: --hub-repo and --private are used with --push-to-hub only")
+def merge(arguments: argparse.Namespace) -> int:
+    """Merge, save and push, and print the processed, kept and dropped rows."""
+    if arguments.push_to_hub and not arguments.hub_repo:
+        arguments.fail("--push-to-hub needs a repository: add --hub-repo OWNER/NAME")
+    if not arguments.push_to_hub and (arguments.hub_repo or arguments.private):
+        log.warning("--hub-repo and --private have no effect without --push-to-hub")
     try:
-        with _workplace(options) as work:
-            draws = _merged(options, work)
+        with _work_folder(arguments) as work:
+            draws = _merge(arguments, work)
     except KeyboardInterrupt:
-        sys.stderr.write("Interrupted. Nothing is saved: merge starts afresh, `smollm3-mix write` goes on.\n")
+        sys.stderr.write(
+            "Interrupted. Nothing was saved, and merge starts again from the beginning. `smollm3-mix write` can resume.\n"
+        )
         return 130
-    _show(draws)
-    if not options.no_save_local:
-        sys.stdout.write(f'Load it: datasets.load_from_disk("{options.output_dir}")\n')
+    _print_outcomes(draws)
+    if not arguments.no_save_local:
+        sys.stdout.write(f'Load it: datasets.load_from_disk("{arguments.output_dir}")\n')
     log.info("Process completed!")
     return 0
 
 
-def _merged(options: argparse.Namespace, work: Path) -> RowDraws:
-    """What was drawn; its texts are saved and pushed as asked for."""
-    if options.push_to_hub:
-        merge_output.check_hub(options.hub_repo)
-    with _Bar() as bar:
+def _merge(arguments: argparse.Namespace, work: Path) -> RowDraws:
+    """Merge, save and push the texts as requested, and return the draws."""
+    if arguments.push_to_hub:
+        merge_output.check_hub(arguments.hub_repo)
+    with _ProgressBar() as bar:
         merger = DatasetMerger(
-            options.config, options.use_weights, skip_unreadable=options.skip_unreadable, on_progress=bar
+            arguments.config,
+            arguments.use_weights,
+            skip_unreadable=arguments.skip_unreadable,
+            accept_terms=arguments.accept_terms,
+            on_progress=bar,
         )
-        texts = merge_output.spill(_texts(merger, options), work / "texts.arrow")
+        texts = merge_output.spill(_texts(merger, arguments), work / "texts.arrow")
     if merger.draws is None or not len(texts):
-        raise SourceExhaustedError(_nothing(merger))
+        raise SourceExhaustedError(_no_texts_message(merger))
     dataset = merger.create_huggingface_dataset(texts)
-    if not options.no_save_local:
-        merger.save_into(dataset, options.output_dir, work)
-    if options.push_to_hub:
-        merger.push_to_hub(dataset, options.hub_repo, options.private)
+    if not arguments.no_save_local:
+        merger.save_into(dataset, arguments.output_dir, work)
+    if arguments.push_to_hub:
+        merger.push_to_hub(dataset, arguments.hub_repo, arguments.private)
     return merger.draws
 
 
-def _texts(merger: DatasetMerger, options: argparse.Namespace) -> Iterator[Any]:
-    if options.use_weights:
+def _texts(merger: DatasetMerger, arguments: argparse.Namespace) -> Iterator[Any]:
+    if arguments.use_weights:
         log.info("Using weighted sampling mode")
-        return merger.weighted(options.max_samples, options.seed)
+        return merger.weighted(arguments.max_samples, arguments.seed)
     log.info("Using simple concatenation mode")
-    return merger.concatenated(not options.vietnamese_only, not options.english_only, options.max_samples)
+    return merger.concatenated(not arguments.vietnamese_only, not arguments.english_only, arguments.max_samples)
 
 
-def _nothing(merger: DatasetMerger) -> str:
+def _no_texts_message(merger: DatasetMerger) -> str:
     outcome = Outcome() if merger.draws is None else merger.draws.outcome
     dropped = ", ".join(f"{reason} {rows:,}" for reason, rows in sorted(outcome.dropped.items()))
     return (
-        f"{merger.recipe.file}: no texts were merged: {outcome.processed:,} rows processed, dropped: "
+        f"{merger.recipe.file}: no texts were merged. Rows processed: {outcome.processed:,}. Dropped: "
         f"{dropped or 'none'}. "
-        "Loosen the recipe's `filters` or `where`, or raise --max-samples."
+        "Relax the recipe's `filters` or `where`, or raise --max-samples."
     )
 
 
-def _show(draws: RowDraws) -> None:
-    """The table of rows processed, kept and dropped by reason."""
+def _print_outcomes(draws: RowDraws) -> None:
+    """Print the rows processed, kept and dropped by reason."""
     reasons = sorted(draws.outcome.dropped)
     table = [["source", "processed", "kept", *reasons]]
     for name, outcome in [*draws.outcomes.items(), ("total", draws.outcome)]:
@@ -132,24 +137,24 @@ def _show(draws: RowDraws) -> None:
 
 
 @contextmanager
-def _workplace(options: argparse.Namespace) -> Iterator[Path]:
-    """Where texts lie until they are saved or pushed."""
-    if not options.no_save_local:
-        with merge_output.workplace(options.output_dir) as work:
+def _work_folder(arguments: argparse.Namespace) -> Iterator[Path]:
+    """Yield a folder for texts until they are saved or pushed."""
+    if not arguments.no_save_local:
+        with merge_output.work_folder(arguments.output_dir) as work:
             yield work
     else:
         with tempfile.TemporaryDirectory(prefix="smollm3-mix-") as folder:
             yield Path(folder)
 
 
-class _Bar:
-    """Progress in rows: one bar for all sources that are drawn from, or one for each in turn."""
+class _ProgressBar:
+    """Number of processed rows: one bar for weighted draws, or one bar per source."""
 
     def __init__(self) -> None:
         self._bar: Any = None
         self._label = ""
 
-    def __enter__(self) -> "_Bar":
+    def __enter__(self) -> "_ProgressBar":
         return self
 
     def __exit__(self, *_: object) -> None:

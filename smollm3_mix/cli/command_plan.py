@@ -1,9 +1,9 @@
-"""`smollm3-mix plan`: estimate a mix without reading records."""
+"""`smollm3-mix plan`: estimate what a mix reads and needs."""
 
 import argparse
 import sys
 
-from smollm3_mix.cli.mix_options import mix_options
+from smollm3_mix.cli.mix_options import add_mix_options, add_recipe, mix_options
 from smollm3_mix.cli.size_arguments import bytes_argument
 from smollm3_mix.report.mix_plan import RATE
 from smollm3_mix.report.mix_plan import plan as plan_mix
@@ -16,28 +16,27 @@ SUMMARY = (
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
-    """Add the flags of the command other than the mix options."""
+    """Add the arguments of the command."""
+    add_recipe(command)
     command.add_argument(
-        "--rate",
-        type=bytes_argument,
-        default=RATE,
-        metavar="SIZE",
-        help="bytes read per second (default %(default)s)",
+        "--rate", type=bytes_argument, default=RATE, metavar="SIZE", help="bytes read per second (default %(default)s)"
     )
-    command.add_argument("--offline", action="store_true", help="plan from the recipe alone, inspect no source")
+    command.add_argument("--offline", action="store_true", help="plan from the recipe alone, without any source")
+    add_mix_options(command)
 
 
-def plan(options: argparse.Namespace) -> int:
-    """Print the table of the sources and sentences about the mix. Return the exit code, 1 if a source is unreadable."""
-    found = plan_mix(options.recipe, offline=options.offline, rate=options.rate, **mix_options(options))
+def plan(arguments: argparse.Namespace) -> int:
+    """Print the plan. Return 1 if a source cannot be read."""
+    found = plan_mix(arguments.recipe, offline=arguments.offline, rate=arguments.rate, **mix_options(arguments))
     recipe = found.recipe
-    head = f"{recipe.name}: {len(recipe.sources)} sources, {len(recipe.active)} of them available. {recipe.description}"
-    lines = [
-        head.rstrip(),
-        f"The weights add up to {recipe.raw_sum:.10g}. The shares are those of {len(recipe.active)} sources.",
-        plain_table(plan_table(recipe, found.rows)),
-        *filter(None, [memory_line(recipe)]),
-        *summary(found),
-    ]
-    sys.stdout.write("".join(f"{line}\n" for line in lines))
-    return 1 if found.unreadable and not options.skip_unreadable else 0
+    heading = f"{recipe.name}: {len(recipe.active)} of {len(recipe.sources)} sources are read. {recipe.description}"
+    sys.stdout.write(
+        f"{heading.rstrip()}\n"
+        f"The weights add up to {recipe.raw_sum:.10g}. Shares are of the {len(recipe.active)} sources that are read.\n"
+        f"{plain_table(plan_table(recipe, found.rows))}\n"
+    )
+    if line := memory_line(recipe):
+        sys.stdout.write(f"{line}\n")
+    for sentence in summary(found):
+        sys.stdout.write(f"{sentence}\n")
+    return 1 if found.unreadable and not arguments.skip_unreadable else 0

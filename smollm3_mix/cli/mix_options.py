@@ -9,9 +9,7 @@ from smollm3_mix.sources.software_heritage.terms import TERMS
 
 def add_recipe(command: argparse.ArgumentParser) -> None:
     """Add the recipe, the first argument of a command."""
-    command.add_argument(
-        "recipe", metavar="RECIPE", help="recipe file, or the name of a shipped recipe: stage1, demo, …"
-    )
+    command.add_argument("recipe", metavar="RECIPE", help="recipe file, or name of a shipped recipe: stage1, demo, …")
 
 
 def add_mix_options(command: argparse.ArgumentParser, *, split: bool = True) -> None:

@@ -1,8 +1,8 @@
-"""A merge saved as the old tool saves it: a `DatasetDict` of `train` and `test` on disk, or on the Hub.
+"""Save a merge as a `DatasetDict` with `train` and `test`, on disk or on the Hub.
 
 dataset_dict.json, train/, test/    for `datasets.load_from_disk`
-recipe.yaml                         the recipe, every source pinned to the revision that was read
-stats.json                          rows processed, kept and dropped by reason, by source
+recipe.yaml                         the recipe, with every source pinned to the revision that was read
+stats.json                          rows processed, kept and dropped by reason, per source
 """
 
 import os
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 TEXTS = pa.schema([pa.field("text", pa.string())])
 RECIPE, STATS, SPLITS, INDEX = "recipe.yaml", "stats.json", ("train", "test"), "dataset_dict.json"
 RESULT = (*SPLITS, RECIPE, STATS, INDEX)
-"""In the order in which it is moved into place; without the last, `load_from_disk` takes the folder for none."""
+"""Content in the order in which it is moved into place. `load_from_disk` needs the last file."""
 
-LOGIN = "Log in with `hf auth login`, or set HF_TOKEN to a token that may write."
+LOGIN = "Log in with `hf auth login`, or set HF_TOKEN to a token with write access."
 
 
 def split(texts: "list[str] | Dataset", train: float) -> "DatasetDict":
-    """The first `train` of the texts and the rest, rounded down, in one column `text`."""
+    """Split texts into `train`, the given fraction rounded down, and `test`, in one column `text`."""
     from datasets import Dataset, DatasetDict
 
     if isinstance(texts, list):
@@ -43,7 +43,7 @@ def split(texts: "list[str] | Dataset", train: float) -> "DatasetDict":
 
 
 def spill(blocks: Iterable[pa.StringArray], path: Path) -> "Dataset":
-    """The texts in a file of Arrow's stream format, mapped into memory and not held in it."""
+    """Write texts to a file in the Arrow stream format, and return them as a memory-mapped dataset."""
     from datasets import Dataset
 
     with path.open("wb") as file, pa.ipc.new_stream(file, TEXTS) as writer:
@@ -54,14 +54,14 @@ def spill(blocks: Iterable[pa.StringArray], path: Path) -> "Dataset":
 
 
 @contextmanager
-def workplace(output_dir: str | os.PathLike[str]) -> Iterator[Path]:
-    """A work folder in the output folder, where this process alone may write until the block ends; then it is gone.
+def work_folder(output_dir: str | os.PathLike[str]) -> Iterator[Path]:
+    """Lock the output folder and yield a work folder in it, which is removed after the block.
 
     Raises:
-        OutputError: the output folder holds something else, is in use, or cannot be written.
+        OutputError: If the output folder contains something else, is in use, or cannot be written.
     """
     folder = Path(output_dir)
-    _refuse_others(folder)
+    _check_content(folder)
     entered = False
     try:
         with folder_lock.folder_lock(folder) as work:
@@ -79,93 +79,93 @@ def save(
     recipe: str,
     stats: dict[str, Any],
 ) -> None:
-    """The result in the output folder, in place of an earlier one; made in `work` and moved when it is whole.
+    """Save the result in `work`, then move it to the output folder, where it replaces an earlier one.
 
     Raises:
-        OutputError: it cannot be written, as when the disk is full.
+        OutputError: If it cannot be written, for example because the disk is full.
     """
-    folder, made = Path(output_dir), Path(work) / "saved"
+    folder, saved = Path(output_dir), Path(work) / "saved"
     try:
-        if made.exists():  # left by a merge that was killed
-            shutil.rmtree(made)
-        dataset.save_to_disk(str(made))
-        atomic_files.replace_file(made / RECIPE, recipe.encode())
-        atomic_files.replace_json(made / STATS, {"smollm3_mix": __version__, "verb": "merge", **stats})
+        if saved.exists():  # from an interrupted merge
+            shutil.rmtree(saved)
+        dataset.save_to_disk(str(saved))
+        atomic_files.replace_file(saved / RECIPE, recipe.encode())
+        atomic_files.replace_json(saved / STATS, {"smollm3_mix": __version__, "command": "merge", **stats})
         (folder / INDEX).unlink(missing_ok=True)
         for name in RESULT:
             if (folder / name).is_dir():
                 shutil.rmtree(folder / name)
-            (made / name).replace(folder / name)
+            (saved / name).replace(folder / name)
     except OSError as error:
-        raise OutputError(f"cannot save in {folder}: {error}. Make room, or choose another --output-dir.") from error
+        raise OutputError(
+            f"cannot save in {folder}: {error}. Free some space, or choose another --output-dir."
+        ) from error
 
 
 def check_hub(repo: str, token: str | bool | None = None) -> None:
-    """Nothing, where the Hub knows who we are and we may write there; nothing is made on the Hub.
-
-    Raises:
-        OutputError: it does not; the message says what to do.
-    """
+    """Raise OutputError unless the token can write to the repository. Creates nothing on the Hub."""
     from huggingface_hub import HfApi
 
     try:
         hf_hub.validate_repo_id(repo)
-        who = HfApi().whoami(token)
-    except _hub_failures() as error:
-        raise _not_pushed(repo, error) from error
-    if who.get("auth", {}).get("accessToken", {}).get("role") == "read":
-        raise OutputError(f"cannot push to {repo}: the token of {who['name']!r} may only read. {LOGIN}")
-    owners = [who["name"], *(group["name"] for group in who.get("orgs", []))]
+        user = HfApi().whoami(token)
+    except _hub_errors() as error:
+        raise _push_error(repo, error) from error
+    if user.get("auth", {}).get("accessToken", {}).get("role") == "read":
+        raise OutputError(f"cannot push to {repo}: the token of {user['name']!r} is read-only. {LOGIN}")
+    owners = [user["name"], *(group["name"] for group in user.get("orgs", []))]
     owner, slash, _ = repo.partition("/")
     if slash and owner not in owners:
         raise OutputError(
-            f"cannot push to {repo}: {who['name']!r} is logged in, who may write under {', '.join(owners)}. {LOGIN}"
+            f"cannot push to {repo}: the logged-in user {user['name']!r} can write to repositories of {', '.join(owners)}. {LOGIN}"
         )
 
 
 def push(dataset: "DatasetDict", repo: str, private: bool, token: str | bool | None = None) -> None:
-    """Both splits on the Hub.
+    """Push both splits to the Hub.
 
     Raises:
-        OutputError: the Hub refuses.
+        OutputError: If the Hub refuses or is unreachable.
     """
     try:
         dataset.push_to_hub(repo, private=private, token=token)
-    except _hub_failures() as error:
-        raise _not_pushed(repo, error) from error
+    except _hub_errors() as error:
+        raise _push_error(repo, error) from error
 
 
-def _hub_failures() -> tuple[type[Exception], ...]:
-    """What calls of the Hub raise when it refuses, is out of reach, or cannot be meant."""
+def _hub_errors() -> tuple[type[Exception], ...]:
+    """Return the errors of calls that the Hub refuses, that cannot reach it, or that are invalid."""
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     return (HfHubHTTPError, HFValidationError, OSError, *network_errors())
 
 
-def _not_pushed(repo: str, error: Exception) -> OutputError:
+def _push_error(repo: str, error: Exception) -> OutputError:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalTokenNotFoundError
 
     if isinstance(error, LocalTokenNotFoundError):
-        return OutputError(f"cannot push to {repo}: nobody is logged in. {LOGIN}")
+        return OutputError(f"cannot push to {repo}: no user is logged in. {LOGIN}")
     if isinstance(error, HFValidationError):
-        return OutputError(f"cannot push to {repo}: that is no name of a repository. Give --hub-repo as OWNER/NAME.")
+        return OutputError(f"cannot push to {repo}: it is not the name of a repository. Pass --hub-repo OWNER/NAME.")
     lines = str(error).splitlines() or [type(error).__name__]
-    what = (getattr(error, "server_message", None) or lines[0]).rstrip(".")
-    advice = LOGIN if isinstance(error, HfHubHTTPError) else "See to the network, then push again."
-    return OutputError(f"cannot push to {repo}: {what}. {advice}")
+    reason = (getattr(error, "server_message", None) or lines[0]).rstrip(".")
+    advice = LOGIN if isinstance(error, HfHubHTTPError) else "Check the network, then push again."
+    return OutputError(f"cannot push to {repo}: {reason}. {advice}")
 
 
-def _refuse_others(folder: Path) -> None:
+def _check_content(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"{folder} is a file. Choose another --output-dir.")
     names = {entry.name for entry in folder.iterdir()} if folder.exists() else set()
     unfinished = folder / atomic_files.WORK_FOLDER / output_layout.REQUEST
     if unfinished.exists():
         raise OutputError(
-            f"{folder} holds the unfinished work of `smollm3-mix write`. Choose another --output-dir, or remove it."
+            f"{folder} contains an unfinished run of `smollm3-mix write`. Choose another --output-dir, or delete it."
         )
-    # A stop in the middle of `save` leaves the work folder, and part of what is ours.
-    ours = set(RESULT) if atomic_files.WORK_FOLDER in names or names >= set(RESULT) else set()
-    others = sorted(names - ours - {atomic_files.WORK_FOLDER})
-    if others:
-        raise OutputError(f"{folder} holds {others[0]!r}, which no merge has saved there. Choose another --output-dir.")
+    # An interrupted `save` leaves the work folder and a part of the result.
+    expected = set(RESULT) if atomic_files.WORK_FOLDER in names or names >= set(RESULT) else set()
+    unexpected = sorted(names - expected - {atomic_files.WORK_FOLDER})
+    if unexpected:
+        raise OutputError(
+            f"{folder} contains {unexpected[0]!r}, which is not part of a merge. Choose another --output-dir."
+        )

@@ -1,8 +1,8 @@
-"""Rows in the order in which they are drawn, dropped ones included: what the old tool calls processed samples.
+"""Draw rows in order, including dropped rows, which `merge_datasets.py` calls processed samples.
 
-The mix lays only accepted documents on its line, so that shares hold for what is given out. Here every raw row is laid,
-and rows are deduplicated as they are drawn. So the draws are those of `interleave_datasets` over the raw sources, and a
-limit counts rows.
+A mix places only accepted documents, so that shares hold for emitted documents. Here every raw row is placed, and rows
+are deduplicated after they are drawn. The draws are therefore those of `interleave_datasets` over the raw sources, and
+limits count rows.
 """
 
 from collections import Counter
@@ -24,25 +24,27 @@ from smollm3_mix.recipe.recipe import Recipe
 from smollm3_mix.sources.block_reader import DUPLICATES, RawBlock, Reader
 from smollm3_mix.sources.partition import partition_source
 from smollm3_mix.text.decontamination import EvaluationNgrams
-from smollm3_mix.text.dedup import dedup_options, dedup_store, minhash, text_hashes
+from smollm3_mix.text.dedup import minhash, text_hashes
+from smollm3_mix.text.dedup.dedup_options import Dedup
+from smollm3_mix.text.dedup.dedup_store import DedupStore
 
 PULL = 1024
-"""Rows taken at once. What comes out does not depend on it."""
+"""Number of rows pulled at once. No effect on the result."""
 
 KEPT = ""
-"""In place of a reason: there is none."""
+"""Value in place of a reason for a kept row."""
 
 REPEAT = "repeat"
-"""In place of a reason: kept in the first pass, so kept in every pass."""
+"""Value in place of a reason for a row that the first pass kept. Every pass keeps it."""
 
 
 @dataclass
 class Outcome:
-    """What became of the rows drawn from one source, or from several.
+    """Counts of the rows drawn from one or several sources.
 
     Attributes:
-        processed: rows drawn, over all passes.
-        dropped: of these, rows dropped, by reason.
+        processed: Rows drawn in all passes.
+        dropped: Rows dropped by reason.
     """
 
     processed: int = 0
@@ -50,7 +52,7 @@ class Outcome:
 
     @property
     def kept(self) -> int:
-        """Rows that were not dropped."""
+        """Number of kept rows."""
         return self.processed - sum(self.dropped.values())
 
     def __add__(self, other: "Outcome") -> "Outcome":
@@ -63,137 +65,135 @@ class Outcome:
         return f"Processed {self.processed}, Kept {self.kept} ({self.kept / max(1, self.processed):.2%})"
 
 
-class DrawnRow(SourceStream):
-    """A line of every raw row of its source, in the source's order.
+class RawRowStream(SourceStream):
+    """Stream of all raw rows of a source in one lane, in the order of the source.
 
-    A record's `meta` holds why it is dropped, `KEPT` if it is not, `REPEAT` if it was kept in an earlier pass; a
-    dropped row's text is empty.
+    `meta` of a record is the reason of a dropped row, `KEPT`, or `REPEAT` for a row that the first pass kept. The text of
+    a dropped row is empty.
     """
 
     def __init__(
         self, recipe: Recipe, number: int, source: Source, reader: Reader, evaluation_ngrams: EvaluationNgrams | None
     ) -> None:
         super().__init__(recipe, number, source, reader, 0, "train", evaluation_ngrams=evaluation_ngrams)
-        self._kept_in_first_pass = bytearray()  # one byte for each row drawn in the first pass
+        self._kept_in_first_pass = bytearray()  # one byte per row of the first pass
         self._drawn = 0  # rows of this pass before the next block
         self._read_again = source.max_passes > 1 or recipe.on_exhausted == "repeat"
 
-    def settle(self, kept: npt.NDArray[np.bool_]) -> None:
-        """Note which of the rows drawn just now are kept, for later passes."""
+    def remember_kept(self, kept: npt.NDArray[np.bool_]) -> None:
+        """Remember which of the latest rows are kept, for later passes."""
         if self._read_again and self.passes == 0:
             self._kept_in_first_pass += kept.tobytes()
 
-    def _accept(self, raw: RawBlock, seen: dedup_store.DedupStore | None) -> AcceptedBlock:  # noqa: ARG002 - duplicates are seen when drawn
+    def _accept(self, raw: RawBlock, dedup_store: DedupStore | None) -> AcceptedBlock:  # noqa: ARG002 - rows are deduplicated when drawn
         rows = len(raw.rows)
         if self.passes == 0:
-            prepared = filter_raw_block(raw, self._recipe, self.source, self._split, self._evaluation_ngrams)
-            reasons = prepared.reasons
+            filtered = filter_raw_block(raw, self._recipe, self.source, self._split, self._evaluation_ngrams)
+            reasons = filtered.reasons
         else:
-            prepared = clean_raw_block(raw, self.source)
+            filtered = clean_raw_block(raw, self.source)
             kept = np.frombuffer(bytes(self._kept_in_first_pass[self._drawn : self._drawn + rows]), bool)
             reasons = pc.if_else(pa.array(kept), REPEAT, DROPPED_IN_FIRST_PASS)
         self._drawn += rows
         dropped = pc.and_not(reasons.is_valid(), pc.equal(reasons, REPEAT).fill_null(False))
-        said = replace(raw, meta=reasons.fill_null(KEPT))
-        every = replace(prepared, raw=said, texts=pc.if_else(dropped, "", prepared.texts))
-        self.accepted = accept_rows(every, np.arange(rows), self._recipe, self.source)
+        with_reasons = replace(raw, meta=reasons.fill_null(KEPT))
+        all_rows = replace(filtered, raw=with_reasons, texts=pc.if_else(dropped, "", filtered.texts))
+        self.accepted = accept_rows(all_rows, np.arange(rows), self._recipe, self.source)
         self._accepted_in_pass += rows
         return self.accepted
 
     def restart(self) -> None:
-        """Begin the next pass."""
+        """Start the next pass."""
         super().restart()
         self._drawn = 0
 
 
 class RowDraws:
-    """The kept texts of a mix of one lane, and what became of every row drawn for them.
+    """Kept texts of a mix with one lane, and the outcome of all drawn rows.
 
     Args:
-        mix: of one lane and of a recipe with `shuffle: none`; its `max_samples` counts rows drawn.
+        mix: Mix with one lane, of a recipe with `shuffle: none`. Its `max_samples` counts drawn rows.
 
     Attributes:
-        recipe: pinned.
-        skipped: why sources of the recipe are not read, by id.
-        outcomes: what became of the rows drawn so far, by source id.
+        recipe: Pinned recipe.
+        skipped: Reasons of skipped sources by id.
+        outcomes: Outcome of the rows drawn so far by source id.
     """
 
     def __init__(self, mix: Mix) -> None:
         self.recipe, self.skipped = mix.recipe, mix.plan.skipped
         self.outcomes = {source.id: Outcome() for source in self.recipe.active}
         self._mix = mix
-        self._seen = (
-            dedup_store.DedupStore(self.recipe.dedup, self.recipe.dedup.memory)
-            if self.recipe.dedup.needs_state
-            else None
+        self._dedup_store = (
+            DedupStore(self.recipe.dedup, self.recipe.dedup.memory) if self.recipe.dedup.remembers else None
         )
-        self._undeduped = self.recipe.replace(dedup=dedup_options.Dedup(exact=False))  # for the lines
+        self._without_dedup = self.recipe.replace(dedup=Dedup(exact=False))  # for the streams
 
     @property
     def outcome(self) -> Outcome:
-        """Of all sources together."""
+        """Outcome of all sources together."""
         return sum(self.outcomes.values(), Outcome())
 
     def weighted(self) -> Iterator[pa.StringArray]:
-        """Kept texts, some at a time, by draws of all sources: those of `interleave_datasets`.
+        """Yield batches of kept texts by the draws of `interleave_datasets` over all sources.
 
-        A source that ends starts again; the draws end when the last source has been read through once, or at the limit.
-        A repeated row is kept if it was kept the first time.
+        Sources that end are repeated. The draws end after every source was read once, or at the limit. A repeated row is
+        kept if its first pass kept it.
 
         Raises:
-            SourceExhaustedError: a source has no row.
-            SourceError: a source cannot be read.
+            SourceExhaustedError: If a source has no rows.
+            SourceError: If a source cannot be read.
         """
         shares = np.array(list(self.recipe.shares.values()))
-        yield from self._kept(self.recipe.active, interleave.Iid(shares, self.recipe.seed, repeat=True))
+        yield from self._kept_texts(self.recipe.active, interleave.Iid(shares, self.recipe.seed, repeat=True))
 
     def one(self, source: Source) -> Iterator[pa.StringArray]:
-        """Kept texts of one source, some at a time, in its order: one pass, or rows up to the limit.
+        """Yield batches of kept texts of one source in its order, for one pass or up to the limit.
 
         Raises:
-            SourceError: the source cannot be read.
+            SourceError: If the source cannot be read.
         """
-        yield from self._kept([replace(source, max_passes=1)], interleave.Concatenation(1))
+        yield from self._kept_texts([replace(source, max_passes=1)], interleave.Concatenation(1))
 
-    def _kept(self, sources: Sequence[Source], order: interleave.Order) -> Iterator[pa.StringArray]:
-        lines = [self._line(place, source) for place, source in enumerate(sources)]
-        lane = Lane(self._undeduped, [*lines], 0, self._mix.lane_limits(0), None, order)
+    def _kept_texts(self, sources: Sequence[Source], order: interleave.Order) -> Iterator[pa.StringArray]:
+        streams = [self._stream(number, source) for number, source in enumerate(sources)]
+        lane = Lane(self._without_dedup, [*streams], 0, self._mix.lane_limits(0), None, order)
         try:
             while lane.fill():
-                yield self._settled(lines, lane.pull(PULL).batch())
+                yield self._deduplicate(streams, lane.pull(PULL).batch())
         finally:
             lane.close()
 
-    def _line(self, place: int, source: Source) -> DrawnRow:
+    def _stream(self, number: int, source: Source) -> RawRowStream:
         resolved = self._mix.plan.resolved[source.id]
-        parts = partition_source(resolved, 1, self.recipe.seed, shuffle=False)[0]
+        slices = partition_source(resolved, 1, self.recipe.seed, shuffle=False)[0]
         reader = Reader(
             source,
             resolved,
-            parts,
+            slices,
             self.recipe.block,
             self._mix.plan.token,
             self._mix.plan.excluded,
             self._mix.plan.dedup_index,
         )
-        return DrawnRow(self._undeduped, place, source, reader, self._mix.plan.evaluation_ngrams)
+        return RawRowStream(self._without_dedup, number, source, reader, self._mix.plan.evaluation_ngrams)
 
-    def _settled(self, lines: Sequence[DrawnRow], drawn: pa.RecordBatch) -> pa.StringArray:
-        """The texts to keep of a stretch of drawn rows, which are deduplicated and counted."""
+    def _deduplicate(self, streams: Sequence[RawRowStream], drawn: pa.RecordBatch) -> pa.StringArray:
+        """Deduplicate and count drawn rows, and return the texts to keep."""
         texts, reasons = drawn["text"], pc.if_else(pc.equal(drawn["meta"], KEPT), None, drawn["meta"])
         candidates = reasons.is_null().to_numpy(zero_copy_only=False)
-        if self._seen is not None:
+        if self._dedup_store is not None:
             near = self.recipe.dedup.near
             signatures = None if near is None else minhash.minhash_signatures(texts, near)
-            codes = self._seen.classify(text_hashes.hash_texts(texts), signatures, candidates)
+            codes = self._dedup_store.first(text_hashes.hash_texts(texts), signatures, candidates)
             names = pa.array(DUPLICATES, pa.string()).take(pa.array(codes, pa.int64()))
             reasons = pc.coalesce(reasons, names)
         reasons = pc.if_else(pc.equal(reasons, REPEAT), None, reasons)
         kept = reasons.is_null()
         self._count(drawn["source"], reasons)
-        for line in lines:
-            mine = pc.filter(kept, pc.equal(drawn["source"], line.source.id))
-            line.settle(mine.to_numpy(zero_copy_only=False))
+        for stream in streams:
+            own = pc.filter(kept, pc.equal(drawn["source"], stream.source.id))
+            stream.remember_kept(own.to_numpy(zero_copy_only=False))
         return texts.filter(kept)
 
     def _count(self, sources: pa.StringArray, reasons: pa.StringArray) -> None:
