@@ -61,5 +61,5 @@ class _ProgressBar:
     def __exit__(self, *_: object) -> None:
         self._bar.close()
 
-    def __call__(self, ratio: TokenRatio) -> None:
+    def __call__(self, _: TokenRatio) -> None:
         self._bar.update()

@@ -23,8 +23,8 @@ log = logging.getLogger("smollm3_mix")
 
 SUMMARY = "Merge sources as merge_datasets.py does: rows drawn by weight (--use-weights), or one source after another."
 EPILOG = (
-    "With --use-weights, the source of each row is drawn at random before filtering, as in datasets.interleave_datasets. "
-    "`smollm3-mix write` has exact token shares after filtering, at every prefix, and resumes after an interruption."
+    "With --use-weights, the source of each row is drawn at random before filtering, as in "
+    "datasets.interleave_datasets. `smollm3-mix write` has exact token shares after filtering, at every prefix, and resumes after an interruption."
 )
 
 
@@ -75,7 +75,7 @@ def merge(arguments: argparse.Namespace) -> int:
             draws = _merge(arguments, work)
     except KeyboardInterrupt:
         sys.stderr.write(
-            "Interrupted. Nothing was saved, and merge starts again from the beginning. `smollm3-mix write` can resume.\n"
+            "Interrupted. Nothing was saved. merge starts from the beginning again, `smollm3-mix write` can resume.\n"
         )
         return 130
     _print_outcomes(draws)

@@ -4,7 +4,6 @@ import argparse
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from smollm3_mix.cli.size_arguments import count_argument
 from smollm3_mix.errors import OutputError
 from smollm3_mix.executors.protocol import Executor
 

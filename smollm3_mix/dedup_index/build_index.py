@@ -249,7 +249,8 @@ def _check_content(folder: Path, flag: str) -> None:
     unexpected = sorted(path.name for path in folder.iterdir() if path.name not in expected) if folder.exists() else []
     if unexpected:
         raise OutputError(
-            f"{folder} contains {unexpected[0]!r}, which is not part of an index. Choose a new or empty folder with {flag}."
+            f"{folder} contains {unexpected[0]!r}, which is not part of an index. "
+            f"Choose a new or empty folder with {flag}."
         )
 
 
@@ -316,7 +317,9 @@ def _write_index(  # noqa: PLR0917 - called in one place only
 
 
 class _RangeResults:
-    """Duplicates that the ranges have found, for units that are queried in order. Reads all ranges once per WINDOW units.
+    """Duplicates that the ranges have found, for units that are queried in order.
+
+    Reads all ranges once per WINDOW units.
 
     Args:
         jobs: Jobs of the ranges.

@@ -101,7 +101,7 @@ class Segment(NamedTuple):
         return position.to_numpy(), row.to_numpy()
 
     def documents_keys(self, columns: int) -> tuple[Keys, Rows]:
-        """Return all keys, uint64[documents, columns], and rows, uint32[documents], ascending. Only with `near.jaccard`."""
+        """Return all keys, uint64[documents, columns], and rows, uint32[documents]. Only with `near.jaccard`."""
         position, row = self.batch.slice(self.ends[-1]).columns
         return position.to_numpy().reshape(-1, columns), row.to_numpy()[::columns]
 

@@ -33,8 +33,8 @@ Listener = Callable[[str, int, int | None], None]
 class DatasetMerger:
     """Merges sources into one list of texts, by seeded weighted draws or one source after another.
 
-    The source of each row is drawn before filtering, as in `datasets.interleave_datasets`. Shares therefore hold for the
-    drawn rows, and only on average. `smollm3_mix.load` and `smollm3_mix.write` have exact token shares after filtering.
+    The source of each row is drawn before filtering, as in `datasets.interleave_datasets`. Shares therefore hold for
+    the drawn rows, and only on average. `load` and `write` have exact token shares after filtering.
 
     Args:
         config_path: Recipe file, shipped name, or config name of `merge_datasets.py`, such as
@@ -79,8 +79,8 @@ class DatasetMerger:
         """Return the kept texts of all sources by weighted draws. Sources that end are repeated.
 
         Args:
-            max_samples: Number of rows to draw, including dropped rows. By default, the draws end after every source was
-                read once.
+            max_samples: Number of rows to draw, including dropped rows. By default, the draws end after every source
+                was read once.
             seed: Seed of the draws. Defaults to the recipe's seed, or 42.
 
         Raises:

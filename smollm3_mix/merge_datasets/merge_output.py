@@ -117,7 +117,8 @@ def check_hub(repo: str, token: str | bool | None = None) -> None:
     owner, slash, _ = repo.partition("/")
     if slash and owner not in owners:
         raise OutputError(
-            f"cannot push to {repo}: the logged-in user {user['name']!r} can write to repositories of {', '.join(owners)}. {LOGIN}"
+            f"cannot push to {repo}: the logged-in user {user['name']!r} can write to repositories of "
+            f"{', '.join(owners)}. {LOGIN}"
         )
 
 

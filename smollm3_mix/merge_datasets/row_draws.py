@@ -68,8 +68,8 @@ class Outcome:
 class RawRowStream(SourceStream):
     """Stream of all raw rows of a source in one lane, in the order of the source.
 
-    `meta` of a record is the reason of a dropped row, `KEPT`, or `REPEAT` for a row that the first pass kept. The text of
-    a dropped row is empty.
+    `meta` of a record is the reason of a dropped row, `KEPT`, or `REPEAT` for a row that the first pass kept. The text
+    of a dropped row is empty.
     """
 
     def __init__(
@@ -125,7 +125,7 @@ class RowDraws:
         self.outcomes = {source.id: Outcome() for source in self.recipe.active}
         self._mix = mix
         self._dedup_store = (
-            DedupStore(self.recipe.dedup, self.recipe.dedup.memory) if self.recipe.dedup.remembers else None
+            DedupStore(self.recipe.dedup, self.recipe.dedup.memory) if self.recipe.dedup.needs_state else None
         )
         self._without_dedup = self.recipe.replace(dedup=Dedup(exact=False))  # for the streams
 
@@ -137,8 +137,8 @@ class RowDraws:
     def weighted(self) -> Iterator[pa.StringArray]:
         """Yield batches of kept texts by the draws of `interleave_datasets` over all sources.
 
-        Sources that end are repeated. The draws end after every source was read once, or at the limit. A repeated row is
-        kept if its first pass kept it.
+        Sources that end are repeated. The draws end after every source was read once, or at the limit. A repeated row
+        is kept if its first pass kept it.
 
         Raises:
             SourceExhaustedError: If a source has no rows.
@@ -185,7 +185,7 @@ class RowDraws:
         if self._dedup_store is not None:
             near = self.recipe.dedup.near
             signatures = None if near is None else minhash.minhash_signatures(texts, near)
-            codes = self._dedup_store.first(text_hashes.hash_texts(texts), signatures, candidates)
+            codes = self._dedup_store.classify(text_hashes.hash_texts(texts), signatures, candidates)
             names = pa.array(DUPLICATES, pa.string()).take(pa.array(codes, pa.int64()))
             reasons = pc.coalesce(reasons, names)
         reasons = pc.if_else(pc.equal(reasons, REPEAT), None, reasons)

@@ -151,7 +151,7 @@ class _RowGroups:
         return self.ahead > 0 or self._lane.fill() or self._pending
 
     def next(self) -> tuple[pa.Table, int] | None:
-        """Return the next row group and the bytes of its text, or None at the end. The last has the pending documents."""
+        """Return the next row group and its bytes of text, or None at the end. The last has the pending documents."""
         batches: list[pa.RecordBatch] = []
         rows = size = 0
         while rows < GROUP_ROWS and size < GROUP_BYTES and (self.ahead > 0 or self._lane.fill()):

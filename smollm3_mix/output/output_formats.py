@@ -249,7 +249,7 @@ def closing_shard(shard: ShardWriter) -> Iterator[ShardWriter]:
 
 
 def parquet_options() -> dict[str, Any]:
-    """Return the Parquet options of `datasets`: a page index, and content-defined chunks for the deduplication of the Hub.
+    """Return the Parquet options of `datasets`: a page index, and content-defined chunks, which the Hub deduplicates.
 
     pyarrow before 21 has no content-defined chunking. The files then have the same records in different bytes.
     """

@@ -96,7 +96,7 @@ class Evidence:
 
 
 class _Curve:
-    """Smallest and largest discrepancy of each source in intervals of one lane. Intervals double when there are too many."""
+    """Smallest and largest discrepancy of each source in intervals of one lane. Many intervals are merged."""
 
     def __init__(self, shares: Floats) -> None:
         self._shares = shares
@@ -121,7 +121,7 @@ class _Curve:
             self._every = min(self._every * 2, 4096)
 
     def points(self) -> Iterator[tuple[float, Floats, Floats]]:
-        """Yield the units at the end of each interval, and the smallest and largest discrepancy of each source in it."""
+        """Yield the units at the end of each interval, and each source's smallest and largest discrepancy in it."""
         yield from self._points
 
 

@@ -29,10 +29,11 @@ def meter(value: float, bound: float | None) -> str:
     if bound is None:
         return ""
     used = min(value / bound, 1.0) if bound else 0.0
+    color = "over" if bound and value > bound else "used"
     return (
         '<svg class="meter" viewBox="0 0 80 8" aria-hidden="true" preserveAspectRatio="none">'
         f'<rect class="track" width="80" height="8" rx="4"/>'
-        f'<rect class="{"over" if bound and value > bound else "used"}" width="{80 * used:.1f}" height="8" rx="4"/></svg>'
+        f'<rect class="{color}" width="{80 * used:.1f}" height="8" rx="4"/></svg>'
     )
 
 

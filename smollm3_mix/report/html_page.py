@@ -165,8 +165,8 @@ def _discrepancies(rows: Sequence[SourceRow], evidence: Evidence, unit: str) -> 
         for number, row in enumerate(rows)
     ]
     return (
-        f"<p>Units that each source has emitted too few (above the line) or too many (below), in {unit}, from the first "
-        "record of a lane to the last. The band covers all lanes. Dashed lines are the bound, if there is one.</p>"
+        f"<p>{unit.capitalize()} that each source has emitted too few (above the line) or too many (below), from the "
+        "first record of a lane to the last. The band covers all lanes. Dashed lines are the bound, if there is one.</p>"
         f'<div class="grid">{"".join(drawn)}</div>'
         if any(drawn)
         else ""

@@ -1,4 +1,4 @@
-"""Plan a mix: shares, files, bytes, passes and time of every source, from sizes that are known without reading records."""
+"""Plan a mix: shares, files, bytes, passes and time of every source, without reading records."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from smollm3_mix.table_format import Table, markdown_table
 
 
 def shares_table(rows: Sequence[SourceRow], unit: str) -> Table:
-    """Return target, actual share and largest discrepancy of each source and of the whole. The first row is the header."""
+    """Return target, actual share and largest discrepancy of each source. The first row is the header."""
     table = [
         [
             "source",

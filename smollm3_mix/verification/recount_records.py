@@ -155,7 +155,8 @@ class _Lane:
         recipe, unit = self._recipe, self._recipe.weigh_by
         if recipe.bounded and not self._label.startswith("validation"):
             problems += [
-                f"{self._label}: the discrepancy of '{source}' is up to {largest:,.0f} {unit}, but its bound is {most:,.0f}"
+                f"{self._label}: the discrepancy of '{source}' is up to {largest:,.0f} {unit}, "
+                f"but its bound is {most:,.0f}"
                 for source, largest, most in zip(self._ids, self._discrepancies.largest, bound, strict=True)
                 if largest > most * (1 + 1e-9)
             ]
