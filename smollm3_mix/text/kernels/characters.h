@@ -4,13 +4,13 @@
 
 #include "kernels.h"
 
-/* How many there are in from:end: the bytes that continue none. */
+/* Count the code points of from:end: the bytes that are not continuation bytes. */
 static inline int64_t code_points(const uint8_t *from, const uint8_t *end)
 {
     int64_t found = 0;
     while (from < end) {
         int64_t step = end - from < 128 ? end - from : 128;
-        uint8_t some = 0; /* of so small a type that compilers count 16 at once */
+        uint8_t some = 0; /* a byte, so that compilers count 16 at once */
         for (int64_t at = 0; at < step; at++)
             some += (int8_t)from[at] >= -64;
         found += some;
@@ -19,7 +19,7 @@ static inline int64_t code_points(const uint8_t *from, const uint8_t *end)
     return found;
 }
 
-/* The code point at *at, at most codes - 1, which is also that of a character cut off by `end`. *at is moved behind it. */
+/* Return the code point at *at, at most codes - 1, and move *at past it. A character cut off by `end` is codes - 1. */
 static inline int64_t next_code(const uint8_t **at, const uint8_t *end, int64_t codes)
 {
     const uint8_t *byte = *at;

@@ -1,4 +1,4 @@
-/* The sources that the library was compiled from. */
+/* Digest of the sources that the library was compiled from. */
 #include "kernels.h"
 
 const char *sm_digest(void)

@@ -1,5 +1,5 @@
-/* The exported functions and what they share. All of them are plain C11 over whole blocks. They call no library but
- * malloc, keep no state between calls, and return the same on every machine. */
+/* Exported functions and what they share. They are plain C11 over whole blocks, call no library except malloc, keep no
+ * state between calls, and return the same results on every machine. */
 #ifndef SMOLLM3_MIX_KERNELS_H
 #define SMOLLM3_MIX_KERNELS_H
 
@@ -17,9 +17,9 @@
 #define GOLDEN 0x9E3779B97F4A7C15u /* 2^64 / golden ratio, odd: the increment of splitmix64 (Steele et al. 2014) */
 #define FIRST 0xBF58476D1CE4E5B9u  /* multipliers of splitmix64 */
 #define SECOND 0x94D049BB133111EBu
-#define STIR 0xD6E8FEB86659FD93u /* odd, of well-spread bits */
+#define STIR 0xD6E8FEB86659FD93u /* odd, with well-mixed bits */
 
-/* Eight bytes, the first the lowest, on every machine. */
+/* Load eight bytes as a little-endian number. */
 static inline uint64_t load64(const uint8_t *at)
 {
     uint64_t value;
@@ -30,7 +30,7 @@ static inline uint64_t load64(const uint8_t *at)
     return value;
 }
 
-/* Bit k is flags[k], of 64 flags that are 0 or 1: the product brings eight of them into the upper byte. */
+/* Return 64 bits. Bit k is flags[k], which is 0 or 1. The product moves eight flags into the upper byte. */
 static inline uint64_t bits_of(const uint8_t *flags)
 {
     uint64_t bits = 0;
@@ -44,7 +44,7 @@ static inline int lowest(uint64_t bits)
     return __builtin_ctzll(bits);
 }
 
-/* Of how many bits numbers below `size` are, 4 at least. */
+/* Return the number of bits of numbers below `size`, at least 4. */
 static inline int bits_for(int64_t size)
 {
     int bits = 4;
@@ -56,17 +56,17 @@ static inline int bits_for(int64_t size)
 /* Exported functions
  *
  * Python reads the declarations below, so each function is declared once. boundary.py checks every call against the
- * comments behind the parameters before C runs:
+ * comments after the parameters before C runs:
  *
- *     [rows + 1]            number of elements of the array. A name that is no parameter, as in [words], is the length
- *                           of the first array that has it, and every other array must agree.
+ *     [rows + 1]            number of elements of the array. A name that is not a parameter, as in [words], is the
+ *                           length of the first array that has it. All other arrays must agree.
  *     from LOW to HIGH      inclusive bounds of a number, or of every element of an int64 array. LOW is 0 and HIGH is
  *                           INT64_MAX unless stated. LOW may be another int64 array, compared element by element.
- *     ascending to HIGH     the same bounds, and no element is less than the one before it.
+ *     ascending to HIGH     the same bounds, and no element is less than the previous one.
  *
- * `/` rounds down. Arrays must be contiguous, aligned, of the dtype of the C type, and writable unless const. A call that
- * passes these checks never reads or writes outside its arrays, whatever the arrays contain. Contents that would make a
- * function do so, and that only the function can see, make it return REFUSED, which is an exception in Python.
+ * `/` rounds down. Arrays must be contiguous, aligned, of the dtype of the C type, and writable unless const. A call
+ * that passes these checks never reads or writes outside its arrays, whatever the arrays contain. If contents that only
+ * the function can check would make it do so, it returns REFUSED, which is an exception in Python.
  *
  * Rows are documents. offsets[i] to offsets[i + 1] are the bytes of row i in `data`, which is valid UTF-8. Results for
  * invalid UTF-8 are unspecified. first[i] to first[i + 1] are the words of row i. */
@@ -102,11 +102,12 @@ KERNEL int64_t sm_find_words(
     int64_t *ends,   /* [(bytes + rows) / 2 + 8] */
     int64_t *first); /* [rows + 1] */
 
-/* Spell the words data[starts[i]:ends[i]]. hashes: their hashes, 0 for words of more than `longest` bytes.
- * places[i + 1] - places[i]: the code points of word i. counts[row]: words with a letter. counts[rows + row]: words of
- * signs alone. counts[2 * rows + row]: code points of words of signs alone. table[code point]: 1 for letters, 2 for
- * numbers, else 0, and its last element is for all code points from there on. Of ASCII, a to z in either case are the
- * letters and 0 to 9 the numbers. Return the number of words of more than `longest` bytes. */
+/* Compute the features of the words data[starts[i]:ends[i]]. hashes: 0 for words of more than `longest` bytes.
+ * code_point_offsets[i + 1] - code_point_offsets[i]: the code points of word i. counts[row]: words with a letter.
+ * counts[rows + row]: words of symbols only. counts[2 * rows + row]: code points of words of symbols only. table[code
+ * point]: 1 for letters, 2 for numbers, else 0. Its last element is for all code points from there on. In ASCII, the
+ * letters are a to z in either case, and the numbers 0 to 9. Return the number of words of more than `longest`
+ * bytes. */
 KERNEL int64_t sm_word_features(
     const uint8_t *data, /* [size] */
     int64_t size,
@@ -115,11 +116,11 @@ KERNEL int64_t sm_word_features(
     const int64_t *first,  /* [rows + 1] ascending to words */
     int64_t rows,
     int64_t longest,
-    const uint8_t *table, /* [codes] */
-    int64_t codes,        /* from 1 */
-    uint64_t *hashes,     /* [words] */
-    int64_t *places,      /* [words + 1] */
-    int64_t *counts);     /* [3 * rows] */
+    const uint8_t *table,        /* [codes] */
+    int64_t codes,               /* from 1 */
+    uint64_t *hashes,            /* [words] */
+    int64_t *code_point_offsets, /* [words + 1] */
+    int64_t *counts);            /* [3 * rows] */
 
 /* Hash data[starts[i]:ends[i]] for each run, 0 for runs of more than `longest` bytes. Return the number of these. */
 KERNEL int64_t sm_hash_runs(
@@ -159,9 +160,10 @@ KERNEL int64_t sm_count_marked(
     int64_t *marked);  /* [rows] */
 
 /* Find the lines with a word in them. begin[j] to begin[j + 1] are the words of line j, first_line[row] to
- * first_line[row + 1] the lines of a row. counts[kind][row]: lines that begin with a bullet or -; lines that end with an
- * ellipsis; lines equal to an earlier one of the row, and their code points; paragraphs, which empty lines separate;
- * paragraphs equal to an earlier one, and their code points. Return the number of lines, or -1 if memory ran out. */
+ * first_line[row + 1] the lines of a row. counts[kind][row]: lines that begin with a bullet or -; lines that end with
+ * an ellipsis; lines equal to an earlier one of the row, and their code points; paragraphs, which empty lines
+ * separate; paragraphs equal to an earlier one, and their code points. Return the number of lines, or -1 if memory
+ * ran out. */
 KERNEL int64_t sm_find_lines(
     const uint8_t *data,    /* [bytes] */
     const int64_t *offsets, /* [rows + 1] ascending to bytes */
@@ -174,7 +176,7 @@ KERNEL int64_t sm_find_lines(
     int64_t *first_line, /* [rows + 1] */
     int64_t *counts);    /* [7 * rows] */
 
-/* Count how many of the different keys are among the hashes of each row. Return 0, or -1 if memory ran out. */
+/* Count how many of the distinct keys are among the hashes of each row. Return 0, or -1 if memory ran out. */
 KERNEL int64_t sm_count_distinct(
     const uint64_t *hashes, /* [words] */
     const int64_t *first,   /* [rows + 1] ascending to words */
@@ -183,33 +185,33 @@ KERNEL int64_t sm_count_distinct(
     int64_t count,        /* to 0xFFFFFFFE */
     int64_t *found);      /* [rows] */
 
-/* Find the first limit on n-grams that each row passes: passed[row] is its n, 0 if there is none or the row is not
- * wanted. sums: running sum of the code points of the tokens. spaced: code points between two tokens. An n-gram is
- * n * scale tokens long. tops[rule]: whether the limit is on the most frequent n-gram, rather than on duplicates.
+/* Find the first limit on n-grams that each row exceeds: exceeded[row] is its n, 0 if there is none or the row is not
+ * selected. sums: running sum of the code points of the tokens. separator: code points between two tokens. An n-gram
+ * is n * scale tokens long. tops[rule]: 1 for a limit on the most frequent n-gram, 0 for a limit on duplicates.
  * Return 0, or -1 if memory ran out or a document has 2^28 tokens. */
 KERNEL int64_t sm_ngram_limits(
     const uint64_t *hashes, /* [tokens] */
     const int64_t *sums,    /* [tokens + 1] ascending to 0x3FFFFFFFF */
     const int64_t *first,   /* [rows + 1] ascending to tokens */
     const int64_t *chars,   /* [rows] to 0x3FFFFFFFF */
-    const Flag *wanted,     /* [rows] */
+    const Flag *selected,   /* [rows] */
     int64_t rows,
-    int64_t spaced,       /* to 1 */
+    int64_t separator,    /* to 1 */
     int64_t scale,        /* from 1 to 0xFFFF */
     const int64_t *ns,    /* [rules] ascending from 1 to 0xFFFF */
     const double *limits, /* [rules] */
     const Flag *tops,     /* [rules] */
     int64_t rules,
     int64_t occurrences,
-    int64_t *passed); /* [rows] */
+    int64_t *exceeded); /* [rows] */
 
-/* Make the MinHash signatures of rows over shingles of n words, keys[row][band]: some bits of each minimum of a band,
- * side by side. factors[bin] chooses the bits. Rows that are not wanted, or have no words, get zeros. The tables donors
- * and offers, indices of bins, fill empty bins. Return 0, or -1 if memory ran out. */
+/* Compute the MinHash signatures of rows over shingles of n words. keys[row][band]: some bits of each minimum of a
+ * band, side by side. factors[bin] selects the bits. Rows that are not selected, or have no words, get zeros. The
+ * tables donors and offers, indices of bins, fill empty bins. Return 0, or -1 if memory ran out. */
 KERNEL int64_t sm_minhash_signatures(
     const uint64_t *hashes, /* [words] */
     const int64_t *first,   /* [rows + 1] ascending to words */
-    const Flag *wanted,     /* [rows] */
+    const Flag *selected,   /* [rows] */
     int64_t rows,
     int64_t n,               /* from 1 */
     int64_t bands,           /* from 1 */
@@ -221,30 +223,30 @@ KERNEL int64_t sm_minhash_signatures(
     const uint64_t *factors, /* [bands * rows_of_band] */
     uint64_t *keys);         /* [rows * bands] */
 
-/* Find the characters that may not be plain: points, their code points, and the spans to replace for them. None is
- * missed. Some that are found may still be plain, in an order of marks that the caller must judge. kinds, becomes,
- * classes, composites: see `Alphabet` in Python. fresh: the byte that replaces each span, 0 for a whole line. lasts: how
- * many characters there are up to the end of each span. spans[0]: the number of spans. Return the number of characters.
- * Those beyond `room` are only counted. */
+/* Find characters that may be irregular. points: their code points. None is missed. Some may be regular: the caller
+ * must check the order of marks. starts, ends: spans to replace. kinds, replacements, classes, composites: see
+ * `Alphabet` in Python. span_replacements: the byte that replaces each span, 0 for a whole line. character_counts:
+ * number of characters up to the end of each span. spans[0]: number of spans. Return the number of characters.
+ * Characters beyond `capacity` are only counted. */
 KERNEL int64_t sm_irregular_characters(
     const uint8_t *data,    /* [bytes] */
     const int64_t *offsets, /* [rows + 1] ascending to bytes */
     int64_t rows,
-    const uint8_t *kinds,      /* [0x110000] */
-    const uint8_t *becomes,    /* [0x110000] */
-    const uint8_t *classes,    /* [0x110000] */
-    const int64_t *composites, /* [pairs] */
+    const uint8_t *kinds,        /* [0x110000] */
+    const uint8_t *replacements, /* [0x110000] */
+    const uint8_t *classes,      /* [0x110000] */
+    const int64_t *composites,   /* [pairs] */
     int64_t pairs,
-    int64_t room,
-    int64_t *points, /* [room] */
-    int64_t *starts, /* [room] */
-    int64_t *ends,   /* [room] */
-    uint8_t *fresh,  /* [room] */
-    int64_t *lasts,  /* [room] */
-    int64_t *spans); /* [1] */
+    int64_t capacity,
+    int64_t *points,            /* [capacity] */
+    int64_t *starts,            /* [capacity] */
+    int64_t *ends,              /* [capacity] */
+    uint8_t *span_replacements, /* [capacity] */
+    int64_t *character_counts,  /* [capacity] */
+    int64_t *spans);            /* [1] */
 
-/* Copy the rows with data[starts[i]:ends[i]] replaced by fresh[first[i]:last[i]]. Each span is within a row, and spans
- * are in order. moved: the offsets of the new rows. Return the number of bytes. */
+/* Copy the rows with data[starts[i]:ends[i]] replaced by new_bytes[first[i]:last[i]]. Each span is within a row, and
+ * spans are in order. new_offsets: the offsets of the new rows. Return the number of bytes. */
 KERNEL int64_t sm_replace_spans(
     const uint8_t *data,    /* [bytes] */
     const int64_t *offsets, /* [rows + 1] ascending to bytes */
@@ -252,37 +254,37 @@ KERNEL int64_t sm_replace_spans(
     const int64_t *starts, /* [spans] */
     const int64_t *ends,   /* [spans] from starts to bytes */
     int64_t spans,
-    const uint8_t *fresh, /* [fresh_bytes] */
-    const int64_t *first, /* [spans] */
-    const int64_t *last,  /* [spans] from first to fresh_bytes */
-    uint8_t *out,         /* [room] */
-    int64_t room,
-    int64_t *moved); /* [rows + 1] */
+    const uint8_t *new_bytes, /* [new_size] */
+    const int64_t *first,     /* [spans] */
+    const int64_t *last,      /* [spans] from first to new_size */
+    uint8_t *out,             /* [out_size] */
+    int64_t out_size,
+    int64_t *new_offsets); /* [rows + 1] */
 
-/* Copy the rows, which are in plain characters, with plain layout. moved: the offsets of the new rows. `code` keeps runs
- * of white space, `collapse` shortens those inside lines. Return the number of bytes, or -1 if nothing has to change,
- * and then `out` and `moved` are unspecified. */
+/* Copy the rows, whose characters are normalized, with normalized white space. new_offsets: the offsets of the new
+ * rows. `code` keeps runs of white space, `collapse` shortens those inside lines. Return the number of bytes, or -1
+ * if nothing changes, and then `out` and `new_offsets` are unspecified. */
 KERNEL int64_t sm_normalize_whitespace(
     const uint8_t *data,    /* [bytes] */
     const int64_t *offsets, /* [rows + 1] ascending to bytes */
     int64_t rows,
-    int64_t code,     /* to 1 */
-    int64_t collapse, /* to 1 */
-    uint8_t *out,     /* [bytes] */
-    int64_t *moved);  /* [rows + 1] */
+    int64_t code,          /* to 1 */
+    int64_t collapse,      /* to 1 */
+    uint8_t *out,          /* [bytes] */
+    int64_t *new_offsets); /* [rows + 1] */
 
-/* Find the rows that have a character which mojibake leaves. Return their number. */
+/* Find the rows with characters that are typical of mojibake. Return the number of rows. */
 KERNEL int64_t sm_maybe_mojibake(
     const uint8_t *data,    /* [bytes] */
     const int64_t *offsets, /* [rows + 1] ascending to bytes */
     int64_t rows,
     Flag *found); /* [rows] */
 
-/* Look each row up among the documents seen before. codes[row]: 1 if one has a key in common in the first `exact`
- * columns, 2 if one has a key in common in another column and agrees by `jaccard`, else 0. A candidate with code 0 and
- * at least one key is entered as the next document. A key of 0 is no key. table: numbers of documents + 1, zeros at first.
- * A search in a table that was filled in another way may not end. Return the number of documents afterwards, or -1 - n if
- * n of the new ones had no room. */
+/* Compare each row with the stored documents. codes[row]: 1 if a document has a key in common in the first `exact`
+ * columns, 2 if a document has a key in common in another column and an estimated similarity of at least `jaccard`,
+ * else 0. A candidate with code 0 and at least one key is stored as the next document. A key of 0 is ignored. table:
+ * document numbers + 1, zeros at first. A search may not end in a table that was filled in another way. Return the
+ * number of documents afterwards, or -1 - n if n new documents exceed the capacity. */
 KERNEL int64_t sm_find_duplicates(
     const uint64_t *keys,   /* [rows * columns] */
     const Flag *candidates, /* [rows] */
@@ -293,21 +295,21 @@ KERNEL int64_t sm_find_duplicates(
     int64_t rows_of_band, /* from 1 to 64 / bits */
     int64_t bits,         /* from 1 to 32 */
     double jaccard,
-    uint64_t *held_keys, /* [room * columns] */
-    int64_t documents,   /* to room */
-    int64_t room,        /* to 0xFFFFFFFE */
-    uint32_t *table,     /* [slots] */
-    int64_t slots,       /* from room * columns + 1 */
-    uint8_t *codes);     /* [rows] */
+    uint64_t *stored_keys, /* [capacity * columns] */
+    int64_t documents,     /* to capacity */
+    int64_t capacity,      /* to 0xFFFFFFFE */
+    uint32_t *table,       /* [slots] */
+    int64_t slots,         /* from capacity * columns + 1 */
+    uint8_t *codes);       /* [rows] */
 
-/* Enter the keys of documents begin to end into the table. Return 0. */
+/* Insert the keys of the documents begin to end into the table. Return 0. */
 KERNEL int64_t sm_insert_keys(
-    const uint64_t *held_keys, /* [keys] */
-    int64_t begin,             /* to end */
-    int64_t end,               /* to keys / columns */
-    int64_t columns,           /* from 1 */
-    uint32_t *table,           /* [slots] */
-    int64_t slots);            /* from end * columns + 1 */
+    const uint64_t *stored_keys, /* [keys] */
+    int64_t begin,               /* to end */
+    int64_t end,                 /* to keys / columns */
+    int64_t columns,             /* from 1 */
+    uint32_t *table,             /* [slots] */
+    int64_t slots);              /* from end * columns + 1 */
 
 /* Estimate the Jaccard similarity of one[row] and other[row] from their signatures. Return 0. */
 KERNEL int64_t sm_signature_agreement(

@@ -1,63 +1,64 @@
-/* Which documents were seen before, by a key in common: an open-addressing table from keys to documents. */
+/* Hash table with open addressing from keys to the first document that has them. */
 #include "kernels.h"
 
-enum { NEW, EXACT, NEAR }; /* verdicts; those of `Seen.first` */
+enum { NEW, EXACT, NEAR }; /* decisions of `DedupStore.classify` */
 
-/* The keys of documents, and a table of their numbers + 1, 0 where free. A slot says which document to look at, and
- * stands for those of its keys that are looked for there. A key of 0 is no key. */
+/* Keys of documents, and a table of document numbers + 1, 0 for a free slot. A slot names the document to compare, and
+ * stands for the keys of that document whose search ends there. A key of 0 is ignored. */
 typedef struct {
-    const uint64_t *keys; /* [room][columns] */
+    const uint64_t *keys; /* [capacity][columns] */
     int64_t documents;
     uint32_t *table;
     uint64_t slots;
     int64_t columns;
-} Held;
+} KeyTable;
 
-/* When two documents that have a band in common are alike. */
+/* Options of near dedup, for two documents with a band in common. */
 typedef struct {
     int64_t bands, rows, bits;
     double jaccard;
-} Near;
+} NearOptions;
 
-/* Where to look next; a bijection. With steps of one length, some keys come back to the same full slots again. */
-static inline uint64_t further(uint64_t place)
+/* Return the next ring position of a search. A bijection: with a fixed step, some keys would return to the same full
+ * slots. */
+static inline uint64_t next_position(uint64_t position)
 {
-    return (place ^ place >> 32) * GOLDEN + GOLDEN;
+    return (position ^ position >> 32) * GOLDEN + GOLDEN;
 }
 
-/* The number + 1 of a slot's document, 0 where it is free. A number that no document has counts as free. */
-static inline uint32_t entry_at(const Held *held, uint64_t slot)
+/* Return the entry of a slot, 0 if it is free. A document number that does not exist counts as free. */
+static inline uint32_t entry_at(const KeyTable *stored, uint64_t slot)
 {
-    uint32_t entry = held->table[slot];
-    return entry <= held->documents ? entry : 0;
+    uint32_t entry = stored->table[slot];
+    return entry <= stored->documents ? entry : 0;
 }
 
-/* The slot of a document that has the key in the column, or the first free one on the way. */
-static inline uint64_t slot_of(const Held *held, uint64_t key, int64_t column)
+/* Return the slot of a document that has the key in the column, or the first free slot of the search. */
+static inline uint64_t slot_of(const KeyTable *stored, uint64_t key, int64_t column)
 {
-    uint64_t place = further(further(key) + (uint64_t)column * GOLDEN);
-    for (;; place = further(place)) {
-        uint64_t slot = (place >> 32) * held->slots >> 32;
-        uint32_t entry = entry_at(held, slot);
-        if (!entry || held->keys[(int64_t)(entry - 1) * held->columns + column] == key)
+    uint64_t position = next_position(next_position(key) + (uint64_t)column * GOLDEN);
+    for (;; position = next_position(position)) {
+        uint64_t slot = (position >> 32) * stored->slots >> 32;
+        uint32_t entry = entry_at(stored, slot);
+        if (!entry || stored->keys[(int64_t)(entry - 1) * stored->columns + column] == key)
             return slot;
     }
 }
 
-static void enter(Held *held, int64_t document)
+static void insert(KeyTable *stored, int64_t document)
 {
-    const uint64_t *keys = held->keys + document * held->columns;
-    for (int64_t column = 0; column < held->columns; column++)
+    const uint64_t *keys = stored->keys + document * stored->columns;
+    for (int64_t column = 0; column < stored->columns; column++)
         if (keys[column]) {
-            uint64_t slot = slot_of(held, keys[column], column);
-            if (!entry_at(held, slot))
-                held->table[slot] = (uint32_t)(document + 1);
+            uint64_t slot = slot_of(stored, keys[column], column);
+            if (!entry_at(stored, slot))
+                stored->table[slot] = (uint32_t)(document + 1);
         }
 }
 
-/* Jaccard of the shingles of two documents, by the share of minima that agree in the bits kept, less what agrees by
- * chance (Li & Koenig 2010). */
-static double agreement(const uint64_t *one, const uint64_t *other, const Near *near)
+/* Estimate the Jaccard similarity of the shingles of two documents: the share of minima that agree in the stored bits,
+ * less the agreement by chance (Li & Koenig 2010). */
+static double jaccard_estimate(const uint64_t *one, const uint64_t *other, const NearOptions *near)
 {
     uint64_t mask = ((uint64_t)1 << near->bits) - 1;
     double chance = 1.0 / (double)((uint64_t)1 << near->bits);
@@ -68,58 +69,59 @@ static double agreement(const uint64_t *one, const uint64_t *other, const Near *
     return ((double)equal / (double)(near->bands * near->rows) - chance) / (1 - chance);
 }
 
-static uint8_t verdict(const Held *held, const uint64_t *keys, int64_t exact, const Near *near)
+static uint8_t classify(const KeyTable *stored, const uint64_t *keys, int64_t exact, const NearOptions *near)
 {
-    for (int64_t column = 0; column < held->columns; column++) {
-        uint32_t entry = keys[column] ? entry_at(held, slot_of(held, keys[column], column)) : 0;
+    for (int64_t column = 0; column < stored->columns; column++) {
+        uint32_t entry = keys[column] ? entry_at(stored, slot_of(stored, keys[column], column)) : 0;
         if (!entry)
             continue;
         if (column < exact)
             return EXACT;
-        const uint64_t *other = held->keys + (int64_t)(entry - 1) * held->columns;
-        if (near->jaccard <= 0 || agreement(keys + exact, other + exact, near) >= near->jaccard)
+        const uint64_t *other = stored->keys + (int64_t)(entry - 1) * stored->columns;
+        if (near->jaccard <= 0 || jaccard_estimate(keys + exact, other + exact, near) >= near->jaccard)
             return NEAR;
     }
     return NEW;
 }
 
 int64_t sm_find_duplicates(const uint64_t *keys, const Flag *candidates, int64_t rows, int64_t columns, int64_t exact,
-                int64_t bands, int64_t rows_of_band, int64_t bits, double jaccard, uint64_t *held_keys,
-                int64_t documents, int64_t room, uint32_t *table, int64_t slots, uint8_t *codes)
+                           int64_t bands, int64_t rows_of_band, int64_t bits, double jaccard, uint64_t *stored_keys,
+                           int64_t documents, int64_t capacity, uint32_t *table, int64_t slots, uint8_t *codes)
 {
-    Held held = {held_keys, documents, table, (uint64_t)slots, columns};
-    Near near = {bands, rows_of_band, bits, jaccard};
-    int64_t lacking = 0;
+    KeyTable stored = {stored_keys, documents, table, (uint64_t)slots, columns};
+    NearOptions near = {bands, rows_of_band, bits, jaccard};
+    int64_t rejected = 0;
     for (int64_t row = 0; row < rows; row++, keys += columns) {
-        int some = 0;
+        int has_key = 0;
         for (int64_t column = 0; column < columns; column++)
-            some |= keys[column] != 0;
+            has_key |= keys[column] != 0;
         codes[row] = NEW;
-        if (!candidates[row] || !some || (codes[row] = verdict(&held, keys, exact, &near)) != NEW)
+        if (!candidates[row] || !has_key || (codes[row] = classify(&stored, keys, exact, &near)) != NEW)
             continue;
-        if (held.documents == room) {
-            lacking++;
+        if (stored.documents == capacity) {
+            rejected++;
             continue;
         }
-        memcpy(held_keys + held.documents * columns, keys, (size_t)columns * sizeof(uint64_t));
-        enter(&held, held.documents++);
+        memcpy(stored_keys + stored.documents * columns, keys, (size_t)columns * sizeof(uint64_t));
+        insert(&stored, stored.documents++);
     }
-    return lacking ? -1 - lacking : held.documents;
+    return rejected ? -1 - rejected : stored.documents;
 }
 
-int64_t sm_insert_keys(const uint64_t *held_keys, int64_t begin, int64_t end, int64_t columns, uint32_t *table, int64_t slots)
+int64_t sm_insert_keys(const uint64_t *stored_keys, int64_t begin, int64_t end, int64_t columns, uint32_t *table,
+                       int64_t slots)
 {
-    Held held = {held_keys, end, table, (uint64_t)slots, columns};
+    KeyTable stored = {stored_keys, end, table, (uint64_t)slots, columns};
     for (int64_t document = begin; document < end; document++)
-        enter(&held, document);
+        insert(&stored, document);
     return 0;
 }
 
 int64_t sm_signature_agreement(const uint64_t *one, const uint64_t *other, int64_t rows, int64_t bands,
-                     int64_t rows_of_band, int64_t bits, double *found)
+                               int64_t rows_of_band, int64_t bits, double *found)
 {
-    Near near = {bands, rows_of_band, bits, 0};
+    NearOptions near = {bands, rows_of_band, bits, 0};
     for (int64_t row = 0; row < rows; row++)
-        found[row] = agreement(one + row * bands, other + row * bands, &near);
+        found[row] = jaccard_estimate(one + row * bands, other + row * bands, &near);
     return 0;
 }

@@ -1,219 +1,221 @@
-/* How often the n-grams of documents occur, and which limit on them each document passes first. */
+/* Find the first limit on repeated n-grams that each document exceeds. */
 #include "kernels.h"
 
-#define MANY 255           /* so often and more */
-#define HUGE_SHARE 1e6 /* of a document's code points: more than n-grams can take up */
+#define SATURATED 255 /* the largest count of the sketch */
+#define ANY_SHARE 1e6 /* share of a document that no n-gram can exceed */
 
 typedef struct {
     uint64_t key;
-    uint32_t turn, group; /* the slot is taken in the turn it says, so the table is not cleared between two */
+    uint32_t generation, group; /* a slot is used in its own generation only, so the table is never cleared */
 } Slot;
 
-/* The n-grams of a document that may be repeated: those whose shorter ones are. */
+/* N-grams of a document that may be repeated: those whose shorter n-grams are repeated. */
 typedef struct {
     Slot *slots;
-    uint8_t *crowd; /* counts of the first look */
-    uint32_t turn;
-    int counted;                        /* whether the places have groups */
-    uint32_t *places, *groups, *counts; /* token each begins at; its group of equal ones; how many that has */
-    int64_t some, size;                 /* how many places, and of how many tokens an n-gram is */
-} Grams;
+    uint8_t *sketch; /* counts by some bits of the hash, never too low */
+    uint32_t generation;
+    int grouped;                           /* 1 if the positions have groups */
+    uint32_t *positions, *groups, *counts; /* first token; group of equal n-grams; size of the group */
+    int64_t candidates, size;              /* number of positions; tokens per n-gram */
+} Ngrams;
 
 typedef struct {
     const uint64_t *hashes;
-    const int64_t *sums; /* running sum of the tokens' code points */
-    int64_t tokens, chars, spaced;
+    const int64_t *sums; /* running sum of the code points of the tokens */
+    int64_t tokens, chars, separator;
 } Document;
 
 typedef struct {
     const int64_t *ns; /* ascending */
     const double *limits;
-    const uint8_t *tops; /* whether each is on the most frequent n-gram, not on duplicates */
+    const uint8_t *tops; /* 1 for a limit on the most frequent n-gram, 0 for one on duplicates */
     int64_t count, scale, occurrences;
 } Rules;
 
-/* Code points of the n-gram at a place, those that it has before the document's end, and of the spaces in it. */
-static int64_t taken_by(const Document *document, int64_t place, int64_t size)
+/* Return the code points of the n-gram at a position up to the end of the document, plus those of the separators. */
+static int64_t ngram_points(const Document *document, int64_t position, int64_t size)
 {
-    int64_t end = place + size < document->tokens ? place + size : document->tokens;
-    return document->sums[end] - document->sums[place] + document->spaced * (size - 1);
+    int64_t end = position + size < document->tokens ? position + size : document->tokens;
+    return document->sums[end] - document->sums[position] + document->separator * (size - 1);
 }
 
-/* The first look: a small table counts all n-grams of a size by some bits of their hashes, never too few. Returns
- * whether, by that count, the n-grams of a place, of `longest` tokens at most, may take up more than `least`. */
-static int look(Grams *grams, const Document *document, int64_t size, int64_t longest, int64_t least)
+/* Count all n-grams of a size in a small table by some bits of their hashes. The counts are never too low. Return 1 if,
+ * by these counts, n-grams of at most `longest` tokens may take up more than `least` code points. */
+static int may_exceed_top_limits(Ngrams *ngrams, const Document *document, int64_t size, int64_t longest, int64_t least)
 {
     const uint64_t *hashes = document->hashes;
     int64_t whole = document->tokens - size + 1;
     int shift = 64 - bits_for(8 * whole);
-    uint64_t polynomial = 0, out = 1; /* out: what the token that leaves was multiplied by */
+    uint64_t polynomial = 0, leaving = 1; /* leaving: the factor of the token that leaves */
     for (int64_t nth = 0; nth < size; nth++)
         polynomial = polynomial * STIR + hashes[nth];
     for (int64_t nth = 1; nth < size; nth++)
-        out *= STIR;
-    memset(grams->crowd, 0, (size_t)1 << (64 - shift));
-    for (int64_t place = 0;; place++) {
+        leaving *= STIR;
+    memset(ngrams->sketch, 0, (size_t)1 << (64 - shift));
+    for (int64_t position = 0;; position++) {
         uint32_t slot = (uint32_t)(((polynomial ^ polynomial >> 32) * FIRST) >> shift);
-        grams->groups[place] = slot;
-        grams->crowd[slot] += grams->crowd[slot] < MANY;
-        if (place + 1 == whole)
+        ngrams->groups[position] = slot;
+        ngrams->sketch[slot] += ngrams->sketch[slot] < SATURATED;
+        if (position + 1 == whole)
             break;
-        polynomial = (polynomial - hashes[place] * out) * STIR + hashes[place + size];
+        polynomial = (polynomial - hashes[position] * leaving) * STIR + hashes[position + size];
     }
-    int64_t some = 0;
-    int may_pass = 0;
-    for (int64_t place = 0; place < whole; place++) {
-        int64_t times = grams->crowd[grams->groups[place]];
-        grams->places[some] = (uint32_t)place;
-        some += times > 1;
-        may_pass |= times * taken_by(document, place, longest) > least;
-        may_pass |= times == MANY;
+    int64_t candidates = 0;
+    int may_exceed = 0;
+    for (int64_t position = 0; position < whole; position++) {
+        int64_t times = ngrams->sketch[ngrams->groups[position]];
+        ngrams->positions[candidates] = (uint32_t)position;
+        candidates += times > 1;
+        may_exceed |= times * ngram_points(document, position, longest) > least;
+        may_exceed |= times == SATURATED;
     }
-    grams->some = some;
-    grams->size = size;
-    grams->counted = 0;
-    return may_pass;
+    ngrams->candidates = candidates;
+    ngrams->size = size;
+    ngrams->grouped = 0;
+    return may_exceed;
 }
 
-/* Equal n-grams become one group, numbered by the first of each; returns how many groups. */
-static int64_t count(Grams *grams, const Document *document)
+/* Group equal n-grams. Groups are numbered by first occurrence. Return the number of groups. */
+static int64_t count(Ngrams *ngrams, const Document *document)
 {
-    int bits = bits_for(2 * grams->some);
+    int bits = bits_for(2 * ngrams->candidates);
     uint64_t mask = ((uint64_t)1 << bits) - 1;
-    uint32_t turn = ++grams->turn, groups = 0;
-    for (int64_t nth = 0; nth < grams->some; nth++) {
-        const uint64_t *hashes = document->hashes + grams->places[nth];
+    uint32_t generation = ++ngrams->generation, groups = 0;
+    for (int64_t nth = 0; nth < ngrams->candidates; nth++) {
+        const uint64_t *hashes = document->hashes + ngrams->positions[nth];
         uint64_t key = hashes[0];
-        for (int64_t ahead = 1; ahead < grams->size; ahead++)
-            key = key * STIR + hashes[ahead];
+        for (int64_t offset = 1; offset < ngrams->size; offset++)
+            key = key * STIR + hashes[offset];
         uint64_t at = ((key ^ key >> 32) * FIRST) >> (64 - bits);
-        while (grams->slots[at].turn == turn && grams->slots[at].key != key)
+        while (ngrams->slots[at].generation == generation && ngrams->slots[at].key != key)
             at = (at + 1) & mask;
-        if (grams->slots[at].turn != turn) {
-            grams->slots[at] = (Slot){key, turn, groups};
-            grams->counts[groups++] = 0;
+        if (ngrams->slots[at].generation != generation) {
+            ngrams->slots[at] = (Slot){key, generation, groups};
+            ngrams->counts[groups++] = 0;
         }
-        grams->groups[nth] = grams->slots[at].group;
-        grams->counts[grams->groups[nth]]++;
+        ngrams->groups[nth] = ngrams->slots[at].group;
+        ngrams->counts[ngrams->groups[nth]]++;
     }
-    grams->counted = 1;
+    ngrams->grouped = 1;
     return groups;
 }
 
-/* Whether the most frequent n-gram, of several the first, takes up more than the limit, its spaces with it. */
-static int top_passes(const Grams *grams, const Document *document, int64_t groups, double limit, int64_t occurrences)
+/* Return 1 if the most frequent n-gram, with its separators, takes up more than the limit. Of several, the first
+ * counts. */
+static int top_exceeds(const Ngrams *ngrams, const Document *document, int64_t groups, double limit,
+                       int64_t occurrences)
 {
-    int64_t most = 1, top = -1, place = 0; /* where none is repeated, the document's first */
+    int64_t most = 1, top = -1, position = 0; /* without repetition, the first n-gram */
     for (int64_t group = 0; group < groups; group++)
-        if (grams->counts[group] > most) {
-            most = grams->counts[group];
+        if (ngrams->counts[group] > most) {
+            most = ngrams->counts[group];
             top = group;
         }
-    for (int64_t nth = 0; top >= 0 && nth < grams->some; nth++)
-        if (grams->groups[nth] == top) {
-            place = grams->places[nth];
+    for (int64_t nth = 0; top >= 0 && nth < ngrams->candidates; nth++)
+        if (ngrams->groups[nth] == top) {
+            position = ngrams->positions[nth];
             break;
         }
-    int64_t taken = taken_by(document, place, grams->size);
-    return most >= occurrences && (double)(most * taken) / (double)document->chars > limit;
+    int64_t covered = ngram_points(document, position, ngrams->size);
+    return most >= occurrences && (double)(most * covered) / (double)document->chars > limit;
 }
 
-/* Whether n-grams that stand in the document before, taken from its beginning without overlap, take up more than the
- * limit, without spaces. */
-static int duplicates_pass(const Grams *grams, const Document *document, double limit)
+/* Return 1 if n-grams that equal an earlier one take up more than the limit, without separators. They are taken from
+ * the start of the document without overlap. */
+static int duplicates_exceed(const Ngrams *ngrams, const Document *document, double limit)
 {
-    int64_t taken = 0, free = 0;
-    uint32_t next = 0; /* the first of a group is the one whose number is the next */
-    for (int64_t nth = 0; nth < grams->some; nth++) {
-        int64_t place = grams->places[nth];
-        if (grams->groups[nth] == next)
+    int64_t covered = 0, next_free = 0;
+    uint32_t next = 0; /* a group number that is new belongs to a first occurrence */
+    for (int64_t nth = 0; nth < ngrams->candidates; nth++) {
+        int64_t position = ngrams->positions[nth];
+        if (ngrams->groups[nth] == next)
             next++;
-        else if (place >= free) {
-            taken += document->sums[place + grams->size] - document->sums[place];
-            free = place + grams->size;
+        else if (position >= next_free) {
+            covered += document->sums[position + ngrams->size] - document->sums[position];
+            next_free = position + ngrams->size;
         }
     }
-    return (double)taken / (double)(document->chars ? document->chars : 1) > limit;
+    return (double)covered / (double)(document->chars ? document->chars : 1) > limit;
 }
 
-/* Places whose n-grams may be repeated, as far as they are counted, and whose neighbours' may, so that a longer one may
- * be. */
-static void lengthen(Grams *grams, const Document *document, int64_t size)
+/* Keep the positions at which an n-gram of `size` tokens may be repeated: the shorter n-grams in it are. */
+static void extend(Ngrams *ngrams, const Document *document, int64_t size)
 {
-    int64_t longer = size - grams->size, run = 0, kept = 0;
+    int64_t longer = size - ngrams->size, run = 0, kept = 0;
     int64_t last = -2;
-    for (int64_t nth = 0; nth < grams->some; nth++) {
-        int64_t place = grams->places[nth];
-        if (grams->counted && grams->counts[grams->groups[nth]] < 2)
+    for (int64_t nth = 0; nth < ngrams->candidates; nth++) {
+        int64_t position = ngrams->positions[nth];
+        if (ngrams->grouped && ngrams->counts[ngrams->groups[nth]] < 2)
             continue;
-        run = place == last + 1 ? run + 1 : 1;
-        last = place;
-        if (run > longer && place - longer + size <= document->tokens)
-            grams->places[kept++] = (uint32_t)(place - longer);
+        run = position == last + 1 ? run + 1 : 1;
+        last = position;
+        if (run > longer && position - longer + size <= document->tokens)
+            ngrams->positions[kept++] = (uint32_t)(position - longer);
     }
-    grams->some = kept;
-    grams->size = size;
+    ngrams->candidates = kept;
+    ngrams->size = size;
 }
 
-/* n of the first limit passed: of the top n-grams, then of the duplicates; 0 where none is. Limits on top n-grams are
- * left aside where a count that is never too low says that none passes. */
-static int64_t first_exceeded_limit(Grams *grams, const Document *document, const Rules *rules)
+/* Return n of the first limit that is exceeded, or 0: limits on the top n-grams first, then on duplicates. Limits on
+ * top n-grams are skipped if the counts of the sketch, which are never too low, rule them out. */
+static int64_t first_exceeded_limit(Ngrams *ngrams, const Document *document, const Rules *rules)
 {
-    int64_t passed = 0, left = 0, longest = 1; /* left: limits on top n-grams to come */
-    double least = HUGE_SHARE;
+    int64_t exceeded = 0, pending = 0, longest = 1; /* pending: limits on top n-grams that are not checked yet */
+    double least = ANY_SHARE;
     for (int64_t rule = 0; rule < rules->count; rule++)
         if (rules->tops[rule]) {
-            left++;
+            pending++;
             longest = rules->ns[rule] * rules->scale;
             least = rules->limits[rule] < least ? rules->limits[rule] : least;
         }
     if (!rules->count || rules->ns[0] * rules->scale > document->tokens)
         return 0;
-    least = (double)document->chars * least * 0.999999 - 1; /* less by more than rounding can make it greater */
-    if (!look(grams, document, rules->ns[0] * rules->scale, longest, (int64_t)least))
-        left = 0;
-    for (int64_t rule = 0; rule < rules->count && (!passed || left); rule++) {
+    least = (double)document->chars * least * 0.999999 - 1; /* lower by more than the rounding error */
+    if (!may_exceed_top_limits(ngrams, document, rules->ns[0] * rules->scale, longest, (int64_t)least))
+        pending = 0;
+    for (int64_t rule = 0; rule < rules->count && (!exceeded || pending); rule++) {
         int64_t size = rules->ns[rule] * rules->scale;
         if (size > document->tokens)
             break;
-        if (rules->tops[rule] && !left)
+        if (rules->tops[rule] && !pending)
             continue;
-        if (size > grams->size)
-            lengthen(grams, document, size);
-        int64_t groups = count(grams, document);
+        if (size > ngrams->size)
+            extend(ngrams, document, size);
+        int64_t groups = count(ngrams, document);
         if (rules->tops[rule]) {
-            left--;
-            if (top_passes(grams, document, groups, rules->limits[rule], rules->occurrences))
+            pending--;
+            if (top_exceeds(ngrams, document, groups, rules->limits[rule], rules->occurrences))
                 return rules->ns[rule];
-        } else if (!passed && duplicates_pass(grams, document, rules->limits[rule]))
-            passed = rules->ns[rule];
+        } else if (!exceeded && duplicates_exceed(ngrams, document, rules->limits[rule]))
+            exceeded = rules->ns[rule];
     }
-    return passed;
+    return exceeded;
 }
 
 int64_t sm_ngram_limits(const uint64_t *hashes, const int64_t *sums, const int64_t *first, const int64_t *chars,
-                 const Flag *wanted, int64_t rows, int64_t spaced, int64_t scale, const int64_t *ns,
-                 const double *limits, const Flag *tops, int64_t rules, int64_t occurrences, int64_t *passed)
+                        const Flag *selected, int64_t rows, int64_t separator, int64_t scale, const int64_t *ns,
+                        const double *limits, const Flag *tops, int64_t rules, int64_t occurrences, int64_t *exceeded)
 {
     int64_t most = 8;
     for (int64_t row = 0; row < rows; row++)
-        if (wanted[row] && first[row + 1] - first[row] > most)
+        if (selected[row] && first[row + 1] - first[row] > most)
             most = first[row + 1] - first[row];
     Rules limits_of = {ns, limits, tops, rules, scale, occurrences};
-    Grams grams = {.slots = calloc((size_t)1 << bits_for(2 * most), sizeof(Slot)),
-                   .crowd = malloc((size_t)1 << bits_for(8 * most)),
-                   .places = malloc((size_t)most * 3 * sizeof(uint32_t))};
-    int64_t state = most < INT32_MAX / 8 && grams.slots && grams.crowd && grams.places ? 0 : -1;
-    grams.groups = grams.places + most;
-    grams.counts = grams.groups + most;
+    Ngrams ngrams = {.slots = calloc((size_t)1 << bits_for(2 * most), sizeof(Slot)),
+                     .sketch = malloc((size_t)1 << bits_for(8 * most)),
+                     .positions = malloc((size_t)most * 3 * sizeof(uint32_t))};
+    int64_t state = most < INT32_MAX / 8 && ngrams.slots && ngrams.sketch && ngrams.positions ? 0 : -1;
+    ngrams.groups = ngrams.positions + most;
+    ngrams.counts = ngrams.groups + most;
     for (int64_t row = 0; row < rows && !state; row++) {
-        Document document = {hashes + first[row], sums + first[row], first[row + 1] - first[row], chars[row], spaced};
-        passed[row] = 0;
-        if (wanted[row])
-            passed[row] = first_exceeded_limit(&grams, &document, &limits_of);
+        Document document = {hashes + first[row], sums + first[row], first[row + 1] - first[row], chars[row],
+                             separator};
+        exceeded[row] = 0;
+        if (selected[row])
+            exceeded[row] = first_exceeded_limit(&ngrams, &document, &limits_of);
     }
-    free(grams.slots);
-    free(grams.crowd);
-    free(grams.places);
+    free(ngrams.slots);
+    free(ngrams.sketch);
+    free(ngrams.positions);
     return state;
 }

@@ -1,16 +1,24 @@
-/* Lines and paragraphs of documents, and which of them stand in their document before. */
+/* Find lines and paragraphs, and count those that repeat an earlier one of their document. */
 #include "characters.h"
 #include "hashes.h"
 
-enum { BULLETS, ELLIPSES, LINES_AGAIN, LINE_CHARS, PARAGRAPHS, PARAGRAPHS_AGAIN, PARAGRAPH_CHARS, COUNTS };
+enum {
+    BULLETS,
+    ELLIPSES,
+    DUPLICATE_LINES,
+    DUPLICATE_LINE_CHARS,
+    PARAGRAPHS,
+    DUPLICATE_PARAGRAPHS,
+    DUPLICATE_PARAGRAPH_CHARS,
+    COUNTS
+};
 
-/* What is kept of one document's lines and paragraphs: nth line is words[nth] to words[nth + 1], nth paragraph is
- * lines[nth] to lines[nth + 1]. */
+/* Lines and paragraphs of one document. The nth paragraph is lines[nth] to lines[nth + 1]. */
 typedef struct {
     int64_t *slots;
-    uint64_t *keys, *folds;
+    uint64_t *keys, *paragraph_keys;
     int64_t *lines;
-} Room;
+} Buffers;
 
 typedef struct {
     const uint8_t *data;
@@ -19,8 +27,8 @@ typedef struct {
     int64_t begin, end; /* bytes of the row */
 } Text;
 
-/* Line feeds in from:end, mostly a single space. */
-static inline int64_t feeds(const uint8_t *from, const uint8_t *end)
+/* Count the line feeds of from:end, which is usually a single space. */
+static inline int64_t count_newlines(const uint8_t *from, const uint8_t *end)
 {
     if (end - from == 1)
         return *from == '\n';
@@ -30,13 +38,13 @@ static inline int64_t feeds(const uint8_t *from, const uint8_t *end)
     return found;
 }
 
-static int spells(const uint8_t *at, uint8_t first, uint8_t second, uint8_t third)
+static int is_character(const uint8_t *at, uint8_t first, uint8_t second, uint8_t third)
 {
     return at[0] == first && at[1] == second && at[2] == third;
 }
 
-/* Code points of the line of a word at `start` and one that ends at `end`, with the white space around them. */
-static int64_t whole(const Text *text, int64_t start, int64_t end)
+/* Count the code points of the line with words from `start` to `end`, including the white space around them. */
+static int64_t line_code_points(const Text *text, int64_t start, int64_t end)
 {
     while (start > text->begin && text->data[start - 1] != '\n')
         start--;
@@ -45,37 +53,42 @@ static int64_t whole(const Text *text, int64_t start, int64_t end)
     return code_points(text->data + start, text->data + end);
 }
 
-/* The lines of words first to last: begin[nth] is their first word, room->keys[nth] their hash. Returns how many. */
-static int64_t part(const Text *text, int64_t first, int64_t last, int64_t *begin, const Room *room, int64_t *counts)
+/* Split the words first to last into lines: begin[nth] is the first word of a line, buffers->keys[nth] its hash. Return
+ * the number of lines. */
+static int64_t split_lines(const Text *text, int64_t first, int64_t last, int64_t *begin, const Buffers *buffers,
+                           int64_t *counts)
 {
-    int64_t lines = 0, paragraphs = 0, fed = 2;
+    int64_t lines = 0, paragraphs = 0, newlines = 2;
     for (int64_t word = first; word < last; lines++) {
-        uint64_t key = 0, turn = GOLDEN;
+        uint64_t key = 0, offset = GOLDEN;
         int64_t start = text->starts[word];
         begin[lines] = word;
-        if (fed > 1) {
-            room->lines[paragraphs] = lines;
-            room->folds[paragraphs++] = 0;
+        if (newlines > 1) {
+            buffers->lines[paragraphs] = lines;
+            buffers->paragraph_keys[paragraphs++] = 0;
         }
-        for (fed = 0; word < last && !fed; turn += GOLDEN) {
+        for (newlines = 0; word < last && !newlines; offset += GOLDEN) {
             int64_t end = text->ends[word];
-            key += folded(text->hashes[word++], turn);
-            fed = word < last ? feeds(text->data + end, text->data + text->starts[word]) : 1;
+            key += ordered_hash(text->hashes[word++], offset);
+            newlines = word < last ? count_newlines(text->data + end, text->data + text->starts[word]) : 1;
         }
         int64_t end = text->ends[word - 1], length = end - start;
-        const uint8_t *at = text->data + start, *back = text->data + (length > 2 ? end - 3 : start);
-        room->keys[lines] = key;
-        room->folds[paragraphs - 1] += folded(key, (uint64_t)(lines + 1 - room->lines[paragraphs - 1]) * GOLDEN);
-        counts[BULLETS] += (length > 0 && *at == '-') || (length > 2 && spells(at, 0xE2, 0x80, 0xA2));
-        counts[ELLIPSES] += length > 2 && (spells(back, '.', '.', '.') || spells(back, 0xE2, 0x80, 0xA6));
+        const uint8_t *at = text->data + start, *suffix = text->data + (length > 2 ? end - 3 : start);
+        buffers->keys[lines] = key;
+        buffers->paragraph_keys[paragraphs - 1] +=
+            ordered_hash(key, (uint64_t)(lines + 1 - buffers->lines[paragraphs - 1]) * GOLDEN);
+        counts[BULLETS] += (length > 0 && *at == '-') || (length > 2 && is_character(at, 0xE2, 0x80, 0xA2));
+        counts[ELLIPSES] +=
+            length > 2 && (is_character(suffix, '.', '.', '.') || is_character(suffix, 0xE2, 0x80, 0xA6));
     }
-    room->lines[paragraphs] = lines;
+    buffers->lines[paragraphs] = lines;
     counts[PARAGRAPHS] = paragraphs;
     return lines;
 }
 
-/* Whether an equal key stands before, for each nth in turn. The slots hold the number of a key, -1 where free. */
-static int again(int64_t *slots, int bits, const uint64_t *keys, int64_t nth)
+/* Return 1 if a key equals an earlier one. Must be called for each nth in order. Slots contain numbers of keys, -1 if
+ * free. */
+static int is_duplicate(int64_t *slots, int bits, const uint64_t *keys, int64_t nth)
 {
     uint64_t mask = ((uint64_t)1 << bits) - 1, at = ((keys[nth] ^ keys[nth] >> 32) * FIRST) >> (64 - bits);
     while (slots[at] >= 0 && keys[slots[at]] != keys[nth])
@@ -86,61 +99,62 @@ static int again(int64_t *slots, int bits, const uint64_t *keys, int64_t nth)
     return 0;
 }
 
-static int cleared(int64_t *slots, int64_t keys)
+static int clear_slots(int64_t *slots, int64_t keys)
 {
     int bits = bits_for(2 * keys);
     memset(slots, 0xFF, ((size_t)1 << bits) * sizeof(int64_t));
     return bits;
 }
 
-/* Counts of the lines and paragraphs that an equal one stands before; begin[lines] is the word behind the last line. */
-static void repeated(const Text *text, const int64_t *begin, int64_t lines, const Room *room, int64_t *counts)
+/* Count the lines and paragraphs that equal an earlier one. begin[lines] is the word after the last line. */
+static void count_duplicates(const Text *text, const int64_t *begin, int64_t lines, const Buffers *buffers,
+                             int64_t *counts)
 {
     const int64_t *starts = text->starts, *ends = text->ends;
-    int bits = cleared(room->slots, lines);
+    int bits = clear_slots(buffers->slots, lines);
     for (int64_t line = 0; line < lines; line++)
-        if (again(room->slots, bits, room->keys, line)) {
-            counts[LINES_AGAIN]++;
-            counts[LINE_CHARS] += whole(text, starts[begin[line]], ends[begin[line + 1] - 1]);
+        if (is_duplicate(buffers->slots, bits, buffers->keys, line)) {
+            counts[DUPLICATE_LINES]++;
+            counts[DUPLICATE_LINE_CHARS] += line_code_points(text, starts[begin[line]], ends[begin[line + 1] - 1]);
         }
-    bits = cleared(room->slots, counts[PARAGRAPHS]);
+    bits = clear_slots(buffers->slots, counts[PARAGRAPHS]);
     for (int64_t nth = 0; nth < counts[PARAGRAPHS]; nth++)
-        if (again(room->slots, bits, room->folds, nth)) {
-            int64_t from = starts[begin[room->lines[nth]]], to = ends[begin[room->lines[nth + 1]] - 1];
-            counts[PARAGRAPHS_AGAIN]++;
-            counts[PARAGRAPH_CHARS] += code_points(text->data + from, text->data + to);
+        if (is_duplicate(buffers->slots, bits, buffers->paragraph_keys, nth)) {
+            int64_t from = starts[begin[buffers->lines[nth]]], to = ends[begin[buffers->lines[nth + 1]] - 1];
+            counts[DUPLICATE_PARAGRAPHS]++;
+            counts[DUPLICATE_PARAGRAPH_CHARS] += code_points(text->data + from, text->data + to);
         }
 }
 
 int64_t sm_find_lines(const uint8_t *data, const int64_t *offsets, const int64_t *starts, const int64_t *ends,
-                 const int64_t *first, const uint64_t *hashes, int64_t rows, int64_t *begin, int64_t *first_line,
-                 int64_t *counts)
+                      const int64_t *first, const uint64_t *hashes, int64_t rows, int64_t *begin, int64_t *first_line,
+                      int64_t *counts)
 {
     int64_t most = 8, lines = 0;
     for (int64_t row = 0; row < rows; row++)
         if (first[row + 1] - first[row] > most)
             most = first[row + 1] - first[row];
-    Room room = {.slots = malloc(((size_t)1 << bits_for(2 * most)) * sizeof(int64_t)),
-                 .keys = malloc((size_t)most * 2 * sizeof(uint64_t)),
-                 .lines = malloc((size_t)(most + 1) * sizeof(int64_t))};
-    int whole_room = room.slots && room.keys && room.lines;
-    room.folds = room.keys + most;
-    for (int64_t row = 0; row < rows && whole_room; row++) {
+    Buffers buffers = {.slots = malloc(((size_t)1 << bits_for(2 * most)) * sizeof(int64_t)),
+                       .keys = malloc((size_t)most * 2 * sizeof(uint64_t)),
+                       .lines = malloc((size_t)(most + 1) * sizeof(int64_t))};
+    int allocated = buffers.slots && buffers.keys && buffers.lines;
+    buffers.paragraph_keys = buffers.keys + most;
+    for (int64_t row = 0; row < rows && allocated; row++) {
         Text text = {data, starts, ends, hashes, offsets[row], offsets[row + 1]};
         int64_t found[COUNTS] = {0};
         first_line[row] = lines;
-        int64_t mine = part(&text, first[row], first[row + 1], begin + lines, &room, found);
-        begin[lines + mine] = first[row + 1];
-        if (mine > 1)
-            repeated(&text, begin + lines, mine, &room, found);
-        lines += mine;
+        int64_t row_lines = split_lines(&text, first[row], first[row + 1], begin + lines, &buffers, found);
+        begin[lines + row_lines] = first[row + 1];
+        if (row_lines > 1)
+            count_duplicates(&text, begin + lines, row_lines, &buffers, found);
+        lines += row_lines;
         for (int kind = 0; kind < COUNTS; kind++)
             counts[kind * rows + row] = found[kind];
     }
     first_line[rows] = lines;
     begin[lines] = first[rows];
-    free(room.slots);
-    free(room.keys);
-    free(room.lines);
-    return whole_room ? lines : -1;
+    free(buffers.slots);
+    free(buffers.keys);
+    free(buffers.lines);
+    return allocated ? lines : -1;
 }

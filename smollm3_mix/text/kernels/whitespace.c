@@ -1,145 +1,146 @@
-/* Documents with spaces and line ends in order. */
+/* Normalize spaces and line ends of documents. */
 #include "kernels.h"
 
-#define LOOK 64 /* bytes looked at at a time */
+#define CHUNK 64 /* bytes per step */
 
-static inline int white(uint8_t byte)
+static inline int is_whitespace(uint8_t byte)
 {
     return byte <= ' ';
 }
 
-/* Where two bytes of white space stand side by side, found in one pass over a block. */
+/* Scanner for two adjacent bytes of white space, in one pass over a block. */
 typedef struct {
     const uint8_t *data;
-    int64_t size, base;    /* base: of the bytes that are looked at */
-    uint64_t pairs, feeds; /* which of them are white with the next; which are line feeds, where there are pairs */
-} Pairs;
+    int64_t size, base;       /* base: first byte of the step */
+    uint64_t pairs, newlines; /* bytes that are white space like the next byte; line feeds, if there are pairs */
+} PairScanner;
 
-static void look(Pairs *found, int64_t base)
+static void scan(PairScanner *scanner, int64_t base)
 {
-    uint8_t rest[LOOK + 1], flags[LOOK], any = 0;
-    const uint8_t *part = found->data + base;
-    if (found->size - base <= LOOK) {
+    uint8_t rest[CHUNK + 1], flags[CHUNK], any = 0;
+    const uint8_t *chunk = scanner->data + base;
+    if (scanner->size - base <= CHUNK) {
         memset(rest, '.', sizeof rest);
-        if (base < found->size)
-            memcpy(rest, part, (size_t)(found->size - base));
-        part = rest;
+        if (base < scanner->size)
+            memcpy(rest, chunk, (size_t)(scanner->size - base));
+        chunk = rest;
     }
-    for (int k = 0; k < LOOK; k++) {
-        flags[k] = (part[k] <= ' ') & (part[k + 1] <= ' ');
+    for (int k = 0; k < CHUNK; k++) {
+        flags[k] = (chunk[k] <= ' ') & (chunk[k + 1] <= ' ');
         any |= flags[k];
     }
-    found->base = base;
-    found->pairs = any ? bits_of(flags) : 0;
+    scanner->base = base;
+    scanner->pairs = any ? bits_of(flags) : 0;
     if (!any)
         return;
-    for (int k = 0; k < LOOK; k++)
-        flags[k] = part[k] == '\n';
-    found->feeds = bits_of(flags);
+    for (int k = 0; k < CHUNK; k++)
+        flags[k] = chunk[k] == '\n';
+    scanner->newlines = bits_of(flags);
 }
 
-/* First byte of the first pair from `from` on, or `end` where there is none before it. */
-static int64_t next_pair(Pairs *found, int64_t from, int64_t end)
+/* Return the first byte of the first pair from `from` on, or `end` if there is none before it. */
+static int64_t next_pair(PairScanner *scanner, int64_t from, int64_t end)
 {
-    if (from >= found->base + LOOK)
-        look(found, from);
-    uint64_t pairs = found->pairs & UINT64_MAX << (from - found->base);
+    if (from >= scanner->base + CHUNK)
+        scan(scanner, from);
+    uint64_t pairs = scanner->pairs & UINT64_MAX << (from - scanner->base);
     while (!pairs) {
-        if (found->base + LOOK >= end)
+        if (scanner->base + CHUNK >= end)
             return end;
-        look(found, found->base + LOOK);
-        pairs = found->pairs;
+        scan(scanner, scanner->base + CHUNK);
+        pairs = scanner->pairs;
     }
-    int64_t at = found->base + lowest(pairs);
+    int64_t at = scanner->base + lowest(pairs);
     return at < end ? at : end;
 }
 
-/* Length of the run of white space from `at` on if it is in order by its line feeds alone: one or two, and nothing before
- * or between them. 0 where that has to be looked at byte by byte. */
-static int64_t plain_run(const Pairs *found, int64_t at)
+/* Return the length of the run of white space from `at` on if it is already normal: one or two line feeds and nothing
+ * before or between them. Return 0 if it must be checked byte by byte. */
+static int64_t normal_run_length(const PairScanner *scanner, int64_t at)
 {
-    int from = (int)(at - found->base);
-    uint64_t ends = ~(found->pairs >> from);
+    int from = (int)(at - scanner->base);
+    uint64_t ends = ~(scanner->pairs >> from);
     int pairs = ends ? lowest(ends) : 64;
     if (from + pairs >= 64)
         return 0;
-    uint64_t feeds = found->feeds >> from & (((uint64_t)2 << pairs) - 1);
-    return feeds == 1 || feeds == 3 ? pairs + 1 : 0;
+    uint64_t newlines = scanner->newlines >> from & (((uint64_t)2 << pairs) - 1);
+    return newlines == 1 || newlines == 3 ? pairs + 1 : 0;
 }
 
-/* What is known of the document at hand on the way to a place in it. */
+/* State of the scan of one document. */
 typedef struct {
     const uint8_t *data;
-    int64_t start, end;    /* of the document */
-    int64_t line, read;    /* first byte of the line that `read` lies in */
-    int64_t ticks, fences; /* fences of backticks before `ticks` */
+    int64_t start, end;           /* of the document */
+    int64_t line, read;           /* first byte of the line of `read` */
+    int64_t fences_until, fences; /* number of fences before `fences_until` */
 } Document;
 
-/* Whether a fence begins at the run of backticks from `tick` to `after`: a line of up to three spaces, three or more
- * backticks, and no backtick after (CommonMark 0.31, section 4.5). */
-static int is_fence(const Document *document, int64_t tick, int64_t after)
+/* Return 1 if the run of backticks from `backtick` to `after` is a fence: up to three spaces at the start of a line,
+ * three or more backticks, and no backtick after them (CommonMark 0.31, section 4.5). */
+static int is_fence(const Document *document, int64_t backtick, int64_t after)
 {
     const uint8_t *data = document->data;
-    int64_t line = tick;
-    while (line > document->start && tick - line < 3 && data[line - 1] == ' ')
+    int64_t line = backtick;
+    while (line > document->start && backtick - line < 3 && data[line - 1] == ' ')
         line--;
-    if (after - tick < 3 || (line > document->start && data[line - 1] != '\n'))
+    if (after - backtick < 3 || (line > document->start && data[line - 1] != '\n'))
         return 0;
     const uint8_t *feed = memchr(data + after, '\n', (size_t)(document->end - after));
     return !memchr(data + after, '`', (size_t)((feed ? feed : data + document->end) - (data + after)));
 }
 
-/* Whether a place is in quoted code: in a line that begins with four spaces, a tab, a mark of a Python session, or
- * between fences; a fence that closes another is not told from one that opens. */
-static int in_quoted_code(Document *document, int64_t place)
+/* Return 1 if a position is in quoted code: in a line that begins with four spaces, a tab or a prompt of a Python
+ * session, or between fences. Opening and closing fences are not distinguished. */
+static int in_quoted_code(Document *document, int64_t position)
 {
     const uint8_t *data = document->data;
-    for (int64_t at = place; at > document->read; at--)
+    for (int64_t at = position; at > document->read; at--)
         if (data[at - 1] == '\n') {
             document->line = at;
             break;
         }
-    document->read = place;
+    document->read = position;
     const uint8_t *line = data + document->line;
     if (line[0] == '\t' || (document->end - document->line >= 4 && !memcmp(line, "    ", 4)))
         return 1;
     if (document->end - document->line >= 3 && (!memcmp(line, ">>>", 3) || !memcmp(line, "...", 3)))
         return 1;
-    while (document->ticks < place) {
-        const uint8_t *tick = memchr(data + document->ticks, '`', (size_t)(place - document->ticks));
-        int64_t begin = tick ? tick - data : place, after = begin;
-        while (after < place && data[after] == '`')
+    while (document->fences_until < position) {
+        const uint8_t *backtick =
+            memchr(data + document->fences_until, '`', (size_t)(position - document->fences_until));
+        int64_t begin = backtick ? backtick - data : position, after = begin;
+        while (after < position && data[after] == '`')
             after++;
-        document->fences += tick && is_fence(document, begin, after);
-        document->ticks = after;
+        document->fences += backtick && is_fence(document, begin, after);
+        document->fences_until = after;
     }
     return document->fences & 1;
 }
 
-/* What becomes of the rows, and how much of them is there already: all before `kept`. */
+/* Output of the rows. Bytes before `copied` are in it already. */
 typedef struct {
     const uint8_t *data;
     uint8_t *out;
-    int64_t kept, to;
-} Written;
+    int64_t copied, to;
+} Output;
 
-/* Leaves out the bytes from `from` to `until`. */
-static void leave_out(Written *written, int64_t from, int64_t until)
+/* Copy the bytes up to `from`, and skip those from `from` to `until`. */
+static void skip(Output *output, int64_t from, int64_t until)
 {
-    memcpy(written->out + written->to, written->data + written->kept, (size_t)(from - written->kept));
-    written->to += from - written->kept;
-    written->kept = until;
+    memcpy(output->out + output->to, output->data + output->copied, (size_t)(from - output->copied));
+    output->to += from - output->copied;
+    output->copied = until;
 }
 
-/* A run of white space from `start` on in order: no spaces at line ends, one blank line; a run inside a line is one space,
- * one tab where it has one, if `collapse` says so and it is not in quoted code. Returns its end; no document ends
- * with one. */
-static int64_t even(Written *written, Document *document, int64_t start, int collapse)
+/* Normalize the run of white space from `start` on: no spaces at line ends, at most one blank line. A run inside a line
+ * becomes one space, or one tab if it has one, if `collapse` is set and it is not in quoted code. Return the end of the
+ * run. No document ends with one. */
+static int64_t normalize_run(Output *output, Document *document, int64_t start, int collapse)
 {
-    const uint8_t *data = written->data;
-    int64_t lines = 0, text = start, end = start; /* text: first byte behind the last line feed */
+    const uint8_t *data = output->data;
+    int64_t lines = 0, text = start, end = start; /* text: first byte after the last line feed */
     int tabs = 0;
-    for (; white(data[end]); end++) {
+    for (; is_whitespace(data[end]); end++) {
         if (data[end] == '\n') {
             lines++;
             text = end + 1;
@@ -148,26 +149,26 @@ static int64_t even(Written *written, Document *document, int64_t start, int col
     }
     if (!lines) {
         if (collapse && !in_quoted_code(document, start)) {
-            leave_out(written, start, end);
-            written->out[written->to++] = tabs ? '\t' : ' ';
+            skip(output, start, end);
+            output->out[output->to++] = tabs ? '\t' : ' ';
         }
     } else if (text - start != (lines > 2 ? 2 : lines)) {
-        leave_out(written, start, text);
-        written->out[written->to++] = '\n';
+        skip(output, start, text);
+        output->out[output->to++] = '\n';
         if (lines > 1)
-            written->out[written->to++] = '\n';
+            output->out[output->to++] = '\n';
     }
     return end;
 }
 
-/* Start and end of a document without white space at both ends; of code, without blank lines: the first line keeps its
- * indentation, the last its line feed and what stands before it. */
+/* Move start and end past the white space at both ends of a document. In code, move them past blank lines only: the
+ * first line keeps its indentation, the last line its trailing spaces and its line feed. */
 static void trim(const uint8_t *data, int code, int64_t *start, int64_t *end)
 {
     int64_t first = *start, last = *end;
-    while (last > first && white(data[last - 1]))
+    while (last > first && is_whitespace(data[last - 1]))
         last--;
-    while (first < last && white(data[first]))
+    while (first < last && is_whitespace(data[first]))
         first++;
     if (code && first < last) {
         while (first > *start && data[first - 1] != '\n')
@@ -181,27 +182,27 @@ static void trim(const uint8_t *data, int code, int64_t *start, int64_t *end)
 }
 
 int64_t sm_normalize_whitespace(const uint8_t *data, const int64_t *offsets, int64_t rows, int64_t code,
-                             int64_t collapse, uint8_t *out, int64_t *moved)
+                                int64_t collapse, uint8_t *out, int64_t *new_offsets)
 {
-    Pairs found = {data, offsets[rows], -LOOK, 0, 0};
-    Written written = {data, out, 0, 0};
+    PairScanner scanner = {data, offsets[rows], -CHUNK, 0, 0};
+    Output output = {data, out, 0, 0};
     for (int64_t row = 0; row < rows; row++) {
         int64_t start = offsets[row], end = offsets[row + 1];
         trim(data, (int)code, &start, &end);
         if (start > offsets[row])
-            leave_out(&written, offsets[row], start);
-        moved[row] = written.to + start - written.kept;
+            skip(&output, offsets[row], start);
+        new_offsets[row] = output.to + start - output.copied;
         Document document = {data, start, end, start, start, start, 0};
-        for (int64_t at = start; !code && (at = next_pair(&found, at, end)) < end;) {
-            int64_t plain = plain_run(&found, at);
-            at = plain ? at + plain : even(&written, &document, at, (int)collapse);
+        for (int64_t at = start; !code && (at = next_pair(&scanner, at, end)) < end;) {
+            int64_t normal = normal_run_length(&scanner, at);
+            at = normal ? at + normal : normalize_run(&output, &document, at, (int)collapse);
         }
         if (end < offsets[row + 1])
-            leave_out(&written, end, offsets[row + 1]);
+            skip(&output, end, offsets[row + 1]);
     }
-    if (!written.kept)
+    if (!output.copied)
         return -1;
-    leave_out(&written, offsets[rows], offsets[rows]);
-    moved[rows] = written.to;
-    return written.to;
+    skip(&output, offsets[rows], offsets[rows]);
+    new_offsets[rows] = output.to;
+    return output.to;
 }

@@ -1,8 +1,9 @@
-/* Where the words of a block are, and their hashes. */
+/* Find the words of a block, and compute their features. */
 #include "characters.h"
 #include "hashes.h"
 
-/* How many bytes of white space begin at `at`, whose first byte is C2 or E1 to E3; 0 for any other character. */
+/* Return the number of bytes of the white space character at `at`, whose first byte is C2 or E1 to E3. Return 0 for any
+ * other character. */
 static int wide_space(const uint8_t *at, const uint8_t *end)
 {
     if (end - at < 2)
@@ -15,15 +16,20 @@ static int wide_space(const uint8_t *at, const uint8_t *end)
     if (code >= 0x2000 && code <= 0x200A)
         return 3;
     switch (code) {
-    case 0x1680: case 0x2028: case 0x2029: case 0x202F: case 0x205F: case 0x3000:
+    case 0x1680:
+    case 0x2028:
+    case 0x2029:
+    case 0x202F:
+    case 0x205F:
+    case 0x3000:
         return 3;
     default:
         return 0;
     }
 }
 
-/* Bit k: whether byte k of 64 belongs to a character that str.isspace knows. `spill` are the bits of a character that
- * began in the 64 bytes before. */
+/* Return 64 bits. Bit k is set if byte k belongs to a character that str.isspace accepts. `spill` has the bits of a
+ * character that began in the previous 64 bytes. */
 static uint64_t spaces(const uint8_t *part, const uint8_t *at, const uint8_t *end, uint64_t *spill)
 {
     uint8_t space[64], wide[64], any = 0;
@@ -49,18 +55,18 @@ static uint64_t spaces(const uint8_t *part, const uint8_t *at, const uint8_t *en
     return found;
 }
 
-static inline int64_t ones(uint64_t bits)
+static inline int64_t popcount(uint64_t bits)
 {
     bits -= bits >> 1 & 0x5555555555555555u;
     bits = (bits & 0x3333333333333333u) + (bits >> 2 & 0x3333333333333333u);
     return (int64_t)(((bits + (bits >> 4)) & 0x0F0F0F0F0F0F0F0Fu) * 0x0101010101010101u >> 56);
 }
 
-/* Numbers of the bits that are set, plus `base`. Eight are written at a time, set or not: how many are cannot be
- * foreseen. Returns how many. */
-static inline int64_t numbers(uint64_t bits, int64_t base, int64_t *found)
+/* Write the numbers of the set bits, plus `base`. Always writes groups of eight, because the count is unpredictable.
+ * Return the number of set bits. */
+static inline int64_t set_bits(uint64_t bits, int64_t base, int64_t *found)
 {
-    int64_t count = ones(bits);
+    int64_t count = popcount(bits);
     for (int64_t done = 0; done < count; done += 8)
         for (int nth = 0; nth < 8; nth++) {
             found[done + nth] = base + lowest(bits | (uint64_t)1 << 63);
@@ -70,13 +76,13 @@ static inline int64_t numbers(uint64_t bits, int64_t base, int64_t *found)
 }
 
 int64_t sm_find_words(const uint8_t *data, const int64_t *offsets, int64_t rows, int64_t *starts, int64_t *ends,
-                 int64_t *first)
+                      int64_t *first)
 {
     int64_t begun = 0, ended = 0;
     for (int64_t row = 0; row < rows; row++) {
         first[row] = ended;
         int64_t end = offsets[row + 1];
-        uint64_t spill = 0, inside = 0; /* inside: 1 where the byte before belongs to a word */
+        uint64_t spill = 0, inside = 0; /* inside: 1 if the previous byte belongs to a word */
         for (int64_t at = offsets[row]; at < end; at += 64) {
             uint8_t rest[64];
             const uint8_t *part = data + at;
@@ -86,8 +92,8 @@ int64_t sm_find_words(const uint8_t *data, const int64_t *offsets, int64_t rows,
                 part = rest;
             }
             uint64_t word = ~spaces(part, data + at, data + end, &spill), before = word << 1 | inside;
-            begun += numbers(word & ~before, at, starts + begun);
-            ended += numbers(~word & before, at, ends + ended);
+            begun += set_bits(word & ~before, at, starts + begun);
+            ended += set_bits(~word & before, at, ends + ended);
             inside = word >> 63;
         }
         if (inside)
@@ -97,17 +103,17 @@ int64_t sm_find_words(const uint8_t *data, const int64_t *offsets, int64_t rows,
     return ended;
 }
 
-/* How many bytes continue a code point. */
-static inline int64_t inner(uint64_t bytes)
+/* Count the continuation bytes among eight bytes. */
+static inline int64_t continuation_bytes(uint64_t bytes)
 {
     return (int64_t)((bytes >> 7 & ~(bytes >> 6) & 0x0101010101010101u) * 0x0101010101010101u >> 56);
 }
 
-/* Bits of what a word holds. One with neither is of signs alone. */
+/* Classes of the characters of a word. A word with neither consists of symbols. */
 enum { LETTER = 1, NUMBER = 2 };
 
-/* What at:end, valid UTF-8, holds up to its first letter, as table[code point] has it. */
-static int held(const uint8_t *at, const uint8_t *end, const uint8_t *table, int64_t codes)
+/* Return the classes in at:end, valid UTF-8, up to its first letter. */
+static int classes_of(const uint8_t *at, const uint8_t *end, const uint8_t *table, int64_t codes)
 {
     int found = 0;
     while (at < end && !(found & LETTER))
@@ -115,7 +121,7 @@ static int held(const uint8_t *at, const uint8_t *end, const uint8_t *table, int
     return found;
 }
 
-/* The upper bit of each of eight ASCII bytes that lies between two others or is one of them. */
+/* Set the upper bit of each of eight ASCII bytes that is from `first` to `last`. */
 static inline uint64_t within(uint64_t bytes, uint8_t first, uint8_t last)
 {
     uint64_t from = bytes + (uint64_t)(0x80 - first) * 0x0101010101010101u;
@@ -123,80 +129,81 @@ static inline uint64_t within(uint64_t bytes, uint8_t first, uint8_t last)
     return from & ~behind & 0x8080808080808080u;
 }
 
-/* What the words of a block are spelt of: valid UTF-8 up to `limit`; LETTER or NUMBER by code point. */
+/* Text of a block, valid UTF-8 up to `limit`, and the table of LETTER and NUMBER by code point. */
 typedef struct {
     const uint8_t *limit, *table;
     int64_t codes, longest;
 } Text;
 
-/* Code points of a word, its hash and what it holds. The length of one of up to 16 bytes decides no branch, as it
- * cannot be foreseen. */
-static inline int64_t spell(const Text *text, const uint8_t *start, int64_t length, uint64_t *hash_, int *holds)
+/* Return the code points of a word, and store its hash and its classes. For up to 16 bytes no branch depends on the
+ * length, because it is unpredictable. */
+static inline int64_t word_feature(const Text *text, const uint8_t *start, int64_t length, uint64_t *word_hash,
+                                   int *classes)
 {
     const uint8_t *end = start + length;
     if (length > 16 || text->limit - start < 8) {
-        *hash_ = length > text->longest ? 0 : hash_run(start, length, text->limit);
-        *holds = held(start, end, text->table, text->codes);
+        *word_hash = length > text->longest ? 0 : hash_run(start, length, text->limit);
+        *classes = classes_of(start, end, text->table, text->codes);
         return code_points(start, end);
     }
     uint64_t head = load64(start), tail = 0;
     if (length < 8)
         head &= ((uint64_t)1 << 8 * length) - 1;
-    uint64_t hash = stir(head + (uint64_t)length * GOLDEN, FIRST);
+    uint64_t hash = multiply_fold(head + (uint64_t)length * GOLDEN, FIRST);
     if (length > 8) {
         tail = load64(end - 8);
-        hash = stir(stir(tail, SECOND) + hash, SECOND);
+        hash = multiply_fold(multiply_fold(tail, SECOND) + hash, SECOND);
     }
-    *hash_ = hash;
+    *word_hash = hash;
     if (((head | tail) & 0x8080808080808080u) == 0) {
         if (within(head | 0x2020202020202020u, 'a', 'z'))
-            *holds = LETTER;
+            *classes = LETTER;
         else if (length > 8)
-            *holds = held(start, end, text->table, text->codes);
+            *classes = classes_of(start, end, text->table, text->codes);
         else
-            *holds = within(head, '0', '9') ? NUMBER : 0;
+            *classes = within(head, '0', '9') ? NUMBER : 0;
         return length;
     }
-    *holds = held(start, end, text->table, text->codes);
-    return length - inner(head) - (length > 8 ? inner(tail >> (128 - 8 * length)) : 0);
+    *classes = classes_of(start, end, text->table, text->codes);
+    return length - continuation_bytes(head) - (length > 8 ? continuation_bytes(tail >> (128 - 8 * length)) : 0);
 }
 
 int64_t sm_word_features(const uint8_t *data, int64_t size, const int64_t *starts, const int64_t *ends,
-                 const int64_t *first, int64_t rows, int64_t longest, const uint8_t *table, int64_t codes,
-                 uint64_t *hashes, int64_t *places, int64_t *counts)
+                         const int64_t *first, int64_t rows, int64_t longest, const uint8_t *table, int64_t codes,
+                         uint64_t *hashes, int64_t *code_point_offsets, int64_t *counts)
 {
     const Text text = {data + size, table, codes, longest};
-    int64_t left = 0, place = 0;
-    places[0] = 0;
+    int64_t too_long = 0, total = 0;
+    code_point_offsets[0] = 0;
     for (int64_t row = 0; row < rows; row++) {
-        int64_t lettered = 0, signs = 0, points = 0, stop = first[row + 1];
+        int64_t with_letters = 0, symbol_words = 0, points = 0, stop = first[row + 1];
         for (int64_t word = first[row]; word < stop; word++) {
             int64_t length = ends[word] - starts[word];
-            int holds;
-            int64_t code_count = spell(&text, data + starts[word], length, &hashes[word], &holds);
-            places[word + 1] = place += code_count;
-            lettered += holds & LETTER;
-            if (!holds) {
-                signs++;
+            int classes;
+            int64_t code_count = word_feature(&text, data + starts[word], length, &hashes[word], &classes);
+            code_point_offsets[word + 1] = total += code_count;
+            with_letters += classes & LETTER;
+            if (!classes) {
+                symbol_words++;
                 points += code_count;
             }
-            left += length > longest;
+            too_long += length > longest;
         }
-        counts[row] = lettered;
-        counts[rows + row] = signs;
+        counts[row] = with_letters;
+        counts[rows + row] = symbol_words;
         counts[2 * rows + row] = points;
     }
-    return left;
+    return too_long;
 }
 
 int64_t sm_hash_runs(const uint8_t *data, int64_t size, const int64_t *starts, const int64_t *ends, int64_t runs,
                      int64_t longest, uint64_t *hashes)
 {
-    int64_t left = 0;
+    int64_t too_long = 0;
     for (int64_t run = 0; run < runs; run++) {
         int64_t length = ends[run] - starts[run];
         hashes[run] = length > longest ? 0 : hash_run(data + starts[run], length, data + size);
-        left += length > longest;
+        too_long += length > longest;
     }
-    return left;
+    return too_long;
 }
