@@ -65,11 +65,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place, Timed(at_once=max(asked.workers)):
         work = Path(place)
         path = recipe(asked.corpus, asked.lanes, work)
-        write(path, work / "warm", lanes=max(asked.workers), max_tokens=tokens // 10, runner=Timed())
+        write(path, work / "warm", lanes=max(asked.workers), max_tokens=tokens // 10, executor=Timed())
         for number in range(asked.repeat):
             for workers in asked.workers:
                 timed = Timed(at_once=workers)
-                stats = write(path, work / f"{number}-{workers}", max_tokens=tokens, runner=timed)["train"].total
+                stats = write(path, work / f"{number}-{workers}", max_tokens=tokens, executor=timed).stats["train"].total
                 best[workers] = min(timed.seconds, best.get(workers, timed.seconds))
     print("| workers | seconds | MB of text given a second | of one |\n|--:|--:|--:|--:|")
     for workers, seconds in best.items():

@@ -122,7 +122,7 @@ def measure(corpus: Path) -> Measured:
         looked = {**top, "dedup": {"exact": True, "near": False, "index": str(work / "exact")}, "datasets": datasets}
         (work / "looked.yaml").write_text(yaml.safe_dump(looked))
         started = time.process_time()
-        stats = write(work / "looked.yaml", work / "mix")["train"]
+        stats = write(work / "looked.yaml", work / "mix").stats["train"]
         total = stats.total
         mixing = time.process_time() - started
         size = sum(path.stat().st_size for path in (work / "mix").rglob("*.parquet"))

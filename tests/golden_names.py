@@ -44,7 +44,7 @@ def write(
     recipe: Path, folder: Path, *, num_proc: int = 1, max_shard_size: int = 8_000, form: str = "parquet", **more: Any
 ) -> None:
     """Write a mix to a folder."""
-    write_mix.write(recipe, folder, processes=num_proc, max_shard_size=max_shard_size, format=form, **more)
+    write_mix.write(recipe, folder, num_proc=num_proc, max_shard_size=max_shard_size, format=form, **more)
 
 
 def small_row_groups() -> AbstractContextManager[Any]:

@@ -55,11 +55,11 @@ def test_bad_texts_with_every_rule_on(tmp_path: Path) -> None:
         "datasets": [{"id": "bad", "name": "bad.jsonl", "weight": 1}],
     }
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(recipe))
-    total = write(tmp_path / "mine.yaml", tmp_path / "out", keep_dropped=tmp_path / "drops")["train"].total
+    total = write(tmp_path / "mine.yaml", tmp_path / "out", keep_dropped=tmp_path / "drops").stats["train"].total
     assert total.read == len(LINES) + 56 == total.emitted + sum(total.dropped.values())
     found = {name: total.dropped[name] for name in ("empty", "invalid_utf8", "not_text", "excluded", "contaminated")}
     assert found == {"empty": 18, "invalid_utf8": 1, "not_text": 2, "excluded": 1, "contaminated": 1}
-    assert verify(tmp_path / "out").problems == []
+    assert verify(tmp_path / "out").problems == ()
 
 
 def test_a_source_of_which_every_block_is_dropped_is_an_error_with_its_reasons(

@@ -57,7 +57,7 @@ def test_it_holds_for_any_smaller_limit_and_for_passes(recipe_file, tmp_path):
 
 
 def test_what_is_stored_is_what_was_given_and_what_waited(recipe_file, tmp_path):
-    all_stats = write(recipe_file(), tmp_path / "out", format="by-source", max_tokens=4_000)
+    all_stats = write(recipe_file(), tmp_path / "out", format="by-source", max_tokens=4_000).stats
     stored = json.loads((tmp_path / "out" / "stats.json").read_text())["stored"]
     for source, counts in all_stats["train"].sources.items():
         assert stored[source]["documents"] == counts.emitted + counts.pending

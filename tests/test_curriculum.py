@@ -316,7 +316,7 @@ def test_curriculum_never_repeats_records_and_keeps_shares_within_the_bound(sour
 
 def test_written_curriculum_is_recounted_by_stage(curriculum_file, tmp_path):
     path = curriculum_file(lanes=2, holdout={"fraction": 0.2, "tokens": 800})
-    all_stats = write(path, tmp_path / "whole", max_shard_size=6000)
+    all_stats = write(path, tmp_path / "whole", max_shard_size=6000).stats
     given_ = all_stats["train"].total.emitted
     assert given_ == len(list(open_mix(path).stream()))
     report = verify(tmp_path / "whole")
@@ -334,9 +334,9 @@ def test_written_curriculum_is_recounted_by_stage(curriculum_file, tmp_path):
 
 def test_verify_accepts_validation_without_a_stage_that_holds_nothing_out(curriculum_file, tmp_path):
     path = curriculum_file(lanes=2, holdout={"fraction": 0.2, "tokens": 50_000})
-    held = write(path, tmp_path / "out")["validation"].total
+    held = write(path, tmp_path / "out").stats["validation"].total
     assert 0 < held.emitted_tokens < 50_000
-    assert verify(tmp_path / "out").problems == []
+    assert verify(tmp_path / "out").problems == ()
 
 
 def test_written_curriculum_resumes_after_a_kill(curriculum_file, tmp_path):
@@ -360,7 +360,7 @@ def test_written_curriculum_resumes_after_a_kill(curriculum_file, tmp_path):
             continue
     whole = {p.name: p.read_bytes() for p in (tmp_path / "whole" / "data").iterdir()}
     assert {p.name: p.read_bytes() for p in (tmp_path / "parts" / "data").iterdir()} == whole
-    assert verify(tmp_path / "parts").problems == []
+    assert verify(tmp_path / "parts").problems == ()
 
 
 def test_load_accepts_a_curriculum(curriculum_file, recipe_file):
@@ -395,6 +395,6 @@ def test_take_accepts_a_curriculum(curriculum_file, tmp_path, capsys):
 
 def test_keep_dropped_covers_every_stage(curriculum_file, tmp_path):
     path = curriculum_file(lanes=1, filters={"min_chars": 120})
-    all_stats = write(path, tmp_path / "out", keep_dropped=tmp_path / "dropped")
+    all_stats = write(path, tmp_path / "out", keep_dropped=tmp_path / "dropped").stats
     rows = sum(pq.read_metadata(file).num_rows for file in (tmp_path / "dropped").rglob("*.parquet"))
     assert rows == sum(all_stats["train"].total.dropped.values()) > 10

@@ -234,8 +234,8 @@ def test_workers_receive_the_ngrams_with_the_plan(recipe_file: Make, tmp_path: P
 def test_written_mix_is_pinned_to_its_evaluation_texts(recipe_file: Make, tmp_path: Path) -> None:
     evaluations(tmp_path)
     path = recipe_file(decontaminate=asked(str(tmp_path / "questions.jsonl")))
-    write(path, tmp_path / "one", processes=2)
-    assert verify(tmp_path / "one").problems == []
+    write(path, tmp_path / "one", num_proc=2)
+    assert verify(tmp_path / "one").problems == ()
     pinned = load_recipe(tmp_path / "one" / "recipe.yaml")
     write(pinned, tmp_path / "two")
     one, two = ([p.read_bytes() for p in sorted((tmp_path / n / "data").iterdir())] for n in ("one", "two"))

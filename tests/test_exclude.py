@@ -192,11 +192,11 @@ def test_list_that_differs_from_the_pinned_one_is_rejected(tmp_path: Path) -> No
 
 def test_written_mix_contains_its_list(tmp_path: Path) -> None:
     path = mix_of(tmp_path, ROWS, "# why\nown-2\nown-1\n")
-    all_stats = write(path, tmp_path / "one")
+    all_stats = write(path, tmp_path / "one").stats
     assert all_stats["train"].total.dropped == {"excluded": 2}
     assert (tmp_path / "one" / "exclude.txt").read_text() == "own-1\nown-2\n"
     assert load_recipe(tmp_path / "one" / "recipe.yaml").exclude.file == "exclude.txt"  # type: ignore[union-attr]
-    assert verify(tmp_path / "one").problems == []
+    assert verify(tmp_path / "one").problems == ()
     (tmp_path / "list.txt").unlink()
     rebuilt = (tmp_path / "one" / "recipe.yaml").read_text().replace("rows.parquet", str(tmp_path / "rows.parquet"))
     (tmp_path / "one" / "recipe.yaml").write_text(rebuilt)
@@ -205,7 +205,7 @@ def test_written_mix_contains_its_list(tmp_path: Path) -> None:
     columns = [pq.read_table(*files)["id"].to_pylist() for files in data]
     assert columns[0] == columns[1]
     (tmp_path / "one" / "exclude.txt").unlink()  # removed by a user who must not publish it
-    assert verify(tmp_path / "one").problems == []
+    assert verify(tmp_path / "one").problems == ()
 
 
 def test_changed_list_changes_the_mix(tmp_path: Path) -> None:

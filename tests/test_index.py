@@ -426,13 +426,13 @@ def test_an_index_on_the_hub_is_pinned_to_its_commit(corpus, monkeypatch):
 def test_a_written_mix_is_held_against_its_index_over_all_lanes(corpus):
     build_index(recipe(), "idx")
     write(indexed(lanes=3), "out")
-    assert verify("out").problems == []
+    assert verify("out").problems == ()
     assert (
         f"index: {{path: idx, digest: {open_mix('looked.yaml').plan.dedup_index.digest}}}"
         in Path("out/recipe.yaml").read_text()
     )
     write(recipe(lanes=3), "lanes")  # whose lanes each remember for themselves
-    assert verify("lanes").problems == []
+    assert verify("lanes").problems == ()
     shutil.copy("out/recipe.yaml", "lanes/recipe.yaml")
     assert any(
         fault.endswith(" records repeat a text of another lane, which the dedup index drops")

@@ -87,7 +87,7 @@ def test_folders_hold_few_files_and_the_first_ones_lie_where_they_always_did(who
 def test_every_split_loads_and_all_is_recounted(whole, tmp_path):
     folder = tmp_path / "whole"
     shutil.copytree(whole[1], folder)
-    assert verify(folder).problems == []
+    assert verify(folder).problems == ()
     stats = json.loads((folder / "stats.json").read_bytes())
     for split, counts in stats["splits"].items():
         rows = load_dataset(str(folder), split=split, streaming=True)
@@ -117,7 +117,7 @@ def test_it_is_pushed_and_loads_without_the_package(hub, api, whole, tmp_path, m
 
 def test_pushed_while_it_is_written_it_is_the_same(hub, api, whole, tmp_path):
     recipe, folder = whole
-    all_stats = write(recipe, tmp_path / "sent", max_shard_size=1, outlet=HubTarget(recipe, "org/sent", api=api))
+    all_stats = write(recipe, tmp_path / "sent", max_shard_size=1, push_to=HubTarget(recipe, "org/sent", api=api)).stats
     push_to_hub(folder, "org/pushed", api=api)
     sent, pushed = hub.repos["org/sent"].tree(), hub.repos["org/pushed"].tree()
     assert sent.pop("README.md") == pushed.pop("README.md").replace(b"org/pushed", b"org/sent").replace(
@@ -126,7 +126,8 @@ def test_pushed_while_it_is_written_it_is_the_same(hub, api, whole, tmp_path):
     assert sent == pushed
     assert output_layout.data_files(tmp_path / "sent" / "data") == []
     assert (
-        write(recipe, tmp_path / "sent", max_shard_size=1, outlet=HubTarget(recipe, "org/sent", api=api)) == all_stats
+        write(recipe, tmp_path / "sent", max_shard_size=1, push_to=HubTarget(recipe, "org/sent", api=api)).stats
+        == all_stats
     )
 
 

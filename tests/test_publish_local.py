@@ -129,7 +129,7 @@ def test_the_downloaded_folder_is_a_written_mix(hub, api, mix, tmp_path, monkeyp
 def test_pushed_while_it_is_written_it_says_the_same(hub, api, mix, tmp_path):
     file = tmp_path / "secret/mine.yaml"
     outlet = HubTarget(load_recipe(file), "org/sent", api=api)
-    write(file, tmp_path / "sent", skip_unreadable=True, outlet=outlet)
+    write(file, tmp_path / "sent", skip_unreadable=True, push_to=outlet)
     push_to_hub(mix, "org/pushed", api=api)
     sent, pushed = hub.repos["org/sent"].tree(), hub.repos["org/pushed"].tree()
     assert sent.pop("README.md") == pushed.pop("README.md").replace(b"org/pushed", b"org/sent").replace(

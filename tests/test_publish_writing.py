@@ -37,12 +37,12 @@ def test_the_repository_equals_that_of_a_push_and_the_disk_is_bounded(hub, api, 
         whole_parts(work, most, check)
 
     monkeypatch.setattr(sys.modules["smollm3_mix.output.lane_pool"], "wait_for_room", counted)
-    all_stats = write(recipe, tmp_path / "a", max_shard_size=1, outlet=HubTarget(recipe, "org/shipped", api=api))
+    all_stats = write(recipe, tmp_path / "a", max_shard_size=1, push_to=HubTarget(recipe, "org/shipped", api=api)).stats
     assert list((tmp_path / "a/data").iterdir()) == []
     assert len(seen) > 3 * uploads.MAX_WAITING
     assert max(seen) <= uploads.MAX_WAITING + 1
     hub.slow = None
-    assert write(recipe, tmp_path / "b", max_shard_size=1) == all_stats
+    assert write(recipe, tmp_path / "b", max_shard_size=1).stats == all_stats
     push_to_hub(tmp_path / "b", "org/pushed", api=api)
     shipped, pushed = hub.repos["org/shipped"].tree(), hub.repos["org/pushed"].tree()
     named = shipped.pop("README.md").replace(b"org/shipped", b"org/pushed").replace(b"# shipped", b"# pushed")
@@ -50,7 +50,8 @@ def test_the_repository_equals_that_of_a_push_and_the_disk_is_bounded(hub, api, 
     assert shipped == pushed
     before = len(hub.commits)
     assert (
-        write(recipe, tmp_path / "a", max_shard_size=1, outlet=HubTarget(recipe, "org/shipped", api=api)) == all_stats
+        write(recipe, tmp_path / "a", max_shard_size=1, push_to=HubTarget(recipe, "org/shipped", api=api)).stats
+        == all_stats
     )
     assert len(hub.commits) == before
 
@@ -90,9 +91,9 @@ def test_a_hub_that_fails_ends_the_write_and_it_goes_on(hub, api, recipe_file, t
     problems = [500] * repository.TRIES
     outlet.begin = lambda *of: (HubTarget.begin(outlet, *of), hub.problems.extend(problems))
     with pytest.raises(OutputError, match="cannot write to org/mix"):
-        write(recipe, tmp_path / "a", outlet=outlet, **asked)
+        write(recipe, tmp_path / "a", push_to=outlet, **asked)
     hub.problems.clear()
-    write(recipe, tmp_path / "a", outlet=HubTarget(recipe, "org/mix", api=api), **asked)
+    write(recipe, tmp_path / "a", push_to=HubTarget(recipe, "org/mix", api=api), **asked)
     assert "README.md" in hub.repos["org/mix"].tree()
 
 
@@ -104,15 +105,15 @@ def test_parts_that_went_elsewhere_are_not_forgotten(hub, api, recipe_file, tmp_
             raise OutputError("gone")
 
     with pytest.raises(OutputError, match="gone"):
-        write(recipe, tmp_path / "a", max_shard_size=1, outlet=Falls(recipe, "org/mix", api=api))
+        write(recipe, tmp_path / "a", max_shard_size=1, push_to=Falls(recipe, "org/mix", api=api))
     for other in (None, HubTarget(recipe, "org/other", api=api)):
         with pytest.raises(OutputError) as refused:
-            write(recipe, tmp_path / "a", max_shard_size=1, outlet=other)
+            write(recipe, tmp_path / "a", max_shard_size=1, push_to=other)
         assert str(refused.value) == (
             f"parts of the mix in {tmp_path}/a went to org/mix@main/toy already. Give the same --push-to, "
             f"--config-name and --revision again to go on, or remove {tmp_path}/a/.writing."
         )
-    write(recipe, tmp_path / "a", max_shard_size=1, outlet=HubTarget(recipe, "org/mix", api=api))
+    write(recipe, tmp_path / "a", max_shard_size=1, push_to=HubTarget(recipe, "org/mix", api=api))
     assert "README.md" in hub.repos["org/mix"].tree()
 
 

@@ -94,7 +94,7 @@ def test_the_page_shows_shares_debts_drops_lengths_and_texts(mix, dropped, tmp_p
 def test_bounds_are_those_of_the_line_with_the_long_document_that_was_not_given(recipe_file, tmp_path):
     file = recipe_file(sources={"c": {"weight": 0.001}}, lanes=1)
     parquet(tmp_path / "sources/c", [document("c", n) * 100 for n in range(9)], files=1)
-    all_stats = write(file, tmp_path / "mix", max_tokens=5000)
+    all_stats = write(file, tmp_path / "mix", max_tokens=5000).stats
     verdict = verify(tmp_path / "mix")
     assert verdict.problems == []
     assert verdict.all_stats["train"].sources["c"].emitted == 0

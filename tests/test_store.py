@@ -74,12 +74,12 @@ def cut_off(monkeypatch, path, at):
 
 
 def test_a_store_holds_what_a_folder_would(path, tmp_path):
-    all_stats = write(path, tmp_path / "one", max_shard_size=1, keep_dropped=tmp_path / "dropped")
-    assert write(path, URL, max_shard_size=1, keep_dropped=tmp_path / "far") == all_stats
+    all_stats = write(path, tmp_path / "one", max_shard_size=1, keep_dropped=tmp_path / "dropped").stats
+    assert write(path, URL, max_shard_size=1, keep_dropped=tmp_path / "far").stats == all_stats
     assert stored() == content(tmp_path / "one")
     assert content(tmp_path / "far") == content(tmp_path / "dropped")
     before = dict(MemoryFileSystem.store)
-    assert write(path, URL, max_shard_size=1, keep_dropped=tmp_path / "far") == all_stats
+    assert write(path, URL, max_shard_size=1, keep_dropped=tmp_path / "far").stats == all_stats
     assert before == MemoryFileSystem.store
 
 
@@ -244,8 +244,8 @@ def test_a_store_without_its_package_says_what_to_install(path, monkeypatch):
 def test_s3_holds_what_a_folder_would_and_decides_who_writes(path, bucket, tmp_path, capsys):
     from datasets import load_dataset
 
-    all_stats = write(path, tmp_path / "one", max_shard_size=1)
-    assert write(path, bucket, max_shard_size=1) == all_stats
+    all_stats = write(path, tmp_path / "one", max_shard_size=1).stats
+    assert write(path, bucket, max_shard_size=1).stats == all_stats
     assert stored(bucket) == content(tmp_path / "one")
     with UrlStore(bucket).claimed(take_over=False), pytest.raises(OutputError, match="is being written by process"):
         UrlStore(bucket).claimed(take_over=False).__enter__()
@@ -265,7 +265,7 @@ def test_s3_holds_what_a_folder_would_and_decides_who_writes(path, bucket, tmp_p
 @pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # of huggingface_hub, to its client
 def test_the_hub_holds_what_a_folder_would_privately(path, hub, tmp_path):
     url, asked = "hf://datasets/writer/mix/two", {"max_shard_size": 1, "token": "hf_writer"}
-    all_stats = write(path, tmp_path / "one", max_shard_size=1)
+    all_stats = write(path, tmp_path / "one", max_shard_size=1).stats
 
     class Stop(Exception):
         pass
@@ -287,11 +287,11 @@ def test_the_hub_holds_what_a_folder_would_privately(path, hub, tmp_path):
     )
     with held, pytest.raises(OutputError, match=said):
         write(path, url, **asked)
-    assert write(path, url, **asked) == all_stats
+    assert write(path, url, **asked).stats == all_stats
     there = {name.removeprefix("two/"): data for name, data in repository.tree().items() if name.startswith("two/")}
     assert there == content(tmp_path / "one")
     assert sum(name.startswith("data/") for name in there) == len(before) + len(hub.sent)  # none went twice
-    assert write(path, url, **asked) == all_stats
+    assert write(path, url, **asked).stats == all_stats
     repository.private = False
     with pytest.raises(OutputError) as error:
         write(path, "hf://datasets/writer/mix/three", **asked)

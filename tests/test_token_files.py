@@ -65,7 +65,7 @@ def made(recipe_file, tokenizer_file, tmp_path):
     def make(form, **options):
         recipe = recipe_file(lanes=2, holdout={"fraction": 0.1})
         folder = tmp_path / form
-        all_stats = write(recipe, folder, format=form, tokenizer=tokenizer_file, max_tokens=9_000, **options)
+        all_stats = write(recipe, folder, format=form, tokenizer=tokenizer_file, max_tokens=9_000, **options).stats
         mix = open_packed(recipe, tokenizer=tokenizer_file, max_tokens=9_000).mix
         documents = []
         for lane in range(2):
@@ -192,7 +192,7 @@ def test_the_command_line_writes_them_and_says_how_to_read(recipe_file, tokenize
 def test_verify_counts_token_files(made, capsys):
     for form, files in (("nanotron", 9), ("megatron", 6)):
         folder, _, all_stats = made(form)
-        assert verify(folder).problems == []
+        assert verify(folder).problems == ()
         assert main(["verify", str(folder)]) == 0
         said = capsys.readouterr().out
         assert f"{all_stats['train'].total.emitted:,}" in said
@@ -271,7 +271,7 @@ def test_verify_finds_every_damage_of_token_files(made, tokenizer_file, form, ca
         problems = verify(folder).problems
         assert any(re.search(fault, found) for found in problems), (ending, problems)
         path.write_bytes(whole)
-    assert verify(folder).problems == []
+    assert verify(folder).problems == ()
     saved["splits"]["train"]["sources"]["a"]["emitted"] += 1
     (folder / "stats.json").write_text(json.dumps(saved))
     assert main(["verify", str(folder)]) == 1
@@ -290,7 +290,7 @@ def test_parquet_with_a_tokenizer_counts_the_text_alone(recipe_file, tokenizer_f
     table = pq.read_table(tmp_path / "out" / "data" / "train-00000-00000.parquet")
     ids = Tokenizer(str(tokenizer_file)).encode(table["text"].combine_chunks())
     assert np.diff(ids.offsets.to_numpy()).tolist() == table["tokens"].to_pylist()
-    assert verify(tmp_path / "out").problems == []
+    assert verify(tmp_path / "out").problems == ()
 
 
 def test_token_files_need_a_tokenizer(recipe_file, tmp_path, capsys):

@@ -124,7 +124,7 @@ def test_verify_finds_texts_of_two_lanes_though_a_source_is_read_twice(recipe_fi
     pq.write_table(pa.table({"text": same}), tmp_path / "sources" / "a" / "part-00.parquet")
     build_index(plain, tmp_path / "index")
     write(recipe_file("indexed", dedup={"index": str(tmp_path / "index")}, **make), tmp_path / "out")
-    assert verify(tmp_path / "out").problems == []
+    assert verify(tmp_path / "out").problems == ()
     write(plain, tmp_path / "lanes")
     (tmp_path / "lanes" / "recipe.yaml").write_bytes((tmp_path / "out" / "recipe.yaml").read_bytes())
     (fault,) = verify(tmp_path / "lanes").problems

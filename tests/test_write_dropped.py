@@ -1,4 +1,4 @@
-"""`write --keep-dropped`: what was dropped, with reasons, as counted, and the same after any stop."""
+"""`write --keep-dropped`: the dropped documents with reasons, as counted, the same after any interruption."""
 
 import functools
 import sys
@@ -17,13 +17,13 @@ from smollm3_mix.mix.mix_stats import MixStats
 from smollm3_mix.mix.source_stream import DROPPED_IN_FIRST_PASS
 from smollm3_mix.output import dropped_documents, lane_writer
 from smollm3_mix.output.write_mix import write
-from smollm3_mix.output.write_request import differing
+from smollm3_mix.output.write_request import differences
 from smollm3_mix.schema import DROPPED_SCHEMA
 from smollm3_mix.storage import atomic_files
 from smollm3_mix.verification.verify_mix import verify
 
 Make = Callable[..., Path]
-PART = 4_000
+SHARD_SIZE = 4_000
 
 
 @pytest.fixture(autouse=True)
@@ -40,10 +40,10 @@ def content(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
-def kept_and_counted(folder: Path, all_stats: dict[str, MixStats]) -> None:
-    """The files hold exactly what the tallies count, but for what the other split gives and later passes drop."""
-    assert sorted(all_stats) == sorted({path.name.split("-")[0] for path in folder.iterdir()})
-    for split, stats in all_stats.items():
+def check_counts(folder: Path, stats_by_split: dict[str, MixStats]) -> None:
+    """Check that the files have the documents that the statistics count, except those of the other split or later passes."""
+    assert sorted(stats_by_split) == sorted({path.name.split("-")[0] for path in folder.iterdir()})
+    for split, stats in stats_by_split.items():
         rows = [row for path in sorted(folder.glob(f"{split}-*")) for row in pq.read_table(path).to_pylist()]
         counted = {
             (source, reason): count
@@ -55,11 +55,11 @@ def kept_and_counted(folder: Path, all_stats: dict[str, MixStats]) -> None:
 
 
 @pytest.mark.parametrize("policy", ["stop", "repeat", "renormalize"])
-def test_all_that_is_counted_as_dropped_is_there(recipe_file: Make, tmp_path: Path, policy: str) -> None:
+def test_keep_dropped_writes_every_counted_document(recipe_file: Make, tmp_path: Path, policy: str) -> None:
     path = make(recipe_file, on_exhausted=policy)
-    all_stats = write(path, tmp_path / "out", max_shard_size=PART, keep_dropped=tmp_path / "drops")
-    kept_and_counted(tmp_path / "drops", all_stats)
-    assert verify(tmp_path / "out").problems == []
+    stats_by_split = write(path, tmp_path / "out", max_shard_size=SHARD_SIZE, keep_dropped=tmp_path / "drops").stats
+    check_counts(tmp_path / "drops", stats_by_split)
+    assert verify(tmp_path / "out").problems == ()
     some = pq.read_table(min((tmp_path / "drops").iterdir()))
     assert some.schema.equals(DROPPED_SCHEMA)
     row = next(row for row in some.to_pylist() if row["reason"] == "too_short" and row["source"] == "a")
@@ -68,20 +68,20 @@ def test_all_that_is_counted_as_dropped_is_there(recipe_file: Make, tmp_path: Pa
     assert row["id"] == f"{row['file']}:{row['row']}"
 
 
-def test_the_mix_is_the_same_with_and_without(recipe_file: Make, tmp_path: Path) -> None:
+def test_keep_dropped_does_not_change_the_mix(recipe_file: Make, tmp_path: Path) -> None:
     path = make(recipe_file)
-    write(path, tmp_path / "one", max_shard_size=PART, keep_dropped=tmp_path / "drops")
-    write(path, tmp_path / "two", max_shard_size=PART)
+    write(path, tmp_path / "one", max_shard_size=SHARD_SIZE, keep_dropped=tmp_path / "drops")
+    write(path, tmp_path / "two", max_shard_size=SHARD_SIZE)
     assert content(tmp_path / "one" / "data") == content(tmp_path / "two" / "data")
 
 
-def test_texts_that_could_not_be_read_or_are_excluded_are_null(recipe_file: Make, tmp_path: Path) -> None:
+def test_text_is_null_when_it_is_unreadable_or_excluded(recipe_file: Make, tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_text("own-7\n")
     path = recipe_file(lanes=1, exclude="list.txt", on_exhausted="renormalize")
     with (tmp_path / "sources" / "b" / "all.jsonl").open("a") as file:
         file.write('{"text": null, "id": "null"}\n{"text": "\\ud800", "id": "lone"}\n')
-    all_stats = write(path, tmp_path / "out", keep_dropped=tmp_path / "drops")
-    kept_and_counted(tmp_path / "drops", all_stats)
+    stats_by_split = write(path, tmp_path / "out", keep_dropped=tmp_path / "drops").stats
+    check_counts(tmp_path / "drops", stats_by_split)
     rows = [row for p in (tmp_path / "drops").iterdir() for row in pq.read_table(p).to_pylist()]
     texts = {row["reason"]: row["text"] for row in rows}
     assert texts["excluded"] is texts["not_text"] is texts["invalid_utf8"] is None
@@ -94,22 +94,24 @@ class Crash(Exception):
 
 
 @pytest.fixture(scope="module")
-def whole(shared_recipe_file: Make, tmp_path_factory: pytest.TempPathFactory) -> Callable[[], tuple[Path, Path]]:
-    """Writes a mix and its dropped documents once, and returns its recipe and the folder of both."""
-    folder = tmp_path_factory.mktemp("whole")
+def complete(shared_recipe_file: Make, tmp_path_factory: pytest.TempPathFactory) -> Callable[[], tuple[Path, Path]]:
+    """Return a function that writes a mix and its dropped documents once and returns its recipe and their folder."""
+    folder = tmp_path_factory.mktemp("complete")
 
     @functools.cache
-    def made() -> tuple[Path, Path]:
+    def make_once() -> tuple[Path, Path]:
         path = make(shared_recipe_file, on_exhausted="repeat")
-        write(path, folder / "mix", max_shard_size=PART, keep_dropped=folder / "drops")
+        write(path, folder / "mix", max_shard_size=SHARD_SIZE, keep_dropped=folder / "drops")
         return path, folder
 
-    return made
+    return make_once
 
 
 @pytest.mark.parametrize("after", [1, 5, 14])
-def test_goes_on_after_a_crash(whole: Callable[[], tuple[Path, Path]], tmp_path: Path, after: int) -> None:
-    path, expected = whole()
+def test_dropped_documents_are_the_same_after_a_crash(
+    complete: Callable[[], tuple[Path, Path]], tmp_path: Path, after: int
+) -> None:
+    path, expected = complete()
     calls = 0
 
     def crash(_: object) -> None:
@@ -119,72 +121,74 @@ def test_goes_on_after_a_crash(whole: Callable[[], tuple[Path, Path]], tmp_path:
             raise Crash
 
     with pytest.raises(Crash):
-        write(path, tmp_path / "out", max_shard_size=PART, on_progress=crash, keep_dropped=tmp_path / "drops")
+        write(path, tmp_path / "out", max_shard_size=SHARD_SIZE, on_progress=crash, keep_dropped=tmp_path / "drops")
     assert not (tmp_path / "drops").exists()
-    write(path, tmp_path / "out", max_shard_size=PART, keep_dropped=tmp_path / "drops")
+    write(path, tmp_path / "out", max_shard_size=SHARD_SIZE, keep_dropped=tmp_path / "drops")
     assert content(tmp_path / "drops") == content(expected / "drops")
     assert content(tmp_path / "out") == content(expected / "mix")
 
 
-def test_killed_at_random_moments_it_goes_on(
+def test_dropped_documents_are_the_same_when_killed_at_random_moments(
     recipe_file: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kills: int
 ) -> None:
     monkeypatch.undo()  # the killed processes have the constants of the package
     path = make(recipe_file, lanes=16, on_exhausted="repeat")
     limits = ["--max-tokens", "60000", "--max-shard-size", "20000"]
-    write(path, tmp_path / "whole", max_shard_size=20_000, max_tokens=60_000, keep_dropped=tmp_path / "all")
+    write(path, tmp_path / "complete", max_shard_size=20_000, max_tokens=60_000, keep_dropped=tmp_path / "all")
     command = [sys.executable, "-m", "smollm3_mix", "write", str(path), "--output-dir", str(tmp_path / "out")]
-    command += [*limits, "--keep-dropped", str(tmp_path / "drops"), "--processes", "2"]
-    written = len(list((tmp_path / "whole" / "data").iterdir()))
+    command += [*limits, "--keep-dropped", str(tmp_path / "drops"), "--num-proc", "2"]
+    written = len(list((tmp_path / "complete" / "data").iterdir()))
     assert written > 12
-    said = killed_at_work(command, tmp_path / "out" / atomic_files.WORK_FOLDER, written, kills)
-    assert f"The dropped documents are in {tmp_path / 'drops'}, with their reasons." in said
+    output = killed_at_work(command, tmp_path / "out" / atomic_files.WORK_FOLDER, written, kills)
+    assert f"The dropped documents and their reasons are in {tmp_path / 'drops'}." in output
     assert content(tmp_path / "drops") == content(tmp_path / "all")
-    assert content(tmp_path / "out") == content(tmp_path / "whole")
+    assert content(tmp_path / "out") == content(tmp_path / "complete")
 
 
-def test_a_move_that_was_cut_off_is_finished(
-    whole: Callable[[], tuple[Path, Path]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_write_completes_an_interrupted_move_of_dropped_documents(
+    complete: Callable[[], tuple[Path, Path]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path, expected = whole()
+    path, expected = complete()
 
-    def cut_off(work: Path, folder: Path) -> None:
+    def interrupt(work: Path, folder: Path) -> None:
         folder.mkdir()
         first = min((work / dropped_documents.FOLDER).iterdir())
         first.replace(folder / first.name)
         raise Crash
 
     with monkeypatch.context() as patched:
-        patched.setattr(dropped_documents, "publish", cut_off)
+        patched.setattr(dropped_documents, "publish", interrupt)
         with pytest.raises(Crash):
-            write(path, tmp_path / "out", max_shard_size=PART, keep_dropped=tmp_path / "drops")
-    write(path, tmp_path / "out", max_shard_size=PART, keep_dropped=tmp_path / "drops")
+            write(path, tmp_path / "out", max_shard_size=SHARD_SIZE, keep_dropped=tmp_path / "drops")
+    write(path, tmp_path / "out", max_shard_size=SHARD_SIZE, keep_dropped=tmp_path / "drops")
     assert content(tmp_path / "drops") == content(expected / "drops")
 
 
-def test_folders_that_will_not_do(recipe_file: Make, tmp_path: Path) -> None:
+def test_keep_dropped_refuses_unsuitable_folders(recipe_file: Make, tmp_path: Path) -> None:
     path, out = make(recipe_file), tmp_path / "out"
     for folder in (out, out / "drops", tmp_path):
-        with pytest.raises(OutputError, match=r"lie in each other\. Choose a folder beside it with --keep-dropped\."):
+        with pytest.raises(
+            OutputError, match=r"or one contains the other\. Choose a separate folder with --keep-dropped\."
+        ):
             write(path, out, keep_dropped=folder)
     (tmp_path / "full").mkdir()
-    (tmp_path / "full" / "train-00000-00000.parquet").write_text("another's")
-    with pytest.raises(OutputError, match=r"full holds 'train-00000-00000.parquet'\. Choose a new or empty folder"):
+    (tmp_path / "full" / "train-00000-00000.parquet").write_text("other data")
+    with pytest.raises(OutputError, match=r"full contains 'train-00000-00000.parquet'\. Choose a new or empty folder"):
         write(path, out, keep_dropped=tmp_path / "full")
     (tmp_path / "file").write_text("")
-    with pytest.raises(OutputError, match=r"file is no folder\. Choose a new or empty one with --keep-dropped\."):
+    with pytest.raises(OutputError, match=r"file is not a folder\. Choose a new or empty folder with --keep-dropped\."):
         write(path, out, keep_dropped=tmp_path / "file")
     assert not out.exists()
 
 
-def test_over_a_finished_mix(recipe_file: Make, tmp_path: Path) -> None:
+def test_keep_dropped_refuses_another_folder_when_the_mix_is_finished(recipe_file: Make, tmp_path: Path) -> None:
     path = make(recipe_file)
-    all_stats = write(path, tmp_path / "out", keep_dropped=tmp_path / "drops")
-    assert write(path, tmp_path / "out", keep_dropped=tmp_path / "drops") == all_stats
-    with pytest.raises(OutputError, match=r"is finished, and its dropped documents are not in \S+other\. Name"):
+    stats_by_split = write(path, tmp_path / "out", keep_dropped=tmp_path / "drops").stats
+    assert write(path, tmp_path / "out", keep_dropped=tmp_path / "drops").stats == stats_by_split
+    with pytest.raises(OutputError, match=r"is complete, but its dropped documents are not in \S+other\. Name"):
         write(path, tmp_path / "out", keep_dropped=tmp_path / "other")
     write(path, tmp_path / "plain")
-    with pytest.raises(OutputError, match="asked for with keep_dropped=None, not True"):
+    with pytest.raises(OutputError, match="keep_dropped: None → True"):
         write(path, tmp_path / "plain", keep_dropped=tmp_path / "other")
 
 
@@ -194,17 +198,17 @@ def test_row_groups_of_dropped_documents_end_at_their_rows_or_bytes(
     monkeypatch.setattr(dropped_documents, "GROUP_ROWS", 4)
     monkeypatch.setattr(dropped_documents, "GROUP_BYTES", 100)
     row = {"reason": "too_short", "source": "a", "id": "i", "file": "f", "row": 0}
-    part = dropped_documents.DroppedShards()
-    part.begin(tmp_path / "train-00000-00000.parquet")
+    shard = dropped_documents.DroppedShards()
+    shard.begin(tmp_path / "train-00000-00000.parquet")
     for rows, length in ((3, 1), (1, 1), (2, 1), (1, 98), (1, 1)):
-        part.add(pa.RecordBatch.from_pylist([{**row, "text": "x" * length}] * rows, DROPPED_SCHEMA))
-    part.end()
+        shard.add(pa.RecordBatch.from_pylist([{**row, "text": "x" * length}] * rows, DROPPED_SCHEMA))
+    shard.end()
     file = pq.ParquetFile(tmp_path / "train-00000-00000.parquet").metadata
     assert [file.row_group(n).num_rows for n in range(file.num_row_groups)] == [4, 3, 1]
 
 
-def test_difference_of_requests_shows_what_only_one_of_them_has() -> None:
+def test_differences_include_values_of_only_one_request() -> None:
     old = {"max_shard_size": 1, "format": "parquet"}
-    assert differing(old, {**old, "max_shard_size": 2, "keep_dropped": True}) == (
-        "max_shard_size=1, not 2, keep_dropped=None, not True"
+    assert differences(old, {**old, "max_shard_size": 2, "keep_dropped": True}) == (
+        "max_shard_size: 1 → 2, keep_dropped: None → True"
     )
