@@ -23,7 +23,7 @@ from smollm3_mix.mix.open_mix import open_mix
 from smollm3_mix.output.write_mix import write
 from smollm3_mix.recipe.read_recipe import load_recipe
 from smollm3_mix.recipe.sections import Decontaminate, Texts
-from smollm3_mix.text.decontamination import NONE, EvaluationNgrams, NgramCollector, count_ngrams, word_tokens
+from smollm3_mix.text.decontamination import NONE, EvaluationNgrams, NgramCollector, hash_ngrams, normalized_words
 from smollm3_mix.verification.verify_mix import verify
 
 Make = Callable[..., Path]
@@ -38,7 +38,7 @@ def collected(*sets: list[str], ngram: int = 13) -> EvaluationNgrams:
 
 
 def said(text: str) -> list[str]:
-    found = word_tokens(pa.array([text]))
+    found = normalized_words(pa.array([text]))
     return [bytes(found.data[a:b]).decode() for a, b in zip(found.starts, found.ends, strict=True)]
 
 
@@ -135,7 +135,7 @@ def test_words_of_ascii_are_runs_of_letters_and_digits(text: str) -> None:
 def test_runs_have_one_hash_if_they_are_the_same(values: list[int], n: int) -> None:
     hashes = np.random.default_rng(0).integers(0, 2**64, 4, dtype=np.uint64)[np.array(values, dtype=np.int64)]
     plain = [tuple(values[i : i + n]) for i in range(len(values) - n + 1)]
-    found = count_ngrams(hashes, n).tolist()
+    found = hash_ngrams(hashes, n).tolist()
     assert len(found) == len(plain)
     assert len(set(zip(plain, found, strict=True))) == len(set(plain)) == len(set(found))
 

@@ -157,13 +157,13 @@ def test_recipes_read_back_from_dict_and_yaml(tmp_path: Path) -> None:
         (None, "exclude: no file 'gone.txt' beside the recipe or here; create it or correct the path"),
         (
             b"",
-            "exclude: 'gone.txt' lists nothing; write one id, blob id, url or repository a line, or take `exclude` out",
+            "exclude: 'gone.txt' has no entries. Write one id, blob id, URL or repository per line, or remove `exclude`",
         ),
         (
             b"# only\n\n  \n",
-            "exclude: 'gone.txt' lists nothing; write one id, blob id, url or repository a line, or take `exclude` out",
+            "exclude: 'gone.txt' has no entries. Write one id, blob id, URL or repository per line, or remove `exclude`",
         ),
-        (b"a\nb\n\xe9t\xe9\n", "exclude: 'gone.txt' has bytes in line 3 that are no UTF-8; save it as UTF-8"),
+        (b"a\nb\n\xe9t\xe9\n", "exclude: 'gone.txt' is not UTF-8 in line 3. Save it as UTF-8"),
     ],
 )
 def test_lists_that_cannot_be_meant(

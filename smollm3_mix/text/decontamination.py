@@ -1,13 +1,13 @@
-"""Which documents share a run of words with a text that a model will be evaluated on.
+"""Find documents that share a word n-gram with an evaluation text.
 
-The convention is that of GPT-3 (Brown et al. 2020, appendix C): runs of 13 words, without regard to case, punctuation
-and white space. One common run is enough, as in datatrove's `NGramsDecontFilter` (which takes 12 words by default). The
-document is dropped whole; GPT-3 cut 200 characters around the run out of it.
+The convention is that of GPT-3 (Brown et al. 2020, appendix C): n-grams of 13 words, ignoring case, punctuation and
+white space. One shared n-gram is enough, as in datatrove's `NGramsDecontFilter`, whose default is 12 words. The whole
+document is dropped. GPT-3 removed 200 characters around the n-gram instead.
 """
 
 import hashlib
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
@@ -23,24 +23,24 @@ from smollm3_mix.text.measure.words import Hashes, Words, runs, text_view
 Flags = npt.NDArray[np.bool_]
 
 NONE = -1
-"""In place of a set's number: the document shares no run of words with any."""
+"""Number for a document that shares no n-gram with any set."""
 
 _SPACE = 0x20
-_TURN = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio, odd
-_LEAST_BITS, _MOST_BITS = 16, 24  # of the table's size; 16 MiB at most, so that it stays near the processor
+_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio, odd
+_MIN_BITS, _MAX_BITS = 16, 24  # bits of the table size: at most 16 MiB, to stay in the cache
 
-# ASCII in lower case, every byte of it that is no letter or digit as a space; other bytes as they are.
-_PLAIN = bytes(b if b >= 0x80 or chr(b).isalnum() else _SPACE for b in bytes(range(256)).lower())
+# Maps ASCII letters to lower case, other ASCII except digits to spaces. Other bytes are unchanged.
+_NORMALIZED = bytes(b if b >= 0x80 or chr(b).isalnum() else _SPACE for b in bytes(range(256)).lower())
 
 
 @dataclass(frozen=True, eq=False)
 class NgramHashes:
-    """Runs of n tokens of evaluation texts.
+    """Hashes of all n-grams of one length in the evaluation texts.
 
     Attributes:
-        n: tokens in a run.
-        hashes: uint64, ascending, each once.
-        sets: int64, for each the first set that has it.
+        n: Length in words, or in characters of a script without spaces.
+        hashes: Distinct hashes, uint64, ascending.
+        sets: Number of the first set that has each n-gram, int64.
     """
 
     n: int
@@ -49,39 +49,39 @@ class NgramHashes:
 
     @cached_property
     def _table(self) -> tuple[Flags, np.uint64]:
-        """Which values the upper bits of the hashes have, and by how much to shift: most runs need no other look."""
-        bits = min(max((16 * len(self.hashes)).bit_length(), _LEAST_BITS), _MOST_BITS)
+        """Prefilter by the upper bits of a hash, bool[2^bits], and the shift to these bits. Rejects most n-grams."""
+        bits = min(max((16 * len(self.hashes)).bit_length(), _MIN_BITS), _MAX_BITS)
         table, shift = np.zeros(1 << bits, dtype=np.bool_), np.uint64(64 - bits)
         table[(self.hashes >> shift).astype(np.int64)] = True
         return table, shift
 
     def __getstate__(self) -> dict[str, object]:
-        """Without the table, which whoever needs it makes again."""
+        """Return the state without the prefilter, which is rebuilt on first use."""
         return {"n": self.n, "hashes": self.hashes, "sets": self.sets}
 
-    def search(self, found: Words) -> tuple[Ints, Ints]:
-        """int64 twice: documents that have some of these runs, in ascending order and as often, and of which set."""
-        value = count_ngrams(found.hashes, self.n)
+    def search(self, words: Words) -> tuple[Ints, Ints]:
+        """Return the row and the set of each match, int64 twice. Rows are ascending, one entry per match."""
+        value = hash_ngrams(words.hashes, self.n)
         table, shift = self._table
-        place = np.flatnonzero(table[(value >> shift).view(np.int64)])
-        among = np.minimum(np.searchsorted(self.hashes, value[place]), len(self.hashes) - 1)
-        same = self.hashes[among] == value[place]
-        place, among = place[same], among[same]
-        row = np.searchsorted(found.first, place, side="right") - 1
-        whole = place + self.n <= found.first[row + 1]  # not half of the next document
-        return row[whole], self.sets[among[whole]]
+        position = np.flatnonzero(table[(value >> shift).view(np.int64)])
+        match = np.minimum(np.searchsorted(self.hashes, value[position]), len(self.hashes) - 1)
+        equal = self.hashes[match] == value[position]
+        position, match = position[equal], match[equal]
+        row = np.searchsorted(words.first, position, side="right") - 1
+        inside = position + self.n <= words.first[row + 1]  # not across the end of a document
+        return row[inside], self.sets[match[inside]]
 
 
 @dataclass(frozen=True, eq=False)
 class EvaluationNgrams:
-    """All runs of words of some sets of evaluation texts, 16 bytes each; the texts are not needed again.
+    """Hashes of all word n-grams of the evaluation sets, 16 bytes per n-gram. The texts are not kept.
 
-    A run is known by 64 bits of a hash, so one that is not in the sets is taken for one that is with a chance of runs /
-    2^64.
+    An n-gram is compared by 64 bits of a hash. The probability that an n-gram outside the sets matches by chance is the
+    number of n-grams / 2^64.
 
     Attributes:
-        names: of the sets.
-        ngrams: runs by their length in tokens.
+        names: Names of the sets.
+        ngrams: Hashes by length, shortest first.
     """
 
     names: tuple[str, ...]
@@ -89,83 +89,86 @@ class EvaluationNgrams:
 
     @property
     def digest(self) -> str:
-        """SHA-256 over all runs and the sets they are of, 64 hex digits."""
+        """SHA-256 of all n-grams and their sets, 64 hexadecimal digits."""
         state = hashlib.sha256()
-        for grams in self.ngrams:
-            state.update(f"{grams.n} {len(grams.hashes)}\n".encode())
-            state.update(grams.hashes.astype("<u8").tobytes() + grams.sets.astype("<i8").tobytes())
+        for ngrams in self.ngrams:
+            state.update(f"{ngrams.n} {len(ngrams.hashes)}\n".encode())
+            state.update(ngrams.hashes.astype("<u8").tobytes() + ngrams.sets.astype("<i8").tobytes())
         return state.hexdigest()
 
     def search(self, texts: pa.StringArray) -> Ints:
-        """int64[rows]: the first set that each document shares a run of words with, `NONE` for most.
+        """Return the number of the first set that shares an n-gram with each document, else `NONE`; int64[rows].
 
-        A verdict depends on the text alone. A null row shares nothing.
+        The result depends on the text only. A null row shares nothing.
         """
-        found = word_tokens(texts)
+        words = normalized_words(texts)
         first = np.full(len(texts), len(self.names), dtype=np.int64)
-        for grams in self.ngrams:
-            rows, sets = grams.search(found)
+        for ngrams in self.ngrams:
+            rows, sets = ngrams.search(words)
             np.minimum.at(first, rows, sets)
         first[first == len(self.names)] = NONE
         return first
 
 
 class NgramCollector:
-    """Runs of words while sets of evaluation texts are read.
+    """Collector of the n-grams of evaluation texts, one set after the other.
 
     Args:
-        ngram: words in a run. In a text mostly of a script without spaces, characters are counted as near dedup does:
-            two for a word of Chinese or Japanese, four for one of Thai and its like.
+        ngram: Words per n-gram. In a text that is mostly in a script without spaces, characters count as in near dedup:
+            two per word of Chinese or Japanese, four per word of Thai and similar scripts.
+
+    Attributes:
+        texts: Number of texts in the current set.
+        short: Number of these that are shorter than an n-gram.
     """
 
     def __init__(self, ngram: int) -> None:
         self._ngram = ngram
         self._names: list[str] = []
-        self._found: dict[int, list[tuple[Hashes, int]]] = {}
+        self._hashes: dict[int, list[tuple[Hashes, int]]] = {}
         self.texts = self.short = 0
 
     def begin(self, name: str) -> None:
-        """From now on texts are of this set; `texts` and `short` count its texts, and those shorter than a run."""
+        """Start the next set. Resets `texts` and `short`."""
         self._names.append(name)
         self.texts = self.short = 0
 
     def add(self, texts: pa.StringArray) -> None:
-        """Take the runs of words of some texts. Shorter ones have none: they cannot be looked for."""
-        found = word_tokens(texts)
-        count = np.diff(found.first)
-        size = self._ngram * _scales(found)
+        """Add the n-grams of texts to the current set. A text shorter than an n-gram has none, so it is never found."""
+        words = normalized_words(texts)
+        count = np.diff(words.first)
+        size = self._ngram * _tokens_per_word(words)
         self.texts += len(texts)
         self.short += int(np.count_nonzero(count < size))
         for n in np.unique(size[count >= size]).tolist():
-            value = count_ngrams(found.hashes, n)
-            place = np.arange(len(value))
-            row = np.searchsorted(found.first, place, side="right") - 1
-            mine = (place + n <= found.first[row + 1]) & (size[row] == n)
-            self._found.setdefault(n, []).append((np.unique(value[mine]), len(self._names) - 1))
+            value = hash_ngrams(words.hashes, n)
+            position = np.arange(len(value))
+            row = np.searchsorted(words.first, position, side="right") - 1
+            selected = (position + n <= words.first[row + 1]) & (size[row] == n)
+            self._hashes.setdefault(n, []).append((np.unique(value[selected]), len(self._names) - 1))
 
     def evaluation_ngrams(self) -> EvaluationNgrams:
-        """All that was taken."""
-        return EvaluationNgrams(tuple(self._names), tuple(_grams(n, parts) for n, parts in sorted(self._found.items())))
+        """Return the n-grams of all sets."""
+        found = sorted(self._hashes.items())
+        return EvaluationNgrams(tuple(self._names), tuple(_merge_hashes(n, parts) for n, parts in found))
 
 
-def _grams(n: int, parts: Iterable[tuple[Hashes, int]]) -> NgramHashes:
-    """The runs of all parts, each once, with the least set."""
-    held = list(parts)
-    hashes = np.concatenate([part for part, _ in held])
-    sets = np.repeat(np.array([number for _, number in held]), [len(part) for part, _ in held])
-    unique, first = np.unique(hashes, return_index=True)  # the first occurrence: parts come in the order of sets
+def _merge_hashes(n: int, parts: Sequence[tuple[Hashes, int]]) -> NgramHashes:
+    """Return the distinct hashes of all parts, each with its lowest set number."""
+    hashes = np.concatenate([part for part, _ in parts])
+    sets = np.repeat(np.array([number for _, number in parts]), [len(part) for part, _ in parts])
+    unique, first = np.unique(hashes, return_index=True)  # first occurrence, because parts are in the order of the sets
     return NgramHashes(n, unique, sets[first].astype(np.int64))
 
 
-def word_tokens(texts: pa.StringArray) -> Words:
-    """The words of each document as runs are made of them: in lower case, without anything but letters and digits.
+def normalized_words(texts: pa.StringArray) -> Words:
+    """Return the words that n-grams consist of: runs of letters and digits in lower case.
 
-    A word ends at every other character, so that "word—word" and "word — word" are the same; "don't" is two words.
-    Characters of scripts without spaces are words of their own, whatever else the document holds. `Words.data` are the
-    bytes in lower case, not those of `texts`.
+    A word ends at any other character, so "word—word" and "word — word" are equal, and "don't" is two words. Each
+    character of a script without spaces is a word. `Words.data` has the bytes in lower case, not those of `texts`.
 
-    >>> found = tokens(pa.array(["It's 3 p.m., OK?", None]))
-    >>> [bytes(found.data[a:b]).decode() for a, b in zip(found.starts, found.ends)], found.first.tolist()
+    >>> words = normalized_words(pa.array(["It's 3 p.m., OK?", None]))
+    >>> [bytes(words.data[a:b]).decode() for a, b in zip(words.starts, words.ends)], words.first.tolist()
     (['it', 's', '3', 'p', 'm', 'ok'], [0, 6, 6])
     """
     if texts.null_count:
@@ -174,55 +177,55 @@ def word_tokens(texts: pa.StringArray) -> Words:
     ascii_only = not len(data) or int(data.max()) < 0x80
     if not ascii_only:
         data, offsets = text_view(pc.utf8_lower(texts))
-    plain = np.frombuffer(data.tobytes().translate(_PLAIN), dtype=np.uint8)
+    plain = np.frombuffer(data.tobytes().translate(_NORMALIZED), dtype=np.uint8)
     space = plain == _SPACE
     if not ascii_only:
         _mark_separators(plain, space)
     starts, ends = runs(space, offsets)
-    found = Words(plain, offsets, starts, ends, np.searchsorted(starts, offsets).astype(np.int64, copy=False))
+    words = Words(plain, offsets, starts, ends, np.searchsorted(starts, offsets).astype(np.int64, copy=False))
     if ascii_only or not any(map(len, unspaced_characters(plain, np.flatnonzero(plain >= 0xE0)).values())):
-        return found
-    return split_unspaced(found)[0]
+        return words
+    return split_unspaced(words)[0]
 
 
-def count_ngrams(hashes: Hashes, n: int) -> Hashes:
-    """uint64[max(tokens - n + 1, 0)]: hash of the n tokens from each on: a polynomial, by doubling its length."""
+def hash_ngrams(hashes: Hashes, n: int) -> Hashes:
+    """Return a polynomial hash of the n tokens from each token on, uint64[max(tokens - n + 1, 0)]."""
     if len(hashes) < n:
         return np.zeros(0, dtype=np.uint64)
-    power, length = hashes, 1  # of runs of 1, 2, 4, … tokens
-    whole, size = hashes[:0], 0
+    power, length = hashes, 1  # hashes of 1, 2, 4, … tokens
+    result, size = hashes[:0], 0
     left = n
     while True:
         if left & 1:
-            whole, size = (power, length) if size == 0 else (_joined(power, whole, length, size), size + length)
+            result, size = (power, length) if size == 0 else (_concatenate(power, result, length, size), size + length)
         left >>= 1
         if not left:
-            return whole
-        power, length = _joined(power, power, length, length), 2 * length
+            return result
+        power, length = _concatenate(power, power, length, length), 2 * length
 
 
-def _joined(one: Hashes, other: Hashes, length: int, size: int) -> Hashes:
-    """Hash of `length` tokens (one) and the `size` tokens that follow (other), from each place where both fit."""
-    fit = len(other) - length
-    turn = np.uint64(pow(int(_TURN), size, 1 << 64))
-    return one[:fit] * turn + other[length:]
+def _concatenate(head: Hashes, tail: Hashes, length: int, size: int) -> Hashes:
+    """Return the hash of `length` tokens (head) and the next `size` tokens (tail) at each position where both fit."""
+    fit = len(tail) - length
+    factor = np.uint64(pow(int(_MULTIPLIER), size, 1 << 64))
+    return head[:fit] * factor + tail[length:]
 
 
-def _scales(found: Words) -> Ints:
-    """int64[rows]: tokens taken for one word of each document."""
-    kinds = unspaced_characters(found.data, np.flatnonzero(found.data >= 0xE0))
-    count = np.diff(found.first)
-    scales = np.ones(len(count), dtype=np.int64)
-    for script, places in kinds.items():
-        scales[2 * np.diff(np.searchsorted(places, found.offsets)) > count] = CHARACTERS_PER_WORD[script]
-    return scales
+def _tokens_per_word(words: Words) -> Ints:
+    """Return the number of tokens that count as one word of each document, int64[rows]."""
+    characters = unspaced_characters(words.data, np.flatnonzero(words.data >= 0xE0))
+    count = np.diff(words.first)
+    tokens = np.ones(len(count), dtype=np.int64)
+    for script, positions in characters.items():
+        tokens[2 * np.diff(np.searchsorted(positions, words.offsets)) > count] = CHARACTERS_PER_WORD[script]
+    return tokens
 
 
 def _mark_separators(data: Bytes, space: Flags) -> None:
-    """Set `space` at all bytes of characters beyond ASCII that are no part of a word."""
+    """Set `space` at all bytes of non-ASCII characters that separate words."""
     heads, table = _separators()
     lead = np.flatnonzero(data >= 0xC0)
-    second = data[lead + 1]  # valid UTF-8: a lead byte is never the last
+    second = data[lead + 1]  # in valid UTF-8, a lead byte is never the last byte
     likely = lead[heads[(data[lead] & np.uint8(0x3F)).astype(np.int64) << 6 | (second & np.uint8(0x3F))]]
     codes = code_points(data, likely)
     found = likely[table.take(codes, mode="clip")]
@@ -233,16 +236,16 @@ def _mark_separators(data: Bytes, space: Flags) -> None:
 
 @lru_cache(maxsize=1)
 def _separators() -> tuple[Flags, Flags]:
-    """Which code points are punctuation, symbols, spaces or controls (Unicode 3.2, which every Python knows).
+    """Return tables of punctuation, symbols, spaces and controls of Unicode 3.2, which every Python has.
 
     Returns:
-        bool[4096], by the low six bits of the first byte and of the second: whether any such begins so; and
-        bool[0x20000] by code point.
+        bool[4096], indexed by the low six bits of the first and the second byte: True if such a character begins with
+        these bytes. bool[0x20000], indexed by code point.
     """
     category = unicodedata.ucd_3_2_0.category
     table = np.array([point >= 0x80 and category(chr(point))[0] in "PSZ" for point in range(0x20000)])
     table |= np.array([point >= 0x80 and category(chr(point)) in ("Cc", "Cf") for point in range(0x20000)])
-    table[-1] = False  # what lies above is clipped to it
+    table[-1] = False  # higher code points are clipped to the last
     points = np.flatnonzero(table)
     lead = np.select([points < 0x800, points < 0x10000], [0xC0 | points >> 6, 0xE0 | points >> 12], 0xF0 | points >> 18)
     second = np.select([points < 0x800, points < 0x10000], [points, points >> 6], points >> 12) & 0x3F

@@ -1,7 +1,7 @@
-"""What must never come out: a list of ids, blob ids, urls and repositories, and the rows of a block that are on it.
+"""Match the rows of a block with the exclusion list: ids, blob ids, URLs and repositories that must not be emitted.
 
-A key of a row is compared as it is written. Urls and repositories are compared in their normal form as well, which
-leaves out what people write differently; so does the list.
+Keys of rows are compared exactly. URLs and repositories are also compared in a normal form, which ignores differences
+in spelling. The same normal form is applied to the list.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ Hashes = npt.NDArray[np.uint64]
 Ints = npt.NDArray[np.int64]
 
 IDENTIFIER_COLUMNS = ("id", "blob_id", "content_id", "hexsha")
-"""Columns compared as they are written, beside a row's own id. The last two name a file in The Stack."""
+"""Columns that are compared exactly, in addition to the id of the row. The last two identify a file in The Stack."""
 
 LOCATION_COLUMNS = (
     "url",
@@ -33,27 +33,26 @@ LOCATION_COLUMNS = (
     "repository_name",
     "max_stars_repo_name",
 )
-"""Columns compared in their normal form too."""
+"""Columns that are also compared in normal form."""
 
 _LINE = re.compile(r"\r\n|\n|\r")
 _FILE_AND_ROW = re.compile(r"(?s)(.+):(\d{1,18})")
 
-# What two ways of writing a url may differ in: scheme, `www.`, the end of a repository's address, fragment.
+# Parts of a URL that are ignored: scheme, `www.`, the end of the address of a repository, fragment.
 _AROUND = r"(?s)^(?:[a-z][a-z0-9+.-]*://)?(?:www\.)?(.*?)(?:\.git)?/*(?:#.*)?$"
 _GITHUB = r"^github\.com/([^/]+/[^/]+)$"
 
 
 @dataclass(frozen=True, eq=False)
 class ExclusionList:
-    """A list ready to be looked things up in; its size is 16 bytes an entry, however long the entries are.
+    """Exclusion list in searchable form. It takes 16 bytes per entry.
 
-    An entry is known by 64 bits of a hash, so a row that is not listed is dropped with a chance of entries / 2^64.
+    An entry is compared by 64 bits of a hash. The probability that another row matches by chance is entries / 2^64.
 
     Attributes:
-        exact: uint64, ascending: entries as they are written.
-        locations: uint64, ascending: their normal forms.
-        rows: path of a file → int64 rows of it that are listed as `file:row`, ascending; so the ids of documents are
-            made that have none of their own.
+        exact: Hashes of the entries, uint64, ascending.
+        locations: Hashes of the normal forms of the entries, uint64, ascending.
+        rows: File path → rows that are listed as `file:row`, int64, ascending. Documents without an id get such ids.
     """
 
     exact: Hashes
@@ -61,48 +60,49 @@ class ExclusionList:
     rows: dict[str, Ints] = field(default_factory=dict)
 
     def matches(self, keys: Sequence[tuple[pa.StringArray, bool]], file: str, numbers: Ints) -> Flags:
-        """bool[rows]: which rows are on the list.
+        """Return True for each row that is on the list, bool[rows].
 
         Args:
-            keys: columns of keys, each with whether it is to be compared in its normal form too.
-            file: path of the file the rows are of.
-            numbers: int64[rows], their numbers in it.
+            keys: Columns of keys, each with True if it is also compared in normal form.
+            file: Path of the file of the rows.
+            numbers: Row numbers in the file, int64[rows].
         """
         found = np.isin(numbers, self.rows[file]) if file in self.rows else np.zeros(len(numbers), dtype=np.bool_)
-        for values, is_place in keys:
-            found |= _member(values, self.exact)
-            if is_place:
-                found |= _member(normal_forms(values), self.locations)
+        for values, is_location in keys:
+            found |= _is_member(values, self.exact)
+            if is_location:
+                found |= _is_member(normal_forms(values), self.locations)
         return found
 
 
 def read_exclusions(content: bytes) -> list[str]:
-    """What a list says, sorted, each entry once: its lines without white space around them, comments and blank lines.
+    """Return the distinct entries of an exclusion list, sorted: its lines, stripped, except comments and blank lines.
 
     Raises:
-        ValueError: it is no UTF-8, or lists nothing. The message is half a sentence that goes on after the file's name.
+        ValueError: If the list is not UTF-8 or has no entry. The message continues a sentence that begins with the file
+            name.
     """
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise ValueError(f"has bytes in line {line} that are no UTF-8; save it as UTF-8") from error
+        raise ValueError(f"is not UTF-8 in line {line}. Save it as UTF-8") from error
     lines = (line.strip() for line in _LINE.split(text))
     found = sorted({line for line in lines if line and not line.startswith("#")})
     if not found:
-        raise ValueError("lists nothing; write one id, blob id, url or repository a line, or take `exclude` out")
+        raise ValueError("has no entries. Write one id, blob id, URL or repository per line, or remove `exclude`")
     return found
 
 
 def exclusions_digest(listed: Iterable[str]) -> str:
-    """SHA-256 of entries as `entries` gives them, 64 hex digits: the same for any order, comments and line endings."""
+    """Return the SHA-256 of sorted entries, 64 hexadecimal digits. Order, comments and line endings do not matter."""
     return hashlib.sha256("\n".join(listed).encode()).hexdigest()
 
 
 def build_exclusion_list(listed: Sequence[str]) -> ExclusionList:
-    """The list, ready to be looked things up in.
+    """Return the searchable list of entries.
 
-    >>> found = excluded(["https://Example.com/a/", "some-id"])
+    >>> found = build_exclusion_list(["https://Example.com/a/", "some-id"])
     >>> urls = pa.array(["http://www.example.com/a#top", "http://example.com/b", None])
     >>> found.matches([(urls, True)], "f", np.arange(3)).tolist()
     [True, False, False]
@@ -117,8 +117,10 @@ def build_exclusion_list(listed: Sequence[str]) -> ExclusionList:
 
 
 def normal_forms(values: pa.StringArray) -> pa.StringArray:
-    """Urls and repositories without what does not matter: in lower case, and without scheme, `www.`, fragment, a `.git`
-    or slashes at the end, and without github.com where nothing but owner and name follow.
+    """Return URLs and repositories in normal form.
+
+    The normal form is in lower case, without scheme, `www.`, fragment, and trailing `.git` or slashes. An address on
+    github.com that consists of owner and name is reduced to these.
 
     >>> normal_forms(pa.array(["https://github.com/Owner/Name.git", "HTTP://www.a.org/B?c=1#d"])).to_pylist()
     ['owner/name', 'a.org/b?c=1']
@@ -129,20 +131,20 @@ def normal_forms(values: pa.StringArray) -> pa.StringArray:
 
 
 def is_location(column: str) -> bool:
-    """Whether a column, by the last part of its name, holds urls or repositories."""
+    """Return True if the last part of a column name says that the column contains URLs or repositories."""
     return column.rsplit(".", 1)[-1].lower() in LOCATION_COLUMNS
 
 
 def is_key(column: str) -> bool:
-    """Whether a column, by the last part of its name, is compared with the list."""
+    """Return True if the last part of a column name says that the column is compared with the list."""
     return is_location(column) or column.rsplit(".", 1)[-1].lower() in IDENTIFIER_COLUMNS
 
 
-def _member(values: pa.StringArray, among: Hashes) -> Flags:
-    """bool[rows]: whose hash is among those; never that of a null."""
+def _is_member(values: pa.StringArray, members: Hashes) -> Flags:
+    """Return True for each value whose hash is among the members, bool[rows]. Null is never a member."""
     hashes = _hashes(values)
-    place = np.minimum(np.searchsorted(among, hashes), len(among) - 1)
-    found: Flags = among[place] == hashes
+    position = np.minimum(np.searchsorted(members, hashes), len(members) - 1)
+    found: Flags = members[position] == hashes
     if values.null_count:
         found &= np.asarray(values.is_valid())
     return found

@@ -1,4 +1,4 @@
-"""Documents laid end to end and cut into windows of equal length, with their boundaries. Pure arithmetic on tokens."""
+"""Cut a token stream into windows of equal length, with document boundaries. Pure arithmetic on token ids."""
 
 import numpy as np
 import numpy.typing as npt
@@ -7,45 +7,49 @@ Tokens = npt.NDArray[np.int32]
 
 
 def windows(ids: Tokens, starts: npt.NDArray[np.int64], length: int) -> tuple[Tokens, Tokens]:
-    """The whole windows of a line of tokens, and the place of every token in its document within the window.
+    """Return the complete windows of a token stream, and the position of each token in its document and window.
 
-    Window i holds tokens i · length to (i + 1) · length, the last one included: its inputs are the first `length`
-    tokens, its targets the last `length`, so the target of its last input is the first input of the next window, as in
-    Megatron's GPTDataset. Every token but the line's first is a target once, every token but the last an input once.
+    Window i has the tokens i · length to (i + 1) · length, both included. Its inputs are the first `length` tokens, its
+    targets the last `length`. The target of the last input is the first input of the next window, as in Megatron's
+    GPTDataset. Each token except the first is a target once, and each token except the last is an input once.
 
-    Places count from 0 at the window's beginning and at each document's first token, which is what attention within
-    documents needs: a document that goes on from the window before sees nothing of it, so it counts from 0 again.
+    Position ids restart from 0 at the start of a window and at the first token of each document, as attention within
+    documents requires. The rest of a document from the previous window cannot attend to it, so it restarts from 0.
 
     Args:
-        ids: int32[n], the line.
-        starts: int64[documents], ascending places in the line at which documents begin; those of an empty document and
-            the next are equal.
-        length: inputs of a window, ≥ 1.
+        ids: Token stream, int32[n].
+        starts: Positions at which documents begin, int64[documents], ascending. An empty document begins at the same
+            position as the next.
+        length: Inputs per window, at least 1.
 
     Returns:
-        int32[w, length + 1] and int32[w, length + 1], w = (n - 1) // length; copies.
+        Token ids and position ids, int32[w, length + 1] each, with w = (n - 1) // length. Both are copies.
     """
     count = max(len(ids) - 1, 0) // length
     if not count:
         return np.empty((0, length + 1), np.int32), np.empty((0, length + 1), np.int32)
     span = count * length + 1
     cut = np.lib.stride_tricks.sliding_window_view(ids[:span], length + 1)[::length].copy()
-    begun = np.zeros(span, np.int64)
+    document = np.zeros(span, np.int64)  # start of the document of each token
     inside = starts[(starts > 0) & (starts < span)]
-    begun[inside] = inside
-    np.maximum.accumulate(begun, out=begun)
+    document[inside] = inside
+    np.maximum.accumulate(document, out=document)
     first = np.arange(count, dtype=np.int64)[:, None] * length
-    place = first + np.arange(length + 1)
-    return cut, (place - np.maximum(begun[place], first)).astype(np.int32)
+    position = first + np.arange(length + 1)
+    return cut, (position - np.maximum(document[position], first)).astype(np.int32)
 
 
 def cu_seqlens(position_ids: npt.NDArray[np.integer]) -> Tokens:
-    """Where each document of a batch begins, its rows laid end to end, and the end of all; int32[documents + 1].
+    """Return the cumulative sequence lengths of a batch, for attention kernels of variable length.
 
-    What attention kernels of variable length take (`cu_seqlens`). Rows begin with 0, so none runs into the next.
+    The rows of the batch are concatenated. Every row begins with position 0, so no document spans two rows.
 
     Args:
-        position_ids: integers[rows, inputs] or [inputs]: those of the inputs, `position_ids[..., :-1]` of the windows.
+        position_ids: Position ids of the inputs, integers[rows, inputs] or [inputs]: `position_ids[..., :-1]` of the
+            windows.
+
+    Returns:
+        int32[documents + 1]: the start of each document, then the number of tokens.
     """
     flat = np.ravel(position_ids)
     return np.append(np.flatnonzero(flat == 0), len(flat)).astype(np.int32)
