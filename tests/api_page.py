@@ -20,12 +20,12 @@ INTRODUCTION = """\
 <!-- Made by `python tests/api_page.py` from signatures and docstrings. Edit those, then run it again. -->
 
 Everything on this page can be imported from `smollm3_mix`. Everything else is private and may change in any release.
-Importing `smollm3_mix` loads the standard library only: a name loads what it needs when it is used. A name whose extra is
-not installed raises `MissingExtraError` when it is used, with the command that installs it.
+Importing `smollm3_mix` loads the standard library only: a name loads what it needs when it is used. A name whose extra
+is not installed raises `MissingExtraError` when it is used, with the command that installs it.
 
-Also public and stable: recipe keys, record columns, the files of a written mix (`recipe.yaml`, `stats.json`, `data/`), exit
-codes, and the order of records of a recipe. The content of a state is private, but `load_state_dict` accepts the states
-of the same release.
+Also public and stable: recipe keys, record columns, the files of a written mix (`recipe.yaml`, `stats.json`, `data/`),
+exit codes, and the order of records of a recipe. The content of a state is private, but `load_state_dict` accepts the
+states of the same release.
 
 The same name means the same thing in every function, in recipes and on the command line. Every function that opens a
 mix takes the [mix options](#mix-options). `None` means "the recipe's value" or "no limit".

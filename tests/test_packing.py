@@ -222,7 +222,8 @@ def test_faults_of_the_caller(recipe_file, toy, tokenizer_file, tmp_path):
     with pytest.raises(smollm3_mix.SourceError) as fault:
         open_packed(recipe_file(), tokenizer=tmp_path / "other.json")
     assert str(fault.value) == (
-        f"tokenizer {tmp_path / 'other.json'} has no known end-of-document token. Pass eos=… (--eos) with a token or `none`."
+        f"tokenizer {tmp_path / 'other.json'} has no known end-of-document token. "
+        "Pass eos=… (--eos) with a token or `none`."
     )
 
 

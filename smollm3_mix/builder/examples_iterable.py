@@ -1,7 +1,7 @@
-"""The examples iterable of the streaming dataset: records of some lanes, as dicts or Arrow tables.
+"""Examples iterable of the streaming dataset: records of some lanes, as dicts or Arrow tables.
 
-`datasets` resumes a stock stream by replaying its shard. This one resumes from the cursor in its state: one opaque
-value under one fixed key, because `IterableDataset` copies and loads states without asking the iterable.
+`datasets` resumes its own streams by replaying a shard. This iterable resumes from the cursor in its state. The state
+is one opaque value under one fixed key, because `IterableDataset` copies and loads states without asking the iterable.
 """
 
 import functools
@@ -26,28 +26,29 @@ from smollm3_mix.schema import RECORD_SCHEMA
 log = logging.getLogger("smollm3_mix")
 
 FEATURES = Features.from_arrow_schema(RECORD_SCHEMA)
-"""The columns of a record, as `datasets` calls them."""
+"""Columns of a record, as features of `datasets`."""
 
 TABLE_ROWS = 256
-"""Records in a table of `iter_arrow`. Bounds the memory of one table (256 documents of 1 MB: 256 MB) and what is read
-again when a state that lies inside a table is resumed; above it, tables are no faster."""
+"""Number of records in a table of `iter_arrow`. It bounds the memory of a table (256 documents of 1 MB need 256 MB) and
+the records to reread when a state within a table is resumed. Larger tables are not faster."""
 
-PATIENCE = 20
-"""A copied state may rest on one that is older by at most 20 times what it took to ask the stream for that. So copies
-cost at most a twentieth of the time, and to resume is to read again for at most those 20. Where copies are rare, as
-checkpoints are, nothing is read again."""
+STATE_COST_RATIO = 20
+"""A copied state may refer to an earlier full state whose age is at most 20 times the time it took to make. Copies cost
+at most a twentieth of the time, and resuming rereads at most that much. Rare copies, such as checkpoints, reread
+nothing."""
 
 
 class MixExamples(_BaseExamplesIterable):  # type: ignore[misc]  # datasets carries no types
-    """Records of some lanes of a mix, one of each lane in turn.
+    """Records of some lanes of a mix, interleaved round-robin.
 
-    The recipe's seed decides the order, so `shuffle_data_sources` (and with it `set_epoch`) changes nothing; shards are
-    lanes, dealt to nodes and workers whole. Pickled, it holds the pinned plan: no worker lists a source again.
+    The recipe's seed decides the order, so `shuffle_data_sources` and `set_epoch` have no effect. Lanes are the shards,
+    and nodes and workers get complete lanes. The pickled object contains the resolved sources, so no worker resolves
+    them again.
 
     Args:
-        mix: the opened mix.
-        lanes: numbers of the lanes to read.
-        table_rows: records in a table of `iter_arrow`, but for the last.
+        mix: Mix to read.
+        lanes: Numbers of the lanes to read.
+        table_rows: Number of records per table of `iter_arrow`. The last table may have fewer.
     """
 
     _sleep_on_threads_shutdown = False  # read by datasets ≥ 5 when it interleaves
@@ -70,17 +71,17 @@ class MixExamples(_BaseExamplesIterable):  # type: ignore[misc]  # datasets carr
 
     @property
     def iter_arrow(self) -> Any:
-        """The method that gives (key, table) pairs; `datasets` asks for it, then calls it."""
+        """Method that yields (key, table) pairs. `datasets` reads the property, then calls the method."""
         return self._iter_arrow
 
     @property
     def is_typed(self) -> bool:
-        """True: records have the types of `features`, so `datasets` need not encode each one again."""
+        """True, because records have the types of `features`. `datasets` does not encode them again."""
         return True
 
     @property
     def features(self) -> Features:
-        """The columns of a record."""
+        """Columns of a record."""
         return FEATURES
 
     @property
@@ -89,23 +90,23 @@ class MixExamples(_BaseExamplesIterable):  # type: ignore[misc]  # datasets carr
         return LaneCount(len(self.lanes))
 
     def shuffle_data_sources(self, generator: np.random.Generator) -> "MixExamples":  # noqa: ARG002
-        """Itself: the recipe's seed decides the order."""
+        """Return the iterable itself, because the recipe's seed decides the order."""
         return self
 
     def reshard_data_sources(self) -> "MixExamples":
-        """Itself: lanes are fixed by the recipe."""
+        """Return the iterable itself, because the recipe fixes the lanes."""
         return self
 
     def shard_data_sources(self, num_shards: int, index: int, contiguous: bool = True) -> "MixExamples":
-        """The same mix with the lanes of one node or worker."""
-        mine = self.split_shard_indices_by_worker(num_shards, index, contiguous=contiguous)
-        return MixExamples(self.mix, [self.lanes[lane] for lane in mine], self.table_rows)
+        """Return the iterable of the lanes of one node or worker."""
+        own = self.split_shard_indices_by_worker(num_shards, index, contiguous=contiguous)
+        return MixExamples(self.mix, [self.lanes[lane] for lane in own], self.table_rows)
 
     def split_shard_indices_by_worker(self, num_shards: int, index: int, contiguous: bool = True) -> list[int]:
-        """Places of the lanes of one node or worker; each lane is one's, and nobody has two more than another."""
+        """Return the indexes of the lanes of one node or worker. Numbers of lanes differ by at most one."""
         lanes = np.arange(len(self.lanes))
-        mine = np.array_split(lanes, num_shards)[index] if contiguous else lanes[index::num_shards]
-        return [int(lane) for lane in mine]
+        own = np.array_split(lanes, num_shards)[index] if contiguous else lanes[index::num_shards]
+        return [int(lane) for lane in own]
 
     def _init_state_dict(self) -> dict[str, Any]:
         self._state_dict = _State()
@@ -113,47 +114,47 @@ class MixExamples(_BaseExamplesIterable):  # type: ignore[misc]  # datasets carr
 
     @contextmanager
     def _stream(self) -> Iterator[tuple[Stream, "_State"]]:
-        """An open stream at the place of the state that was loaded; the state follows it until it is closed."""
-        kept = isinstance(self._state_dict, _State)  # else nobody has asked for states
-        state = self._state_dict if kept else _State()
+        """Open a stream at the loaded state. The state follows the stream until it is closed."""
+        has_state = isinstance(self._state_dict, _State)  # False if no state was requested
+        state = self._state_dict if has_state else _State()
         stream = self.mix.stream(self.lanes)
         try:
             state.follow(stream)
             yield stream, state
         finally:
-            if not sys.is_finalizing():  # else nobody can ask for the state any more, and imports fail
-                if kept:
+            if not sys.is_finalizing():  # at exit, imports fail and the state is not needed
+                if has_state:
                     state.settle(stream)
                 stream.close()
 
 
 class LaneCount(int):
-    """A number of lanes that is said to divide evenly by any smaller number of nodes.
+    """A number of lanes that claims to be divisible by any smaller number of nodes.
 
-    Where there is a remainder, `datasets` has each node read everything and keep one record in so many. Lanes are
-    better dealt whole, as it does where there is none. Every record still comes once; some nodes get a lane more.
+    With a remainder, `datasets` lets each node read everything and keep one record in n. Without a remainder, it
+    assigns complete lanes, which is better here. Every record is still read once, and some nodes have one more lane.
     """
 
     def __mod__(self, nodes: int) -> int:
-        rest = int(self) % nodes
-        if rest:
-            _warn_of_leftover(int(self), nodes)
-        return rest if nodes > self else 0
+        remainder = int(self) % nodes
+        if remainder:
+            _warn_about_remainder(int(self), nodes)
+        return remainder if nodes > self else 0
 
 
 @functools.cache
-def _warn_of_leftover(lanes: int, nodes: int) -> None:
+def _warn_about_remainder(lanes: int, nodes: int) -> None:
     if nodes > lanes:
-        what = f"each of the {nodes} reads and cleans the whole mix and keeps one record in {nodes}"
+        effect = f"each node reads and cleans the whole mix and keeps one record in {nodes}"
     else:
-        what = f"nodes have {lanes // nodes} or {lanes // nodes + 1} lanes, and those with fewer end sooner"
-    log.warning("%d nodes read %d lanes: %s. Set `lanes` to a multiple of %d.", nodes, lanes, what, nodes)
+        effect = f"nodes have {lanes // nodes} or {lanes // nodes + 1} lanes, and those with fewer end earlier"
+    log.warning("%d nodes read %d lanes: %s. Set `lanes` to a multiple of %d.", nodes, lanes, effect, nodes)
 
 
 def _tables(stream: Stream, rows: int) -> Iterator[pa.Table]:
-    """Tables of `rows` records in one chunk, but for the last.
+    """Yield tables of `rows` records in one chunk. The last table may have fewer.
 
-    Fixed sizes, because `datasets` finds its way back into a table by counting chunks.
+    Sizes are fixed, because `datasets` finds a position within a table by counting chunks.
     """
     while True:
         batches: list[pa.RecordBatch] = []
@@ -163,19 +164,19 @@ def _tables(stream: Stream, rows: int) -> Iterator[pa.Table]:
             wanted -= batch.num_rows
         if not batches:
             return
-        # `datasets` has no columns that must not be null: with its own schema it need not cast each table
+        # with the nullable schema of `datasets`, it does not cast each table
         yield pa.Table.from_batches(batches).cast(FEATURES.arrow_schema).combine_chunks()
 
 
 class _State(dict[str, Any]):
-    """State of an iterable: the state of its stream, and how many records were given since; None means the start.
+    """State of an iterable: the state of its stream and the number of records since. None means the start.
 
-    `IterableDataset` keeps this object and copies it for `state_dict()`; the copy is a plain dict. It loads by merging
-    the new value into the one that is there, key by key and item by item; so nothing is ever there, and the new value
-    is taken whole.
+    `IterableDataset` keeps this object and copies it for `state_dict()`. The copy is a plain dict. A state is loaded by
+    merging it into the existing one, key by key and item by item. The existing value is therefore always empty, so that
+    the new value replaces it.
 
-    The stream is asked for its state when a copy is made, but not for every copy: where `datasets` takes one after each
-    table or record (Arrow formats, `interleave_datasets`), asking would soon take longer than reading. See PATIENCE.
+    Not every copy asks the stream for its state. Where `datasets` copies the state after each table or record (Arrow
+    formats, `interleave_datasets`), that would take longer than reading. See STATE_COST_RATIO.
     """
 
     def __init__(self, cursor: dict[str, Any] | None = None) -> None:
@@ -183,16 +184,16 @@ class _State(dict[str, Any]):
         self.cursor = cursor
         self.emitted = 0
         self._live: Stream | None = None
-        self._asked: dict[str, Any] | None = None
-        self._seconds, self._taken = 0.0, 0.0
+        self._full: dict[str, Any] | None = None
+        self._seconds, self._made_at = 0.0, 0.0
 
     def __setitem__(self, key: str, value: Any) -> None:
         self.cursor = value
 
     def __missing__(self, key: str) -> Any:
         raise StateError(
-            f"this state belongs to another dataset: it has {key!r} where a mix has {CURSOR!r}. "
-            "Load a state that this dataset's state_dict() gave, or start without one."
+            f"This state belongs to another dataset: it has {key!r}, expected {CURSOR!r}. "
+            "Load the result of state_dict() of this dataset, or start without a state."
         )
 
     def __deepcopy__(self, memo: dict[int, Any]) -> dict[str, Any]:
@@ -202,26 +203,26 @@ class _State(dict[str, Any]):
         return _State, (self._now(),)
 
     def follow(self, stream: Stream) -> None:
-        """Bring a fresh stream to the cursor, and follow it from there."""
+        """Load the cursor into a new stream, and follow the stream."""
         if self.cursor is not None:
             stream.load_state_dict(self.cursor)
         self._live, self.emitted = stream, 0
 
     def settle(self, stream: Stream) -> None:
-        """Keep the cursor of a stream that is about to be closed."""
+        """Keep the cursor of a stream before it is closed."""
         if self._live is stream:
             self.cursor, self._live = self._now(), None
 
     def _now(self) -> dict[str, Any] | None:
-        """The cursor, as it is never changed afterwards."""
+        """Return the current cursor. It is never changed afterwards."""
         if self._live is None or not self.emitted:
             return self.cursor
-        asked = time.monotonic()
-        if self._asked is None or asked - self._taken > PATIENCE * self._seconds:
-            self.cursor = self._asked = self._live.state_dict()
-            self._taken = time.monotonic()
-            self._seconds = self._taken - asked
+        now = time.monotonic()
+        if self._full is None or now - self._made_at > STATE_COST_RATIO * self._seconds:
+            self.cursor = self._full = self._live.state_dict()
+            self._made_at = time.monotonic()
+            self._seconds = self._made_at - now
         else:
-            self.cursor = self._live.snapshot(since=self._asked)
+            self.cursor = self._live.snapshot(since=self._full)
         self.emitted = 0
         return self.cursor

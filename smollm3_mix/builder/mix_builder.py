@@ -1,6 +1,6 @@
-"""`SmolLM3Mix`, the builder, and `load`.
+"""`SmolLM3Mix`, the builder.
 
-`datasets` replaces `open`, `os.path` and `Path` in this module by its own, so nothing here touches files.
+`datasets` patches `open`, `os.path` and `Path` in this module, so nothing here uses files.
 """
 
 import logging
@@ -13,7 +13,7 @@ from datasets.utils.py_utils import classproperty
 
 from smollm3_mix.builder.examples_iterable import FEATURES, MixExamples
 from smollm3_mix.builder.mix_config import SmolLM3MixConfig
-from smollm3_mix.builder.prepared_cache import leave_link, newest_prepared, plain_cache_id
+from smollm3_mix.builder.prepared_cache import link_prepared, newest_prepared, plain_cache_id
 from smollm3_mix.mix.open_mix import open_mix
 from smollm3_mix.mix.recipe_mix import Mix
 from smollm3_mix.recipe.index_scope import index_scope_digest
@@ -28,21 +28,21 @@ log = logging.getLogger("smollm3_mix")
 NAME = "smollm3_mix"
 
 PREPARED_ROWS = 1000
-"""Records in a batch of the Arrow files in the cache: what `datasets` itself writes."""
+"""Number of records per batch of the Arrow files in the cache, as in `datasets`."""
 
 
 class SmolLM3Mix(datasets.GeneratorBasedBuilder):  # type: ignore[misc]  # datasets carries no types
-    """SmolLM3's pretraining mixture: one config for each shipped stage, and any recipe.
+    """Builder of SmolLM3's pretraining mixture, with one config per shipped recipe, and of any other recipe.
 
         SmolLM3Mix(config_name="stage2", seed=1).as_streaming_dataset("train")
         SmolLM3Mix(recipe="mine.yaml", max_tokens=10**9).download_and_prepare(num_proc=4)
 
-    Splits: `train`, and `validation` where the recipe holds out a fraction. Lanes are the shards: `num_proc`,
-    `split_dataset_by_node` and workers of a `DataLoader` get whole ones. Building reads the recipe only; the sources
-    are listed, and their commits pinned, once, when a dataset is asked for.
+    The splits are `train`, and `validation` if the recipe has a holdout. Lanes are the shards: `num_proc`,
+    `split_dataset_by_node` and workers of a `DataLoader` get complete lanes. Building reads the recipe only. The
+    sources are listed, and their commits pinned, when a dataset is requested.
 
     Attributes:
-        recipe: what is mixed, with the config's seed and lanes.
+        recipe: Recipe with the seed and lanes of the config.
     """
 
     VERSION = datasets.Version(__version__)
@@ -57,8 +57,8 @@ class SmolLM3Mix(datasets.GeneratorBasedBuilder):  # type: ignore[misc]  # datas
     @classproperty  # type: ignore[untyped-decorator]
     @classmethod
     def builder_configs(cls) -> dict[str, SmolLM3MixConfig]:
-        """The configs by name; every recipe of a folder that `load_dataset` was given is one."""
-        return {each.name: each for config in cls.BUILDER_CONFIGS for each in config.one_for_each_recipe()}
+        """Configs by name. Every recipe of a folder that `load_dataset` opens is a config."""
+        return {each.name: each for config in cls.BUILDER_CONFIGS for each in config.split_by_recipe()}
 
     def _create_builder_config(
         self, config_name: str | None = None, custom_features: Any = None, **kwargs: Any
@@ -69,57 +69,56 @@ class SmolLM3Mix(datasets.GeneratorBasedBuilder):  # type: ignore[misc]  # datas
             config_name = super()._create_builder_config()[0].name
         config, _ = super()._create_builder_config(config_name, custom_features, **kwargs)
         self.recipe = config.read(self.token)
-        identity = kwargs.get("config_id") or config.identity(self.recipe, custom_features)
-        self._asked = self.recipe, identity
+        cache_id = kwargs.get("config_id") or config.cache_id(self.recipe, custom_features)
+        self._requested = self.recipe, cache_id
         self._plain_id = plain_cache_id(config.name, kwargs, custom_features)
-        return config, identity
+        return config, cache_id
 
     def _info(self) -> datasets.DatasetInfo:
         return datasets.DatasetInfo(description=self.recipe.description, features=FEATURES)
 
     def download_and_prepare(self, output_dir: str | None = None, **kwargs: Any) -> None:
-        """Nothing; the mix is prepared in the cache, of the commits that its sources are at now.
+        """Prepare the mix in the cache, from the current commits of its sources.
 
-        As `datasets` does with a repository of data: what was prepared of other commits stays, and is used only where
-        the Hub does not answer, which the log says.
+        As with data repositories in `datasets`, mixes of other commits stay in the cache. If the Hub is unreachable,
+        the newest of them is used and logged.
         """
         if output_dir is None:
-            self._settle()
+            self._pin_commits()
         super().download_and_prepare(output_dir, **kwargs)
         if output_dir is None and self.repo_id is not None:
-            leave_link(self._cache_dir, self._plain_id)
+            link_prepared(self._cache_dir, self._plain_id)
 
-    def _settle(self) -> None:
-        """Nothing; recipe and cache folder are those of the commits that the sources on the Hub are at."""
-        recipe, identity = self._asked
+    def _pin_commits(self) -> None:
+        """Pin the recipe to the current commits of its sources, and set the cache folder."""
+        recipe, cache_id = self._requested
         found = commits(recipe, recipe.active, self.token)
         texts = commits(recipe, evaluation_sources(recipe), self.token)
         if found is None or texts is None:
-            before = newest_prepared(self.cache_dir, identity)
+            before = newest_prepared(self.cache_dir, cache_id)
             if before is not None:
-                log.warning("The Hub does not answer; taking what was prepared when it did: %s", before)
+                log.warning("The Hub is unreachable. Using the cached dataset at %s.", before)
                 self.config_id = before
         elif found or texts:
-            self.recipe, self.config_id = recipe.pin(found), f"{identity}-{index_scope_digest([found, texts])[:8]}"
+            self.recipe, self.config_id = recipe.pin(found), f"{cache_id}-{index_scope_digest([found, texts])[:8]}"
         self._cache_dir = self._output_dir = self._build_cache_dir()
 
     def _split_generators(self, dl_manager: Any) -> list[datasets.SplitGenerator]:  # noqa: ARG002
-        asked = self.config
+        config = self.config
         train = open_mix(
             self.recipe,
-            max_samples=asked.max_samples,
-            max_tokens=asked.max_tokens,
-            continue_from=asked.continue_from,
-            dedup_state_dir=asked.dedup_state_dir,
-            skip_unreadable=asked.skip_unreadable,
-            accept_terms=asked.accept_terms,
+            max_samples=config.max_samples,
+            max_tokens=config.max_tokens,
+            max_bytes=config.max_bytes,
+            continue_from=config.continue_from,
+            dedup_state_dir=config.dedup_state_dir,
+            skip_unreadable=config.skip_unreadable,
+            accept_terms=config.accept_terms,
             token=self.token,
         )
         mixes = [train]
         if self.recipe.holdout.fraction > 0:
-            mixes.append(
-                replace(train, split="validation", start=None)
-            )  # of the same plan: the sources are listed once
+            mixes.append(replace(train, split="validation", start=None))  # the sources are resolved once
         return [
             datasets.SplitGenerator(name=mix.split, gen_kwargs={"mix": mix, "lanes": list(range(mix.num_lanes))})
             for mix in mixes
@@ -129,13 +128,13 @@ class SmolLM3Mix(datasets.GeneratorBasedBuilder):  # type: ignore[misc]  # datas
         return MixExamples(**split_generator.gen_kwargs)
 
     def _generate_examples(self, mix: Mix, lanes: list[int]) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Key and record, lane by lane, so that the order is the same for any number of processes."""
+        """Yield keys and records lane by lane, so that the order is the same for any number of processes."""
         for lane in lanes:
             for number, (_, record) in enumerate(MixExamples(mix, [lane])):
                 yield f"{lane}-{number}", record
 
     def _generate_tables(self, mix: Mix, lanes: list[int]) -> Iterator[tuple[str, Any]]:
-        """Key and Arrow table, lane by lane."""
+        """Yield keys and Arrow tables lane by lane."""
         for lane in lanes:
             for number, table in MixExamples(mix, [lane], table_rows=PREPARED_ROWS).iter_arrow():
                 yield f"{lane}-{number}", table
@@ -143,7 +142,7 @@ class SmolLM3Mix(datasets.GeneratorBasedBuilder):  # type: ignore[misc]  # datas
     def _prepare_split_single(
         self, gen_kwargs: dict[str, Any], fpath: str, file_format: str, max_shard_size: int, job_id: int, **_: Any
     ) -> Iterator[tuple[int, bool, Any]]:
-        """Tables go to the writer as they are; `GeneratorBasedBuilder` would take each record apart."""
+        """Write tables directly. `GeneratorBasedBuilder` would write record by record."""
         yield from datasets.ArrowBasedBuilder._prepare_split_single(
             self, gen_kwargs, fpath, file_format, max_shard_size, job_id
         )

@@ -1,4 +1,4 @@
-"""The cache of mixes that `datasets` prepared."""
+"""Cache of the mixes that `datasets` has prepared."""
 
 import glob
 import logging
@@ -12,50 +12,50 @@ import datasets
 log = logging.getLogger("smollm3_mix")
 
 
-def newest_prepared(cache_dir: str, identity: str) -> str | None:
-    """Of the mixes of that identity that are prepared, at whatever commits, the last one's id; None: there is none.
+def newest_prepared(cache_dir: str, cache_id: str) -> str | None:
+    """Return the id of the newest prepared mix with a cache id, at any commits, or None if there is none.
 
     Args:
-        cache_dir: where that identity would be prepared without commits.
-        identity: as `SmolLM3MixConfig.identity` gives it.
+        cache_dir: Folder in which the mix would be prepared without commits.
+        cache_id: Cache id from `SmolLM3MixConfig.cache_id`.
     """
-    above, _, below = cache_dir.rpartition(identity)
-    found = Path(above).glob(f"{glob.escape(identity)}-*{glob.escape(below)}/dataset_info.json")
+    above, _, below = cache_dir.rpartition(cache_id)
+    found = Path(above).glob(f"{glob.escape(cache_id)}-*{glob.escape(below)}/dataset_info.json")
     last = max(found, key=lambda path: path.stat().st_mtime_ns, default=None)
     return None if last is None else last.relative_to(above).parts[0]
 
 
-def plain_cache_id(name: str, asked: Mapping[str, Any], features: Any) -> str:
-    """The id that `datasets` itself gives a config that a user asked for by name and fields: `mine`, `mine-seed=1`.
+def plain_cache_id(name: str, options: Mapping[str, Any], features: Any) -> str:
+    """Return the id of `datasets` for a config with these options, such as `mine` or `mine-seed=1`.
 
     Args:
-        name: of the config.
-        asked: what it was asked for with; the files of the repository are not of it.
-        features: that were asked for, or None.
+        name: Name of the config.
+        options: Options that the user passed. Files of the repository are ignored.
+        features: Requested features, or None.
     """
-    fields = {key: value for key, value in asked.items() if key not in ("data_files", "recipe", "config_id")}
+    fields = {key: value for key, value in options.items() if key not in ("data_files", "recipe", "config_id")}
     plain: str = datasets.BuilderConfig(name).create_config_id(config_kwargs=fields, custom_features=features)
     return plain
 
 
-def leave_link(prepared: str, plain: str) -> None:
-    """Link the prepared mix in the cache also under the id that `datasets` itself gives it.
+def link_prepared(prepared: str, plain: str) -> None:
+    """Link a prepared mix in the cache under the id of `datasets`.
 
     Offline, `load_dataset` of a repository knows only the names of repository and config. It looks for a folder with
-    that name and reports that it takes the latest. Online the link is not used. If it cannot be made, the log says so.
+    that name. Online, the link is not used. A failure is logged.
 
     Args:
-        prepared: the folder, `<cache>/<repository>/<id>/<version>/<hash>`.
-        plain: of `plain_id`.
+        prepared: Folder of the prepared mix, `<cache>/<repository>/<id>/<version>/<hash>`.
+        plain: Id from `plain_cache_id`.
     """
     folder = Path(prepared)
-    place = folder.parents[2] / plain / folder.parent.name / folder.name
-    if place.is_dir() and not place.is_symlink():
-        return  # prepared by something else under that very name
-    aside = place.with_name(f"{place.name}.{os.getpid()}.tmp")
+    link = folder.parents[2] / plain / folder.parent.name / folder.name
+    if link.is_dir() and not link.is_symlink():
+        return  # another mix was prepared under this id
+    temporary = link.with_name(f"{link.name}.{os.getpid()}.tmp")
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        aside.symlink_to(os.path.relpath(folder, place.parent), target_is_directory=True)
-        aside.replace(place)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        temporary.symlink_to(os.path.relpath(folder, link.parent), target_is_directory=True)
+        temporary.replace(link)
     except OSError as error:
-        log.warning("Offline, load_dataset will not find %s: no link to it can be made (%s)", prepared, error)
+        log.warning("Offline, load_dataset will not find %s, because a link to it cannot be made (%s)", prepared, error)

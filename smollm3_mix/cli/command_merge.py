@@ -24,7 +24,8 @@ log = logging.getLogger("smollm3_mix")
 SUMMARY = "Merge sources as merge_datasets.py does: rows drawn by weight (--use-weights), or one source after another."
 EPILOG = (
     "With --use-weights, the source of each row is drawn at random before filtering, as in "
-    "datasets.interleave_datasets. `smollm3-mix write` has exact token shares after filtering, at every prefix, and resumes after an interruption."
+    "datasets.interleave_datasets. `smollm3-mix write` has exact token shares after filtering, at every prefix, and "
+    "resumes after an interruption."
 )
 
 

@@ -1,4 +1,4 @@
-"""Whether a mix may be public, and a repository made ready for it before anything is sent."""
+"""Decide whether a mix may be public, and prepare its repository before anything is uploaded."""
 
 import logging
 from collections.abc import Collection, Iterable
@@ -11,62 +11,66 @@ from smollm3_mix.recipe.model import Source
 log = logging.getLogger("smollm3_mix")
 
 
-def kept_private(sources: Iterable[Source], despite: Collection[str]) -> dict[str, str]:
-    """License by id, of the sources that keep a mix private: none that is known to let their text be shared.
+def restricted_licenses(sources: Iterable[Source], allow_public: Collection[str]) -> dict[str, str]:
+    """Return the licenses, by source id, that do not allow a public repository.
 
     Args:
-        sources: what is in the mix.
-        despite: ids of sources that the user takes it upon themselves to share.
+        sources: Sources of the mix.
+        allow_public: Ids of sources that may be public anyway.
 
     Raises:
-        OutputError: there is no source of a name in `despite`.
+        OutputError: If `allow_public` has an unknown id.
     """
     used = {source.id: source for source in sources}
-    strangers = sorted(set(despite) - set(used))
-    if strangers:
+    unknown = sorted(set(allow_public) - set(used))
+    if unknown:
         raise OutputError(
-            f"--allow-public {strangers[0]!r} names no source of the mix; its sources are {', '.join(used)}."
+            f"--allow-public {unknown[0]!r} is not a source of the mix. Its sources are {', '.join(used)}."
         )
     return {
         name: source.license or "not stated"
         for name, source in used.items()
-        if name not in despite and not classify_license(source.license).shareable
+        if name not in allow_public and not classify_license(source.license).shareable
     }
 
 
-def make_ready(repository: Repository, sources: Iterable[Source], *, private: bool, despite: Collection[str]) -> None:
-    """Nothing; the repository is there, may be written, and is as private as its sources ask for.
+def prepare_repository(
+    repository: Repository, sources: Iterable[Source], *, private: bool | None, allow_public: Collection[str]
+) -> None:
+    """Create the repository and its branch if they are missing, and check write access and visibility.
 
     Raises:
-        OutputError: there is no token, or it may not write; or the repository is public and must not be.
+        HubError: If the token is missing or cannot write.
+        OutputError: If the repository is public but must not be, or has a loading script.
     """
-    reasons = kept_private(sources, despite)
+    reasons = restricted_licenses(sources, allow_public)
     repository.user()
     is_private = repository.private()
     if is_private is False and private:
-        raise OutputError(f"{repository.name} is public, and --private was given. Push to another repository.")
+        raise OutputError(f"{repository.name} is public, but --private was given. Push to another repository.")
     if is_private is False and reasons:
         raise OutputError(
-            f"{repository.name} is public, and {_named(reasons)} not known to let the text be shared. Push to another "
-            f"repository, make this one private, or give --allow-public {next(iter(reasons))}"
-            f"{' and so on' if len(reasons) > 1 else ''} where you know that it may be."
+            f"{repository.name} is public, but the license does not allow sharing the text of {_listed(reasons)}. Push "
+            f"to another repository, make this one private, or allow it: --allow-public {next(iter(reasons))}"
+            f"{' …' if len(reasons) > 1 else ''}"
         )
     if is_private is None and reasons and not private:
-        log.warning("%s becomes private: %s not known to let the text be shared.", repository.name, _named(reasons))
+        log.warning(
+            "Creating %s as a private repository: the license does not allow sharing the text of %s.",
+            *(repository.name, _listed(reasons)),
+        )
     if is_private is None:
-        repository.create(private=private or bool(reasons))
-    repository.branch()
+        repository.create(private=bool(private or reasons))
+    repository.create_branch()
     repository.check_write_access()
     script = f"{repository.name.split('/')[1]}.py"
     if script in repository.files():
         raise OutputError(
-            f"{repository.name} holds {script}: datasets 4 and later refuse a repository with a script of its own "
-            "name. Remove the script, or push to a repository of another name."
+            f"{repository.name} contains {script}, and datasets 4 and later reject a repository with a script of its "
+            "own name. Remove the script, or push to a repository with another name."
         )
 
 
-def _named(reasons: dict[str, str]) -> str:
-    few = [f"{source} ({stated})" for source, stated in list(reasons.items())[:5]]
-    more = f" and {len(reasons) - 5} more" if len(reasons) > 5 else ""
-    one = len(reasons) == 1
-    return f"the license{'' if one else 's'} of {', '.join(few)}{more} {'is' if one else 'are'}"
+def _listed(reasons: dict[str, str]) -> str:
+    first = [f"{source} ({stated})" for source, stated in list(reasons.items())[:5]]
+    return ", ".join(first) + (f" and {len(reasons) - 5} more" if len(reasons) > 5 else "")

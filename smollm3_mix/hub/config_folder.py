@@ -1,11 +1,11 @@
-"""One config of a dataset repository, being filled with a written mix.
+"""Fill one config of a dataset repository with a written mix.
 
-    README.md              the card, with `configs:`; the last commit adds the mix to it
-    {config}/recipe.yaml   first of all: whose data this is
-    {config}/data/…        as `write` names them, at most 100 files a commit
-    {config}/stats.json, README.md, exclude.txt    with the last commit
+    README.md              the card with `configs:`, extended by the last commit
+    {config}/recipe.yaml   the recipe, in the first commit
+    {config}/data/…        data files with the names of `write`, at most 100 per commit
+    {config}/stats.json, README.md, exclude.txt    in the last commit
 
-So a reader sees a mix when it is whole, and a push that was cut off is known by its recipe and goes on.
+Readers see a mix after it is complete. An interrupted push is recognized by its recipe and resumes.
 """
 
 import json
@@ -16,153 +16,153 @@ from pathlib import Path
 from typing import Any
 
 from smollm3_mix.errors import OutputError
-from smollm3_mix.hub.repo_card import merged, without
-from smollm3_mix.hub.repository import Conflict, Remote, Repository, batches
+from smollm3_mix.hub.repo_card import merge_card, remove_config
+from smollm3_mix.hub.repository import ConflictError, RemoteFile, Repository, batches
 from smollm3_mix.output import output_layout
 from smollm3_mix.output.card.dataset_card import Home
+from smollm3_mix.output.write_request import differences
 from smollm3_mix.recipe.recipe import Recipe
 from smollm3_mix.recipe.shipped import ENDING
 
 log = logging.getLogger("smollm3_mix")
 
 ATTEMPTS = 5
-"""How often the card is merged anew because somebody else pushed to the repository at the same time."""
+"""Number of times that the card is merged again after another commit."""
 
 
 class ConfigFolder:
-    """One config of a repository, being filled.
+    """One config of a repository.
 
     Args:
-        repository: where it lies.
-        config: its name.
+        repository: Repository of the config.
+        config: Name of the config.
+        commit_message: Title of the commits. Defaults to what each commit does.
 
     Raises:
-        OutputError: the name cannot be one of a config.
+        OutputError: If the name is invalid.
     """
 
-    def __init__(self, repository: Repository, config: str) -> None:
+    def __init__(self, repository: Repository, config: str, commit_message: str | None = None) -> None:
         if not re.fullmatch(r"\w[\w.-]*", config):
             raise OutputError(
-                f"{config!r} cannot name a config; expected letters, digits, '-', '_' and '.'. "
-                "Give another --config-name."
+                f"{config!r} is not a valid config name. Use letters, digits, '-', '_' and '.' for --config-name."
             )
-        self.repository, self.config = repository, config
-        self._there: dict[str, Remote] = {}
+        self.repository, self.config, self._commit_message = repository, config, commit_message
+        self._existing: dict[str, RemoteFile] = {}
 
     @property
     def data(self) -> str:
-        """Folder of the Parquet files in the repository, with a slash behind it."""
+        """Folder of the data files in the repository, with a trailing slash."""
         return f"{self.config}/{output_layout.DATA}/"
 
     def refuse_recipes(self) -> None:
-        """Nothing, where the repository holds no recipes to be streamed live.
+        """Raise OutputError if the repository has recipes.
 
-        Raises:
-            OutputError: it does; `datasets` chooses one builder for all configs of a repository.
+        `datasets` uses one builder for all configs of a repository.
         """
         recipes = [path for path in self.repository.files("configs") if path.endswith(ENDING)]
         if recipes:
             raise OutputError(
-                f"{self.repository.name} holds recipes ({recipes[0]}), and datasets chooses one builder for a whole "
-                "repository. Push the mix to another one."
+                f"{self.repository.name} contains recipes ({recipes[0]}), but datasets uses one builder per "
+                "repository. Push the mix to another repository."
             )
 
     def claim(self, recipe: bytes, request: Mapping[str, Any], *, replace: bool) -> None:
-        """Nothing; the config's folder is this recipe's: new, begun, or emptied.
+        """Reserve the folder of the config for a recipe, or resume an interrupted push of the same mix.
 
         Raises:
-            OutputError: something else is there, and it is not to be replaced.
+            OutputError: If the folder has something else and `replace` is not set.
         """
-        self._there = self.repository.files(self.config)
+        self._existing = self.repository.files(self.config)
         name = f"{self.config}/{output_layout.RECIPE}"
-        stranger = self._stranger(recipe, request)
-        if stranger is not None and not replace:
+        other = self._other_content(recipe, request)
+        if other is not None and not replace:
             raise OutputError(
-                f"{self.repository.name} has a config {self.config!r} already, {stranger}. Give --replace to put this "
-                "mix in its place, or another --config-name."
+                f"{self.repository.name} already has a config {self.config!r}: {other}. Add --replace to replace it, "
+                "or choose another --config-name."
             )
-        if stranger is not None:
+        if other is not None:
             self._empty()
-        if name not in self._there:
-            self.repository.commit(f"{self.config}: recipe", {name: recipe})
+        if name not in self._existing:
+            self._commit(f"Add the recipe of {self.config}", {name: recipe})
 
-    def _stranger(self, recipe: bytes, request: Mapping[str, Any]) -> str | None:
-        """What lies in the config's folder and is not of this mix; None where nothing such does."""
-        if not self._there:
+    def _other_content(self, recipe: bytes, request: Mapping[str, Any]) -> str | None:
+        """Return how the content of the folder differs from this mix, or None if it is of this mix."""
+        if not self._existing:
             return None
         head = self.repository.head()
-        there = self.repository.read(f"{self.config}/{output_layout.RECIPE}", head)
-        if there is None:
-            return f"whose folder holds {sorted(self._there)[0]} and no recipe"
-        if there != recipe:
-            return f"of another recipe (fingerprint {_fingerprint(there)}, not {_fingerprint(recipe)})"
+        existing = self.repository.read(f"{self.config}/{output_layout.RECIPE}", head)
+        if existing is None:
+            return f"its folder contains {sorted(self._existing)[0]} and no recipe"
+        if existing != recipe:
+            return f"it has another recipe (fingerprint {_fingerprint(existing)}, expected {_fingerprint(recipe)})"
         stats = self.repository.read(f"{self.config}/{output_layout.STATS}", head)
         other = None if stats is None else json.loads(stats)["request"]
         if other is not None and other != dict(request):
-            differ = [
-                f"{key}={other.get(key)!r}, not {value!r}" for key, value in request.items() if other.get(key) != value
-            ]
-            return f"written with {', '.join(differ)}"
+            return f"it was written with other options ({differences(other, request)})"
         return None
 
     def _empty(self) -> None:
         head = self.repository.head()
-        card = without(self.config, self._reader(head))
+        card = remove_config(self.config, self._reader(head))
         changed = {} if card is None else {"README.md": card.encode()}
-        log.info("Removing config %s of %s, to be replaced", self.config, self.repository.name)
-        self.repository.commit(f"{self.config}: removed", changed, remove=[f"{self.config}/"], parent=head)
-        self._there = {}
+        log.info("Removing config %s of %s to replace it", self.config, self.repository.name)
+        self._commit(f"Remove {self.config}", changed, remove=[f"{self.config}/"], parent=head)
+        self._existing = {}
 
     def send(self, files: Mapping[str, Path]) -> None:
-        """Nothing; the data files are in the repository, each sent unless it was there."""
+        """Upload the data files that are not in the repository."""
         missing = [
             name
             for name, path in files.items()
-            if (there := self._there.get(self.data + name)) is None or not there.holds(path)
+            if (existing := self._existing.get(self.data + name)) is None or not existing.has_content(path)
         ]
         if len(missing) < len(files):
-            log.info("%d of %d files are there already", len(files) - len(missing), len(files))
+            log.info("%d of %d files were uploaded before", len(files) - len(missing), len(files))
         done = len(files) - len(missing)
         for group in batches(missing):
             done += len(group)
-            self.repository.commit(
-                f"{self.config}: {done} of {len(files)} files", {self.data + name: files[name] for name in group}
+            self._commit(
+                f"Add {done} of {len(files)} files of {self.config}", {self.data + name: files[name] for name in group}
             )
-            log.info("%d of %d files are in %s", done, len(files), self.repository.name)
+            log.info("Uploaded %d of %d files to %s", done, len(files), self.repository.name)
 
-    def finish(self, recipe: Recipe, summary: Mapping[str, Any], rest: Mapping[str, Path | bytes]) -> None:
-        """Nothing; the card names the config, and nothing else than the mix is in its folder.
+    def finish(self, recipe: Recipe, summary: Mapping[str, Any], other_files: Mapping[str, Path | bytes]) -> None:
+        """Add the config to the card, and remove other files from its folder.
 
         Args:
-            recipe: of the mix.
-            summary: its tally.
-            rest: what lies beside its data and recipe, by name.
+            recipe: Recipe of the mix.
+            summary: Content of its `stats.json`.
+            other_files: Files other than data and recipe, by name.
 
         Raises:
-            OutputError: files are missing, or others push to the repository all the time.
+            OutputError: If data files are missing, or other commits keep coming.
         """
         for _ in range(ATTEMPTS):
             head = self.repository.head()
-            there = self.repository.files(self.config)
-            lost = [name for name in summary["files"] if self.data + name not in there]
-            if lost:
+            existing = self.repository.files(self.config)
+            missing = [name for name in summary["files"] if self.data + name not in existing]
+            if missing:
                 raise OutputError(
-                    f"{self.repository.name} lost {self.data}{lost[0]} while the mix was pushed. "
-                    "Run the same command again."
+                    f"{self.repository.name} lacks {self.data}{missing[0]}, which was removed during the push. "
+                    "Repeat the same command."
                 )
-            content: dict[str, Path | bytes] = {f"{self.config}/{name}": each for name, each in rest.items()}
-            extra = sorted(set(there) - set(content) - {self.data + name for name in summary["files"]})
+            content: dict[str, Path | bytes] = {f"{self.config}/{name}": each for name, each in other_files.items()}
+            extra = sorted(set(existing) - set(content) - {self.data + name for name in summary["files"]})
             extra.remove(f"{self.config}/{output_layout.RECIPE}")
             home = Home(self.repository.name, self.config, f"{self.config}/", name_config=True)
-            content["README.md"] = merged(recipe, summary, home, self._reader(head)).encode()
+            content["README.md"] = merge_card(recipe, summary, home, self._reader(head)).encode()
             try:
-                self.repository.commit(f"{self.config}: card and tally", content, remove=extra, parent=head)
-            except Conflict:
+                self._commit(f"Add card and statistics of {self.config}", content, remove=extra, parent=head)
+            except ConflictError:
                 continue
             return
-        raise OutputError(
-            f"{self.repository.name} is being changed by others all the time. Run the same command again."
-        )
+        raise OutputError(f"Other commits to {self.repository.name} keep coming. Repeat the same command later.")
+
+    def _commit(self, action: str, files: Mapping[str, Path | bytes], **options: Any) -> None:
+        """Make a commit whose title is the commit message, if there is one, and the action."""
+        title = action if self._commit_message is None else f"{self._commit_message} ({action})"
+        self.repository.commit(title, files, **options)
 
     def _reader(self, commit: str) -> Any:
         def text(path: str) -> str | None:

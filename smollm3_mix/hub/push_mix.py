@@ -1,81 +1,91 @@
-"""A written mix put on the Hub as one config of a dataset repository, all at once."""
+"""Push a written mix to the Hub as one config of a dataset repository."""
 
 import json
 import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from huggingface_hub import HfApi
-
 from smollm3_mix.errors import OutputError
 from smollm3_mix.hub.hub_target import HubTarget
+from smollm3_mix.network.urls import Token
 from smollm3_mix.output import output_layout
 from smollm3_mix.recipe.read_recipe import load_recipe
 
 
 def push_to_hub(
-    folder: str | os.PathLike[str],
-    repository: str,
+    output_dir: str | os.PathLike[str],
+    repo_id: str,
     *,
     config_name: str | None = None,
-    private: bool = False,
+    private: bool | None = None,
     revision: str | None = None,
     replace: bool = False,
     allow_public: Collection[str] = (),
-    api: HfApi | None = None,
+    commit_message: str | None = None,
+    create_pr: bool = False,
+    token: Token = None,
 ) -> str:
-    """URL of the repository in which the written mix now is a config that any `datasets` loads.
+    """Upload a written mix as one config of a dataset repository, which `datasets` loads without code.
 
-    Repeated after an interruption, it sends only what is not there. A new repository is public only where every source
-    has a license that is known to let the text be shared.
+    A repeated call resumes an interrupted upload: it sends only missing files.
 
     Args:
-        folder: a mix that `write` has finished.
-        repository: `owner/name`; made if it is not there.
-        config_name: default: the recipe's name.
-        private: make it private whatever the licenses say.
-        revision: branch to push to; default: main.
-        replace: put the mix in the place of another one of that name.
-        allow_public: ids of sources whose text may be shared though their license does not say so.
-        api: client of the Hub; default: one with the endpoint and token of this machine.
+        output_dir: Written mix, or its folder.
+        repo_id: Dataset repository as `owner/name`. Created if it does not exist.
+        config_name: Name of the config. Defaults to the mix's name.
+        private: Whether to require a private repository. By default, a new repository is public only if every license
+            allows sharing, and an existing repository stays as it is.
+        revision: Branch to push to. Defaults to `main`.
+        replace: Whether to replace a different mix of the same config name.
+        allow_public: Ids of sources that may be public although their license is unknown or restrictive.
+        commit_message: Title of the commits.
+        create_pr: Whether to open a pull request in place of pushing to a branch.
+        token: Hugging Face access token. Defaults to the saved login.
+
+    Returns:
+        URL of the repository or pull request.
 
     Raises:
-        OutputError: the folder holds no finished mix; the Hub cannot be reached or may not be written; another recipe's
-            data is there; or the mix must not be public and the repository is.
+        OutputError: If the folder has no finished mix in Parquet, the config has a different mix, or the repository is
+            public but must not be.
+        HubError: If the Hub refuses or is unreachable.
     """
-    place = Path(folder)
-    if fault := output_layout.unfinished_reason(place):
-        raise OutputError(fault)
-    recipe = load_recipe(place / output_layout.RECIPE)
-    summary = json.loads((place / output_layout.STATS).read_bytes())
-    form = output_layout.written_format(summary)
-    if form != "parquet":
+    folder = Path(output_dir)
+    if problem := output_layout.unfinished_reason(folder):
+        raise OutputError(problem)
+    recipe = load_recipe(folder / output_layout.RECIPE)
+    summary = json.loads((folder / output_layout.STATS).read_bytes())
+    format_name = output_layout.written_format(summary)
+    if format_name != "parquet":
         raise OutputError(
-            f"{place} was written with --format {form}; push takes Parquet, which load_dataset opens. "
-            f"Upload it as it is: hf upload {repository} {place} --repo-type dataset"
+            f"{folder} has format {format_name!r}, but push needs Parquet, which load_dataset opens. "
+            f"Upload the files: hf upload {repo_id} {folder} --repo-type dataset"
         )
-    _check_whole(place, summary["files"])
-    outlet = HubTarget(
-        recipe,
-        repository,
+    _check_files(folder, summary["files"])
+    target = HubTarget(
+        repo_id,
         config_name=config_name or summary["name"],
         private=private,
         revision=revision,
         replace=replace,
-        allow_public=allow_public,
-        api=api,
+        allow_public=tuple(allow_public),
+        commit_message=commit_message,
+        create_pr=create_pr,
+        token=token,
     )
-    outlet.begin(recipe, (place / output_layout.RECIPE).read_bytes(), summary["request"])
-    outlet.send({name: place / output_layout.DATA / name for name in summary["files"]})
-    outlet.finish(recipe, summary, output_layout.other_files(place))
-    return outlet.url
+    target.check(recipe)
+    target.begin(recipe, (folder / output_layout.RECIPE).read_bytes(), summary["request"])
+    target.send({name: folder / output_layout.DATA / name for name in summary["files"]})
+    target.finish(recipe, summary, output_layout.other_files(folder))
+    return target.url
 
 
-def _check_whole(place: Path, files: Mapping[str, int]) -> None:
+def _check_files(folder: Path, files: Mapping[str, int]) -> None:
+    """Raise OutputError if a file is missing or has another size than stats.json says."""
     for name, size in files.items():
-        path = place / output_layout.DATA / name
+        path = folder / output_layout.DATA / name
         if not path.exists() or path.stat().st_size != size:
             raise OutputError(
                 f"{path} {'has another size' if path.exists() else 'is missing'}: {output_layout.STATS} says "
-                f"{size:,} bytes. Run `smollm3-mix verify {place}`."
+                f"{size:,} bytes. Run `smollm3-mix verify {folder}`."
             )

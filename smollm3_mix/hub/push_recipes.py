@@ -1,27 +1,27 @@
-"""Recipes put on the Hub, so that `load_dataset` streams the live mix for whoever has this package.
+"""Push recipes to the Hub, so that `load_dataset` streams their mixes where this package is installed.
 
-The card names every recipe as a config. That is the surest: without it, `datasets` guesses from names of files, and
-takes `dev` or `test` for splits. It finds one builder for all configs, by the first one's files; so a config of plain
-Parquet beside the recipes, for people without the package, would either not be found or break the live ones. The
-card's first lines say what to install instead.
+The card lists every recipe as a config. Without it, `datasets` would guess splits such as `dev` and `test` from file
+names. `datasets` uses one builder for all configs of a repository, by the files of the first config. A config of plain
+Parquet next to the recipes would therefore not load, or would break them. The card says what to install instead.
 """
 
 import logging
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from huggingface_hub import HfApi
 
 from smollm3_mix.errors import OutputError
-from smollm3_mix.hub.access import make_ready
+from smollm3_mix.hub.access import prepare_repository
 from smollm3_mix.hub.repository import Repository
+from smollm3_mix.mix.options import RecipeLike
+from smollm3_mix.network.urls import Token
 from smollm3_mix.output.card.dataset_card import dump
 from smollm3_mix.recipe.display_names import display_name
 from smollm3_mix.recipe.read_recipe import load_recipe
 from smollm3_mix.recipe.recipe import Recipe
 from smollm3_mix.recipe.sections import TokenCounting
-from smollm3_mix.recipe.shipped import ENDING, find_recipe, list_recipes
+from smollm3_mix.recipe.shipped import ENDING, find_recipe
 from smollm3_mix.table_format import markdown_table
 from smollm3_mix.version import __version__
 
@@ -29,7 +29,7 @@ log = logging.getLogger("smollm3_mix")
 
 FOLDER = "configs/"
 BRANCH = "script"
-"""Where the loading script goes: `datasets` 4 and later refuse a branch that holds one."""
+"""Branch of the loading script. `datasets` 4 and later reject a branch that has one."""
 
 _SCRIPT = '''"""Loading script for `datasets` < 4. Needs the package: pip install smollm3_mix."""
 
@@ -45,8 +45,8 @@ _CARD = """---
 
 # {title}
 
-Recipes of data mixtures, no data: `pip install smollm3_mix`, and `datasets` mixes their sources live while you read.
-Without the package, `load_dataset` finds nothing here that it knows.
+Recipes of data mixtures, without data. After `pip install smollm3_mix`, `datasets` mixes their sources while you read.
+Without the package, `load_dataset` cannot load this repository.
 
 ```python
 import smollm3_mix
@@ -55,66 +55,82 @@ from datasets import load_dataset
 stream = load_dataset("{repository}", "{first}", split="train", streaming=True)
 ```
 
-Token shares hold at every prefix, after cleaning, judging and dedup; `seed=`, `max_tokens=` and `max_samples=`
-pass through `load_dataset`. {legacy}
+Token shares hold at every prefix, after cleaning, filtering and dedup. `load_dataset` also accepts `seed=`,
+`max_tokens=` and `max_samples=`. {loading_script}
 
 {table}
 
-Written with smollm3_mix {version}. A recipe names its sources; their texts stay where they are, under their own
-licenses.
+Made with smollm3_mix {version}. The texts of the sources remain in their repositories, under their own licenses.
 """
 
 _LOADING_SCRIPT = (
     'On `datasets` 3: `load_dataset("{repository}", "{first}", revision="script", trust_remote_code=True, …)`, '
-    "for the recipes that come with the package."
+    "for the shipped recipes."
 )
 
 
 def push_recipes_to_hub(
-    repository: str,
-    recipes: Sequence[str | os.PathLike[str]] = (),
+    recipes: Sequence[RecipeLike],
+    repo_id: str,
     *,
-    legacy_script: bool = False,
-    private: bool = False,
-    api: HfApi | None = None,
+    private: bool | None = None,
+    loading_script: bool = False,
+    commit_message: str | None = None,
+    create_pr: bool = False,
+    token: Token = None,
 ) -> str:
-    """URL of a repository from which `load_dataset(repository, name, streaming=True)` streams each recipe live.
+    """Upload recipes so that `load_dataset(repo_id, name, streaming=True)` streams each mix.
 
-    The recipes that are there already and are not among these are taken away.
+    Other recipes in the repository are removed.
 
     Args:
-        repository: `owner/name`; made if it is not there.
-        recipes: paths, or names of shipped ones; default: all shipped ones.
-        legacy_script: put a loading script for `datasets` < 4 on the branch `script` as well.
-        private: make a new repository private.
-        api: client of the Hub; default: one with the endpoint and token of this machine.
+        recipes: Recipes, or their paths or shipped names.
+        repo_id: Dataset repository as `owner/name`. Created if it does not exist.
+        private: Whether to require a private repository. By default, a new repository is public.
+        loading_script: Whether to put a loading script for `datasets` < 4 on the branch `script`.
+        commit_message: Title of the commit.
+        create_pr: Whether to open a pull request in place of pushing to the branch `main`.
+        token: Hugging Face access token. Defaults to the saved login.
+
+    Returns:
+        URL of the repository or pull request.
 
     Raises:
-        OutputError: the Hub cannot be reached or may not be written; the repository holds data, or its name does not
-            suit; or a recipe reads what others do not have.
-        RecipeError: a recipe is missing or has faults.
+        HubError: If the Hub refuses or is unreachable.
+        OutputError: If the repository has data or an unsuitable name, or a recipe has local files.
+        RecipeError: If a recipe is missing or invalid.
+        ValueError: If there are no recipes.
     """
-    files = {path.name.split(".")[0]: path for path in map(find_recipe, recipes or list_recipes())}
-    read_ones = {name: load_recipe(path) for name, path in files.items()}
-    if len(files) < len(recipes):
-        raise OutputError(
-            f"two of the recipes have the same name; expected different ones, got {', '.join(map(str, recipes))}."
-        )
-    for name, recipe in read_ones.items():
+    if not recipes:
+        raise ValueError("recipes must not be empty. Pass list_recipes() for all shipped recipes.")
+    loaded: dict[str, Recipe] = {}
+    content: dict[str, bytes] = {}
+    for each in recipes:
+        path = None if isinstance(each, Recipe) else find_recipe(each)
+        recipe = each if isinstance(each, Recipe) else load_recipe(each)
+        name = recipe.name if path is None else path.name.split(".")[0]
+        if name in loaded:
+            raise OutputError(f"two recipes are named {name!r}. Give them different names.")
+        loaded[name] = recipe
+        content[f"{FOLDER}{name}{ENDING}"] = recipe.to_yaml().encode() if path is None else path.read_bytes()
         _check_portable(name, recipe)
-    target = Repository(repository, api=api)
-    if legacy_script and "." in repository.split("/")[1]:
+    api = HfApi(token=token)
+    target = Repository(repo_id, api=api)
+    if loading_script and "." in repo_id.split("/")[1]:
         raise OutputError(
-            f"{repository}: a loading script cannot be imported under a name with a dot in it. Name the repository "
-            f"{repository.replace('.', '_')}, or leave out --legacy-script."
+            f"{repo_id}: a loading script cannot have a dot in its name. Name the repository "
+            f"{repo_id.replace('.', '_')}, or leave --loading-script out."
         )
-    make_ready(target, (), private=private, despite=())
-    script = {f"{repository.split('/')[1]}.py": _SCRIPT.encode()} if legacy_script else {}
-    _put(target, files, read_ones, legacy=legacy_script, script={})
-    if legacy_script:
-        branch = Repository(repository, BRANCH, api=api)
-        branch.branch()
-        _put(branch, files, read_ones, legacy=True, script=script)
+    prepare_repository(target, (), private=private, allow_public=())
+    message = commit_message or f"Add {len(loaded)} recipes"
+    if create_pr:
+        target.open_pull_request(message)
+    _commit(target, content, loaded, message, loading_script=loading_script)
+    if loading_script:
+        branch = Repository(repo_id, BRANCH, api)
+        branch.create_branch()
+        script = {f"{repo_id.split('/')[1]}.py": _SCRIPT.encode()}
+        _commit(branch, content | script, loaded, message, loading_script=True)
     return target.url
 
 
@@ -122,24 +138,23 @@ def _check_portable(name: str, recipe: Recipe) -> None:
     for source in recipe.active:
         if recipe.path(source) is not None:
             raise OutputError(
-                f"recipe {name!r}: source {source.id!r} reads {source.name!r} on this machine, which nobody else has. "
-                "Put it on the Hub and name it as owner/name."
+                f"recipe {name!r}: source {source.id!r} has local files ({source.name!r}). "
+                "Upload them to the Hub and name the repository as owner/name."
             )
-    for key, place in _places(recipe):
-        if _is_here(recipe, place):
+    for key, location in _other_locations(recipe):
+        if _is_local_path(recipe, location):
             raise OutputError(
-                f"recipe {name!r}: {key} names {place!r} on this machine, which nobody else has. Put it on the Hub and "
-                "name it there."
+                f"recipe {name!r}: {key} has the local path {location!r}. Upload it to the Hub and name the repository."
             )
     if recipe.exclude is not None and "://" not in recipe.exclude.file:
         raise OutputError(
-            f"recipe {name!r}: its list of exclusions, {recipe.exclude.file!r}, is on this machine. Put it in a "
-            "repository of its own and name it as hf://datasets/<owner>/<name>/<path>."
+            f"recipe {name!r}: exclude has the local path {recipe.exclude.file!r}. Upload it to another repository and "
+            "name it as hf://datasets/<owner>/<name>/<path>."
         )
 
 
-def _places(recipe: Recipe) -> Iterator[tuple[str, str]]:
-    """What a recipe names beside its sources and its list of exclusions, with the key that names it."""
+def _other_locations(recipe: Recipe) -> Iterator[tuple[str, str]]:
+    """Yield key and location of everything that a recipe names, except sources and exclusion list."""
     if isinstance(recipe.tokens, TokenCounting):
         yield "tokens", recipe.tokens.tokenizer
     for texts in recipe.decontaminate.sets if recipe.decontaminate is not None else ():
@@ -148,42 +163,43 @@ def _places(recipe: Recipe) -> Iterator[tuple[str, str]]:
         yield "dedup.index", recipe.dedup.index.path
 
 
-def _is_here(recipe: Recipe, place: str) -> bool:
-    """Whether a path is meant, and not a repository or URL."""
-    return display_name(place) != place or any((Path(folder) / place).exists() for folder in {recipe.folder, ""})
+def _is_local_path(recipe: Recipe, location: str) -> bool:
+    """Return True for a local path, False for a repository or URL."""
+    return display_name(location) != location or any(
+        (Path(folder) / location).exists() for folder in {recipe.folder, ""}
+    )
 
 
-def _put(
-    target: Repository, files: dict[str, Path], recipes: dict[str, Recipe], *, legacy: bool, script: dict[str, bytes]
+def _commit(
+    target: Repository, content: dict[str, bytes], recipes: dict[str, Recipe], message: str, *, loading_script: bool
 ) -> None:
-    """One commit that makes the branch hold these recipes, their card, and no other recipe."""
-    content: dict[str, Path | bytes] = {f"{FOLDER}{name}{ENDING}": path for name, path in files.items()}
-    there = target.files()
-    data = _data(there)
+    """Commit these recipes and their card, and remove other recipes."""
+    existing = target.files()
+    data = _first_data_file(existing)
     if data is not None:
         raise OutputError(
-            f"{target.name} holds {data}: datasets chooses one builder for a whole repository, so recipes need one of "
-            "their own. Publish them to another name."
+            f"{target.name} contains {data}, but datasets uses one builder per repository. "
+            "Push the recipes to another repository."
         )
-    stale = [path for path in there if path.startswith(FOLDER) and path.endswith(ENDING) and path not in content]
+    stale = [path for path in existing if path.startswith(FOLDER) and path.endswith(ENDING) and path not in content]
     if stale:
-        gone = ", ".join(path.removeprefix(FOLDER).removesuffix(ENDING) for path in stale)
+        removed = ", ".join(path.removeprefix(FOLDER).removesuffix(ENDING) for path in stale)
         log.warning(
-            "%s had other recipes, which are taken away: %s. To keep them, name all its recipes in one command; the "
-            "files are in the repository's history.",
-            *(target.name, gone),
+            "Removing other recipes of %s: %s. To keep them, push all recipes in one command. The files remain in the "
+            "history of the repository.",
+            *(target.name, removed),
         )
-    content["README.md"] = _card(target.name, recipes, legacy=legacy).encode()
-    target.commit(f"{len(recipes)} recipes", content | script, remove=stale)
+    card = _card(target.name, recipes, loading_script=loading_script).encode()
+    target.commit(message, {**content, "README.md": card}, remove=stale)
 
 
-def _data(there: Iterable[str]) -> str | None:
-    """A file that `datasets` would take for data, or None."""
+def _first_data_file(names: Iterable[str]) -> str | None:
+    """Return the first file that `datasets` would load as data, or None."""
     endings = (".parquet", ".arrow", ".json", ".jsonl", ".csv", ".txt", ".zst", ".gz", ".zip", ".tar")
-    return next((path for path in sorted(there) if path.endswith(endings)), None)
+    return next((path for path in sorted(names) if path.endswith(endings)), None)
 
 
-def _card(repository: str, recipes: dict[str, Recipe], *, legacy: bool) -> str:
+def _card(repository: str, recipes: dict[str, Recipe], *, loading_script: bool) -> str:
     first = next(iter(recipes))
     metadata = {
         "pretty_name": f"{repository.split('/')[1]}: recipes",
@@ -192,7 +208,7 @@ def _card(repository: str, recipes: dict[str, Recipe], *, legacy: bool) -> str:
         "tags": ["smollm3_mix", "pretraining", "data-mixture", "recipe"],
         "configs": [{"config_name": name, "data_files": f"{FOLDER}{name}{ENDING}"} for name in recipes],
     }
-    table = [["recipe", "sources", "load_recipe", "not to be had", "what"]]
+    table = [["recipe", "sources", "available", "unavailable share", "description"]]
     for name, recipe in recipes.items():
         counts = [str(len(recipe.sources)), str(len(recipe.active)), f"{recipe.unavailable_share:.2%}"]
         table.append([f"[{name}]({FOLDER}{name}{ENDING})", *counts, recipe.description])
@@ -201,7 +217,7 @@ def _card(repository: str, recipes: dict[str, Recipe], *, legacy: bool) -> str:
         title=repository.split("/")[1],
         repository=repository,
         first=first,
-        legacy=_LOADING_SCRIPT.format(repository=repository, first=first) if legacy else "",
+        loading_script=_LOADING_SCRIPT.format(repository=repository, first=first) if loading_script else "",
         table=markdown_table(table, words=(0, 4)),
         version=__version__,
     )

@@ -1,7 +1,7 @@
-"""One dataset repository on the Hub: may it be written, what is there, and commits to it.
+"""A dataset repository on the Hub: access, content and commits.
 
-Everything that goes over the network is done by `huggingface_hub`; it repeats parts of uploads that fail. Here commits
-and listings, which it asks for once, are asked for again, with pauses.
+All requests are made by `huggingface_hub`, which retries parts of uploads. Commits and listings, which it sends once,
+are retried here with backoff.
 """
 
 import hashlib
@@ -21,42 +21,42 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.hf_api import RepoFile
 
-from smollm3_mix.errors import OutputError
+from smollm3_mix.errors import HubError, OutputError
 from smollm3_mix.network.retry import http_statuses, is_transient, with_retries
 
 log = logging.getLogger("smollm3_mix")
 
 COMMIT_FILES = 100
-"""Most files in a commit: what the Hub's documentation recommends (hub/repositories-recommendations)."""
+"""Maximum number of files per commit that the Hub recommends (hub/repositories-recommendations)."""
 
-TRIES = 8
-"""Times that a commit or listing is asked for: half a minute of pauses at most, and what Retry-After says."""
+ATTEMPTS = 8
+"""Number of attempts for a commit or listing: at most half a minute of pauses, plus Retry-After."""
 
 CONFLICT = 412
-"""Status where somebody else's commit came first."""
+"""HTTP status if another commit came first."""
 
-FAULTS: tuple[type[Exception], ...] = (OSError, RuntimeError, ValueError, *HfHubHTTPError.__bases__)
-"""What `huggingface_hub` raises: errors of its HTTP client (requests or httpx, by version), and its own."""
+HUB_ERRORS: tuple[type[Exception], ...] = (OSError, RuntimeError, ValueError, *HfHubHTTPError.__bases__)
+"""Errors of `huggingface_hub` and of its HTTP client (requests or httpx, by version)."""
 
-Answer = TypeVar("Answer")
+Response = TypeVar("Response")
 
 
 @dataclass(frozen=True)
-class Remote:
+class RemoteFile:
     """A file in a repository.
 
     Attributes:
-        size: bytes.
-        digest: SHA-256 of the content where it is stored as a large file, else git's blob id.
-        large: which of the two.
+        size: Size in bytes.
+        digest: SHA-256 of a large file, or the git blob id of a small one.
+        large: Whether it is stored as a large file.
     """
 
     size: int
     digest: str
     large: bool
 
-    def holds(self, content: Path | bytes) -> bool:
-        """Whether this is the file's content."""
+    def has_content(self, content: Path | bytes) -> bool:
+        """Return True if the file has this content."""
         size = len(content) if isinstance(content, bytes) else content.stat().st_size
         return size == self.size and _digest(content, size, self.large) == self.digest
 
@@ -78,87 +78,110 @@ def _blob_id(content: bytes) -> str:
 
 
 class Repository:
-    """A dataset repository, for writing.
+    """A dataset repository to write to.
 
     Args:
-        name: `owner/name`.
-        revision: branch that is written; made if it is not there. None: main.
-        api: client of the Hub.
+        name: Repository as `owner/name`.
+        revision: Branch to write to. Created if it does not exist. Defaults to `main`.
+        api: Client of the Hub.
 
     Raises:
-        OutputError: the name is none of a repository.
+        OutputError: If the name is invalid.
     """
 
     def __init__(self, name: str, revision: str | None = None, api: HfApi | None = None) -> None:
         if not re.fullmatch(r"[\w.-]{1,96}/[\w.-]{1,96}", name):
-            raise OutputError(f"{name!r} is no repository of the Hub; expected owner/name, such as my-org/my-mix.")
+            raise OutputError(f"{name!r} is not a valid repository. Use OWNER/NAME, such as my-org/my-mix.")
         self.name, self.revision = name, revision or "main"
         self._api = api or HfApi()
+        self._pull_request = 0
 
     @property
     def url(self) -> str:
-        """Its page."""
-        return f"{self._api.endpoint}/datasets/{self.name}"
+        """URL of the repository, or of the pull request."""
+        page = f"{self._api.endpoint}/datasets/{self.name}"
+        return f"{page}/discussions/{self._pull_request}" if self._pull_request else page
 
     def user(self) -> str:
-        """Name of the user whose token is used.
+        """Return the name of the logged-in user.
 
         Raises:
-            OutputError: there is no token, or the Hub does not know it.
+            HubError: If there is no valid token.
         """
         try:
             return str(self._api.whoami()["name"])
-        except FAULTS as error:
-            raise OutputError(
-                f"the Hub does not know who pushes to {self.name}: {_short(error)} "
-                "Run `hf auth login`, or set HF_TOKEN to a token with write access."
+        except HUB_ERRORS as error:
+            raise HubError(
+                f"cannot push to {self.name} without a valid login: {_short(error)} "
+                "Run `hf auth login`, or set HF_TOKEN to a token with write access.",
+                repo_id=self.name,
             ) from error
 
     def private(self) -> bool | None:
-        """Whether it is private; None where there is no such repository."""
+        """Return whether the repository is private, or None if it does not exist."""
         try:
-            return bool(self._ask("look at", lambda: self._api.repo_info(self.name, repo_type="dataset")).private)
+            return bool(self._request("inspect", lambda: self._api.repo_info(self.name, repo_type="dataset")).private)
         except RepositoryNotFoundError:
             return None
 
     def create(self, *, private: bool) -> None:
-        """Nothing; a new repository.
+        """Create the repository.
 
         Raises:
-            OutputError: the token may not make it.
+            HubError: If the token cannot create it.
         """
-        self._ask(
+        self._request(
             "create", lambda: self._api.create_repo(self.name, repo_type="dataset", private=private, exist_ok=True)
         )
 
-    def branch(self) -> None:
-        """Nothing; the branch is there."""
+    def create_branch(self) -> None:
+        """Create the branch if it does not exist."""
         if self.revision != "main":
-            self._ask(
-                "make a branch of",
+            self._request(
+                "create a branch of",
                 lambda: self._api.create_branch(self.name, branch=self.revision, repo_type="dataset", exist_ok=True),
             )
 
     def check_write_access(self) -> None:
-        """Nothing, where the token may write; asks how a small file would be sent, and sends nothing.
-
-        Raises:
-            OutputError: it may not.
-        """
+        """Raise HubError if the token cannot write to the repository. Uploads nothing."""
         probe = [CommitOperationAdd(path_in_repo="README.md", path_or_fileobj=b" ")]
-        self._ask(
+        self._request(
             "write to",
             lambda: self._api.preupload_lfs_files(self.name, probe, repo_type="dataset", revision=self.revision),
         )
 
-    def files(self, folder: str = "") -> dict[str, Remote]:
-        """The files below a folder by path in the repository; none where there is no such folder."""
+    def open_pull_request(self, title: str) -> None:
+        """Write to a pull request in place of the branch. Reuses an open pull request with the same title.
+
+        Raises:
+            HubError: If the Hub refuses or is unreachable.
+        """
+        existing = self._request(
+            "list the pull requests of", lambda: list(self._api.get_repo_discussions(self.name, repo_type="dataset"))
+        )
+        numbers = [
+            each.num
+            for each in existing
+            if each.is_pull_request and each.status in ("draft", "open") and each.title == title
+        ]
+        self._pull_request = (
+            numbers[0]
+            if numbers
+            else self._request(
+                "open a pull request for",
+                lambda: self._api.create_pull_request(self.name, title, repo_type="dataset"),
+            ).num
+        )
+        self.revision = f"refs/pr/{self._pull_request}"
+
+    def files(self, folder: str = "") -> dict[str, RemoteFile]:
+        """Return the files below a folder by path in the repository. Empty if there is no such folder."""
         try:
-            tree = self._ask("list", lambda: self._tree(folder))
+            tree = self._request("list", lambda: self._tree(folder))
         except EntryNotFoundError:
             return {}
         return {
-            entry.path: Remote(entry.size, entry.lfs.sha256 if entry.lfs else entry.blob_id, entry.lfs is not None)
+            entry.path: RemoteFile(entry.size, entry.lfs.sha256 if entry.lfs else entry.blob_id, entry.lfs is not None)
             for entry in tree
             if isinstance(entry, RepoFile)
         }
@@ -171,15 +194,17 @@ class Repository:
         )
 
     def head(self) -> str:
-        """The commit at the end of the branch."""
-        info = self._ask("look at", lambda: self._api.repo_info(self.name, repo_type="dataset", revision=self.revision))
+        """Return the last commit of the branch."""
+        info = self._request(
+            "inspect", lambda: self._api.repo_info(self.name, repo_type="dataset", revision=self.revision)
+        )
         return str(info.sha)
 
     def read(self, path: str, commit: str) -> bytes | None:
-        """Content of a file at a commit; None where there is no such file. For small files."""
+        """Return the content of a small file at a commit, or None if it does not exist."""
         with tempfile.TemporaryDirectory() as cache:
             try:
-                found = self._ask(
+                found = self._request(
                     "read",
                     lambda: self._api.hf_hub_download(
                         self.name, path, repo_type="dataset", revision=commit, cache_dir=cache
@@ -197,17 +222,17 @@ class Repository:
         remove: Iterable[str] = (),
         parent: str | None = None,
     ) -> None:
-        """Nothing; the files are in the repository. Large files that it has already are not sent again.
+        """Commit files. Large files that the Hub already has are not uploaded again.
 
         Args:
-            message: title of the commit.
-            files: content or local file by path in the repository; at most COMMIT_FILES.
-            remove: paths to remove; a folder ends in a slash.
-            parent: the commit this must follow, else it is refused.
+            message: Title of the commit.
+            files: Contents or local files by path in the repository, at most COMMIT_FILES.
+            remove: Paths to remove. Folders end with a slash.
+            parent: Commit that this one must follow.
 
         Raises:
-            Conflict: somebody else's commit followed `parent`.
-            OutputError: the Hub refuses, or cannot be reached after all TRIES.
+            ConflictError: If another commit followed `parent`.
+            HubError: If the Hub refuses, or is unreachable after all ATTEMPTS.
         """
         removals = [CommitOperationDelete(path_in_repo=path, is_folder=path.endswith("/")) for path in remove]
 
@@ -222,47 +247,47 @@ class Repository:
                 parent_commit=parent,
             )
 
-        self._ask("write to", once, final={CONFLICT} if parent else ())
+        self._request("write to", once, final={CONFLICT} if parent else ())
 
-    def _ask(self, what: str, request: Callable[[], Answer], final: Container[int] = ()) -> Answer:
-        """The answer to a request, asked again where the Hub or the way to it may be better in a moment."""
+    def _request(self, action: str, request: Callable[[], Response], final: Container[int] = ()) -> Response:
+        """Run a request and retry transient errors and conflicts."""
 
-        def passes(error: BaseException) -> bool:
+        def may_retry(error: BaseException) -> bool:
             found = http_statuses(error)
             moved = CONFLICT in found and CONFLICT not in final
             if moved or is_transient(error):
-                log.warning("Cannot %s %s (%s); trying again", what, self.name, _short(error))
+                log.warning("Cannot %s %s (%s). Retrying.", action, self.name, _short(error))
                 return True
             return False
 
         try:
-            return with_retries(request, passes, TRIES)
-        except FAULTS as error:
+            return with_retries(request, may_retry, ATTEMPTS)
+        except HUB_ERRORS as error:
             if isinstance(error, (EntryNotFoundError, RepositoryNotFoundError)) and not is_transient(error):
                 raise
             if any(status in final for status in http_statuses(error)):
-                raise Conflict(f"{self.name} was changed by somebody else just now") from error
-            raise self._refused(what, error) from error
+                raise ConflictError(f"{self.name} was changed by another commit", repo_id=self.name) from error
+            raise self._error(action, error) from error
 
-    def _refused(self, what: str, error: BaseException) -> OutputError:
+    def _error(self, action: str, error: BaseException) -> HubError:
         if set(http_statuses(error)) & {401, 403, 404}:
-            remedy = "Log in with a token that may write there (`hf auth login`), or name a repository of your own."
+            remedy = "Log in with a token that can write to it (`hf auth login`), or choose another repository."
         else:
-            remedy = "What is there stays; run the same command again to go on."
-        return OutputError(f"cannot {what} {self.name}: {_short(error)} {remedy}")
+            remedy = "Uploaded files are kept. Repeat the same command to resume."
+        return HubError(f"cannot {action} {self.name}: {_short(error)} {remedy}", repo_id=self.name)
 
 
-class Conflict(OutputError):  # noqa: N818 - says what happened
-    """Somebody else's commit came between; look again and repeat."""
+class ConflictError(HubError):
+    """Another commit came first. Read the repository again and repeat."""
 
 
 def batches(files: Sequence[str]) -> Iterator[Sequence[str]]:
-    """The files in groups that fit a commit."""
+    """Return the files in groups for one commit each."""
     return (files[start : start + COMMIT_FILES] for start in range(0, len(files), COMMIT_FILES))
 
 
 def _short(error: BaseException) -> str:
-    """The error in one line, without the client's request ids."""
+    """Return an error in one line, without request ids."""
     text = " ".join(part.strip() for part in str(error).splitlines() if part.strip()) or type(error).__name__
     text = re.sub(r"\s*\((Request ID|Amz|Root)[^)]*\)\.?", "", text)
     text = text if text.endswith((".", "!", "?")) else f"{text}."

@@ -16,10 +16,9 @@ RecipeLike: TypeAlias = Recipe | Curriculum | str | os.PathLike[str]
 """A recipe, or its path, URL or shipped name."""
 
 
-class MixOptions(TypedDict, total=False):
-    """Options of every function that opens a mix. `open_mix` describes them."""
+class LoadOptions(TypedDict, total=False):
+    """Options of every function that opens a mix, except `split`. `open_mix` describes them."""
 
-    split: Split
     seed: int | None
     lanes: int | None
     max_samples: Count | None
@@ -31,6 +30,12 @@ class MixOptions(TypedDict, total=False):
     skip_unreadable: bool
     accept_terms: str | Sequence[str] | None
     token: Token
+
+
+class MixOptions(LoadOptions, total=False):
+    """Options of every function that opens a mix. `open_mix` describes them."""
+
+    split: Split
 
 
 OPTION_NAMES: tuple[str, ...] = tuple(MixOptions.__annotations__)

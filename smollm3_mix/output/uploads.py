@@ -33,6 +33,9 @@ class UploadTarget(Protocol):
     def name(self) -> str:
         """Name of the target. A resumed write must have a target of the same name."""
 
+    def check(self, recipe: Recipe) -> None:
+        """Raise unless the target accepts a mix of this recipe. Called before any source is opened."""
+
     def begin(self, recipe: Recipe, file: bytes, request: Mapping[str, Any]) -> None:
         """Prepare the target and upload the recipe.
 

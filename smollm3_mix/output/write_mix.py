@@ -164,6 +164,8 @@ def _requested_recipe(recipe: RecipeLike, options: MixOptions) -> Recipe:
 def _write(context: WriteContext, only_lanes: Sequence[int] | None, *, take_over: bool) -> dict[str, MixStats]:
     """Write all lanes, or some of them, and return the statistics by split."""
     _check_compatible(context, only_lanes)
+    if context.push_to is not None:
+        context.push_to.check(context.recipe)
     if context.store is not None:
         return write_remote(context, take_over=take_over)
     return write_all(context) if only_lanes is None else _write_some(context, only_lanes)

@@ -166,7 +166,7 @@ def _discrepancies(rows: Sequence[SourceRow], evidence: Evidence, unit: str) -> 
     ]
     return (
         f"<p>{unit.capitalize()} that each source has emitted too few (above the line) or too many (below), from the "
-        "first record of a lane to the last. The band covers all lanes. Dashed lines are the bound, if there is one.</p>"
+        "first record of a lane to the last. The band covers all lanes. Dashed lines are the bound.</p>"
         f'<div class="grid">{"".join(drawn)}</div>'
         if any(drawn)
         else ""
