@@ -10,7 +10,8 @@ from tqdm import tqdm
 from smollm3_mix.cli import executor_flags
 from smollm3_mix.cli.mix_options import add_recipe, add_source_options
 from smollm3_mix.cli.size_arguments import bytes_argument, count_argument
-from smollm3_mix.dedup_index.build_index import MEMORY, IndexProgress, build_index
+from smollm3_mix.dedup_index.build_index import MEMORY, build_index
+from smollm3_mix.dedup_index.index_workers import IndexProgress
 from smollm3_mix.sources.dedup_lookup import MANIFEST
 from smollm3_mix.table_format import plain_table
 

@@ -70,13 +70,13 @@ def merge(arguments: argparse.Namespace) -> int:
     if arguments.push_to_hub and not arguments.hub_repo:
         arguments.fail("--push-to-hub needs a repository: add --hub-repo OWNER/NAME")
     if not arguments.push_to_hub and (arguments.hub_repo or arguments.private):
-        log.warning("--hub-repo and --private have no effect without --push-to-hub")
+        log.warning("--hub-repo and --private have no effect without --push-to-hub.")
     try:
         with _work_folder(arguments) as work:
             draws = _merge(arguments, work)
     except KeyboardInterrupt:
         sys.stderr.write(
-            "Interrupted. Nothing was saved. merge starts from the beginning again, `smollm3-mix write` can resume.\n"
+            "Interrupted. Nothing was saved. A new merge starts from the beginning. `smollm3-mix write` can resume.\n"
         )
         return 130
     _print_outcomes(draws)

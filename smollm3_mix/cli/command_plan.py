@@ -7,7 +7,8 @@ from smollm3_mix.cli.mix_options import add_mix_options, add_recipe, mix_options
 from smollm3_mix.cli.size_arguments import bytes_argument
 from smollm3_mix.report.mix_plan import RATE
 from smollm3_mix.report.mix_plan import plan as plan_mix
-from smollm3_mix.report.plan_table import memory_line, plan_table, summary
+from smollm3_mix.report.plan_summary import plan_summary
+from smollm3_mix.report.plan_table import memory_line, plan_table
 from smollm3_mix.table_format import plain_table
 
 SUMMARY = (
@@ -37,6 +38,6 @@ def plan(arguments: argparse.Namespace) -> int:
     )
     if line := memory_line(recipe):
         sys.stdout.write(f"{line}\n")
-    for sentence in summary(found):
+    for sentence in plan_summary(found):
         sys.stdout.write(f"{sentence}\n")
     return 1 if found.unreadable and not arguments.skip_unreadable else 0

@@ -29,6 +29,7 @@ def verify(arguments: argparse.Namespace) -> int:
         sys.stdout.write(f"ERROR: {problem}\n")
     if report.note:
         sys.stdout.write(f"{report.note}\n")
-    found = f"{len(report.problems):,} problems" if report.problems else "no problems found"
-    sys.stdout.write(f"Verified {report.files:,} files: {found}.\n")
+    count = len(report.problems)
+    found = f"{count:,} problem{'' if count == 1 else 's'}" if count else "no problems found"
+    sys.stdout.write(f"Verified {report.files:,} file{'' if report.files == 1 else 's'}: {found}.\n")
     return 0 if report.ok else 1

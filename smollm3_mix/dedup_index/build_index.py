@@ -5,14 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
-from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import numpy as np
 
@@ -27,8 +24,8 @@ from smollm3_mix.dedup_index.index_units import (
     without_index,
 )
 from smollm3_mix.dedup_index.index_upload import upload
+from smollm3_mix.dedup_index.index_workers import IndexListener, IndexWorkers
 from smollm3_mix.errors import MixError, OutputError, RecipeError
-from smollm3_mix.executors.child_process import end_with_parent
 from smollm3_mix.executors.open_executor import open_executor
 from smollm3_mix.executors.protocol import Executor
 from smollm3_mix.mix.options import RecipeLike
@@ -52,26 +49,6 @@ MEMORY = "1GiB"
 
 WINDOW = 256
 """Number of units whose duplicate rows are in memory at once while they are written."""
-
-Job = TypeVar("Job")
-
-
-@dataclass(frozen=True)
-class IndexProgress:
-    """Progress of a running `build_index`.
-
-    Attributes:
-        step: Name of the pass.
-        done: Number of finished jobs of the pass.
-        total: Number of jobs of the pass.
-    """
-
-    step: str
-    done: int
-    total: int
-
-
-IndexListener = Callable[[IndexProgress], None]
 
 
 @dataclass(frozen=True)
@@ -182,7 +159,7 @@ def build_index(
     resolved = resolve(requested, skip_unreadable=skip_unreadable, token=token, accept_terms=accept_terms)
     with ExitStack() as stack:
         opened = None if executor is None else stack.enter_context(open_executor(executor, processes))
-        workers = _Workers(processes, on_progress or (lambda _: None), opened)
+        workers = IndexWorkers(processes, on_progress or (lambda _: None), opened)
         index, units, units_read = _build(resolved, folder, flag, bytes_of_memory, workers)
     if url is not None:
         upload(index, url, token)
@@ -191,7 +168,7 @@ def build_index(
 
 
 def _build(
-    resolved: ResolvedRecipe, folder: Path, flag: str, memory: int, workers: _Workers
+    resolved: ResolvedRecipe, folder: Path, flag: str, memory: int, workers: IndexWorkers
 ) -> tuple[DedupIndex, int, int]:
     """Run both passes. Return the index, the number of units, and the number of units that were read."""
     try:
@@ -205,7 +182,7 @@ def _build(
 
 
 def _both_passes(
-    resolved: ResolvedRecipe, folder: Path, flag: str, memory: int, workers: _Workers
+    resolved: ResolvedRecipe, folder: Path, flag: str, memory: int, workers: IndexWorkers
 ) -> tuple[DedupIndex, int, int]:
     """Run both passes and commit the index."""
     with folder_lock.folder_lock(folder, flag) as work:
@@ -362,47 +339,3 @@ def _commit(folder: Path, work: Path, index: DedupIndex) -> None:
     if (work / DROPS).exists():
         os.replace(work / DROPS, folder / DROPS)  # noqa: PTH105 - works for files and folders
     atomic_files.replace_file(manifest, index.to_json())
-
-
-@dataclass(frozen=True)
-class _Workers:
-    """Runs jobs in this process, in several processes, or on an executor."""
-
-    num_proc: int
-    on_progress: IndexListener
-    executor: Executor | None
-
-    def run(self, function: Callable[[Job], None], jobs: Sequence[Job], step: str, shared_dir: Path) -> None:
-        """Run all jobs in any order."""
-        self.on_progress(IndexProgress(step, 0, len(jobs)))
-        if self.executor is not None and jobs:
-            done: set[int] = set()
-
-            def count(number: int, _: None) -> None:
-                done.add(number)
-                self.on_progress(IndexProgress(step, len(done), len(jobs)))
-
-            self.executor.map(partial(_run_and_report, function), jobs, count, str(shared_dir))
-        elif self.num_proc == 1 or len(jobs) < 2:
-            for number, job in enumerate(jobs, 1):
-                function(job)
-                self.on_progress(IndexProgress(step, number, len(jobs)))
-        else:
-            self._run_in_processes(function, jobs, step)
-
-    def _run_in_processes(self, function: Callable[[Job], None], jobs: Sequence[Job], step: str) -> None:
-        processes = min(self.num_proc, len(jobs))
-        pool = ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=end_with_parent)
-        try:
-            futures = [pool.submit(function, job) for job in jobs]
-            for done, future in enumerate(as_completed(futures), 1):
-                future.result()
-                self.on_progress(IndexProgress(step, done, len(jobs)))
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _run_and_report(function: Callable[[Job], None], job: Job, report: Callable[[None], None]) -> None:
-    """Run a job and report that it is done."""
-    function(job)
-    report(None)

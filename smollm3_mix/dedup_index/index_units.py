@@ -35,7 +35,7 @@ UNIT_BYTES = 256 << 20
 SEGMENT_BYTES = 64 << 20
 """Bytes of keys that are sorted and written at once."""
 
-KEYS = pa.schema([("place", pa.uint64()), ("row", pa.uint32())])
+KEYS = pa.schema([("position", pa.uint64()), ("row", pa.uint32())])
 
 
 class IndexUnit(NamedTuple):

@@ -1,4 +1,4 @@
-"""`python -m smollm3_mix.merge_datasets` is the command `smollm3-mix merge`."""
+"""Run `python -m smollm3_mix.merge_datasets`, which is the command `smollm3-mix merge`."""
 
 import sys
 

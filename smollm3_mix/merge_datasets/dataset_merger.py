@@ -67,7 +67,7 @@ class DatasetMerger:
         self.recipe = load_recipe(config_path, use_weights=use_weights)
         path = find_recipe(config_path)
         if path.name != os.path.basename(config_path):  # noqa: PTH119 - the value need not be a path
-            log.info("No such file; taking the shipped %s", path.name)
+            log.info("No such file. Using the shipped recipe %s", path.name)
         if use_weights:
             log.info("Weighted sampling enabled")
         self.draws: RowDraws | None = None
@@ -170,28 +170,27 @@ class DatasetMerger:
         log.info("Dataset saved to %s", output_dir)
 
     def push_to_hub(self, dataset: "DatasetDict", repo_name: str, private: bool = False) -> None:
-        """Push both splits to a dataset repository, made if there is none.
+        """Push both splits to a dataset repository. The repository is created if it does not exist.
 
         Raises:
-            OutputError: the Hub refuses; the message says why.
+            OutputError: If the Hub refuses or is unreachable.
         """
         log.info("Pushing dataset to HuggingFace Hub: %s", repo_name)
         merge_output.push(dataset, repo_name, private, self._token)
         log.info("Successfully pushed to %s", repo_name)
 
     def _select(self, english: bool, vietnamese: bool) -> Recipe:
-        """The recipe with the sources of the languages asked for."""
-        wanted = {"english": english, "vietnamese": vietnamese}
-        if all(wanted.values()):
+        """Return the recipe with the sources of the selected languages."""
+        selected = {"english": english, "vietnamese": vietnamese}
+        if all(selected.values()):
             return self.recipe
-        chosen = [source for source in self.recipe.sources if wanted.get(_language(source) or "", False)]
+        chosen = [source for source in self.recipe.sources if selected.get(_language(source) or "", False)]
         if not any(source in self.recipe.active for source in chosen):
-            names = " or ".join(name.capitalize() for name, yes in wanted.items() if yes) or "any language"
-            has = ", ".join(sorted({_language_label(source) for source in self.recipe.active}))
-            fault = f"no source in {names} can be read; its sources are in: {has}"
-            raise RecipeError(
-                self.recipe.file, [f"{fault}. Give a source `kind: {{language: en}}` or vi, or ask for all"]
-            )
+            names = " or ".join(name.capitalize() for name, yes in selected.items() if yes) or "any language"
+            existing = ", ".join(sorted({_language_label(source) for source in self.recipe.active}))
+            problem = f"no source in {names} can be read. Languages of the sources: {existing}. "
+            advice = "Set `kind: {language: en}` or vi in a source, or merge all languages."
+            raise RecipeError(self.recipe.file, [problem + advice])
         return self.recipe.replace(sources=chosen)
 
     def _open(self, recipe: Recipe, max_samples: int | None) -> RowDraws:
@@ -235,7 +234,7 @@ def _language(source: Source) -> str | None:
 
 
 def _language_label(source: Source) -> str:
-    return _language(source) or source.kind.language or "language not stated"
+    return _language(source) or source.kind.language or "unknown"
 
 
 def _counts(outcome: Outcome) -> dict[str, Any]:

@@ -6,9 +6,9 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -118,6 +118,18 @@ class Calibration:
         positions = enumerate(source.id for source in self.recipe.sources)
         return {number: format_ratio(self.ratios[id_].value) for number, id_ in positions if id_ in self.ratios}
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the calibration as JSON-able values."""
+        return {
+            "recipe": self.recipe.name,
+            "tokenizer": self.tokenizer,
+            "sha256": self.sha256,
+            "ratios": {
+                source: asdict(ratio) | {"tokens_per_byte": float(format_ratio(ratio.value))}
+                for source, ratio in self.ratios.items()
+            },
+        }
+
     def __repr__(self) -> str:
         return f"Calibration({self.recipe.name!r}, {len(self.ratios)} sources, tokenizer={self.tokenizer!r})"
 
@@ -216,17 +228,18 @@ def measure_ratios(
 def _measure(
     resolved_recipe: ResolvedRecipe, source: Source, resolved: ResolvedSource, tokenizer: Tokenizer, samples: int
 ) -> TokenRatio:
-    recipe, lengths, counts, left = resolved_recipe.recipe, [np.empty(0, np.int64)], [np.empty(0, np.int64)], samples
+    recipe, remaining = resolved_recipe.recipe, samples
+    lengths, counts = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
     partition = partition_source(resolved, POSITIONS, recipe.seed, recipe.shuffle == "block")
     for position, slices in enumerate(partition):
         reader = Reader(source, resolved, slices, recipe.block, resolved_recipe.token, resolved_recipe.excluded)
-        wanted = -(-left // (len(partition) - position))  # later positions make up for short earlier ones
-        while wanted > 0 and (raw := reader.read()) is not None:
+        quota = -(-remaining // (len(partition) - position))  # later positions make up for short earlier ones
+        while quota > 0 and (raw := reader.read()) is not None:
             filtered = filter_raw_block(raw, recipe, source, "train")
-            texts = filtered.texts.filter(filtered.reasons.is_null()).slice(0, wanted)
+            texts = filtered.texts.filter(filtered.reasons.is_null()).slice(0, quota)
             lengths.append(byte_lengths(texts))
             counts.append(tokenizer.count(texts))
-            wanted, left = wanted - len(texts), left - len(texts)
+            quota, remaining = quota - len(texts), remaining - len(texts)
         reader.close()
     bytes_, tokens = np.concatenate(lengths), np.concatenate(counts)
     if not bytes_.sum():

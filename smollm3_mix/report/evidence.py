@@ -20,11 +20,14 @@ Floats = npt.NDArray[np.float64]
 POINTS = 512
 """Maximum number of points of a lane's curve. Neighbors are merged beyond it."""
 
-HALVES = 64
-"""Number of length bins. Bin i has documents of 2^(i/2) up to 2^((i+1)/2) tokens."""
+LENGTH_BINS = 64
+"""Number of length bins. Bin i has documents of 2^(i/2) to 2^((i+1)/2) tokens."""
 
 KEPT, DROPPED = 3, 2
-"""Number of examples per source, and per source and reason. The texts with the smallest hashes, so always the same."""
+"""Number of kept examples per source, and of dropped examples per source and reason.
+
+Examples are the texts with the smallest hashes, so that every run selects the same ones.
+"""
 
 EXAMPLE_CHARS = 800
 """Number of characters of an example that are kept."""
@@ -53,7 +56,7 @@ class Evidence:
     """Discrepancies, lengths and examples of the train split, by source in recipe order.
 
     Attributes:
-        lengths: Number of documents by source and length bin, int64[sources, HALVES].
+        lengths: Number of documents by source and length bin, int64[sources, LENGTH_BINS].
     """
 
     def __init__(self, recipe: Recipe) -> None:
@@ -61,15 +64,15 @@ class Evidence:
         self._ids = list(recipe.shares)
         self._curves: dict[str, _Curve] = {}
         self._examples: dict[str, _Smallest] = {source: _Smallest(KEPT) for source in self._ids}
-        self.lengths = np.zeros((len(self._ids), HALVES), np.int64)
+        self.lengths = np.zeros((len(self._ids), LENGTH_BINS), np.int64)
 
     def add(self, lane: str, batch: pa.RecordBatch, sources: Ints, units: Ints) -> None:
         """Add the next records of a lane: source number and units of each, int64[records]."""
         if not lane.startswith("train"):
             return
         self._curves.setdefault(lane, _Curve(self._shares)).add(sources, units)
-        halves = np.clip((2 * np.log2(np.maximum(batch["tokens"].to_numpy(), 1))).astype(np.int64), 0, HALVES - 1)
-        np.add.at(self.lengths, (sources, halves), 1)
+        bins = np.clip((2 * np.log2(np.maximum(batch["tokens"].to_numpy(), 1))).astype(np.int64), 0, LENGTH_BINS - 1)
+        np.add.at(self.lengths, (sources, bins), 1)
         keys = hash_texts(batch["text"])[:, 0]
         for number in np.unique(sources).tolist():
             mine = np.flatnonzero(sources == number)

@@ -6,7 +6,7 @@ from html import escape
 import numpy as np
 import numpy.typing as npt
 
-from smollm3_mix.report.evidence import HALVES
+from smollm3_mix.report.evidence import LENGTH_BINS
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -67,22 +67,23 @@ def discrepancy_chart(  # noqa: PLR0917 - three arrays of one curve
 
 def histogram(name: str, counts: Ints, first: int, last: int) -> str:
     """Return a histogram of a source's documents by length. All histograms of a page have the same bins."""
-    shown, total = counts[first : last + 1], int(counts.sum())
+    visible, total = counts[first : last + 1], int(counts.sum())
     if not total:
         return ""
-    width = 240 / len(shown)
+    width = 240 / len(visible)
     bars = "".join(
         f'<rect class="actual" x="{at * width + 0.5:.1f}" y="{60 - height:.1f}" width="{width - 1:.1f}" '
-        f'height="{height:.1f}"><title>{tokens(first + at)} to {tokens(first + at + 1)}: {count:,}</title></rect>'
-        for at, count in enumerate(shown.tolist())
-        if (height := 56 * count / shown.max())
+        f'height="{height:.1f}"><title>{_bin_label(first + at)} to {_bin_label(first + at + 1)}: {count:,}</title>'
+        "</rect>"
+        for at, count in enumerate(visible.tolist())
+        if (height := 56 * count / visible.max())
     )
     ticks = "".join(
-        f'<text x="{(at - first) * width:.1f}" y="72"{_anchor((at - first) * width)}>{tokens(at)}</text>'
+        f'<text x="{(at - first) * width:.1f}" y="72"{_anchor((at - first) * width)}>{_bin_label(at)}</text>'
         for at in range(first + first % 2, last + 1, 6)
     )
     middle = int(np.searchsorted(np.cumsum(counts), total / 2))
-    summary = f"half: up to {tokens(min(middle + 1, HALVES))} tokens"
+    summary = f"half: up to {_bin_label(min(middle + 1, LENGTH_BINS))} tokens"
     label = escape(f"Lengths of {name}: {total:,} documents, {summary}")
     return (
         f"<figure><figcaption>{escape(name)} <span>{summary}</span></figcaption>"
@@ -97,13 +98,13 @@ def _anchor(x: float) -> str:
     return f' text-anchor="{anchor}"'
 
 
-def tokens(half: int) -> str:
+def _bin_label(number: int) -> str:
     """Return the start of a bin of lengths in tokens, such as 724, 1k or 16k."""
-    count = 2 ** (half / 2)
+    count = 2 ** (number / 2)
     return f"{count:.0f}" if count < 1000 else f"{count / 1024:.3g}k" if count < 2**20 else f"{count / 2**20:.3g}M"
 
 
-def parts(name: str, counts: Sequence[tuple[str, int, str]], total: int) -> str:
+def stacked_bar(name: str, counts: Sequence[tuple[str, int, str]], total: int) -> str:
     """Return a stacked bar of (label, count, color class) parts."""
     rectangles, start = [], 0.0
     for label, count, color in counts:

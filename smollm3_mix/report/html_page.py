@@ -166,7 +166,7 @@ def _discrepancies(rows: Sequence[SourceRow], evidence: Evidence, unit: str) -> 
     ]
     return (
         f"<p>{unit.capitalize()} that each source has emitted too few (above the line) or too many (below), from the "
-        "first record of a lane to the last. The band covers all lanes. Dashed lines are the bound.</p>"
+        "first record of a lane to the last. The band covers all lanes. Dashed lines are the bound, if any.</p>"
         f'<div class="grid">{"".join(drawn)}</div>'
         if any(drawn)
         else ""
@@ -190,7 +190,7 @@ def _drops(train: MixStats) -> str:
             )
         dropped = sum(counts.dropped.values()) / counts.read if counts.read else 0.0
         lines.append(
-            [escape(source), figures.parts(source, segments, counts.read), f"{counts.read:,}", f"{dropped:.1%}"]
+            [escape(source), figures.stacked_bar(source, segments, counts.read), f"{counts.read:,}", f"{dropped:.1%}"]
         )
     legend = [("kept", "c0"), *colors.items(), *([("other reasons", f"c{figures.COLORS}")] if rest else [])]
     keys = "".join(
@@ -236,12 +236,14 @@ def _examples(recipe: Recipe, kept: Mapping[str, Sequence[Example]], dropped: Ma
         if not kept_here and not dropped_here:
             continue
         language = source.kind.language if source.kind.type != "code" else None
-        shown = "".join(_example(example, language) for example in [*kept_here, *dropped_here])
+        articles = "".join(_example(example, language) for example in [*kept_here, *dropped_here])
         count = f"{len(kept_here)} kept" + (f", {len(dropped_here)} dropped" if dropped_here else "")
         state = " open" if number == 0 else ""
-        sections.append(f"<details{state}><summary>{escape(source.id)} <span>{count}</span></summary>{shown}</details>")
+        sections.append(
+            f"<details{state}><summary>{escape(source.id)} <span>{count}</span></summary>{articles}</details>"
+        )
     hint = "" if dropped else " To see dropped documents, write the mix with <code>--keep-dropped</code>."
-    text = f"<p>The texts with the smallest hashes, so always the same.{hint}</p>"
+    text = f"<p>The texts with the smallest hashes, so every run shows the same ones.{hint}</p>"
     return text + "".join(sections) if sections else ""
 
 

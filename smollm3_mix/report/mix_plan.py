@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from math import ceil
 from typing import TYPE_CHECKING, Any
 
+from smollm3_mix.mix.limits import Limits
 from smollm3_mix.mix.options import MixOptions, RecipeLike, check_options
-from smollm3_mix.network.urls import Token
-from smollm3_mix.recipe.model import Source
 from smollm3_mix.recipe.read_recipe import load_recipe
 from smollm3_mix.recipe.recipe import Recipe
+from smollm3_mix.report.plan_rows import PlanRow, plan_rows
+from smollm3_mix.report.plan_table import plan_table
 from smollm3_mix.sizes import ByteSize, format_bytes, parse_bytes, parse_count
-from smollm3_mix.sources.preflight import text_density
 from smollm3_mix.sources.resolve import inspect
-from smollm3_mix.sources.source_files import ResolvedSource
 from smollm3_mix.table_format import html_table
 
 if TYPE_CHECKING:
@@ -23,29 +20,6 @@ if TYPE_CHECKING:
 
 RATE = "50MB"
 """Bytes read per second by default: about half of a 1 Gbit/s connection."""
-
-
-@dataclass(frozen=True)
-class PlanRow:
-    """What a mix needs of one source.
-
-    Attributes:
-        source: Source of the recipe.
-        resolved: Its files. None if the source was not inspected or cannot be read.
-        tokens: Target number of tokens. None without a number of tokens for the mix.
-        text_bytes: Bytes of text with that many tokens.
-        passes: Number of passes over the source. None if unknown.
-        bytes_to_read: Bytes to read. None if unknown.
-        measured: Whether passes and bytes are from a file's footer, not from typical sizes.
-    """
-
-    source: Source
-    resolved: ResolvedSource | None
-    tokens: float | None
-    text_bytes: float | None
-    passes: int | None
-    bytes_to_read: float | None
-    measured: bool
 
 
 @dataclass(frozen=True, repr=False)
@@ -105,8 +79,6 @@ class MixPlan:
         )
 
     def _repr_html_(self) -> str:
-        from smollm3_mix.report.plan_table import plan_table
-
         return html_table(plan_table(self.recipe, self.rows))
 
 
@@ -117,7 +89,8 @@ def plan(recipe: RecipeLike, *, offline: bool = False, rate: ByteSize = RATE, **
         recipe: Recipe or curriculum, or its path, URL or shipped name.
         offline: Whether to plan from the recipe alone, without inspecting any source.
         rate: Bytes read per second, such as `"50MB"`.
-        **options: Options of `open_mix`. `max_tokens` is the number of tokens to plan for.
+        **options: Options of `open_mix`. `max_tokens` or `max_bytes` sets the size to plan for. A number of records has
+            no known size, so `max_samples` does not change the estimates.
 
     Raises:
         RecipeError: If the recipe is missing or invalid.
@@ -127,36 +100,21 @@ def plan(recipe: RecipeLike, *, offline: bool = False, rate: ByteSize = RATE, **
     check_options("plan", options, ("offline", "rate"))
     loaded = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
     loaded = loaded.replace(seed=options.get("seed"), lanes=options.get("lanes"))
-    total_tokens, max_tokens = options.get("total_tokens"), options.get("max_tokens")
+    limits = Limits.parse(options.get("max_samples"), options.get("max_tokens"), options.get("max_bytes"))
+    total_tokens = options.get("total_tokens")
     if total_tokens is not None:
         loaded = loaded.scale(parse_count(total_tokens, "total_tokens"))
-    tokens = None if max_tokens is None else parse_count(max_tokens, "max_tokens")
     token = options.get("token")
     resolved, unreadable = ({}, {}) if offline else inspect(loaded, token=token)
     readable = {source: files for source, files in resolved.items() if source not in unreadable}
-    return MixPlan(loaded, plan_rows(loaded, readable, tokens, token), unreadable, float(parse_bytes(rate, "rate")))
+    rows = plan_rows(loaded, readable, _planned_tokens(loaded, limits), token)
+    return MixPlan(loaded, rows, unreadable, float(parse_bytes(rate, "rate")))
 
 
-def plan_rows(
-    recipe: Recipe, resolved: Mapping[str, ResolvedSource], tokens: int | None, token: Token = None
-) -> tuple[PlanRow, ...]:
-    """Return what a mix of that many tokens needs of each active source, if no document is dropped.
-
-    Args:
-        recipe: Recipe of the mix.
-        resolved: Files by source id. Sources may be missing.
-        tokens: Number of tokens of the whole mix, or None.
-        token: Hugging Face access token.
-    """
-    rows = []
-    for source in recipe.active:
-        files = resolved.get(source.id)
-        target = None if tokens is None else recipe.shares[source.id] * tokens
-        text_bytes = None if target is None else target / source.tokens_per_byte
-        passes, bytes_to_read, measured = None, None, False
-        if files is not None and files.bytes and text_bytes is not None:
-            density, cost, measured = text_density(source, files, token)
-            bytes_to_read = text_bytes * cost
-            passes = None if density is None else ceil(text_bytes / (files.bytes * density))
-        rows.append(PlanRow(source, files, target, text_bytes, passes, bytes_to_read, measured))
-    return tuple(rows)
+def _planned_tokens(recipe: Recipe, limits: Limits) -> float | None:
+    """Return the number of tokens at which the mix ends. None without a limit in tokens or bytes."""
+    ends: list[float] = [] if limits.max_tokens is None else [limits.max_tokens]
+    if limits.max_bytes is not None:
+        bytes_per_token = sum(recipe.shares[source.id] / source.tokens_per_byte for source in recipe.active)
+        ends.append(limits.max_bytes / bytes_per_token)
+    return min(ends, default=None)

@@ -1,13 +1,11 @@
-"""Text of a plan: the table of the sources, and sentences about the whole mix."""
+"""Table of a plan, and estimates of memory and disk."""
 
 from collections.abc import Mapping, Sequence
 
-from smollm3_mix.network.urls import endpoint
 from smollm3_mix.recipe.model import Source
 from smollm3_mix.recipe.recipe import Recipe
-from smollm3_mix.report.mix_plan import MixPlan, PlanRow
+from smollm3_mix.report.plan_rows import PlanRow
 from smollm3_mix.sizes import format_bytes
-from smollm3_mix.sources.preflight import COMPRESSION_RATIO
 from smollm3_mix.sources.source_files import ResolvedSource
 from smollm3_mix.table_format import Table
 
@@ -47,58 +45,6 @@ def memory_line(recipe: Recipe) -> str:
         f"{recipe.lanes} lanes. A full lane is an error. The false-positive rate is at most "
         f"{dedup.false_positive_rate(capacity):.1g} per document."
     )
-
-
-def summary(plan: MixPlan) -> list[str]:
-    """Return sentences about the whole mix: bytes, time, gated sources, unreadable sources and warnings."""
-    recipe, rows, messages = plan.recipe, plan.rows, []
-    if read := plan.bytes_to_read:
-        files = sum(len(row.resolved.files) for row in rows if row.resolved is not None)
-        disk = sum((row.text_bytes or 0) / COMPRESSION_RATIO for row in rows if row.resolved is not None)
-        messages.append(
-            f"To read: about {format_bytes(read)} in {files:,} files, {_time(plan.seconds)} at "
-            f"{format_bytes(plan.rate)}/s. A written mix needs about {format_bytes(disk)} of disk."
-        )
-    if all(row.tokens is None for row in rows):
-        messages.append("Add --max-tokens N to estimate text, passes, bytes, hours and disk of a mix of N tokens.")
-    short = [row for row in rows if row.passes is not None and row.passes > row.source.max_passes]
-    if short:
-        listed = ", ".join(f"{row.source.id} (needs {row.passes:,}, has {row.source.max_passes:,})" for row in short)
-        messages.append(f"max_passes is too small according to the listed sizes: {listed}.")
-    gated = [row.source for row in rows if row.source.gated]
-    if gated:
-        pages = dict.fromkeys(f"{endpoint()}/datasets/{source.name}" for source in gated)
-        messages.append(f"Gated on the Hub: {_count_and_share(recipe, gated)}. Request access at {', '.join(pages)}.")
-    fetched = [row.source for row in rows if row.source.content == "swh"]
-    if fetched:
-        share = _count_and_share(recipe, fetched)
-        messages.append(f"From Software Heritage (--accept-terms softwareheritage): {share}.")
-    return messages + _unreadable(recipe, plan.unreadable) + [f"Note: {warning}" for warning in recipe.warnings]
-
-
-def _count_and_share(recipe: Recipe, sources: Sequence[Source]) -> str:
-    share = sum(recipe.shares[source.id] for source in sources)
-    return f"{len(sources)} source{'s' * (len(sources) != 1)}, {share:.4%}"
-
-
-def _unreadable(recipe: Recipe, unreadable: Mapping[str, str]) -> list[str]:
-    """Return one line per reason with its sources, after a line with the number of sources if there are several."""
-    by_reason: dict[str, list[str]] = {}
-    for id_, reason in unreadable.items():
-        by_reason.setdefault(reason, []).append(f"{id_!r} ({recipe.shares[id_]:.4%})")
-    lines = [f"Cannot be read: {', '.join(sources)}: {reason}" for reason, sources in by_reason.items()]
-    if len(unreadable) > 1:
-        sources = [source for source in recipe.active if source.id in unreadable]
-        count = _count_and_share(recipe, sources)
-        lines.insert(0, f"{count} of {len(recipe.active)} sources cannot be read.")
-    return lines
-
-
-def _time(seconds: float) -> str:
-    """Return a time as text, such as 3.5 hours or 12 minutes."""
-    if seconds >= 3600:
-        return f"{seconds / 3600:,.1f} hours"
-    return f"{seconds / 60:.0f} minutes" if seconds >= 100 else f"{seconds:.1f} seconds"
 
 
 def expected_bytes(

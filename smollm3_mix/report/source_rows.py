@@ -67,17 +67,17 @@ def source_rows(recipe: Recipe, stats: MixStats) -> list[SourceRow]:
     ]
 
 
-FEW = 100
+MIN_DOCUMENTS = 100
 """Documents per lane below which the share of a source depends on a few documents. A warning names such sources."""
 
 
 def sparse_sources(recipe: Recipe, stats: MixStats, lanes: int) -> str | None:
-    """Return a warning about sources with fewer than about FEW documents per lane, or None."""
+    """Return a warning about sources with fewer than MIN_DOCUMENTS documents per lane, or None."""
     few = sorted(
         (
             row
             for row in source_rows(recipe, stats)
-            if row.bound is not None and row.records < FEW * lanes and row.target < 1
+            if row.bound is not None and row.records < MIN_DOCUMENTS * lanes and row.target < 1
         ),
         key=lambda row: row.records,
     )
@@ -86,7 +86,7 @@ def sparse_sources(recipe: Recipe, stats: MixStats, lanes: int) -> str | None:
     named = ", ".join(f"{row.source} {row.records:,}" for row in few[:5]) + (", …" if len(few) > 5 else "")
     off = max(abs(row.actual - row.target) / row.target for row in few)
     return (
-        f"{len(few)} of {len(recipe.active)} sources emitted fewer than {FEW} documents per lane ({named}). "
+        f"{len(few)} of {len(recipe.active)} sources emitted fewer than {MIN_DOCUMENTS} documents per lane ({named}). "
         f"Their shares differ from the target by up to {off:.0%} of it. "
         f"More tokens{'' if lanes == 1 else f' or fewer than {lanes} lanes'} reduce the difference."
     )

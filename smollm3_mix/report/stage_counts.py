@@ -98,7 +98,7 @@ class StageCount:
             )
 
     def _bounded(self, number: int) -> bool:
-        """Return True if the discrepancy of a stage has a bound. Validation continues without sources that end."""
+        """Return True if the discrepancy has a bound. Validation has none, because it drops exhausted sources."""
         return self._curriculum.stages[number].recipe.bounded and not self._label.startswith("validation")
 
     def close(self) -> None:

@@ -76,15 +76,15 @@ def drops_table(stats: MixStats) -> Table:
     return table
 
 
-def drops_in_words(stats: MixStats) -> str:
-    """Return a Markdown table of rows read and dropped per source, with the reasons in one cell, most frequent first.
+def drops_markdown(stats: MixStats) -> str:
+    """Return a Markdown table of rows read and dropped per source, with all reasons in one cell.
 
-    For narrow pages, where a column per reason does not fit.
+    The most frequent reason is first. For narrow pages, where a column per reason does not fit.
     """
     table = [["source", "read", "dropped", "part", "reasons"]]
     for source, mine in stats.sources.items():
-        if gone := sum(mine.dropped.values()):
+        if dropped := sum(mine.dropped.values()):
             most = sorted(mine.dropped.items(), key=lambda each: (-each[1], each[0]))
             reasons = ", ".join(f"{reason} {rows:,}" for reason, rows in most if rows)
-            table.append([source, f"{mine.read:,}", f"{gone:,}", f"{gone / mine.read:.1%}", reasons])
-    return markdown_table(table, words=(0, 4)) if len(table) > 1 else "Nothing."
+            table.append([source, f"{mine.read:,}", f"{dropped:,}", f"{dropped / mine.read:.1%}", reasons])
+    return markdown_table(table, words=(0, 4)) if len(table) > 1 else "None."

@@ -52,12 +52,12 @@ def recount(folder: Path, saved: dict[str, Any], findings: Findings, format_name
             file = _TokenFile(path, token_format, encoder, f"{split}/{path.name}")
             findings.problems += file.problems
             documents, tokens = documents + len(file.ends), tokens + file.tokens
-        for unit, counted, wanted in (
+        for unit, counted, written in (
             ("documents", documents, expected.total.emitted),
             ("tokens", tokens, expected.total.emitted_tokens),
         ):
-            if counted != wanted:
-                difference = f"{counted:,} in the files and {wanted:,} in {output_layout.STATS}"
+            if counted != written:
+                difference = f"{counted:,} in the files and {written:,} in {output_layout.STATS}"
                 findings.problems.append(f"{split}: {unit} are {difference}")
         findings.stats[split] = expected
     findings.note = (
@@ -137,14 +137,14 @@ class _TokenFile:
                 )
                 return
 
-    def _check_boundaries(self, tokens: npt.NDArray[Any], positions: Ints, wanted: int | None, verb: str) -> None:
-        if wanted is None:
+    def _check_boundaries(self, tokens: npt.NDArray[Any], positions: Ints, expected: int | None, edge: str) -> None:
+        if expected is None:
             return
-        wrong = np.flatnonzero(tokens[positions] != wanted)
+        wrong = np.flatnonzero(tokens[positions] != expected)
         if len(wrong):
             first = int(wrong[0])
             self._add_problem(
-                f"{len(wrong):,} documents do not {verb} with token {wanted}. The first is number {first:,}, "
+                f"{len(wrong):,} documents do not {edge} with token {expected}. The first is number {first:,}, "
                 f"with {int(tokens[positions[first]])}"
             )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -82,7 +82,7 @@ class VerificationReport:
     def raise_for_problems(self) -> None:
         """Raise OutputError if there are problems. The message lists them."""
         if self.problems:
-            raise OutputError("\n  ".join([f"The verification found {len(self.problems):,} problems:", *self.problems]))
+            raise OutputError("\n  ".join([f"The verification found {_problem_count(self.problems)}:", *self.problems]))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON-able values."""
@@ -95,13 +95,17 @@ class VerificationReport:
         }
 
     def __repr__(self) -> str:
-        problems = "" if self.ok else f", {len(self.problems):,} problems"
+        problems = "" if self.ok else f", {_problem_count(self.problems)}"
         return f"VerificationReport(ok={self.ok}, {self.files:,} files{problems})"
 
     def _repr_html_(self) -> str:
         problems = [["problem"], *([problem] for problem in self.problems)]
         table = html_table(shares_table(self.rows, self.recipe.weigh_by))
         return table if self.ok else table + html_table(problems)
+
+
+def _problem_count(problems: Sequence[str]) -> str:
+    return f"{len(problems):,} problem{'' if len(problems) == 1 else 's'}"
 
 
 def _source_rows(findings: Findings) -> tuple[SourceRow, ...]:

@@ -9,6 +9,7 @@ from smollm3_mix.errors import OutputError
 from smollm3_mix.mix.mix_stats import MixStats
 from smollm3_mix.output import output_layout
 from smollm3_mix.output.output_formats import BY_SOURCE, TOKEN_FORMATS
+from smollm3_mix.output.written_mix import WrittenMix
 from smollm3_mix.recipe.read_recipe import load_recipe
 from smollm3_mix.report.evidence import Evidence, dropped_examples
 from smollm3_mix.report.html_page import html_page
@@ -17,7 +18,7 @@ from smollm3_mix.verification.verification_report import Findings, VerificationR
 
 
 def verify(
-    output_dir: str | os.PathLike[str],
+    output_dir: WrittenMix | str | os.PathLike[str],
     *,
     report: str | os.PathLike[str] | None = None,
     dropped: str | os.PathLike[str] | None = None,
@@ -79,7 +80,7 @@ def _recount(folder: Path, saved: dict[str, Any], evidence: Evidence | None) -> 
     return findings
 
 
-def _finished_folder(output_dir: str | os.PathLike[str]) -> Path:
+def _finished_folder(output_dir: WrittenMix | str | os.PathLike[str]) -> Path:
     """Return the folder of a finished mix."""
     location = os.fspath(output_dir)
     if "://" in location:

@@ -17,7 +17,7 @@ from smollm3_mix.recipe.model import Source
 from smollm3_mix.recipe.public_paths import is_local, public_name
 from smollm3_mix.recipe.recipe import Recipe
 from smollm3_mix.report.source_rows import source_rows
-from smollm3_mix.report.tables import bars, drops_in_words, shares_table
+from smollm3_mix.report.tables import bars, drops_markdown, shares_table
 from smollm3_mix.schema import RECORD_SCHEMA
 from smollm3_mix.sources.hub_files.commits import COMMIT
 from smollm3_mix.table_format import markdown_table
@@ -87,7 +87,7 @@ def dataset_card(recipe: Recipe, summary: Mapping[str, Any], home: Home = Home()
         chart=bars(table),
         weigh_by=recipe.weigh_by,
         shares=markdown_table(shares_table(table, recipe.weigh_by)),
-        drops=drops_in_words(train),
+        drops=drops_markdown(train),
         missing="\n".join(_missing(recipe, train)) or "All sources are available.",
         sources=markdown_table(_origins(recipe, train), words=(0, 1, 2, 3)),
         deviations="\n".join(["Differences from the official recipe:", "", *deviations]) if deviations else "",

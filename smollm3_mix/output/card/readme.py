@@ -8,7 +8,7 @@ from smollm3_mix.output.output_formats import BY_SOURCE
 from smollm3_mix.recipe.recipe import Recipe
 from smollm3_mix.recipe.sections import TokenCounting
 from smollm3_mix.report.source_rows import source_rows
-from smollm3_mix.report.tables import drops_in_words, shares_table
+from smollm3_mix.report.tables import drops_markdown, shares_table
 from smollm3_mix.table_format import markdown_table
 
 
@@ -52,7 +52,7 @@ def readme(recipe: Recipe, summary: Mapping[str, Any]) -> str:
         "## Target and actual shares",
         markdown_table(shares_table(source_rows(recipe, train), recipe.weigh_by)),
         "## Dropped documents",
-        drops_in_words(train),
+        drops_markdown(train),
         f"Fingerprint of the recipe: `{summary['recipe']}`. The texts remain under the licenses of their sources.",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
