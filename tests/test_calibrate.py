@@ -34,7 +34,7 @@ def recipe(tmp_path: Path) -> Path:
     return path
 
 
-def test_only_the_ratios_change() -> None:
+def test_with_ratios_changes_only_ratios() -> None:
     assert with_ratios(RECIPE, {0: "0.25", 1: "0.3", 3: "0.5"}) == (
         RECIPE.replace("0.1}   #", "0.25}   #")
         .replace("  - name: ./b\n", "  - tokens_per_byte: 0.3\n    name: ./b\n")
@@ -46,7 +46,7 @@ def test_only_the_ratios_change() -> None:
     assert with_ratios("english_datasets: [{name: a}]\n", {0: "2"}) == "english_datasets: [{name: a}]\n"
 
 
-def test_every_document_gives_the_exact_ratio(recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_calibrate_writes_exact_ratios_when_all_documents_are_sampled(recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     tokenizers = pytest.importorskip("tokenizers", reason="counts with a tokenizer: pip install tokenizers")
     vocabulary, out = save(tmp_path / "tokenizer.json"), tmp_path / "new.yaml"
     command = ["calibrate", str(recipe), "--tokenizer", str(vocabulary), "--out", str(out)]
@@ -67,7 +67,7 @@ def test_every_document_gives_the_exact_ratio(recipe: Path, tmp_path: Path, caps
     assert capsys.readouterr().err == (f"error: {out} exists. Name a new file with --out, or remove that one.\n")
 
 
-def test_a_place_that_cannot_be_written_is_told_before_measuring(
+def test_calibrate_checks_output_before_measuring(
     recipe: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = recipe / "below/a file.yaml"
@@ -77,7 +77,7 @@ def test_a_place_that_cannot_be_written_is_told_before_measuring(
     )
 
 
-def test_a_sample_is_taken_of_all_files(recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_calibrate_samples_all_files(recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("tokenizers", reason="counts with a tokenizer: pip install tokenizers")
     parquet(tmp_path / "a", [document("a", 1)] * 100 + ["naïve " * 90] * 200, files=3)
     vocabulary, out = save(tmp_path / "tokenizer.json"), tmp_path / "new.yaml"
@@ -88,7 +88,7 @@ def test_a_sample_is_taken_of_all_files(recipe: Path, tmp_path: Path, capsys: py
     assert float(row[3].rstrip("%")) > 1  # documents of both kinds are in it
 
 
-def test_a_source_of_which_nothing_is_kept_is_an_error(
+def test_calibrate_raises_when_no_document_is_kept(
     recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("tokenizers", reason="counts with a tokenizer: pip install tokenizers")

@@ -142,7 +142,7 @@ SIZES = {
 
 
 @pytest.mark.parametrize("jaccard", [0.0, 0.7])
-def test_verdicts_are_those_of_the_rule_whatever_memory_is_at_hand(corpus, jaccard):
+def test_index_matches_reference_for_any_memory(corpus, jaccard):
     near = Near(**NEAR, jaccard=jaccard)
     made = recipe(dedup={"exact": True, "near": {**NEAR, "jaccard": jaccard}})
     built = build_index(made, "idx")
@@ -162,7 +162,7 @@ def test_verdicts_are_those_of_the_rule_whatever_memory_is_at_hand(corpus, jacca
     assert tree("small") == tree("idx")
 
 
-def test_bytes_are_the_same_for_any_lanes_seed_weights_and_processes(corpus):
+def test_index_bytes_do_not_depend_on_lanes_seed_weights_or_processes(corpus):
     trees = []
     for lanes, processes, more in ((1, 1, {}), (4, 2, {"seed": 99}), (16, 1, {"weigh_by": "documents"})):
         build_index(recipe(lanes=lanes, **more), f"idx{lanes}", processes=processes)
@@ -171,7 +171,7 @@ def test_bytes_are_the_same_for_any_lanes_seed_weights_and_processes(corpus):
     assert len(trees[0]) == 4
 
 
-def test_any_number_of_lanes_gives_the_same_records_and_no_duplicate(corpus):
+def test_mix_with_index_yields_the_same_records_for_any_lanes(corpus):
     build_index(recipe(), "idx")
     given = [texts_of(open_mix(indexed(lanes=lanes))) for lanes in (1, 4, 16)]
     assert given[0] == given[1] == given[2]
@@ -193,7 +193,7 @@ def test_any_number_of_lanes_gives_the_same_records_and_no_duplicate(corpus):
     assert said == wanted + Counter(too_short=1)
 
 
-def test_both_splits_are_compared_with_each_other(corpus):
+def test_index_compares_both_splits(corpus):
     build_index(recipe(), "idx")
     build_index(recipe(holdout={"fraction": 0.4}), "held")
     assert tree("held") == tree("idx")
@@ -203,7 +203,7 @@ def test_both_splits_are_compared_with_each_other(corpus):
     assert train + held == texts_of(open_mix(indexed("all.yaml")))
 
 
-def test_states_hold_nothing_of_dedup_and_go_on_at_any_record(corpus):
+def test_mix_with_index_resumes_at_any_record_without_dedup_state(corpus):
     build_index(recipe(), "idx")
     mix = open_mix(indexed(lanes=3))
     whole = [record["id"] for record in mix.stream()]
@@ -217,7 +217,7 @@ def test_states_hold_nothing_of_dedup_and_go_on_at_any_record(corpus):
         assert given + [record["id"] for record in again] == whole
 
 
-def test_the_index_is_part_of_the_recipe_s_fingerprint(corpus):
+def test_fingerprint_depends_on_index_digest_and_not_on_path(corpus):
     build_index(recipe(), "idx")
     mix = open_mix(indexed())
     digest = json.loads(Path("idx/index.json").read_text())["digest"]
@@ -243,7 +243,7 @@ def test_the_index_is_part_of_the_recipe_s_fingerprint(corpus):
     )
 
 
-def test_an_index_of_another_mix_is_refused_with_what_differs(corpus):
+def test_open_mix_lists_differences_when_index_belongs_to_another_mix(corpus):
     build_index(recipe(ids="ab"), "idx")
     with pytest.raises(RecipeError) as error:
         open_mix(indexed(dedup={"exact": True, "near": {**NEAR, "bands": 9}}, clean="code"))
@@ -263,7 +263,7 @@ def test_an_index_of_another_mix_is_refused_with_what_differs(corpus):
         open_mix(indexed(ids="ab"))
 
 
-def test_no_index_says_how_to_build_one(corpus):
+def test_open_mix_prints_build_command_when_index_is_missing(corpus):
     with pytest.raises(RecipeError) as error:
         open_mix(indexed())
     assert str(error.value) == (
@@ -274,7 +274,7 @@ def test_no_index_says_how_to_build_one(corpus):
     assert texts_of(open_mix("looked.yaml"))
 
 
-def test_a_cut_off_or_damaged_index_is_found(corpus):
+def test_open_mix_reports_truncated_or_damaged_index(corpus):
     build_index(recipe(), "idx")
     drops = sorted(Path("idx/drops").rglob("*.rows"))
     whole = drops[0].read_bytes()
@@ -317,7 +317,7 @@ def test_a_cut_off_or_damaged_index_is_found(corpus):
     assert texts_of(open_mix(indexed()))
 
 
-def test_a_new_source_does_not_have_the_others_read_again(corpus):
+def test_build_index_reads_only_new_sources(corpus):
     first = build_index(recipe(ids="ac"), "idx")
     assert (first.read, first.units) == (6, 6)
     second = build_index(recipe(ids="abc", seed=3), "idx")
@@ -332,7 +332,7 @@ def test_a_new_source_does_not_have_the_others_read_again(corpus):
     assert len(list(Path("idx/keys").iterdir())) == 7
 
 
-def test_long_files_are_cut_into_units_and_long_units_into_segments(corpus, monkeypatch):
+def test_build_index_splits_long_files_and_units(corpus, monkeypatch):
     build_index(recipe(), "idx")
     monkeypatch.setattr(index_units, "UNIT", 2000)
     monkeypatch.setattr(index_units, "HELD", 1500)
@@ -342,14 +342,14 @@ def test_long_files_are_cut_into_units_and_long_units_into_segments(corpus, monk
     assert tree("cut") == tree("idx")
 
 
-def test_index_reads_a_file_again_after_it_was_written_anew(corpus):
+def test_build_index_reads_modified_file_again(corpus):
     build_index(recipe(ids="b"), "idx")
     file = Path("b/all.jsonl")
     file.write_bytes(b"".join(reversed(file.read_bytes().splitlines(keepends=True))))  # of the same size
     assert build_index(recipe(ids="b"), "idx").read == 1
 
 
-def test_index_numbers_rows_up_to_the_last_that_fits(corpus, monkeypatch):
+def test_build_index_raises_when_a_file_has_too_many_rows(corpus, monkeypatch):
     monkeypatch.setattr(duplicate_rows, "MOST", 79)
     assert build_index(recipe(ids="b"), "idx").index.counts["b"]["rows"] == 80
     monkeypatch.setattr(duplicate_rows, "MOST", 78)
@@ -357,7 +357,7 @@ def test_index_numbers_rows_up_to_the_last_that_fits(corpus, monkeypatch):
         build_index(recipe(ids="b"), "other")
 
 
-def test_killed_and_called_again_it_goes_on(corpus):
+def test_build_index_resumes_after_kill(corpus):
     parquet(Path("d"), [text(f"d{n}") for n in range(3000)], files=30)
     build_index(recipe(ids="abcd"), "whole")
     command = [sys.executable, "-m", "smollm3_mix", "index", "mine.yaml", "--out", "idx"]
@@ -376,7 +376,7 @@ def test_killed_and_called_again_it_goes_on(corpus):
     assert sorted(path.name for path in Path("idx").iterdir()) == ["drops", "index.json", "keys"]
 
 
-def test_a_folder_of_something_else_is_left_alone(corpus):
+def test_build_index_raises_when_folder_contains_other_files(corpus):
     Path("idx").mkdir()
     Path("idx/thesis.tex").write_text("x")
     with pytest.raises(OutputError) as error:
@@ -393,7 +393,7 @@ def test_a_folder_of_something_else_is_left_alone(corpus):
     )
 
 
-def test_an_index_at_any_url_is_read_from_there(corpus):
+def test_open_mix_reads_index_from_url(corpus):
     build_index(recipe(), "idx")
     here = texts_of(open_mix(indexed()))
     store = fsspec.filesystem("memory")
@@ -408,7 +408,7 @@ def test_an_index_at_any_url_is_read_from_there(corpus):
         open_mix(indexed(at="memory://indexes/none"))
 
 
-def test_an_index_on_the_hub_is_pinned_to_its_commit(corpus, monkeypatch):
+def test_open_mix_pins_index_on_hub_to_commit(corpus, monkeypatch):
     build_index(recipe(), "idx")
     here = texts_of(open_mix(indexed()))
     shutil.copytree("idx", "repo/stage1", ignore=shutil.ignore_patterns("keys"))
@@ -423,7 +423,7 @@ def test_an_index_on_the_hub_is_pinned_to_its_commit(corpus, monkeypatch):
             open_mix(indexed(at="hf://datasets/org/index/stage9"))
 
 
-def test_a_written_mix_is_held_against_its_index_over_all_lanes(corpus):
+def test_verify_checks_duplicates_across_lanes_with_index(corpus):
     build_index(recipe(), "idx")
     write(indexed(lanes=3), "out")
     assert verify("out").problems == ()
@@ -440,7 +440,7 @@ def test_a_written_mix_is_held_against_its_index_over_all_lanes(corpus):
     )
 
 
-def test_the_command_shows_what_is_dropped(corpus, capsys):
+def test_index_command_prints_counts(corpus, capsys):
     assert main(["index", recipe(), "--out", "idx", "--memory", "1MiB"]) == 0
     shown = capsys.readouterr().out.splitlines()
     assert shown[0].split() == ["source", "rows", "documents", "duplicates", "near", "duplicates"]
@@ -455,7 +455,7 @@ def test_the_command_shows_what_is_dropped(corpus, capsys):
     st.lists(st.integers(0, 2**32 - 1), unique=True),
     st.lists(st.integers(0, 2**33), unique=True, min_size=1),
 )
-def test_a_drop_set_says_of_each_row_what_its_lists_say(one, two, rows):
+def test_duplicate_rows_returns_code_of_each_row(one, two, rows):
     near = sorted(set(two) - set(one))
     asked = np.array(sorted({*rows, *one[::2], *near[::2]}))
     dropset = DuplicateRows(np.array(sorted(one), np.uint32), np.array(near, np.uint32))

@@ -32,7 +32,7 @@ def recipe(tmp_path: Path) -> Path:
     return path
 
 
-def test_the_plan_says_what_is_read_and_what_cannot_be(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_plan_prints_estimates_and_unreadable_sources(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", str(recipe), "--max-tokens", "90k", "--rate", "1kB"]) == 1
     head, _, names, _, *rows = capsys.readouterr().out.splitlines()
     assert head == "mine: 5 sources, 4 of them to be read. Five."
@@ -72,7 +72,7 @@ def test_the_plan_says_what_is_read_and_what_cannot_be(recipe: Path, capsys: pyt
     assert main(["plan", str(recipe), "--skip-unreadable"]) == 0
 
 
-def test_sources_with_one_fault_stand_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_plan_groups_unreadable_sources_by_reason(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     parquet(tmp_path / "web", [document("web", number) for number in range(20)])
     sources = [{"name": "./web", "id": "web", "weight": 0.5}]
     sources += [{"name": "./nowhere", "id": id_, "data_dir": id_, "weight": 0.2} for id_ in ("one", "two")]
@@ -89,7 +89,7 @@ def test_sources_with_one_fault_stand_in_one_line(tmp_path: Path, capsys: pytest
     assert lines[1].startswith("Cannot be read: 'three' (10.0000%): no local file or folder './elsewhere'")
 
 
-def test_offline_looks_at_nothing(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_plan_opens_no_source_when_offline(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", str(recipe), "--offline", "--max-tokens", "90k"]) == 0
     assert "Cannot be read" not in capsys.readouterr().out
 
@@ -98,11 +98,11 @@ def test_offline_looks_at_nothing(recipe: Path, capsys: pytest.CaptureFixture[st
     ("count", "said"),
     [(0, "0 B"), (999, "999 B"), (1000, "1 kB"), (12_345, "12.3 kB"), (999_499, "999 kB"), (5e15, "5000 TB")],
 )
-def test_sizes_are_said_to_three_digits(count: float, said: str) -> None:
+def test_format_bytes_rounds(count: float, said: str) -> None:
     assert format_bytes(count) == said
 
 
-def test_times_are_said_in_the_unit_that_fits(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_plan_prints_time_in_fitting_unit(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for rate, said in (("1GB", " seconds at 1 GB/s."), ("1kB", " minutes at 1 kB/s."), ("1", " hours at 1 B/s.")):
         main(["plan", str(recipe), "--max-tokens", "90k", "--rate", rate])
         assert said in capsys.readouterr().out

@@ -72,7 +72,7 @@ class Elements(HTMLParser):
         self.text.append(data)
 
 
-def test_the_page_shows_shares_debts_drops_lengths_and_texts(mix, dropped, tmp_path, capsys):
+def test_report_shows_shares_discrepancies_drops_lengths_and_texts(mix, dropped, tmp_path, capsys):
     assert main(["verify", str(mix), "--report", str(tmp_path / "page.html"), "--dropped", str(dropped)]) == 0
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     found = Elements(page)
@@ -91,7 +91,7 @@ def test_the_page_shows_shares_debts_drops_lengths_and_texts(mix, dropped, tmp_p
     assert page.count('<article class="dropped">') == 9
 
 
-def test_bounds_are_those_of_the_line_with_the_long_document_that_was_not_given(recipe_file, tmp_path):
+def test_verify_uses_longest_pending_document_for_bounds(recipe_file, tmp_path):
     file = recipe_file(sources={"c": {"weight": 0.001}}, lanes=1)
     parquet(tmp_path / "sources/c", [document("c", n) * 100 for n in range(9)], files=1)
     all_stats = write(file, tmp_path / "mix", max_tokens=5000).stats
@@ -102,7 +102,7 @@ def test_bounds_are_those_of_the_line_with_the_long_document_that_was_not_given(
     assert all(row.discrepancy <= row.bound for row in verdict.table)
 
 
-def test_nothing_of_a_text_becomes_part_of_the_page(mix, dropped, tmp_path):
+def test_report_escapes_texts(mix, dropped, tmp_path):
     write_report(mix, tmp_path / "page.html", dropped)
     found = Elements((tmp_path / "page.html").read_text(encoding="utf-8"))
     assert not {"script", "img", "link", "iframe", "i", "b", "object"} & set(found.tags)
@@ -112,7 +112,7 @@ def test_nothing_of_a_text_becomes_part_of_the_page(mix, dropped, tmp_path):
     assert HOSTILE in "".join(found.text)
 
 
-def test_faults_are_on_the_page(mix, tmp_path):
+def test_report_lists_problems(mix, tmp_path):
     path = next((mix / "data").iterdir())
     path.write_bytes(path.read_bytes()[:-100])
     verdict = write_report(mix, tmp_path / "page.html")
@@ -122,13 +122,13 @@ def test_faults_are_on_the_page(mix, tmp_path):
     assert f"{len(verdict.problems)} not as it should be" in text
 
 
-def test_the_same_mix_gives_the_same_page(mix, dropped, tmp_path):
+def test_report_is_deterministic(mix, dropped, tmp_path):
     for name in ("one", "two"):
         write_report(mix, tmp_path / name, dropped)
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
 
 
-def test_what_cannot_be_reported_is_refused(mix, tmp_path):
+def test_report_raises_on_invalid_input(mix, tmp_path):
     with pytest.raises(OutputError, match="it has no data"):
         write_report(tmp_path, tmp_path / "page.html")
     with pytest.raises(
@@ -141,7 +141,7 @@ def test_what_cannot_be_reported_is_refused(mix, tmp_path):
         write_report(mix, tmp_path)
 
 
-def test_examples_of_dropped_texts_are_few_of_each_reason(tmp_path):
+def test_dropped_examples_selects_a_fixed_number_per_reason(tmp_path):
     rows = 500
     table = {"text": [f"text {n}" for n in range(rows)], "source": ["a"] * rows, "id": [str(n) for n in range(rows)]}
     table |= {"file": ["f"] * rows, "row": list(range(rows)), "reason": [("x", "y")[n % 2] for n in range(rows)]}
@@ -153,7 +153,7 @@ def test_examples_of_dropped_texts_are_few_of_each_reason(tmp_path):
     assert [example.reason for example in one["a"]] == ["x", "x", "y", "y"]
 
 
-def test_a_dropped_row_without_a_text_is_shown_empty(tmp_path):
+def test_dropped_examples_returns_empty_text_when_text_is_null(tmp_path):
     rows = {"text": pa.array([None, "a"], pa.string()), "source": ["a"] * 2, "id": ["1", "2"], "file": ["f"] * 2}
     pq.write_table(pa.table({**rows, "row": [0, 1], "reason": ["not_text", "too_short"]}), tmp_path / "0.parquet")
     shown = {example.reason: (example.text, example.length) for example in dropped_examples(tmp_path)["a"]}
@@ -170,7 +170,7 @@ def records(sources, sizes):
 @given(
     st.lists(st.tuples(st.integers(0, 2), st.integers(1, 5000)), min_size=1, max_size=3 * POINTS), st.integers(1, 700)
 )
-def test_the_drawn_debts_reach_as_far_as_the_counted_ones(drawn, step):
+def test_evidence_discrepancies_match_discrepancy_tracker(drawn, step):
     recipe = three()
     sources, sizes = (np.array(column, np.int64) for column in zip(*drawn, strict=True))
     evidence, discrepancies = Evidence(recipe), DiscrepancyTracker(np.array(list(recipe.shares.values())))
@@ -196,7 +196,7 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
-def test_a_browser_shows_the_page_and_has_nothing_to_complain_of(mix, dropped, tmp_path):
+def test_report_renders_in_browser_without_errors(mix, dropped, tmp_path):
     write_report(mix, tmp_path / "page.html", dropped)
     options = [
         "--headless",

@@ -41,7 +41,7 @@ def with_first(rows, **values):
     return [{**rows[0], **values}, *rows[1:]]
 
 
-def test_verify_finds_too_few_and_too_many_tokens(written):
+def test_verify_reports_wrong_token_counts(written):
     rows = rows_of(written)
     for tokens in (rows[0]["tokens"] - 1, rows[0]["tokens"] + 1):
         rows_of(written, lambda rows, tokens=tokens: with_first(rows, tokens=tokens))
@@ -50,7 +50,7 @@ def test_verify_finds_too_few_and_too_many_tokens(written):
         )
 
 
-def test_verify_finds_bytes_that_change_no_token(written):
+def test_verify_reports_wrong_bytes_when_tokens_are_right(written):
     place = next(n for n, row in enumerate(rows_of(written)) if len(row["text"].encode()) % 4 == 0)
     rows_of(written, lambda rows: [row | {"text": row["text"] + "x" * (n == place)} for n, row in enumerate(rows)])
     _, fault = verify(written).problems  # beside the size of the file
@@ -58,7 +58,7 @@ def test_verify_finds_bytes_that_change_no_token(written):
 
 
 @pytest.mark.parametrize("name", ["emitted", "emitted_bytes", "emitted_tokens", "emitted_units"])
-def test_verify_compares_every_count_with_the_tally(written, name):
+def test_verify_compares_every_count_with_stats(written, name):
     saved = json.loads((written / "stats.json").read_text())
     saved["splits"]["train"]["sources"]["a"][name] += 1
     (written / "stats.json").write_text(json.dumps(saved))
@@ -66,7 +66,7 @@ def test_verify_compares_every_count_with_the_tally(written, name):
     assert fault.startswith(f"train: 'a': {name} is ")
 
 
-def test_verify_wants_the_types_of_the_columns_too(written):
+def test_verify_reports_wrong_column_types(written):
     path = written / "data" / "train-00000-00000.parquet"
     table = pq.read_table(path)
     at = table.column_names.index("row")
@@ -87,7 +87,7 @@ def worst_debts(recipe, rows):
     return discrepancies.largest
 
 
-def test_verify_finds_a_debt_that_is_hardly_above_its_bound(written):
+def test_verify_reports_discrepancy_slightly_above_bound(written):
     recipe, rows = load_recipe(written / "recipe.yaml"), rows_of(written)
     saved = json.loads((written / "stats.json").read_text())["splits"]["train"]["sources"]
     longest = np.array([saved[source]["longest"] for source in recipe.shares], np.float64)
@@ -101,7 +101,7 @@ def test_verify_finds_a_debt_that_is_hardly_above_its_bound(written):
         assert any("the debt of " in fault for fault in verify(written).problems) is found
 
 
-def test_verify_by_source_finds_a_debt_above_its_bound(recipe_file):
+def test_verify_by_source_reports_discrepancy_above_bound(recipe_file):
     exact, drawn = (open_mix(recipe_file(name, lanes=1, order=name)) for name in ("exact", "iid"))
 
     class Claimed:
@@ -115,7 +115,7 @@ def test_verify_by_source_finds_a_debt_above_its_bound(recipe_file):
         assert any(fault.startswith("train-00000: the debt of '") for fault in verdict.problems) is found
 
 
-def test_verify_finds_texts_of_two_lanes_though_a_source_is_read_twice(recipe_file, tmp_path):
+def test_verify_reports_cross_lane_duplicates_when_a_source_is_repeated(recipe_file, tmp_path):
     make = {"lanes": 2, "sources": {"c": {"max_passes": 2}}, "on_exhausted": "renormalize"}
     plain = recipe_file("plain", **make)
     same = [document("same", number) for number in range(40)]

@@ -65,7 +65,7 @@ def texts_of(what):
     return Counter(record["text"] for record in open_mix(what).stream())
 
 
-def test_an_index_of_a_curriculum_spans_its_stages_whatever_the_lanes(sources):
+def test_curriculum_index_covers_all_stages_for_any_lanes(sources):
     for lanes, stages_seed in ((1, 1), (4, 9), (16, 3)):
         build_index(course(lanes=lanes, seed=stages_seed), f"idx{lanes}")
     assert tree("idx1") == tree("idx4") == tree("idx16")
@@ -81,7 +81,7 @@ def test_an_index_of_a_curriculum_spans_its_stages_whatever_the_lanes(sources):
         assert not any(record["source"] == "c" and record["text"] in before for record in given)
 
 
-def test_a_curriculum_that_looks_up_goes_on_in_any_stage(sources):
+def test_curriculum_with_index_resumes_in_any_stage(sources):
     build_index(course(), "idx")
     mix = open_mix(looking())
     whole = [record["id"] for record in mix.stream()]
@@ -94,7 +94,7 @@ def test_a_curriculum_that_looks_up_goes_on_in_any_stage(sources):
         assert begun + [record["id"] for record in again] == whole
 
 
-def test_stages_that_judge_a_source_differently_have_no_index(sources):
+def test_build_index_raises_when_stages_filter_a_source_differently(sources):
     with pytest.raises(RecipeError) as error:
         build_index(course(second={"filters": {"min_chars": 40}}), "idx")
     said = (
@@ -108,11 +108,11 @@ def test_stages_that_judge_a_source_differently_have_no_index(sources):
     assert str(error.value) == f"looked.yaml: {said}"
 
 
-def test_the_stages_of_the_shipped_curriculum_agree_on_every_source():
+def test_shipped_curriculum_has_no_disagreements():
     assert disagreements(load_recipe("curriculum")) == []
 
 
-def test_an_index_of_the_sources_that_can_be_read(sources, capsys):
+def test_index_command_skips_unreadable_sources(sources, capsys):
     shutil.move("c", "elsewhere")
     parquet(Path("c"), ["1"], files=1, other=["2"])
     table = pq.read_table("c/part-00.parquet")
@@ -131,7 +131,7 @@ def test_an_index_of_the_sources_that_can_be_read(sources, capsys):
         open_mix(looked)
 
 
-def test_an_index_is_built_beside_and_copied_to_a_url(sources, tmp_path):
+def test_build_index_uploads_work_dir_to_url(sources, tmp_path):
     build_index(course(), "here")
     store = fsspec.filesystem("memory")
     for url in ("memory://indexes/two", f"file://{tmp_path}/far/away"):
@@ -147,7 +147,7 @@ def test_an_index_is_built_beside_and_copied_to_a_url(sources, tmp_path):
     assert build_index(course(), "memory://indexes/two", work="work").read == 0
 
 
-def test_an_index_on_the_hub_comes_in_one_commit(sources, hub, api):
+def test_build_index_uploads_to_hub_in_one_commit(sources, hub, api):
     url = "hf://datasets/writer/index/course"
     build_index(course(), url, work="work", token="hf_writer")
     repository = hub.repos["writer/index"]
@@ -169,7 +169,7 @@ def test_an_index_on_the_hub_comes_in_one_commit(sources, hub, api):
     )
 
 
-def test_a_url_needs_a_folder_beside_and_a_folder_none(sources):
+def test_build_index_requires_work_dir_only_for_url(sources):
     with pytest.raises(OutputError) as error:
         build_index(course(), "s3://bucket/idx")
     assert str(error.value) == (
@@ -183,7 +183,7 @@ def test_a_url_needs_a_folder_beside_and_a_folder_none(sources):
     )
 
 
-def test_a_store_that_lists_late_has_the_index_all_the_same(sources, monkeypatch):
+def test_open_mix_reads_index_from_store_with_late_listing(sources, monkeypatch):
     build_index(course(), "memory://indexes/late", work="work")
     monkeypatch.setattr(MemoryFileSystem, "find", lambda *_, **__: {})
     assert texts_of(looking("memory://indexes/late")) == texts_of(looking("work"))
@@ -193,7 +193,7 @@ def test_a_store_that_lists_late_has_the_index_all_the_same(sources, monkeypatch
         open_mix(looking("memory://indexes/late"))
 
 
-def test_a_full_disk_says_so_and_the_build_goes_on_after_it(sources, monkeypatch):
+def test_build_index_resumes_after_full_disk(sources, monkeypatch):
     whole = build_index(course(), "whole")
     full = OSError(28, "No space left on device")
     original, done = index_units.read_unit, []
@@ -216,7 +216,7 @@ def test_a_full_disk_says_so_and_the_build_goes_on_after_it(sources, monkeypatch
     assert tree("idx") == tree("whole")
 
 
-def test_two_builders_of_one_index_are_kept_apart(sources):
+def test_build_index_locks_folder(sources):
     with folder_lock.folder_lock(Path("idx")), pytest.raises(OutputError) as error:
         build_index(course(), "idx")
     assert str(error.value) == (
@@ -225,7 +225,7 @@ def test_two_builders_of_one_index_are_kept_apart(sources):
     build_index(course(), "idx")
 
 
-def test_a_damaged_source_is_named_as_such(sources):
+def test_build_index_raises_source_error_when_a_file_is_damaged(sources):
     path = Path("b/part-01.parquet")
     whole = path.read_bytes()
     path.write_bytes(whole[:4] + b"\xff" * 200 + whole[204:])

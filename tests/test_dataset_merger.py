@@ -9,7 +9,7 @@ import datasets
 import pytest
 import yaml
 from conftest import document, parquet
-from old_tool import MIN_CHARS, RULES, lists_without_weights, messages, old_pipeline
+from merge_reference import MIN_CHARS, RULES, lists_without_weights, messages, old_pipeline
 
 import smollm3_mix
 import smollm3_mix.recipe.shipped
@@ -30,7 +30,7 @@ def lists(tmp_path):
 
 
 @pytest.mark.parametrize(("seed", "max_samples"), [(0, 1), (42, 137), (5, None)])
-def test_weighted_draws_give_what_interleaving_and_filtering_row_by_row_gives(weighted, tmp_path, seed, max_samples):
+def test_weighted_merge_matches_reference(weighted, tmp_path, seed, max_samples):
     merger = DatasetMerger(weighted, use_weights=True)
     kept = merger.merge_all_datasets_weighted(max_samples, seed)
     expected, processed = old_pipeline(tmp_path / "sources", seed, max_samples)
@@ -39,7 +39,7 @@ def test_weighted_draws_give_what_interleaving_and_filtering_row_by_row_gives(we
     assert processed == (max_samples or processed)
 
 
-def test_a_source_that_ends_starts_again_and_its_kept_rows_are_kept_again(recipe_file):
+def test_weighted_merge_repeats_exhausted_source(recipe_file):
     path = recipe_file(filters={"min_chars": MIN_CHARS}, sources={"c": {"weight": 1.0}})
     merger = DatasetMerger(path, use_weights=True)
     kept = Counter(text for text in merger.merge_all_datasets_weighted() if text.startswith("c "))
@@ -51,20 +51,20 @@ def test_a_source_that_ends_starts_again_and_its_kept_rows_are_kept_again(recipe
     assert sorted(drawn.dropped) == ["dropped_in_first_pass", "too_short"]
 
 
-def test_draws_end_when_the_last_source_has_been_read_through_though_more_were_asked_for(weighted):
+def test_weighted_merge_ends_after_one_pass_of_every_source(weighted):
     merger = DatasetMerger(weighted, use_weights=True)
     assert merger.merge_all_datasets_weighted(100_000) == merger.merge_all_datasets_weighted()
     assert 400 < merger.draws.outcome.processed < 100_000
 
 
-def test_the_seed_is_the_recipes_where_none_is_given(weighted):
+def test_weighted_merge_uses_seed_of_recipe_by_default(weighted):
     merger = DatasetMerger(weighted, use_weights=True)
     texts = merger.merge_all_datasets_weighted(50)
     assert texts == merger.merge_all_datasets_weighted(50, seed=7)
     assert texts != merger.merge_all_datasets_weighted(50, seed=8)
 
 
-def test_concatenation_takes_up_to_so_many_rows_of_each_source_in_turn(lists):
+def test_concatenation_limits_rows_per_source(lists):
     merger = DatasetMerger(lists)
     texts = merger.merge_all_datasets(max_samples_per_dataset=8)
     expected = [document("en", n) for n in range(7)] + [document("two", n) for n in range(8)]
@@ -73,14 +73,14 @@ def test_concatenation_takes_up_to_so_many_rows_of_each_source_in_turn(lists):
     assert found == {"one": (8, {"duplicate": 1}), "two": (8, {}), "viet": (8, {"duplicate": 1, "empty": 1})}
 
 
-def test_concatenation_of_a_weighted_recipe_reads_all_of_every_source_once(recipe_file):
+def test_concatenation_reads_every_source_once_when_recipe_has_weights(recipe_file):
     path = recipe_file(sources={"c": {"max_passes": 5}})
     merger = DatasetMerger(path)
     assert len(merger.merge_all_datasets()) == 399 + 198 + 60
     assert [outcome.processed for outcome in merger.draws.outcomes.values()] == [400, 200, 60]
 
 
-def test_rows_beyond_the_limit_do_not_make_later_rows_duplicates(tmp_path):
+def test_concatenation_ignores_rows_beyond_limit_in_dedup(tmp_path):
     for name in ("first", "second"):
         parquet(
             tmp_path / name, [document("same", n) for n in range(20)] if name == "first" else [document("same", 15)]
@@ -96,14 +96,14 @@ def test_rows_beyond_the_limit_do_not_make_later_rows_duplicates(tmp_path):
 @pytest.mark.parametrize(
     ("english", "vietnamese", "names"), [(True, False, ["one", "two"]), (False, True, ["viet"]), (True, True, None)]
 )
-def test_a_language_chooses_its_list(lists, english, vietnamese, names):
+def test_concatenation_selects_sources_by_language(lists, english, vietnamese, names):
     merger = DatasetMerger(lists)
     texts = merger.merge_all_datasets(english, vietnamese)
     assert [Path(name).name for name in merger.draws.outcomes] == (names or ["one", "two", "viet"])
     assert len(texts) == merger.draws.outcome.kept > 0
 
 
-def test_a_language_that_no_source_has_is_an_error(recipe_file):
+def test_concatenation_raises_when_no_source_has_language(recipe_file):
     path = recipe_file(sources={"a": {"kind": {"language": "fr"}}, "b": {"kind": {"language": "en"}}})
     assert len(DatasetMerger(path).merge_all_datasets(include_vietnamese=False)) == 199
     with pytest.raises(RecipeError) as error:
@@ -114,7 +114,7 @@ def test_a_language_that_no_source_has_is_an_error(recipe_file):
     )
 
 
-def test_weights_of_a_recipe_without_weights_are_an_error(lists):
+def test_weighted_merge_raises_when_recipe_has_no_weights(lists):
     expected = (
         f"{lists}: has no weights to use. List its sources under `datasets:` with a `weight` each, "
         "remove --use-weights, or use a shipped recipe: "
@@ -128,7 +128,7 @@ def test_weights_of_a_recipe_without_weights_are_an_error(lists):
         assert str(error.value) == expected + ", ".join(smollm3_mix.recipe.shipped.list_recipes())
 
 
-def test_old_names_mean_shipped_recipes(monkeypatch, tmp_path, caplog):
+def test_merger_accepts_old_config_names(monkeypatch, tmp_path, caplog):
     monkeypatch.chdir(tmp_path)
     with caplog.at_level(logging.INFO):
         assert DatasetMerger("smollm3_stage2_config.yaml", use_weights=True).recipe.name == "stage2"
@@ -140,7 +140,7 @@ def test_old_names_mean_shipped_recipes(monkeypatch, tmp_path, caplog):
     assert not DatasetMerger().recipe.weighted
 
 
-def test_rows_without_text_are_processed_and_not_kept(tmp_path):
+def test_weighted_merge_drops_rows_without_text(tmp_path):
     (tmp_path / "rows").mkdir()
     rows = [{"text": document("r", 0)}, {"text": None}, {"text": 5}, {"other": 1}, {"text": document("r", 1)}]
     (tmp_path / "rows" / "all.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -151,7 +151,7 @@ def test_rows_without_text_are_processed_and_not_kept(tmp_path):
     assert (merger.draws.outcome.processed, merger.draws.outcome.dropped) == (5, {"not_text": 3})
 
 
-def test_near_duplicates_are_dropped_where_the_recipe_says_so(tmp_path):
+def test_concatenation_drops_near_duplicates_when_recipe_requires_it(tmp_path):
     text = " ".join(document("near", n) for n in range(8))
     parquet(tmp_path / "near", [text, text + " end", document("other", 1)], files=1)
     recipe = {"datasets": [{"name": str(tmp_path / "near"), "weight": 1}], "dedup": {"near": True}}
@@ -162,7 +162,7 @@ def test_near_duplicates_are_dropped_where_the_recipe_says_so(tmp_path):
     assert merger.draws.outcome.dropped == {"near_duplicate": 1}
 
 
-def test_a_merge_in_python_is_split_saved_and_loaded(weighted, tmp_path):
+def test_merger_splits_and_saves_texts(weighted, tmp_path):
     merger = DatasetMerger(weighted, use_weights=True)
     with pytest.raises(ValueError, match="nothing has been merged yet"):
         merger.save_local(merger.create_huggingface_dataset(["one"]), tmp_path / "out")

@@ -11,7 +11,7 @@ from pathlib import Path
 import datasets
 import pytest
 from doors import ROOT
-from old_tool import RULES, WEIGHTS, lists_without_weights, messages, old_pipeline
+from merge_reference import RULES, WEIGHTS, lists_without_weights, messages, old_pipeline
 
 from smollm3_mix.cli.main import main
 from smollm3_mix.errors import OutputError
@@ -45,7 +45,7 @@ def run(*arguments, cwd, **environment):
     return done.returncode, done.stdout, done.stderr
 
 
-def test_the_weighted_command_logs_what_the_old_tool_logged_and_saves_what_it_saved(weighted, tmp_path):
+def test_merge_command_logs_and_saves_weighted_merge(weighted, tmp_path):
     out = tmp_path / "out"
     code, printed, logged = run(
         *("merge", "--config", weighted, "--use-weights", "--max-samples", "300", "--seed", "3", "--output-dir", out),
@@ -90,7 +90,7 @@ def test_the_weighted_command_logs_what_the_old_tool_logged_and_saves_what_it_sa
     assert again.merge_all_datasets_weighted(300) == kept
 
 
-def test_the_concatenation_logs_what_the_old_tool_logged(lists, tmp_path, capsys, caplog):
+def test_merge_command_logs_concatenation(lists, tmp_path, capsys, caplog):
     with caplog.at_level(logging.INFO):
         code = main(["merge", "--config", str(lists), "--output-dir", str(tmp_path / "out"), "--max-samples", "8"])
     assert code == 0
@@ -116,13 +116,13 @@ def test_the_concatenation_logs_what_the_old_tool_logged(lists, tmp_path, capsys
 
 
 @pytest.mark.parametrize(("flag", "names"), [("--english-only", ["one", "two"]), ("--vietnamese-only", ["viet"])])
-def test_the_command_reads_the_list_it_is_told_to(lists, tmp_path, flag, names):
+def test_merge_command_selects_language(lists, tmp_path, flag, names):
     assert main(["merge", "--config", str(lists), flag, "--output-dir", str(tmp_path / "out")]) == 0
     stats = json.loads((tmp_path / "out" / "stats.json").read_bytes())
     assert [Path(source).name for source in stats["sources"]] == names
 
 
-def test_nothing_is_saved_when_told_so(weighted, tmp_path, monkeypatch, capsys):
+def test_merge_command_saves_nothing_with_no_save_local(weighted, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     before = sorted(tmp_path.iterdir())
     assert main(["merge", "--config", str(weighted), "--use-weights", "--max-samples", "20", "--no-save-local"]) == 0
@@ -130,7 +130,7 @@ def test_nothing_is_saved_when_told_so(weighted, tmp_path, monkeypatch, capsys):
     assert "Load it" not in capsys.readouterr().out
 
 
-def test_the_default_folder_is_the_old_one_and_a_second_merge_replaces_it(weighted, tmp_path, monkeypatch):
+def test_merge_command_replaces_earlier_merge_in_default_folder(weighted, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for rows in (200, 40):
         assert main(["merge", "--config", str(weighted), "--use-weights", "--max-samples", str(rows)]) == 0
@@ -140,7 +140,7 @@ def test_the_default_folder_is_the_old_one_and_a_second_merge_replaces_it(weight
         assert saved_rows == stats["total"]["kept"]
 
 
-def test_a_folder_that_holds_something_else_is_left_alone(weighted, tmp_path, capsys):
+def test_merge_command_fails_when_folder_contains_other_files(weighted, tmp_path, capsys):
     command = ["merge", "--config", str(weighted), "--use-weights", "--max-samples", "20", "--output-dir"]
     mine = tmp_path / "mine"
     (mine / "train").mkdir(parents=True)
@@ -159,7 +159,7 @@ def test_a_folder_that_holds_something_else_is_left_alone(weighted, tmp_path, ca
     )
 
 
-def test_a_merge_that_was_killed_while_saving_is_made_again(weighted, tmp_path):
+def test_merge_command_recovers_after_kill_while_saving(weighted, tmp_path):
     out = tmp_path / "out"
     command = ["merge", "--config", str(weighted), "--use-weights", "--max-samples", "60", "--output-dir", str(out)]
     assert main(command) == 0
@@ -174,7 +174,7 @@ def test_a_merge_that_was_killed_while_saving_is_made_again(weighted, tmp_path):
     assert {path.name: path.stat().st_size for path in out.rglob("*") if path.is_file()} == whole
 
 
-def test_two_merges_into_one_folder_are_kept_apart(tmp_path):
+def test_work_folder_locks_output_folder(tmp_path):
     with merge_output.workplace(tmp_path / "out"):
         with (
             pytest.raises(OutputError, match="is being written by another process"),
@@ -185,7 +185,7 @@ def test_two_merges_into_one_folder_are_kept_apart(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_nothing_kept_is_an_error_with_the_reasons(recipe_file, tmp_path, capsys):
+def test_merge_command_prints_drop_reasons_when_no_text_is_kept(recipe_file, tmp_path, capsys):
     path = recipe_file(filters={"min_chars": 100_000})
     out = tmp_path / "out"
     command = ["merge", "--config", str(path), "--use-weights", "--max-samples", "20", "--output-dir", str(out)]
@@ -212,21 +212,21 @@ def test_nothing_kept_is_an_error_with_the_reasons(recipe_file, tmp_path, capsys
         ),
     ],
 )
-def test_flags_that_cannot_be_meant_are_refused(flags, message, capsys):
+def test_merge_command_rejects_invalid_flags(flags, message, capsys):
     with pytest.raises(SystemExit) as stop:
         main(["merge", *flags])
     assert stop.value.code == 2
     assert capsys.readouterr().err.splitlines()[-1] == f"smollm3-mix merge: error: {message}"
 
 
-def test_a_repository_without_pushing_is_warned_of(weighted, tmp_path, caplog):
+def test_merge_command_warns_about_hub_flags_without_push(weighted, tmp_path, caplog):
     out = str(tmp_path / "out")
     command = ["merge", "--config", str(weighted), "--use-weights", "--max-samples", "20", "--output-dir", out]
     assert main([*command, "--hub-repo", "me/mine", "--private"]) == 0
     assert messages(caplog) == ["Nothing is pushed: --hub-repo and --private are used with --push-to-hub only"]
 
 
-def test_credentials_are_checked_before_anything_is_read(tmp_path):
+def test_merge_command_checks_credentials_before_reading(tmp_path):
     command = ("merge", "--config", "missing.yaml", "--push-to-hub", "--hub-repo", "me/mine", "--no-save-local")
     code, _, logged = run(*command, cwd=tmp_path, HF_HOME=str(tmp_path), HF_TOKEN="", HF_TOKEN_PATH=str(tmp_path / "t"))
     assert code == 1
@@ -236,7 +236,7 @@ def test_credentials_are_checked_before_anything_is_read(tmp_path):
     )
 
 
-def test_an_interrupt_leaves_nothing(weighted, tmp_path, monkeypatch, capsys):
+def test_merge_command_saves_nothing_when_interrupted(weighted, tmp_path, monkeypatch, capsys):
     def interrupted(*_):
         raise KeyboardInterrupt
 

@@ -34,7 +34,7 @@ def later(tmp_path: Path, dedup: Dedup, low: int, high: int, *documents: list[li
     return list(zip(unit.tolist(), row.tolist(), strict=True))
 
 
-def test_range_includes_its_lowest_and_its_highest_place(tmp_path: Path) -> None:
+def test_find_duplicates_includes_both_ends_of_range(tmp_path: Path) -> None:
     one, two = [[11], [22], [33], [22]], [[33], [44], [11], [22]]
     every = np.array([11, 22, 33], np.uint64)
     at = dict(zip(every.tolist(), ring_positions(every, np.zeros(3, np.int64)).tolist(), strict=True))
@@ -52,7 +52,7 @@ def wide(*bands: int) -> list[int]:
     return [band << 32 | band for band in bands]
 
 
-def test_documents_of_a_key_are_compared_with_the_first_of_them(tmp_path: Path) -> None:
+def test_find_duplicates_compares_with_first_document_of_key(tmp_path: Path) -> None:
     first, like_first, like_second = wide(1, 2, 3, 4), wide(1, 2, 8, 9), wide(1, 7, 8, 9)
     near = Near(bands=4, rows=2, jaccard=0.4)
     dedup = Dedup(exact=False, near=near)
@@ -60,7 +60,7 @@ def test_documents_of_a_key_are_compared_with_the_first_of_them(tmp_path: Path) 
     assert later(tmp_path, dedup, *WHOLE, [like_first, first], [like_second]) == [(0, 1), (1, 0)]
 
 
-def test_documents_exactly_as_alike_as_asked_for_are_duplicates(tmp_path: Path) -> None:
+def test_find_duplicates_includes_similarity_equal_to_jaccard(tmp_path: Path) -> None:
     one, other = wide(1, 2, 3, 4), wide(1, 2, 8, 9)
     near = Near(bands=4, rows=2)
     (alike,) = signature_agreement(np.array([one], np.uint64), np.array([other], np.uint64), near).tolist()
