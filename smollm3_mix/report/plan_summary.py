@@ -49,9 +49,9 @@ def _unreadable(recipe: Recipe, unreadable: Mapping[str, str]) -> list[str]:
         by_reason.setdefault(reason, []).append(f"{id_!r} ({recipe.shares[id_]:.4%})")
     lines = [f"Cannot be read: {', '.join(sources)}: {reason}" for reason, sources in by_reason.items()]
     if len(unreadable) > 1:
-        sources = [source for source in recipe.active if source.id in unreadable]
-        count = _count_and_share(recipe, sources)
-        lines.insert(0, f"{count} of {len(recipe.active)} sources cannot be read.")
+        share = sum(recipe.shares[id_] for id_ in unreadable)
+        count = f"{len(unreadable)} of {len(recipe.active)} sources"
+        lines.insert(0, f"{count} ({share:.4%} of the mix) cannot be read.")
     return lines
 
 

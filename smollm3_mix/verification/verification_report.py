@@ -96,7 +96,8 @@ class VerificationReport:
 
     def __repr__(self) -> str:
         problems = "" if self.ok else f", {_problem_count(self.problems)}"
-        return f"VerificationReport(ok={self.ok}, {self.files:,} files{problems})"
+        files = f"{self.files:,} file{'' if self.files == 1 else 's'}"
+        return f"VerificationReport(ok={self.ok}, {files}{problems})"
 
     def _repr_html_(self) -> str:
         problems = [["problem"], *([problem] for problem in self.problems)]
