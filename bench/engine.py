@@ -69,7 +69,9 @@ def main() -> None:
         for number in range(asked.repeat):
             for workers in asked.workers:
                 timed = Timed(at_once=workers)
-                stats = write(path, work / f"{number}-{workers}", max_tokens=tokens, executor=timed).stats["train"].total
+                stats = (
+                    write(path, work / f"{number}-{workers}", max_tokens=tokens, executor=timed).stats["train"].total
+                )
                 best[workers] = min(timed.seconds, best.get(workers, timed.seconds))
     print("| workers | seconds | MB of text given a second | of one |\n|--:|--:|--:|--:|")
     for workers, seconds in best.items():

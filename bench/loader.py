@@ -1,4 +1,4 @@
-"""Records and tokens a second through `smollm3_mix.loader` with one worker process and with two, taken in turn.
+"""Records and tokens a second through `smollm3_mix.MixLoader` with one worker process and with two, taken in turn.
 
     python bench/loader.py CORPUS TOKENIZER [--rounds 3] [--passes 4] [--scale 1] [--only NAME …]
 
@@ -113,10 +113,10 @@ def _processor() -> tuple[float, float]:
 
 
 def loaded(mix: Any, size: int, form: str) -> Callable[[int], tuple[Iterator[Any], Callable[[Any], int]]]:
-    """By `smollm3_mix.loader`."""
+    """By `smollm3_mix.MixLoader`."""
 
     def make(processes: int) -> tuple[Iterator[Any], Callable[[Any], int]]:
-        batches = iter(smollm3_mix.loader(mix, size, num_workers=processes, format=form))
+        batches = iter(smollm3_mix.MixLoader(mix, size, num_workers=processes, format=form))
         return batches, (lambda batch: len(next(iter(batch.values())))) if form == "torch" else len
 
     return make

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from smollm3_mix.recipe.recipe import Recipe
     from smollm3_mix.schema import RECORD_SCHEMA
     from smollm3_mix.text.token_windows import cu_seqlens
-    from smollm3_mix.torch_loader.mix_loader import MixLoader, loader
+    from smollm3_mix.torch_loader.mix_loader import MixLoader
 
 
 _MODULES = {
@@ -60,7 +60,7 @@ _MODULES = {
     ),
     "hub.push_mix": ("push_to_hub",),
     "hub.push_recipes": ("push_recipes_to_hub",),
-    "torch_loader.mix_loader": ("MixLoader", "loader"),
+    "torch_loader.mix_loader": ("MixLoader",),
     "merge_datasets.dataset_merger": ("DatasetMerger",),
     "mix.open_mix": ("open_mix",),
     "mix.recipe_mix": ("Mix",),
@@ -96,7 +96,6 @@ __all__ = [
     "build_index",
     "cu_seqlens",
     "load",
-    "loader",
     "merge_states",
     "open_mix",
     "open_packed",

@@ -60,7 +60,7 @@ def flat(batches: Any) -> list[Key]:
 
 
 def loader(mix: Any, batch_size: int = 24, rank: int = 0, world_size: int = 1, **more: Any) -> Any:
-    return smollm3_mix.loader(mix, batch_size, rank=rank, world_size=world_size, **more)
+    return smollm3_mix.MixLoader(mix, batch_size, rank=rank, world_size=world_size, **more)
 
 
 # What comes out
@@ -125,7 +125,7 @@ def test_workers_start_in_any_way(eight: Mix, context: str) -> None:
 
 
 def test_persistent_workers_begin_again(eight: Mix) -> None:
-    kept = loader(eight, num_workers=2, workers={"persistent_workers": True})
+    kept = loader(eight, num_workers=2, persistent_workers=True)
     whole = keys(itertools.islice(eight.stream(), 240))
     for _ in range(2):
         assert flat(itertools.islice(kept, 10)) == whole
@@ -347,19 +347,19 @@ def test_windows_of_tokens_go_through_it_too(folder: Path, tmp_path: Path) -> No
 
 
 def test_rank_and_world_size_come_from_the_environment(eight: Mix, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert smollm3_mix.loader(eight, 8).lanes == list(range(8))
+    assert smollm3_mix.MixLoader(eight, 8).lanes == list(range(8))
     monkeypatch.setenv("RANK", "1")
     monkeypatch.setenv("WORLD_SIZE", "4")
-    assert smollm3_mix.loader(eight, 8).lanes == [1, 5]
+    assert smollm3_mix.MixLoader(eight, 8).lanes == [1, 5]
 
 
 def _rank(rank: int, recipe: str, meeting: str, out: str) -> None:
     torch.distributed.init_process_group("gloo", f"file://{meeting}", rank=rank, world_size=2)
-    made = smollm3_mix.loader(recipe if not rank else "only-rank-0-looks", 8)
+    made = smollm3_mix.MixLoader(recipe if not rank else "only-rank-0-looks", 8)
     found = flat(itertools.islice(made, 5))
     Path(f"{out}{rank}").write_text(json.dumps([made.rank, made.lanes, found]), encoding="utf-8")
     try:
-        smollm3_mix.loader("there-is-no-such-recipe", 8)
+        smollm3_mix.MixLoader("there-is-no-such-recipe", 8)
     except smollm3_mix.RecipeError as error:
         Path(f"{out}{rank}.error").write_text(str(error), encoding="utf-8")
     torch.distributed.destroy_process_group()

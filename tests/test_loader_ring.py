@@ -101,12 +101,12 @@ def test_what_finds_no_room_in_the_ring_comes_all_the_same(
 ) -> None:
     monkeypatch.setattr(mix_loader, "SharedRing", lambda: SharedRing(size))
     for form, wanted in (("records", 24), ("arrow", 1500)):
-        given = smollm3_mix.loader(eight, wanted, num_workers=2, format=form)
+        given = smollm3_mix.MixLoader(eight, wanted, num_workers=2, format=form)
         assert flat(each if form == "records" else each.to_pylist() for each in given) == keys(eight.stream())
 
 
 def test_batches_stay_as_they_were_given(eight: Mix) -> None:
-    given = list(smollm3_mix.loader(eight, 40, num_workers=2, format="arrow"))
+    given = list(smollm3_mix.MixLoader(eight, 40, num_workers=2, format="arrow"))
     assert flat(each.to_pylist() for each in given) == keys(eight.stream())
 
 
@@ -145,7 +145,7 @@ def test_a_worker_with_fewer_lanes_runs_no_further_ahead(
     eight: Mix, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(worker_blocks, "ROWS", 16)
-    made = smollm3_mix.loader(Counted(eight, tmp_path), 40, num_workers=3)  # 3, 3 and 2 lanes
+    made = smollm3_mix.MixLoader(Counted(eight, tmp_path), 40, num_workers=3)  # 3, 3 and 2 lanes
     list(itertools.islice(made, 50))
     for first, lanes in ((0, 3), (1, 3), (2, 2)):
         read = (tmp_path / str(first)).stat().st_size
@@ -153,7 +153,7 @@ def test_a_worker_with_fewer_lanes_runs_no_further_ahead(
 
 
 def test_an_iterator_whose_persistent_workers_were_taken_says_so(eight: Mix) -> None:
-    kept = smollm3_mix.loader(eight, 24, num_workers=2, workers={"persistent_workers": True})
+    kept = smollm3_mix.MixLoader(eight, 24, num_workers=2, persistent_workers=True)
     first = iter(kept)
     next(first)
     second = iter(kept)
@@ -174,7 +174,7 @@ def test_workers_change_nothing_in_torchs_random_numbers_and_know_their_own(eigh
     for count in (0, 3):
         torch.manual_seed(5)
         how = {"worker_init_fn": begun, "multiprocessing_context": "fork"} if count else None
-        next(iter(smollm3_mix.loader(eight, 24, num_workers=count, workers=how)))
+        next(iter(smollm3_mix.MixLoader(eight, 24, num_workers=count, workers=how)))
         found.append(torch.rand(3).tolist())
     assert found[0] == found[1]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["0", "1", "2"]

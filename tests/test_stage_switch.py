@@ -101,13 +101,13 @@ def test_mix_loader_resumes_at_every_position(course, workers):
     pytest.importorskip("torch", reason="MixLoader needs the extra torch")
     mix = open_mix(course)
     whole = list(mix.stream())
-    loader = smollm3_mix.loader(mix, 1, num_workers=workers)
+    loader = smollm3_mix.MixLoader(mix, 1, num_workers=workers)
     states = [loader.state_dict()]
     for _ in loader:
         states.append(json.loads(json.dumps(loader.state_dict())))  # noqa: PERF401 - the state moves with the loader
     assert len(states) == len(whole) + 1
     for position, state in enumerate(states):
-        again = smollm3_mix.loader(mix, 1)
+        again = smollm3_mix.MixLoader(mix, 1)
         again.load_state_dict(state)
         rest = same_after(position, whole[position:])
         found = itertools.islice(again, len(rest) + (position % 10 == 0))

@@ -108,7 +108,7 @@ class SmolLM3MixConfig(datasets.BuilderConfig):  # type: ignore[misc]  # dataset
         return recipe if self.total_tokens is None else recipe.scale(parse_count(self.total_tokens, "total_tokens"))
 
     def cache_id(self, recipe: Recipe, features: Any = None) -> str:
-        """Return the name of the cache folder: the config's name and 16 hex digits over everything that decides the data.
+        """Return the name of the cache folder: the config's name and 16 hex digits over its inputs.
 
         The digits cover paths, sizes and modification times of local source files. `download_and_prepare` adds the
         commits of unpinned sources. The version of this package is a folder of its own.

@@ -1,235 +1,279 @@
-"""`loader`: batches of a mix for training, the same for any number of workers, resumed after any of them."""
+"""`MixLoader`: batches of a mix for training, the same for any number of workers, resumable after every batch."""
+
+from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
 from numbers import Integral
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
 
-import numpy as np
-import pyarrow as pa
-import torch
-from torch.utils.data import DataLoader
-
-from smollm3_mix.mix.record_chunk import RecordChunk
+from smollm3_mix.mix.options import MixOptions, RecipeLike, check_options
 from smollm3_mix.mix.state.merge_states import check_lanes
-from smollm3_mix.recipe.recipe import Recipe
-from smollm3_mix.torch_loader.lane_turns import LaneMerger, Reader
-from smollm3_mix.torch_loader.ranks import open_for_rank, rank_and_world_size
+from smollm3_mix.torch_loader.batch_formats import BatchFormat, formatter
+from smollm3_mix.torch_loader.lane_merger import LaneMerger, WorkerReader
+from smollm3_mix.torch_loader.ranks import DeviceMesh, open_for_rank, rank_and_world_size
 from smollm3_mix.torch_loader.shared_ring import SharedRing
 from smollm3_mix.torch_loader.worker_blocks import LaneReadable, WorkerBlocks
+from smollm3_mix.torch_loader.worker_process import Context, WorkerOptions, WorkerProcess
 
-Worker = tuple[WorkerBlocks, DataLoader[Any]]
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from typing_extensions import Unpack
 
 log = logging.getLogger("smollm3_mix")
 
-FORMATS = ("records", "arrow", "torch")
+BatchT = TypeVar("BatchT")
+Columns = dict[str, Any]
 
-WORKERS = ("persistent_workers", "multiprocessing_context", "timeout", "prefetch_factor", "worker_init_fn")
-"""What `workers` takes."""
+ARGUMENTS = (
+    *("num_workers", "rank", "world_size", "device_mesh", "format", "collate_fn", "drop_last", "prefetch_factor"),
+    *("persistent_workers", "multiprocessing_context", "timeout", "worker_init_fn", "pin_memory"),
+)
+"""Keyword arguments of `MixLoader` other than the mix options."""
 
-AHEAD = 5
-"""Blocks that a worker makes ahead of their use, so that others need not wait while it reads a block of a source."""
 
+class MixLoader(Generic[BatchT]):
+    """Batches of a mix for one rank of a training run. Batches do not depend on `num_workers`.
 
-class MixLoader:
-    """Batches of the lanes of one rank, used like a torch `DataLoader`: see `loader`, which makes one.
+    The lanes of the mix are assigned to ranks, and the lanes of a rank to its workers, which read, clean, filter and
+    deduplicate. Batches are made in this process, with one record per lane in turn. If the world size divides the
+    number of lanes, and `batch_size` × world size is a multiple of it, each global batch has the same records for any
+    such world size.
 
-    Each `iter()` begins at the start, the first after `load_state_dict` where the state was saved. `state_dict()`
-    is of the newest iterator, after the last batch it gave.
+    Every `iter()` starts from the beginning, except the first one after `load_state_dict`. `state_dict()` is the
+    position of the newest iterator after its last batch.
+
+    Args:
+        mix: Recipe, or its path, URL or shipped name, or an open mix or packed mix.
+        batch_size: Number of records per batch.
+        num_workers: Number of worker processes. 0 reads in this process.
+        rank: Rank of this process. Defaults to torch.distributed, then RANK, then 0.
+        world_size: Number of ranks. Defaults to torch.distributed, then WORLD_SIZE, then 1.
+        device_mesh: One-dimensional mesh of the data-parallel replicas, in place of `rank` and `world_size`.
+        format: `"records"` for lists of dicts, `"arrow"` for record batches, `"numpy"` or `"torch"` for dicts of arrays
+            or tensors, in which columns of other types than numbers are lists. Only `"torch"` needs torch.
+        collate_fn: Function that makes a batch of the formatted batch.
+        drop_last: Whether to drop a last batch with fewer records.
+        prefetch_factor: Number of blocks that each worker makes ahead.
+        persistent_workers: Whether to keep the workers for the next iteration.
+        multiprocessing_context: Context of `multiprocessing`, or the name of a start method.
+        timeout: Seconds to wait for a worker. 0 waits forever.
+        worker_init_fn: Called in each worker with its number before it reads.
+        pin_memory: Whether to put tensors in page-locked memory. Only for `format="torch"`.
+        **options: Options of `open_mix`, for a mix that is not open yet.
 
     Attributes:
-        mix: what is read.
-        lanes: numbers of this rank's lanes.
-        batch_size: records in a batch.
-        num_workers: worker processes; 0: none.
-        rank: of this process.
-        world_size: number of ranks.
+        mix: Mix to read.
+        lanes: Numbers of the lanes of this rank.
+        batch_size: Number of records per batch.
+        num_workers: Number of worker processes, at most one per lane.
+        rank: Rank of this process.
+        world_size: Number of ranks.
+
+    Raises:
+        ValueError: If an argument is out of range, or there are more ranks than lanes.
+        TypeError: If an argument is unknown, or there are options for a mix that is already open.
+        MissingExtraError: If the format is `"torch"` and torch is not installed.
+        MixError: If the recipe or its sources cannot be read.
     """
 
+    @overload
+    def __init__(
+        self: MixLoader[list[Columns]],
+        mix: LaneReadable | RecipeLike,
+        batch_size: int,
+        *,
+        num_workers: int = ...,
+        rank: int | None = ...,
+        world_size: int | None = ...,
+        device_mesh: DeviceMesh | None = ...,
+        format: Literal["records"] = ...,
+        collate_fn: None = ...,
+        drop_last: bool = ...,
+        prefetch_factor: int = ...,
+        persistent_workers: bool = ...,
+        multiprocessing_context: Context = ...,
+        timeout: float = ...,
+        worker_init_fn: Callable[[int], None] | None = ...,
+        pin_memory: bool = ...,
+        **options: Unpack[MixOptions],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: MixLoader[pa.RecordBatch],
+        mix: LaneReadable | RecipeLike,
+        batch_size: int,
+        *,
+        num_workers: int = ...,
+        rank: int | None = ...,
+        world_size: int | None = ...,
+        device_mesh: DeviceMesh | None = ...,
+        format: Literal["arrow"],
+        collate_fn: None = ...,
+        drop_last: bool = ...,
+        prefetch_factor: int = ...,
+        persistent_workers: bool = ...,
+        multiprocessing_context: Context = ...,
+        timeout: float = ...,
+        worker_init_fn: Callable[[int], None] | None = ...,
+        pin_memory: bool = ...,
+        **options: Unpack[MixOptions],
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: MixLoader[Columns],
+        mix: LaneReadable | RecipeLike,
+        batch_size: int,
+        *,
+        num_workers: int = ...,
+        rank: int | None = ...,
+        world_size: int | None = ...,
+        device_mesh: DeviceMesh | None = ...,
+        format: Literal["numpy", "torch"],
+        collate_fn: None = ...,
+        drop_last: bool = ...,
+        prefetch_factor: int = ...,
+        persistent_workers: bool = ...,
+        multiprocessing_context: Context = ...,
+        timeout: float = ...,
+        worker_init_fn: Callable[[int], None] | None = ...,
+        pin_memory: bool = ...,
+        **options: Unpack[MixOptions],
+    ) -> None: ...
+    @overload
     def __init__(
         self,
-        mix: LaneReadable,
+        mix: LaneReadable | RecipeLike,
         batch_size: int,
-        num_workers: int,
-        rank: int,
-        world_size: int,
         *,
-        format: str,  # noqa: A002 - the word `datasets` uses
-        collate_fn: Callable[[Any], Any] | None,
-        drop_last: bool,
-        workers: Mapping[str, Any] | None,
+        num_workers: int = ...,
+        rank: int | None = ...,
+        world_size: int | None = ...,
+        device_mesh: DeviceMesh | None = ...,
+        format: BatchFormat = ...,
+        collate_fn: Callable[[Any], BatchT],
+        drop_last: bool = ...,
+        prefetch_factor: int = ...,
+        persistent_workers: bool = ...,
+        multiprocessing_context: Context = ...,
+        timeout: float = ...,
+        worker_init_fn: Callable[[int], None] | None = ...,
+        pin_memory: bool = ...,
+        **options: Unpack[MixOptions],
+    ) -> None: ...
+    def __init__(
+        self,
+        mix: LaneReadable | RecipeLike,
+        batch_size: int,
+        *,
+        num_workers: int = 0,
+        rank: int | None = None,
+        world_size: int | None = None,
+        device_mesh: DeviceMesh | None = None,
+        format: BatchFormat = "records",  # noqa: A002 - the name in `datasets`
+        collate_fn: Callable[[Any], Any] | None = None,
+        drop_last: bool = False,
+        prefetch_factor: int = 5,
+        persistent_workers: bool = False,
+        multiprocessing_context: Context = None,
+        timeout: float = 0,
+        worker_init_fn: Callable[[int], None] | None = None,
+        pin_memory: bool = False,
+        **options: Unpack[MixOptions],
     ) -> None:
-        self.mix, self.batch_size, self.rank, self.world_size = mix, batch_size, rank, world_size
-        self.lanes = list(range(mix.num_lanes))[rank::world_size]
-        _check(batch_size, num_workers, format)
-        _check_ranks(mix.num_lanes, num_workers, rank, world_size)
+        check_options("MixLoader", options, ARGUMENTS)
+        _check_numbers(batch_size=(batch_size, 1), num_workers=(num_workers, 0), prefetch_factor=(prefetch_factor, 1))
+        self._format = formatter(format, pin_memory=pin_memory)
+        self.rank, self.world_size = rank_and_world_size(rank, world_size, device_mesh)
+        self.mix = open_for_rank(mix, shared=rank is None and device_mesh is None, options=options)
+        self.batch_size = batch_size
+        self.lanes = list(range(self.mix.num_lanes))[self.rank :: self.world_size]
+        _check_ranks(self.mix.num_lanes, num_workers, self.rank, self.world_size)
         self.num_workers = min(num_workers, len(self.lanes))
-        self._format, self._collate, self._drop_last, self._workers = format, collate_fn, drop_last, dict(workers or {})
-        first = mix.stream(self.lanes[:1])
+        self._collate, self._drop_last = collate_fn, drop_last
+        self._worker_options = WorkerOptions(
+            prefetch_factor, persistent_workers, multiprocessing_context, timeout, worker_init_fn
+        )
+        first = self.mix.stream(self.lanes[:1])
         self._header = first.state_dict()
         first.close()
         self._newest = LaneMerger(self._header, self.lanes, None)
-        self._place = self._newest.place()
+        self._position = self._newest.position()
         self._loaded: Mapping[str, Any] | None = None
-        self._kept: list[Worker] = []
+        self._persistent: list[WorkerProcess] = []
 
-    def __iter__(self) -> Iterator[Any]:
-        """Batches: lists of records, or Arrow batches, or what `collate_fn` makes of them."""
+    def __iter__(self) -> Iterator[BatchT]:
+        """Yield batches in the requested format, or what `collate_fn` makes of them."""
         loaded, self._loaded = self._loaded, None
-        turns = LaneMerger(self._header, self.lanes, loaded)
-        self._place = turns.place()
-        self._newest = turns
-        turns.begin(self._readers(turns.lanes, loaded))
-        return self._batches(turns)
+        merger = LaneMerger(self._header, self.lanes, loaded)
+        self._position = merger.position()
+        self._newest = merger
+        merger.begin(self._readers(merger.lanes, loaded))
+        return self._batches(merger)
 
     def state_dict(self) -> dict[str, Any]:
-        """Where this rank stands after the last batch, JSON-able; of the kind that `Stream.state_dict` gives."""
-        return self._place.state_dict()
+        """Return the position of this rank after the last batch, JSON-able, of the same kind as `Stream.state_dict`."""
+        return self._position.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Have the next `iter()` go on behind the batch after which `state` was saved.
+        """Resume the next `iter()` after the batch at which `state` was saved.
 
-        It may be this rank's own, at any number of workers, or, at any world size, `merge_states` of all ranks'.
+        The state may be that of this rank for any number of workers, or, for any world size, `merge_states` of all
+        ranks.
 
         Raises:
-            StateError: it is of another mix, or lacks a lane of this rank.
+            StateError: If the state belongs to another mix, or lacks a lane of this rank.
         """
-        self.mix.stream([]).load_state_dict(state)  # reads nothing, and refuses what workers would
+        self.mix.stream([]).load_state_dict(state)  # reads nothing, and rejects what workers would reject
         check_lanes(state, self.lanes)
         self._loaded = state
-        self._place = LaneMerger(self._header, self.lanes, state).place()
+        self._position = LaneMerger(self._header, self.lanes, state).position()
 
-    def _batches(self, turns: LaneMerger) -> Iterator[Any]:
+    def _batches(self, merger: LaneMerger) -> Iterator[BatchT]:
         while True:
-            if self._kept and turns is not self._newest:
+            if self._persistent and merger is not self._newest:
                 raise RuntimeError(
-                    "the workers of this iterator are persistent, and another iteration has begun with them. "
-                    "Make a loader for each of two iterations at once."
+                    "The persistent workers of this iterator are used by a newer iterator. "
+                    "Make one MixLoader per simultaneous iteration."
                 )
-            chunk = turns.take(self.batch_size)
-            self._place = turns.place()
+            chunk = merger.take(self.batch_size)
+            self._position = merger.position()
             if chunk is None or (len(chunk) < self.batch_size and self._drop_last):
                 return
-            given = _formatted(chunk, self._format)
-            yield given if self._collate is None else self._collate(given)
+            batch = self._format(chunk)
+            yield batch if self._collate is None else self._collate(batch)
 
-    def _readers(self, lanes: list[int], state: Mapping[str, Any] | None) -> list[Reader]:
-        """One for each worker: of fresh ones, or of those kept for an iteration from the start."""
-        if state is None and self._kept:
-            return [Reader(iter(data), blocks) for blocks, data in self._kept]
-        workers = min(self.num_workers, len(lanes))
-        made = [self._worker(lanes, (worker, workers), state) for worker in range(workers)]
-        if state is None and self._workers.get("persistent_workers"):
-            self._kept = made
-        if not workers:
-            here = WorkerBlocks(self.mix, lanes, (0, 1), state, None)
-            return [Reader(iter(here), here)]
-        return [Reader(iter(data), blocks) for blocks, data in made]
+    def _readers(self, lanes: list[int], state: Mapping[str, Any] | None) -> list[WorkerReader]:
+        """Return one reader per worker. Persistent workers are reused for an iteration from the start."""
+        if state is None and self._persistent:
+            return [WorkerReader(worker.iterate(), worker.blocks) for worker in self._persistent]
+        count = min(self.num_workers, len(lanes))
+        if not count:
+            blocks = WorkerBlocks(self.mix, lanes, (0, 1), state, None)
+            return [WorkerReader(iter(blocks), blocks)]
+        workers = [self._worker(lanes, (number, count), state) for number in range(count)]
+        if state is None and self._worker_options.persistent:
+            self._persistent = workers
+        return [WorkerReader(worker.iterate(), worker.blocks, worker) for worker in workers]
 
-    def _worker(self, lanes: list[int], share: tuple[int, int], state: Mapping[str, Any] | None) -> Worker:
-        """One worker and what reads it: a DataLoader of its own, so that one that is ahead of the others waits."""
-        if state is not None:  # it needs no more of it
-            mine = set(lanes[share[0] :: share[1]])
-            state = {**state, "lanes": [at for at in state["lanes"] if at["lane"] in mine]}
-        options = {"prefetch_factor": AHEAD, "generator": torch.Generator(), **self._workers}
-        begin = options.pop("worker_init_fn", None)
-        if begin is not None:
-            options["worker_init_fn"] = partial(_numbered, begin, share[0])
+    def _worker(self, lanes: list[int], share: tuple[int, int], state: Mapping[str, Any] | None) -> WorkerProcess:
+        """Start one worker with the part of the state that it needs."""
+        if state is not None:
+            own = set(lanes[share[0] :: share[1]])
+            state = {**state, "lanes": [at for at in state["lanes"] if at["lane"] in own]}
         blocks = WorkerBlocks(self.mix, lanes, share, state, SharedRing())
-        return blocks, DataLoader(blocks, batch_size=None, num_workers=1, **options)
+        return WorkerProcess(blocks, share[0], self._worker_options)
 
 
-def _numbered(begin: Callable[[int], None], number: int, _zero: int) -> None:
-    begin(number)
-
-
-def loader(
-    recipe: Recipe | str | os.PathLike[str] | LaneReadable,
-    batch_size: int,
-    *,
-    num_workers: int = 0,
-    rank: int | None = None,
-    world_size: int | None = None,
-    format: str = "records",  # noqa: A002 - the word `datasets` uses
-    collate_fn: Callable[[Any], Any] | None = None,
-    drop_last: bool = False,
-    workers: Mapping[str, Any] | None = None,
-    **fields: Any,
-) -> MixLoader:
-    """Batches of a mix, for one rank of a training run.
-
-    Lanes are dealt to the ranks, and a rank's lanes to its workers, which read, clean and deduplicate. The batches are
-    made in this process, of one record of each lane in turn, so the number of workers changes nothing in them. Where
-    the world size divides the lanes, and batch_size × world_size is a multiple of the lanes, each global batch holds
-    the same records at any such world size.
-
-    A worker that dies, as by a signal, is an error of torch (RuntimeError) at the next batch; `state_dict()` is then
-    still that of the last batch.
-
-    Args:
-        recipe: a `Recipe`, a path, the name of a shipped stage, an opened `Mix`, or what `packed` gives. With
-            torch.distributed, rank 0 finds and pins the sources of a recipe for all.
-        batch_size: records in a batch of this rank.
-        num_workers: worker processes of this rank; not more are started than it has lanes.
-        rank: of this process; default: that of torch.distributed, else of RANK, else 0.
-        world_size: number of ranks; default: likewise, of WORLD_SIZE, or 1.
-        format: `records` for lists of dicts with the columns of schema.RECORD, `arrow` for RecordBatches, `torch` for
-            dicts of columns: numbers as tensors, windows of tokens as int32[batch_size, sequence_length + 1], the rest
-            as lists.
-        collate_fn: makes a batch of what `format` says, in this process.
-        drop_last: leave out a last batch that is not full.
-        workers: how workers run, as `DataLoader` takes it: persistent_workers, multiprocessing_context, timeout,
-            prefetch_factor (of blocks of about two megabytes), worker_init_fn.
-        **fields: of `open_mix`, for a recipe: split, seed, lanes, max_tokens, dedup_state_dir, and so on.
-
-    Raises:
-        ValueError: an argument cannot be meant, or there are more ranks than lanes.
-        TypeError: fields are given for a mix that is open, or are none of `open_mix`.
-        MixError: as `open_mix` raises it.
-    """
-    if stray := [name for name in fields if name in WORKERS]:
-        raise TypeError(f"{', '.join(stray)}: how workers run goes into `workers`, as in workers={{{stray[0]!r}: …}}")
-    mine, ranks = rank_and_world_size(rank, world_size)
-    mix = open_for_rank(recipe, shared=rank is None, **fields)
-    dealt = (num_workers, mine, ranks)
-    return MixLoader(
-        mix, batch_size, *dealt, format=format, collate_fn=collate_fn, drop_last=drop_last, workers=workers
-    )
-
-
-def _formatted(chunk: RecordChunk, form: str) -> Any:
-    """A batch that shares no memory with the chunk, whose own may be written over."""
-    if form == "records":
-        return chunk.records()
-    whole = chunk.pieces[0] if len(chunk.pieces) == 1 else pa.concat_batches(chunk.pieces)
-    batch = whole.take(pa.array(chunk.index))
-    return batch if form == "arrow" else {name: _tensor(batch[name]) for name in batch.schema.names}
-
-
-def _tensor(column: pa.Array) -> Any:
-    """A tensor of numbers, or of lists of one length of them; a list of anything else, or where any is null."""
-    wide = pa.types.is_fixed_size_list(column.type)
-    kind = column.type.value_type if wide else column.type
-    if column.null_count or not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
-        return column.to_pylist()
-    numbers = np.array(column.flatten() if wide else column)
-    return torch.from_numpy(numbers.reshape(len(column), -1) if wide else numbers)
-
-
-def _check(batch_size: int, num_workers: int, form: str) -> None:
-    """Nothing, where these can be meant."""
-    given: tuple[tuple[str, Any, int], ...] = (("batch_size", batch_size, 1), ("num_workers", num_workers, 0))
-    for name, value, least in given:
-        if not isinstance(value, Integral) or value < least:
-            raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}")
-    if form not in FORMATS:
-        raise ValueError(f"format must be {', '.join(FORMATS)}, got {form!r}")
+def _check_numbers(**numbers: tuple[Any, int]) -> None:
+    """Raise ValueError unless each value is a whole number of at least its minimum."""
+    for name, (value, minimum) in numbers.items():
+        if not isinstance(value, Integral) or value < minimum:
+            raise ValueError(f"{name} must be a whole number of at least {minimum}, got {value!r}.")
 
 
 def _check_ranks(lanes: int, num_workers: int, rank: int, world_size: int) -> None:
-    """Nothing, where every rank has a lane; warns of ranks with unequal parts and of idle workers."""
+    """Raise ValueError if a rank has no lane. Log a warning about ranks with fewer lanes and about idle workers."""
     if world_size > lanes:
         raise ValueError(
             f"{world_size} ranks cannot share {lanes} lanes: rank {lanes} and above would have none. "
@@ -237,11 +281,11 @@ def _check_ranks(lanes: int, num_workers: int, rank: int, world_size: int) -> No
         )
     if lanes % world_size and not rank:
         log.warning(
-            "%d ranks read %d lanes: ranks have %d or %d lanes, and those with fewer end sooner. "
+            "%d ranks read %d lanes: ranks have %d or %d lanes, and those with fewer end earlier. "
             "Set `lanes` to a multiple of %d.",
             *(world_size, lanes, lanes // world_size, lanes // world_size + 1, world_size),
         )
-    mine = len(range(rank, lanes, world_size))
-    if num_workers > mine:
-        idle = num_workers - mine
-        log.warning("rank %d has %d lanes, so %d of its %d workers are not started.", rank, mine, idle, num_workers)
+    own = len(range(rank, lanes, world_size))
+    if num_workers > own:
+        idle = num_workers - own
+        log.warning("Rank %d has %d lanes, so %d of its %d workers are not started.", rank, own, idle, num_workers)

@@ -1,41 +1,39 @@
-"""Blocks of records of some lanes in turn, made in a worker process ahead of their use."""
+"""Blocks of records of some lanes, which a worker makes ahead of their use."""
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import fsspec.asyn
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from torch.utils.data import IterableDataset, get_worker_info
 
 from smollm3_mix.mix.state.merge_states import next_lane_position
 from smollm3_mix.torch_loader.shared_ring import SharedRing
 
 Ints = npt.NDArray[np.int64]
 
-BYTES = 1 << 21
-"""About the bytes of a block: few messages, and several of them fit into a ring."""
+BLOCK_BYTES = 1 << 21
+"""Approximate bytes of a block. Large enough for few messages, and small enough for several blocks in a ring."""
 
-FIRST_ROWS, ROWS = 16, 2048
-"""Records in the first block, before their size is known, and at most."""
+FIRST_ROWS, MAX_ROWS = 16, 2048
+"""Number of records in the first block, before their size is known, and maximum number."""
 
-PATIENCE = 50
-"""A block comes with its lanes' state when asking for that took less than a fiftieth of the time since the last one.
-To resume is to make again the records since, at most those 50 times."""
+STATE_COST_RATIO = 50
+"""A block contains the state of its lanes if making it takes less than a fiftieth of the time since the last one.
+Resuming makes the records since then again."""
 
 
 class LaneReadable(Protocol):
-    """What can be read lane by lane: a `Mix`, or what `packed` gives."""
+    """A mix that can be read lane by lane: `Mix` or `PackedMix`."""
 
     @property
     def num_lanes(self) -> int:
         """Number of lanes."""
 
     def stream(self, lanes: Sequence[int] | None = None) -> Any:
-        """Some lanes, with `read_with_lanes`, `state_dict`, `load_state_dict` and `close` as `Stream` has them."""
+        """Return a stream of some lanes, with the methods of `Stream`."""
 
 
 @dataclass(frozen=True)
@@ -43,32 +41,32 @@ class WorkerBlock:
     """Records of a worker's lanes.
 
     Attributes:
-        records: the batch; where it lies in the worker's ring; or an Arrow stream of it, where the ring had no room.
-        places: int64[records], rising: the place of each in the order of all records, round × lanes + lane.
-        state: of each lane, before these records; None: as before the records that came earlier.
+        records: Record batch, or its range in the worker's ring, or an Arrow stream if it did not fit into the ring.
+        positions: Position of each record in the order of all records, round × lanes + lane. int64[records], ascending.
+        state: State of each lane before these records, or None.
     """
 
     records: pa.RecordBatch | tuple[int, int] | bytes
-    places: Ints
+    positions: Ints
     state: list[dict[str, Any]] | None
 
 
-class WorkerBlocks(IterableDataset):  # type: ignore[misc, type-arg, unused-ignore]  # torch may be missing
-    """Blocks of every n-th lane, one record of each in turn, until all have ended.
+class WorkerBlocks:
+    """Blocks of every n-th lane, interleaved round-robin.
 
-    A round is one record of each lane that goes on, in their order, so round and lane say where a record comes among
-    those of all workers. The first round begins with the lane whose turn it is.
+    A round has one record of each active lane, in ascending order. Round and lane therefore decide the position of a
+    record among those of all workers. The first round starts with the next lane of the state.
 
     Args:
-        mix: what is read.
-        lanes: numbers of all workers' lanes, rising.
-        share: (w, n): `lanes[w::n]` are those of this one.
-        state: of a stream of at least these lanes, to go on from; None: the start.
-        ring: takes the records; None: they stay in this process.
+        mix: Mix to read.
+        lanes: Numbers of the lanes of all workers, ascending.
+        share: Pair (w, n). This worker has `lanes[w::n]`.
+        state: State of a stream of at least these lanes to resume from. None starts at the beginning.
+        ring: Ring for the records. None keeps them in this process.
 
     Attributes:
-        lanes: numbers of its own lanes.
-        ring: as given.
+        lanes: Numbers of the lanes of this worker.
+        ring: Ring for the records, or None.
     """
 
     def __init__(
@@ -86,8 +84,6 @@ class WorkerBlocks(IterableDataset):  # type: ignore[misc, type-arg, unused-igno
         self._state = state
 
     def __iter__(self) -> Iterator[WorkerBlock]:
-        if get_worker_info() is not None:
-            fsspec.asyn.reset_lock()  # a forked process has the lock and not the thread that would release it
         if self.ring is not None:
             self.ring.begin()
         stream = self._mix.stream(self.lanes)
@@ -106,26 +102,26 @@ class WorkerBlocks(IterableDataset):  # type: ignore[misc, type-arg, unused-igno
             batch, lanes = _read(stream, rows)
             if not batch.num_rows:
                 return
-            places = self._places(lanes, before)
-            before = int(places[-1])
-            each = -(-batch.num_rows // -(-batch.nbytes // (2 * BYTES)))
-            for start in range(0, batch.num_rows, each):
-                part = batch.slice(start, each)
-                yield WorkerBlock(self._sent(part), places[start : start + each], None if start else state)
-            rows = min(max(batch.num_rows * BYTES // batch.nbytes, 1), 2 * rows, ROWS)
+            positions = self._positions(lanes, before)
+            before = int(positions[-1])
+            size = -(-batch.num_rows // -(-batch.nbytes // (2 * BLOCK_BYTES)))
+            for start in range(0, batch.num_rows, size):
+                part = batch.slice(start, size)
+                yield WorkerBlock(self._send(part), positions[start : start + size], None if start else state)
+            rows = min(max(batch.num_rows * BLOCK_BYTES // batch.nbytes, 1), 2 * rows, MAX_ROWS)
 
-    def _places(self, lanes: Ints, before: int) -> Ints:
-        """Places of the records of these lanes, the first that come after the one at `before`."""
+    def _positions(self, lanes: Ints, before: int) -> Ints:
+        """Return the positions of records with these lanes, the first ones after position `before`."""
         count = len(self._all)
-        turns = np.searchsorted(self._numbers, lanes)
-        rounds = np.cumsum(np.diff(turns, prepend=before % count) <= 0)
-        return (before // count + rounds) * count + turns
+        indexes = np.searchsorted(self._numbers, lanes)
+        rounds = np.cumsum(np.diff(indexes, prepend=before % count) <= 0)
+        return (before // count + rounds) * count + indexes
 
-    def _sent(self, batch: pa.RecordBatch) -> pa.RecordBatch | tuple[int, int] | bytes:
+    def _send(self, batch: pa.RecordBatch) -> pa.RecordBatch | tuple[int, int] | bytes:
         if self.ring is None:
             return batch
-        if (place := self.ring.write(batch)) is not None:
-            return place
+        if (span := self.ring.write(batch)) is not None:
+            return span
         sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, batch.schema) as writer:
             writer.write_batch(batch)
@@ -133,7 +129,7 @@ class WorkerBlocks(IterableDataset):  # type: ignore[misc, type-arg, unused-igno
 
 
 def _read(stream: Any, rows: int) -> tuple[pa.RecordBatch, Ints]:
-    """The next records and the lane of each: so many, or fewer at the end."""
+    """Return the next records and their lanes. Fewer than `rows` at the end."""
     batches, lanes = zip(*_reads(stream, rows), strict=True)
     return batches[0] if len(batches) == 1 else pa.concat_batches(batches), np.concatenate(lanes)
 
@@ -148,18 +144,18 @@ def _reads(stream: Any, rows: int) -> Iterator[tuple[pa.RecordBatch, Ints]]:
 
 
 class _States:
-    """The states of a stream's lanes, asked for when that costs little."""
+    """States of a stream's lanes, made when that is cheap."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
-        self._seconds = self._asked = 0.0
+        self._seconds = self._made_at = 0.0
 
     def now(self) -> list[dict[str, Any]] | None:
-        """The lanes' states if they may cost that much, always the first time."""
+        """Return the lanes' states if that is cheap, and always the first time."""
         start = time.monotonic()
-        if self._asked and start - self._asked <= PATIENCE * self._seconds:
+        if self._made_at and start - self._made_at <= STATE_COST_RATIO * self._seconds:
             return None
         lanes: list[dict[str, Any]] = self._stream.state_dict()["lanes"]
-        self._asked = time.monotonic()
-        self._seconds = self._asked - start
+        self._made_at = time.monotonic()
+        self._seconds = self._made_at - start
         return lanes
