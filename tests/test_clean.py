@@ -194,17 +194,17 @@ def test_boilerplate_leaves_fences_and_words_alone():
 @pytest.mark.parametrize(
     "arguments, error, message",
     [
-        ({"profile": "markup"}, ValueError, "clean: profile is one of prose, code, math, none, not 'markup'"),
-        ({"boilerplate": "yes"}, TypeError, "clean: boilerplate is true or false, not 'yes'"),
+        ({"profile": "markup"}, ValueError, "clean: profile must be one of prose, code, math, none, got 'markup'"),
+        ({"boilerplate": "yes"}, TypeError, "clean: boilerplate must be true or false, got 'yes'"),
         (
             {"profile": "code", "boilerplate": True},
             ValueError,
-            "clean: boilerplate is for profile prose, not code: leave boilerplate out",
+            "clean: boilerplate requires profile prose, got code. Remove boilerplate",
         ),
         (
             {"profile": "none", "mojibake": True},
             ValueError,
-            "clean: mojibake changes text and profile none changes nothing: take another profile",
+            "clean: mojibake repairs text, but profile none changes nothing. Choose another profile",
         ),
     ],
 )
@@ -225,7 +225,9 @@ def test_options_that_cannot_be_meant(arguments, error, message):
 def test_other_arrays_are_refused(texts, kind):
     with pytest.raises(TypeError) as caught:
         clean_texts(texts, Cleaning())
-    assert str(caught.value) == f"clean takes a pa.StringArray, not {kind}: cast it to pa.string(), combine its chunks"
+    assert (
+        str(caught.value) == f"texts must be a pa.StringArray, got {kind}. Cast it to pa.string() or combine its chunks"
+    )
 
 
 def test_null_rows_have_no_bytes_whatever_lies_under_them():

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smollm3_mix.text.clean import plain_characters
-from smollm3_mix.text.clean.alphabet import JOINT, MARK, NOT_NFC, ODD, alphabet
+from smollm3_mix.text.clean.alphabet import ZERO_WIDTH, MARK, NOT_NFC, REPLACED, alphabet
 from smollm3_mix.text.clean.byte_rows import Rows
 from smollm3_mix.text.clean.clean_block import clean_texts
 from smollm3_mix.text.clean.cleaning_options import PROFILES, Cleaning
@@ -233,14 +233,16 @@ def test_a_row_does_not_depend_on_where_it_begins_and_ends(profile):
 @pytest.mark.parametrize("profile", ("prose", "code"))
 def test_every_character_that_has_a_kind_is_looked_at(profile):
     letters = alphabet(profile)
-    kinds = letters.kinds & (ODD | NOT_NFC | MARK | JOINT)
+    kinds = letters.kinds & (REPLACED | NOT_NFC | MARK | ZERO_WIDTH)
     points = np.flatnonzero(kinds)
     data = "".join(f"x{chr(point)}" for point in points).encode()
-    kinds[points] = ODD
-    with_tables = letters._replace(kinds=kinds, becomes=np.full(0x110000, 0x20, np.uint8))
-    odd = plain_characters._odd(Rows(np.frombuffer(data, np.uint8), np.array([0, len(data)])), with_tables)
-    assert odd.points.tolist() == points.tolist()
-    assert len(odd.start) == len(points)
+    kinds[points] = REPLACED
+    with_tables = letters._replace(kinds=kinds, replacements=np.full(0x110000, 0x20, np.uint8))
+    irregular = plain_characters._find_irregular(
+        Rows(np.frombuffer(data, np.uint8), np.array([0, len(data)])), with_tables
+    )
+    assert irregular.points.tolist() == points.tolist()
+    assert len(irregular.start) == len(points)
 
 
 def test_every_character_alone_and_between_letters():

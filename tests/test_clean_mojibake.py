@@ -37,7 +37,7 @@ def test_a_missing_ftfy_is_said_at_the_first_use(monkeypatch):
     with pytest.raises(MissingExtraError) as caught:
         clean_texts(pa.array(["plain"]), REPAIR)
     assert str(caught.value) == (
-        "clean: mojibake needs ftfy, which is missing: pip install 'smollm3_mix[mojibake]', or leave mojibake out"
+        "clean: mojibake requires ftfy, which is not installed. Run: pip install 'smollm3_mix[mojibake]'. Or remove mojibake"
     )
 
 

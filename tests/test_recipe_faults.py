@@ -166,7 +166,7 @@ def test_a_fault_at_the_top_reads_whole(top, fault):
         ("weight: 1, max_passes: 0", "max_passes: expected 1 or more, got 0"),
         ("weight: 1, tokens_per_byte: 0", "tokens_per_byte: expected a number above 0, got 0.0"),
         ("weight: 1, content: swhid", "content: expected inline or swh or records, got 'swhid' (did you mean 'swh'?)"),
-        ("weight: 1, clean: brose", "clean: profile is one of prose, code, math, none, not 'brose'"),
+        ("weight: 1, clean: brose", "clean: profile must be one of prose, code, math, none, got 'brose'"),
         ("weight: 1, repo: x", "unknown key 'repo' (did you mean 'name'?)"),
         ("weight: 1, column: x", "unknown key 'column' (did you mean 'text_field'?)"),
         ("weight: 1, Max-Passes: 3", "unknown key 'Max-Passes' (did you mean 'max_passes'?)"),

@@ -1,4 +1,4 @@
-"""Documents without the lines that C4 drops as boilerplate, but for what is content."""
+"""Remove lines that C4 drops as boilerplate, except lines that are content."""
 
 import re
 from bisect import bisect_right
@@ -8,9 +8,9 @@ import numpy as np
 from smollm3_mix.text.clean.byte_rows import Rows
 
 # Raffel et al. 2020, "Exploring the Limits of Transfer Learning", section 2.2, with the phrases of its published code
-# (`c4_utils.py` of TensorFlow Datasets). C4 drops a page for "lorem ipsum", here the line goes. C4 drops each line that
-# names JavaScript, meaning the warnings that it should be enabled; here only those go: of 110 lines that C4 would have
-# dropped from documentation, none was a warning. C4's other rules judge pages, or lines by their form.
+# (`c4_utils.py` of TensorFlow Datasets). C4 drops a page with "lorem ipsum", this module drops the line. C4 drops each
+# line that mentions JavaScript, to remove warnings to enable it. This module drops only those warnings: of 110 lines of
+# documentation that C4 would drop, none was a warning. The other rules of C4 apply to pages, or to the form of lines.
 PHRASES = (
     "lorem ipsum",
     "terms of use",
@@ -37,32 +37,32 @@ WARNINGS = (
 
 
 def _any(phrases: tuple[str, ...]) -> str:
-    # Any number of spaces between words, so that it is the same whether runs of spaces are collapsed before or after.
+    # Any number of spaces between words, so the result does not depend on when runs of spaces are collapsed.
     return "(?:" + "|".join(phrases).replace(" ", "[ \t]+") + ")"
 
 
 _BOILERPLATE = re.compile(f"{_any(PHRASES)}|javascript.*{_any(WARNINGS)}|{_any(WARNINGS)}.*javascript".encode())
-# A word of each phrase, to find lines by; plain text has few of them.
+# One word of each phrase, to find candidate lines. They are rare in most text.
 _ANCHORS = (b"javascript", b"lorem", b"terms", b"policy", b"cookies")
-# "```javascript" begins a block of code, and without it the rest of the page would be taken for one.
+# "```javascript" opens a code block. Without this line, the rest of the page would become the code block.
 _FENCE = re.compile(rb"[ \t]*```")
 
 
 def remove_boilerplate(rows: Rows) -> Rows:
-    """Documents without lines that hold one of `PHRASES`, or "javascript" and one of `WARNINGS`, small or capital.
+    """Remove lines that contain one of `PHRASES`, or "javascript" and one of `WARNINGS`, in any case.
 
     Args:
-        rows: documents in plain characters.
+        rows: Documents with normalized characters.
 
     Returns:
-        The very rows given if no line is boilerplate.
+        The cleaned rows, or the same object if no line is boilerplate.
     """
     lines = np.array(sorted(_boilerplate_lines(rows)), np.int64).reshape(-1, 2)
     return rows.replace_texts(lines[:, 0].copy(), lines[:, 1].copy(), [b""] * len(lines))
 
 
 def _boilerplate_lines(rows: Rows) -> set[tuple[int, int]]:
-    """Start and end, with its line feed, of each line to drop."""
+    """Return the start and the end of each line to drop, including its line feed."""
     text = rows.data.tobytes().lower()
     offsets = rows.offsets.tolist()
     lines: set[tuple[int, int]] = set()

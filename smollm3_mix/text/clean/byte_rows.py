@@ -1,4 +1,4 @@
-"""A block as bytes: the form in which every step of cleaning takes documents and gives them back."""
+"""Blocks of documents as bytes, the input and output of every cleaning step."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -17,36 +17,36 @@ INT32_MAX = 2**31 - 1
 
 
 class Spans(NamedTuple):
-    """Stretches of a block, and what is to stand in their place.
+    """Spans of bytes in a block, and their replacements.
 
     Attributes:
-        start: int64[k], first bytes, increasing.
-        end: int64[k], behind the last bytes; each in the document of its start, none above the next start.
-        fresh: uint8, all that is new.
-        first: int64[k], where in it the part for each begins.
-        last: int64[k], where that part ends.
+        start: First byte of each span, int64[k], increasing.
+        end: End of each span, int64[k]. It is in the same document and not beyond the next start.
+        new_bytes: All replacements, uint8.
+        first: Start of the replacement of each span in `new_bytes`, int64[k].
+        last: End of the replacement of each span in `new_bytes`, int64[k].
     """
 
     start: Integers
     end: Integers
-    fresh: Bytes
+    new_bytes: Bytes
     first: Integers
     last: Integers
 
 
 class Rows(NamedTuple):
-    """Documents end to end.
+    """Concatenated documents.
 
     Attributes:
-        data: uint8[bytes], UTF-8.
-        offsets: int64[rows + 1]; document i is data[offsets[i] : offsets[i + 1]], offsets[0] is 0.
+        data: UTF-8, uint8[bytes].
+        offsets: int64[rows + 1]. Document i is data[offsets[i] : offsets[i + 1]], and offsets[0] is 0.
     """
 
     data: Bytes
     offsets: Integers
 
     def replace_spans(self, spans: Spans) -> "Rows":
-        """The same documents with some bytes replaced; the same object if there are no spans."""
+        """Return the documents with the spans replaced, or the same object if there are no spans."""
         if not len(spans.start):
             return self
         more = int((spans.last - spans.first).sum() - (spans.end - spans.start).sum())
@@ -58,7 +58,7 @@ class Rows(NamedTuple):
             spans.start,
             spans.end,
             len(spans.start),
-            spans.fresh,
+            spans.new_bytes,
             spans.first,
             spans.last,
             data,
@@ -68,12 +68,12 @@ class Rows(NamedTuple):
         return Rows(data, offsets)
 
     def replace_texts(self, starts: Integers, ends: Integers, texts: Sequence[bytes]) -> "Rows":
-        """The same documents with the bytes from each start to its end replaced; the same object if there are none.
+        """Return the documents with the bytes from each start to its end replaced, or the same object without spans.
 
         Args:
-            starts: int64[k], as in `Spans`.
-            ends: int64[k], the same.
-            texts: their new bytes, k of them.
+            starts: First byte of each span, as in `Spans`.
+            ends: End of each span, as in `Spans`.
+            texts: Replacement of each span.
         """
         bounds = offsets_of(list(map(len, texts)))
         return self.replace_spans(
@@ -82,14 +82,14 @@ class Rows(NamedTuple):
 
 
 def offsets_of(lengths: Sequence[int]) -> Integers:
-    """Offsets, int64[k + 1], of texts with these lengths, end to end."""
+    """Return the offsets of concatenated texts of these lengths, int64[k + 1]."""
     return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
 
 
 def from_arrow(texts: pa.StringArray) -> Rows:
-    """View of an Arrow array's bytes, without a copy; null rows are empty.
+    """Return a view of the bytes of an Arrow array. Null rows are empty.
 
-    Only nulls with bytes under them, which Arrow allows, cost a copy.
+    Copies only if a null row has bytes, which Arrow allows.
     """
     _, offset_buffer, data_buffer = texts.buffers()
     offsets = np.frombuffer(offset_buffer, np.int32)[texts.offset : texts.offset + len(texts) + 1].astype(np.int64)
@@ -100,14 +100,15 @@ def from_arrow(texts: pa.StringArray) -> Rows:
 
 
 def to_arrow(rows: Rows, like: pa.StringArray) -> pa.StringArray:
-    """Arrow array of the documents, over their bytes, null where `like` is null.
+    """Return the documents as an Arrow array that shares their bytes. Rows that are null in `like` are null.
 
     Raises:
-        ValueError: more text than one Arrow string array holds (2 GiB).
+        ValueError: If the text exceeds the limit of one Arrow string array (2 GiB).
     """
     if rows.offsets[-1] > INT32_MAX:
         raise ValueError(
-            f"a cleaned block of {rows.offsets[-1]} bytes, and pa.string() holds {INT32_MAX}: use smaller blocks"
+            f"a cleaned block has {rows.offsets[-1]:,} bytes, but pa.string() is limited to {INT32_MAX:,}. "
+            "Set block.rows to a smaller number"
         )
     validity = like.is_valid().buffers()[1] if like.null_count else None
     offsets, data = pa.py_buffer(rows.offsets.astype(np.int32)), pa.py_buffer(rows.data)

@@ -1,4 +1,4 @@
-"""A block of documents cleaned."""
+"""Clean a block of documents."""
 
 import pyarrow as pa
 
@@ -9,55 +9,55 @@ from smollm3_mix.text.clean.mojibake import repair_mojibake
 from smollm3_mix.text.clean.plain_characters import normalize_characters
 from smollm3_mix.text.clean.whitespace import normalize_whitespace
 
-# Turns of repair and cleaning, the last of which should find nothing to do. Two or three are enough: a repair shortens
-# the text or takes a control character out of it; the bound is there because ftfy's rules are not ours.
+# Limit on rounds of repair and cleaning. Two or three are enough, because each repair shortens the text or removes a
+# control character. The limit guards against changes in the rules of ftfy.
 MAX_ROUNDS = 16
 
 
 def clean_texts(texts: pa.StringArray, cleaning: Cleaning) -> pa.StringArray:
-    r"""The cleaned text of each row, null where it is null; the very array given, if nothing is to be done.
+    r"""Clean each text. Null rows stay null.
 
-    A row's text depends on that row alone, and cleaning it again changes nothing. A document that holds nothing but
-    what is removed comes out empty. Only documents in which a scan of the bytes finds something are worked on. Not
-    promised: the same bytes under a Python whose Unicode data is newer, for characters that it adds.
+    The result depends on the row only, and cleaning it again changes nothing. A document that consists of removed
+    characters becomes empty. Only documents in which a scan of the bytes finds something are processed. A Python with
+    newer Unicode data may clean the characters that it adds differently.
 
     Args:
-        texts: pa.StringArray of any length, sliced or not; valid UTF-8.
-        cleaning: the rules.
+        texts: Array of any length, sliced or not, of valid UTF-8.
+        cleaning: Options of the source.
 
     Returns:
-        pa.StringArray of the same length.
+        Array of the same length, or the same object if no text changes.
 
     Raises:
-        TypeError: an array of another type.
-        MissingExtraError: `cleaning.mojibake` is set and ftfy is not installed.
+        TypeError: If `texts` is an array of another type.
+        MissingExtraError: If `cleaning.mojibake` is set and ftfy is not installed.
 
-    >>> clean(pa.array(["Two  spaces, \r\na zero-width\u200b space.\n", None]), Cleaning("prose")).to_pylist()
+    >>> clean_texts(pa.array(["Two  spaces, \r\na zero-width\u200b space.\n", None]), Cleaning("prose")).to_pylist()
     ['Two spaces,\na zero-width space.', None]
     """
     if not isinstance(texts, pa.StringArray):
         kind = f"{type(texts).__name__} of {texts.type}" if hasattr(texts, "type") else type(texts).__name__
-        raise TypeError(f"clean takes a pa.StringArray, not {kind}: cast it to pa.string(), combine its chunks")
+        raise TypeError(f"texts must be a pa.StringArray, got {kind}. Cast it to pa.string() or combine its chunks")
     if cleaning.profile == "none" or not len(texts):
         return texts
-    step = _repaired if cleaning.mojibake else _cleaned
+    step = _repair if cleaning.mojibake else _normalize
     rows = from_arrow(texts)
     cleaned = step(rows, cleaning)
     return texts if cleaned is rows else to_arrow(cleaned, texts)
 
 
-def _cleaned(rows: Rows, cleaning: Cleaning) -> Rows:
+def _normalize(rows: Rows, cleaning: Cleaning) -> Rows:
     rows = normalize_characters(rows, cleaning.profile)
     if cleaning.boilerplate:
         rows = remove_boilerplate(rows)
     return normalize_whitespace(rows, cleaning.profile)
 
 
-def _repaired(rows: Rows, cleaning: Cleaning) -> Rows:
-    """Rows both repaired and cleaned; in turns, since each can bring to light work for the other."""
-    fine: set[bytes] = set()
+def _repair(rows: Rows, cleaning: Cleaning) -> Rows:
+    """Repair and clean in alternation until neither changes the rows, because each can create work for the other."""
+    intact: set[bytes] = set()
     for _ in range(MAX_ROUNDS):
-        cleaned = _cleaned(repair_mojibake(rows, fine), cleaning)
+        cleaned = _normalize(repair_mojibake(rows, intact), cleaning)
         if cleaned is rows:
             break
         rows = cleaned

@@ -1,4 +1,4 @@
-"""What to clean, and by which rules."""
+"""Options of cleaning."""
 
 from dataclasses import dataclass, fields
 
@@ -7,29 +7,29 @@ PROFILES = ("prose", "code", "math", "none")
 
 @dataclass(frozen=True)
 class Cleaning:
-    """The rules `clean` follows for one source.
+    """Cleaning options of one source.
 
-    Every profile but none puts text into Unicode NFC, removes what is not text (control characters, escape sequences of
-    terminals, invisible characters) and ends lines with a line feed. Beyond that:
+    Every profile except none normalizes text to Unicode NFC, removes control characters, terminal escape sequences and
+    invisible characters, and ends lines with a line feed. In addition:
 
-    * `prose` makes every space a plain one, runs of spaces inside a line one space (one tab where there is a tab among
-      them), and removes soft hyphens, spaces at line ends, more than one blank line in a row, and space at both ends of
-      the document. Indentation stays, and so do the inner spaces of quoted code: lines that begin with four spaces, a
-      tab, `>>>` or `...`, and lines between fences of three backticks.
-    * `math` does the same but for runs of spaces, which are the layout of formulas and matrices.
-    * `code` leaves spaces alone, those at line ends too, since they are part of strings, of Markdown (a hard line
-      break), patches and Makefiles; it removes blank lines at both ends of the document and keeps one final line feed.
+    * `prose` replaces every space character by U+0020 and runs of spaces inside a line by one space, or by one tab if
+      the run has a tab. It removes soft hyphens, spaces at line ends, all but one of consecutive blank lines, and white
+      space at both ends of the document. It keeps indentation and the inner spaces of quoted code: lines that begin
+      with four spaces, a tab, `>>>` or `...`, and lines between fences of three backticks.
+    * `math` does the same, but keeps runs of spaces, which are the layout of formulas and matrices.
+    * `code` keeps all spaces, also at line ends, because they matter in strings, Markdown (hard line breaks), patches
+      and Makefiles. It removes blank lines at both ends of the document and keeps one final line feed.
     * `none` changes nothing.
 
     Args:
         profile: prose, code, math or none.
-        mojibake: repair text that was decoded with the wrong encoding; needs the extra `mojibake` (ftfy).
-        boilerplate: drop the lines that C4 drops as boilerplate (warnings to enable JavaScript, cookie and privacy
-            notices, filler text; see `smollm3_mix.text.clean.boilerplate`); prose only.
+        mojibake: Repair text that was decoded with the wrong encoding. Requires the extra `mojibake` (ftfy).
+        boilerplate: Drop lines that C4 drops as boilerplate: warnings to enable JavaScript, cookie and privacy notices,
+            filler text. See `smollm3_mix.text.clean.boilerplate`. Only for prose.
 
     Raises:
-        ValueError: an unknown profile, or an option that the profile does not have.
-        TypeError: an option that is not true or false.
+        ValueError: If the profile is unknown or does not support an option.
+        TypeError: If an option is not true or false.
     """
 
     profile: str = "prose"
@@ -38,12 +38,12 @@ class Cleaning:
 
     def __post_init__(self) -> None:
         if self.profile not in PROFILES:
-            raise ValueError(f"clean: profile is one of {', '.join(PROFILES)}, not {self.profile!r}")
+            raise ValueError(f"clean: profile must be one of {', '.join(PROFILES)}, got {self.profile!r}")
         for option in fields(self)[1:]:
             value = getattr(self, option.name)
             if not isinstance(value, bool):
-                raise TypeError(f"clean: {option.name} is true or false, not {value!r}")
+                raise TypeError(f"clean: {option.name} must be true or false, got {value!r}")
         if self.boilerplate and self.profile != "prose":
-            raise ValueError(f"clean: boilerplate is for profile prose, not {self.profile}: leave boilerplate out")
+            raise ValueError(f"clean: boilerplate requires profile prose, got {self.profile}. Remove boilerplate")
         if self.mojibake and self.profile == "none":
-            raise ValueError("clean: mojibake changes text and profile none changes nothing: take another profile")
+            raise ValueError("clean: mojibake repairs text, but profile none changes nothing. Choose another profile")

@@ -1,4 +1,4 @@
-"""Documents with spaces and line ends in order."""
+"""Normalize spaces and line ends of documents."""
 
 import numpy as np
 
@@ -7,11 +7,14 @@ from smollm3_mix.text.kernels import native
 
 
 def normalize_whitespace(rows: Rows, profile: str) -> Rows:
-    """Documents with plain layout, see `Cleaning`; the very rows given if all of them have it.
+    """Normalize white space as described in `Cleaning`.
 
     Args:
-        rows: documents in plain characters: a byte up to 0x20 is a space, tab or line feed.
+        rows: Documents with normalized characters: a byte up to 0x20 is a space, tab or line feed.
         profile: prose, code or math.
+
+    Returns:
+        The normalized rows, or the same object if nothing changes.
     """
     data, offsets = np.empty(len(rows.data), np.uint8), np.empty_like(rows.offsets)
     code, collapse = profile == "code", profile == "prose"
