@@ -11,8 +11,9 @@ from smollm3_mix.mix.recipe_mix import Mix
 
 pytest.importorskip("torch", reason="the torch door needs the extra torch")
 
-from smollm3_mix.torch_loader import worker_blocks
 from smollm3_mix.torch_loader.lane_turns import LaneMerger, Reader
+
+from smollm3_mix.torch_loader import worker_blocks
 
 READERS = (1, 2, 4)
 

@@ -70,8 +70,8 @@ def test_a_lane_of_windows_is_its_documents_end_to_end(toy, tokenizer_file):
         expected = np.concatenate([tokenizer.encode(pa.array([text])).values.to_numpy() for text in texts])
         assert given.tolist() == expected[: len(given)].tolist()
         # the last token given is a target, and still to be an input
-        assert windows.left == len(expected) - len(given) + 1
-        assert 0 < windows.left <= LENGTH
+        assert windows.leftover_tokens == len(expected) - len(given) + 1
+        assert 0 < windows.leftover_tokens <= LENGTH
 
 
 def test_places_count_from_each_documents_first_token(toy, tokenizer_file):
@@ -107,7 +107,7 @@ def test_state_after_every_window_goes_on_with_the_same_ones(recipe_file, tokeni
         else:
             assert again.state_dict() == state
             assert same(list(again), expected[number:]), number
-            assert again.left == windows.left
+            assert again.leftover_tokens == windows.leftover_tokens
 
 
 def test_long_documents_span_windows_and_resume_inside(recipe_file, tokenizer_file):
@@ -135,7 +135,7 @@ def test_windows_do_not_depend_on_how_many_documents_are_taken_at_once(recipe_fi
             window = next(iter(windows), None)
             assert window is None or same([window], expected[number : number + 1])
         again.load_state_dict(json.loads(json.dumps(windows.state_dict())))
-        assert again.left == windows.left > 0
+        assert again.leftover_tokens == windows.leftover_tokens > 0
 
 
 def test_lanes_hold_the_same_windows_whoever_reads_them(toy):
@@ -171,8 +171,8 @@ def test_shares_are_exact_on_the_tokens_given(recipe_file, tokenizer_file):
     mix = open_packed(recipe_file(lanes=1), tokenizer=tokenizer_file, sequence_length=32, max_tokens=20_000)
     windows = mix.stream()
     given = sum(len(window["input_ids"]) - 1 for window in windows)
-    stats = windows.stats()
-    assert given + windows.left == stats.total.emitted_tokens
+    stats = windows.stats
+    assert given + windows.leftover_tokens == stats.total.emitted_tokens
     for source, share in mix.mix.recipe.shares.items():
         assert abs(stats.shares[source] - share) < 0.01
 

@@ -1,14 +1,17 @@
-"""What can be packed: a recipe, an opened mix, or a folder that `write` made."""
+"""Packed mixes: fixed-length token windows of a recipe, an open mix, or a written mix."""
+
+from __future__ import annotations
 
 import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from smollm3_mix.errors import OutputError
 from smollm3_mix.mix.open_mix import open_mix
-from smollm3_mix.mix.options import Split
+from smollm3_mix.mix.options import MixOptions, RecipeLike, Split, check_options
 from smollm3_mix.mix.recipe_mix import Mix
 from smollm3_mix.output import output_layout
 from smollm3_mix.packing.window_stream import WindowStream
@@ -21,14 +24,17 @@ from smollm3_mix.text.token_windows import Tokens
 from smollm3_mix.tokenizer.encoder import EOS
 from smollm3_mix.tokenizer.recipe_tokenizer import pin_tokenizer, token_counting
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class PackedMix:
-    """A mix as windows of tokens. Picklable, like `Mix`: whoever holds it may read any lane.
+    """A mix as fixed-length token windows. Picklable, like `Mix`.
 
     Attributes:
-        mix: what is packed; its records carry token ids, and count as many tokens as they have ids.
-        sequence_length: inputs of a window.
+        mix: Mix with token ids. It counts as many tokens as its records have ids.
+        sequence_length: Number of input tokens per window.
     """
 
     mix: Mix
@@ -41,109 +47,98 @@ class PackedMix:
 
     @property
     def num_lanes(self) -> int:
-        """Lanes, each a line of windows of its own."""
+        """Number of lanes. Each lane has its own windows."""
         return self.mix.num_lanes
 
     def stream(self, lanes: Sequence[int] | None = None) -> WindowStream:
-        """The windows of some lanes, one of each in turn; all lanes by default."""
+        """Return the windows of some or all lanes, interleaved round-robin."""
         return WindowStream(self.mix, range(self.num_lanes) if lanes is None else lanes, self.sequence_length)
 
     def __iter__(self) -> Iterator[dict[str, Tokens]]:
-        """Windows of all lanes, as those of `stream()`."""
+        """Yield windows as dicts of `input_ids` and `position_ids`, each int32[sequence_length + 1]."""
         windows = self.stream()
         try:
             yield from windows
         finally:
             windows.close()
 
+    def __repr__(self) -> str:
+        return f"PackedMix({self.mix!r}, sequence_length={self.sequence_length:,})"
+
 
 def open_packed(
-    source: Recipe | Mix | str | os.PathLike[str],
+    mix: Mix | RecipeLike,
     *,
     tokenizer: str | os.PathLike[str] | None = None,
     sequence_length: int = 4096,
     bos: str | None = None,
     eos: str | None = EOS,
-    split: Split = "train",
-    seed: int | None = None,
-    lanes: int | None = None,
-    max_samples: int | None = None,
-    max_tokens: int | None = None,
-    max_bytes: int | None = None,
-    skip_unreadable: bool = False,
-    token: str | bool | None = None,
-    accept_terms: Sequence[str] | str | None = None,
+    **options: Unpack[MixOptions],
 ) -> PackedMix:
-    """The windows of a recipe, an opened mix, or a folder that `write` made.
+    """Return a mix as fixed-length token windows. Also accepts a folder made by `write`.
 
-    The tokenizer counts the tokens, `bos` and `eos` included, so shares of tokens are exact on what is given out.
+    The tokenizer counts the tokens, including `bos` and `eos`, so token shares are exact for the emitted tokens.
 
     Args:
-        source: a `Recipe`, a path, the name of a shipped stage, a `Mix`, or a folder.
-        tokenizer: file, folder or Hub repository; default: the one the recipe counts with.
-        sequence_length: inputs of a window; it has one token more, the last target.
-        bos: token put before each document; default: none, as SmolLM3 trained.
-        eos: token put after each document; default: the one of the vocabulary that ends a text; None for none.
-        split: train or validation.
-        seed: in place of the recipe's.
-        lanes: in place of the recipe's.
-        max_samples: documents of the whole mix; default: no limit.
-        max_tokens: tokens of the whole mix.
-        max_bytes: UTF-8 bytes of text of the whole mix.
-        skip_unreadable: go on over the sources that can be read.
-        token: of the Hub; default: the one that is logged in.
-        accept_terms: terms that you accept; see `open_mix`.
+        mix: Recipe or curriculum, or its path, URL or shipped name, or an open mix, or the folder of a written mix.
+        tokenizer: File, folder or Hub repository of the tokenizer. Defaults to the recipe's tokenizer.
+        sequence_length: Number of input tokens per window. A window has one more token, the last target.
+        bos: Token before each document. None by default, as in the training of SmolLM3.
+        eos: Token after each document. By default the end-of-document token of the tokenizer. None for no token.
+        **options: Options of `open_mix`, for a mix that is not open yet.
 
     Raises:
-        MissingExtraError: `tokenizers` is not installed.
-        SourceError: the tokenizer cannot be read, or has no such token.
-        RecipeError, UnreadableSourcesError: as `open_mix` raises them.
-        OutputError: the folder holds no finished mix of texts.
+        MissingExtraError: If `tokenizers` is not installed.
+        SourceError: If the tokenizer cannot be read or lacks a token.
+        RecipeError: If the recipe is missing or invalid.
+        UnreadableSourcesError: If sources cannot be read.
+        OutputError: If a folder has no finished mix of texts.
+        TypeError: If an option is unknown, or there are options for a mix that is already open.
+        ValueError: If `sequence_length` or a limit is not positive.
     """
-    if isinstance(source, Mix):
-        counting = token_counting(source.recipe, tokenizer, bos, eos, token)
-        plan = replace(source.plan, recipe=pin_tokenizer(source.plan.recipe.replace(tokens=counting), token))
-        return PackedMix(replace(source, plan=plan, ids=True), sequence_length)
-    opened, split = _meant(source, split)
-    opened = opened.replace(seed=seed, lanes=lanes, tokens=token_counting(opened, tokenizer, bos, eos, token))
-    mix = open_mix(
-        opened,
-        split=split,
-        max_samples=max_samples,
-        max_tokens=max_tokens,
-        max_bytes=max_bytes,
-        skip_unreadable=skip_unreadable,
-        token=token,
-        accept_terms=accept_terms,
-    )
-    return PackedMix(replace(mix, ids=True), sequence_length)
+    check_options("open_packed", options, ("tokenizer", "sequence_length", "bos", "eos"))
+    token = options.get("token")
+    if isinstance(mix, Mix):
+        if options:
+            names = ", ".join(options)
+            raise TypeError(
+                f"Cannot override {names} of a mix that is already open. Pass {names} to open_mix() instead."
+            )
+        counting = token_counting(mix.recipe, tokenizer, bos, eos, token)
+        resolved = replace(mix.plan, recipe=pin_tokenizer(mix.plan.recipe.replace(tokens=counting), token))
+        return PackedMix(replace(mix, plan=resolved, ids=True), sequence_length)
+    recipe, split = _recipe_and_split(mix, options.get("split", "train"))
+    recipe = recipe.replace(tokens=token_counting(recipe, tokenizer, bos, eos, token))
+    options["split"] = split
+    return PackedMix(replace(open_mix(recipe, **options), ids=True), sequence_length)
 
 
-def _meant(source: Recipe | str | os.PathLike[str], split: Split) -> tuple[Recipe, Split]:
-    """The recipe that is meant, and the split it has."""
-    if isinstance(source, Recipe):
-        return source, split
-    folder = Path(source)
-    return _written(folder, split) if (folder / output_layout.STATS).exists() else (load_recipe(source), split)
+def _recipe_and_split(mix: RecipeLike, split: Split) -> tuple[Recipe, Split]:
+    """Return the recipe and its split. A written mix has a recipe over its records."""
+    if isinstance(mix, Recipe):
+        return mix, split
+    folder = Path(mix)
+    return _written_recipe(folder, split) if (folder / output_layout.STATS).exists() else (load_recipe(mix), split)
 
 
-def _written(folder: Path, split: Split) -> tuple[Recipe, Split]:
-    """A recipe over the records that were written in a folder, in their order, and the split it has them in."""
-    if fault := output_layout.unfinished_reason(folder):
-        raise OutputError(fault)
-    form = output_layout.written_format(json.loads((folder / output_layout.STATS).read_bytes()))
-    if form not in ("parquet", "by-source"):
+def _written_recipe(folder: Path, split: Split) -> tuple[Recipe, Split]:
+    """Return a recipe over the records of a written mix in their order, and the split that has them."""
+    if problem := output_layout.unfinished_reason(folder):
+        raise OutputError(problem)
+    format_name = output_layout.written_format(json.loads((folder / output_layout.STATS).read_bytes()))
+    if format_name not in ("parquet", "by-source"):
         raise OutputError(
-            f"{folder} holds {form} files, tokens already. Read it with that project, or write the mix as Parquet."
+            f"{folder} has {format_name} files, which are tokens already. Read it with {format_name}, or write the mix "
+            "as Parquet."
         )
     written = load_recipe(folder / output_layout.RECIPE)
-    if form == "by-source":
+    if format_name == "by-source":
         return written, split
     names = output_layout.data_files(folder / output_layout.DATA)
     files = tuple(f"{output_layout.DATA}/{each}" for each in output_layout.patterns(split, names))
     if not files:
         splits = sorted({output_layout.shard_base(name).split("-")[0] for name in names})
-        raise OutputError(f"{folder} has no {output_layout.DATA}/{split}-*.parquet. It has these: {', '.join(splits)}.")
+        raise OutputError(f"{folder} has no split {split!r}. Its splits are {', '.join(splits)}.")
     source = Source(
         id=written.name,
         weight=1.0,
