@@ -57,7 +57,7 @@ def main() -> None:
         weights = {source.id: source.weight for source in load_recipe("stage3").sources}
         datasets = [{"id": name, "name": str(folder / f"{name}.parquet"), "weight": weights[name]} for name in names]
         top = {"file": "states", "lanes": asked.lanes, "on_exhausted": "renormalize", "datasets": datasets}
-        build_index(Recipe.from_dict({**top, "dedup": {"exact": True}}), folder / "idx", processes=2)
+        build_index(Recipe.from_dict({**top, "dedup": {"exact": True}}), folder / "idx", num_proc=2)
         looked = Recipe.from_dict({**top, "dedup": {"exact": True, "index": str(folder / "idx")}})
         mix = open_mix(looked)
         stream = mix.stream()

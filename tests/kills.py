@@ -1,4 +1,4 @@
-"""Processes killed at moments spread at random over their work, and started again."""
+"""Processes that are killed at random moments and started again."""
 
 import logging
 import os
@@ -15,14 +15,14 @@ import yaml
 from conftest import parquet
 from doors import ROOT
 
-AT_ONCE = 5
-"""Files that `huggingface_hub` sends at once: what a kill can cut."""
+PARALLEL_UPLOADS = 5
+"""Number of files that `huggingface_hub` sends at the same time. A kill may interrupt all of them."""
 
 CODE = """
 import sys
 from smollm3_mix.cli.main import main
-from smollm3_mix.output import lane_writer as parts
-parts.GROUP_ROWS = int(sys.argv[1])
+from smollm3_mix.output import lane_writer
+lane_writer.GROUP_ROWS = int(sys.argv[1])
 sys.exit(main(sys.argv[2:]))
 """
 
@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 
 def bulky(folder: Path) -> Path:
-    """A recipe over texts that do not shrink, so that its parts take a while to send."""
+    """Write a recipe over texts that cannot be compressed, so that shards take a while to upload. Return its path."""
     texts = [random.Random(number).randbytes(16_000).hex() for number in range(240)]
     sources = [
         {"name": str(parquet(folder / key, texts[start : start + 120])), "weight": 1, "license": "CC0-1.0"}
@@ -42,36 +42,37 @@ def bulky(folder: Path) -> Path:
 
 
 def command(hub: Any, home: Path, *arguments: Any, rows: int) -> subprocess.Popen[str]:
-    """`smollm3-mix` with these arguments, for that Hub, by a process of its own; parts have so many records."""
+    """Start `smollm3-mix` in a new process, with a Hub, and with row groups of `rows` records."""
     quiet = {"HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
-    there = {"HF_ENDPOINT": hub.endpoint, "HF_TOKEN": "hf_writer", "HF_HOME": str(home), "PYTHONPATH": str(ROOT)}
+    access = {"HF_ENDPOINT": hub.endpoint, "HF_TOKEN": "hf_writer", "HF_HOME": str(home), "PYTHONPATH": str(ROOT)}
     return subprocess.Popen(
         [sys.executable, "-c", CODE, str(rows), *map(str, arguments)],
-        env=os.environ | quiet | there,
+        env=os.environ | quiet | access,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
     )
 
 
-def done(process: subprocess.Popen[str]) -> None:
-    """Nothing, once it has ended well."""
-    said = process.communicate()[1]
-    assert process.returncode == 0, said
+def wait_for_success(process: subprocess.Popen[str]) -> None:
+    """Wait for a process and check its exit code."""
+    errors = process.communicate()[1]
+    assert process.returncode == 0, errors
 
 
-def killed_at_work(command: list[str], folder: Path, parts: int, kills: int) -> str:
-    """Kill a command so many times in the first third of its work, and then let it finish.
+def kill_write(command: list[str], folder: Path, shards: int, kills: int) -> str:
+    """Kill a command several times in the first third of its work, then let it finish.
 
     Args:
-        command: writes a mix, or goes on with it.
-        folder: where its train files appear, at any depth.
-        parts: number of them.
-        kills: how often it is killed.
+        command: Command that writes a mix, or resumes the write.
+        folder: Folder in which its train files appear, at any depth.
+        shards: Number of these files.
+        kills: Number of times to kill the command.
 
-    Returns: what it printed when it finished.
+    Returns:
+        Standard output of the last run.
     """
-    for moment in sorted(random.Random(kills).sample(range(1, parts // 3 + 1), kills)):
+    for moment in sorted(random.Random(kills).sample(range(1, shards // 3 + 1), kills)):
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         while process.poll() is None and sum(1 for _ in folder.rglob("train-*.parquet")) < moment:
             time.sleep(0.002)
@@ -83,17 +84,16 @@ def killed_at_work(command: list[str], folder: Path, parts: int, kills: int) -> 
     return finished.stdout
 
 
-def killed(hub: Any, start: Callable[[], subprocess.Popen[str]], data: dict[str, bytes], kills: int) -> None:
-    """Nothing; what `start` starts was killed so many times, and has ended well at last.
+def kill_push(hub: Any, start: Callable[[], subprocess.Popen[str]], data: dict[str, bytes], kills: int) -> None:
+    """Kill a push several times, then let it finish. Check that it sends only interrupted files twice.
 
-    The moments are spread over the bytes that the Hub has received, so every kill strikes a push that is at work. What
-    is sent twice is at most what was on its way at each of them.
+    The moments are spread over the bytes that the Hub has received, so every kill interrupts a running push.
 
     Args:
-        hub: it has received none of the data yet.
-        start: starts the push, or goes on with it.
-        data: the files it sends.
-        kills: how often it is killed.
+        hub: Hub that has received none of the data yet.
+        start: Function that starts or resumes the push.
+        data: Content of the files by name.
+        kills: Number of times to kill the push.
     """
     size, largest = sum(map(len, data.values())), max(map(len, data.values()))
     hub.sent.clear()
@@ -108,7 +108,7 @@ def killed(hub: Any, start: Callable[[], subprocess.Popen[str]], data: dict[str,
         process.send_signal(signal.SIGKILL)
         hub.cuts += 1
         process.communicate()
-    done(start())
+    wait_for_success(start())
     twice = sum(sent for _, sent in hub.sent) - size
-    log.info("%d kills: %d of %d bytes in %d files went twice", kills, twice, size, len(data))
-    assert 0 <= twice <= kills * AT_ONCE * largest
+    log.info("%d kills: %d of %d bytes in %d files were sent twice", kills, twice, size, len(data))
+    assert 0 <= twice <= kills * PARALLEL_UPLOADS * largest

@@ -1,4 +1,4 @@
-"""Mixes of more files than a folder of the Hub should have: where they lie, and that nobody minds."""
+"""Mixes with more files than the Hub recommends per folder."""
 
 import functools
 import json
@@ -25,30 +25,30 @@ from smollm3_mix.packing.packed_mix import open_packed
 from smollm3_mix.recipe.read_recipe import load_recipe
 from smollm3_mix.verification.verify_mix import verify
 
-pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # of huggingface_hub, to its client
+pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # raised inside huggingface_hub
 
-FEW = 5
-"""Files of a split in a folder, in these tests."""
+FOLDER_FILES = 5
+"""Maximum number of files of a split in a folder, in these tests."""
 
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch):
     monkeypatch.setattr(lane_writer, "GROUP_ROWS", 12)
-    monkeypatch.setattr(output_layout, "FOLDER_FILES", FEW)
+    monkeypatch.setattr(output_layout, "FOLDER_FILES", FOLDER_FILES)
 
 
-def many(recipe_file):
-    """A recipe whose mix has about 30 files of train in 2 lanes, and more than FEW of validation."""
+def many_files_recipe(recipe_file):
+    """Return a recipe whose mix has about 30 train files in 2 lanes, and more validation files than a folder holds."""
     return load_recipe(recipe_file("many", OPEN, holdout={"fraction": 0.25}, weigh_by="bytes"))
 
 
 @pytest.fixture(scope="module")
 def made(shared_recipe_file, tmp_path_factory):
-    """Writes the mix once, as soon as the constants are small; gives its recipe and its folder."""
+    """Return a function that writes the mix once and returns its recipe and folder. Call it with small constants."""
 
     @functools.cache
     def make():
-        recipe, folder = many(shared_recipe_file), tmp_path_factory.mktemp("many") / "whole"
+        recipe, folder = many_files_recipe(shared_recipe_file), tmp_path_factory.mktemp("many") / "mix"
         write(recipe, folder, max_shard_size=1)
         return recipe, folder
 
@@ -56,7 +56,7 @@ def made(shared_recipe_file, tmp_path_factory):
 
 
 @pytest.fixture
-def whole(made):
+def mix(made):
     return made()
 
 
@@ -64,29 +64,31 @@ def tree(folder):
     return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
-@given(lanes=st.integers(1, 40), deep=st.integers(1, 40))
-def test_no_folder_has_more_files_than_are_meant(lanes, deep):
-    counts = Counter(output_layout.folder_of(lane, part, lanes) for part in range(deep) for lane in range(lanes))
+@given(lanes=st.integers(1, 40), shards=st.integers(1, 40))
+def test_shard_folder_keeps_folders_below_the_limit(lanes, shards):
+    counts = Counter(output_layout.shard_folder(lane, shard, lanes) for shard in range(shards) for lane in range(lanes))
     assert max(counts.values()) <= output_layout.FOLDER_FILES
-    assert len(counts) == -(-lanes * deep // output_layout.FOLDER_FILES)  # and none is opened before the last is full
+    assert len(counts) == -(
+        -lanes * shards // output_layout.FOLDER_FILES
+    )  # a folder is full before the next one starts
 
 
-def test_folders_hold_few_files_and_the_first_ones_lie_where_they_always_did(whole):
-    _, folder = whole
+def test_later_shards_are_in_subfolders(mix):
+    _, folder = mix
     names = output_layout.data_files(folder / "data")
     for split in ("train", "validation"):
-        mine = [name for name in names if output_layout.shard_base(name).startswith(split)]
-        counts = Counter(name.rpartition("/")[0] for name in mine)
+        own = [name for name in names if output_layout.shard_base(name).startswith(split)]
+        counts = Counter(name.rpartition("/")[0] for name in own)
         assert len(counts) > 1
-        assert max(counts.values()) <= FEW
-        assert counts[""] == FEW
+        assert max(counts.values()) <= FOLDER_FILES
+        assert counts[""] == FOLDER_FILES
     assert "train-00000-00000.parquet" in names
-    assert "00001/train-00001-00002.parquet" in names  # the sixth of two lanes, counted part by part
+    assert "00001/train-00001-00002.parquet" in names  # the sixth file of two lanes, counted by shard
 
 
-def test_every_split_loads_and_all_is_recounted(whole, tmp_path):
-    folder = tmp_path / "whole"
-    shutil.copytree(whole[1], folder)
+def test_every_split_loads_and_is_verified(mix, tmp_path):
+    folder = tmp_path / "mix"
+    shutil.copytree(mix[1], folder)
     assert verify(folder).problems == ()
     stats = json.loads((folder / "stats.json").read_bytes())
     for split, counts in stats["splits"].items():
@@ -97,27 +99,27 @@ def test_every_split_loads_and_all_is_recounted(whole, tmp_path):
     missing = folder / "data" / "00001" / "train-00001-00002.parquet"
     missing.rename(folder / "data" / "train-00001-00002.parquet")
     size = stats["files"]["00001/train-00001-00002.parquet"]
-    assert verify(folder).problems[:2] == [
-        f"data/00001/train-00001-00002.parquet is missing; stats.json says {size:,} bytes",
+    assert verify(folder).problems[:2] == (
+        f"data/00001/train-00001-00002.parquet is missing, but stats.json says {size:,} bytes",
         "data/train-00001-00002.parquet is not in stats.json",
-    ]
+    )
 
 
-def test_it_is_pushed_and_loads_without_the_package(hub, api, whole, tmp_path, monkeypatch):
-    _, folder = whole
+def test_pushed_mix_loads_without_the_package(hub, api, mix, tmp_path, monkeypatch):
+    _, folder = mix
     push_to_hub(folder, "org/many", api=api)
-    here = {f"many/{name}": content for name, content in tree(folder).items()}
-    there = hub.repos["org/many"].tree()
-    assert {name: body for name, body in there.items() if name.startswith("many/")} == here
+    local = {f"many/{name}": content for name, content in tree(folder).items()}
+    remote = hub.repos["org/many"].tree()
+    assert {name: body for name, body in remote.items() if name.startswith("many/")} == local
     for key, value in environment(hub).items():
         monkeypatch.setenv(key, value)
     count = json.loads((folder / "stats.json").read_bytes())["splits"]["train"]["total"]["emitted"]
     assert run(LOAD, tmp_path, hub.endpoint, repository="org/many") == {"many": [count, True, ["a", "b", "c"]]}
 
 
-def test_pushed_while_it_is_written_it_is_the_same(hub, api, whole, tmp_path):
-    recipe, folder = whole
-    all_stats = write(recipe, tmp_path / "sent", max_shard_size=1, push_to=HubTarget(recipe, "org/sent", api=api)).stats
+def test_push_to_gives_the_files_of_a_push(hub, api, mix, tmp_path):
+    recipe, folder = mix
+    stats = write(recipe, tmp_path / "sent", max_shard_size=1, push_to=HubTarget(recipe, "org/sent", api=api)).stats
     push_to_hub(folder, "org/pushed", api=api)
     sent, pushed = hub.repos["org/sent"].tree(), hub.repos["org/pushed"].tree()
     assert sent.pop("README.md") == pushed.pop("README.md").replace(b"org/pushed", b"org/sent").replace(
@@ -127,39 +129,38 @@ def test_pushed_while_it_is_written_it_is_the_same(hub, api, whole, tmp_path):
     assert output_layout.data_files(tmp_path / "sent" / "data") == []
     assert (
         write(recipe, tmp_path / "sent", max_shard_size=1, push_to=HubTarget(recipe, "org/sent", api=api)).stats
-        == all_stats
+        == stats
     )
 
 
 CODE = """
 import os, signal, sys
-from smollm3_mix.output import lane_writer as parts
-from smollm3_mix.output import output_layout as layout
+from smollm3_mix.output import lane_writer, output_layout
 from smollm3_mix.output.write_mix import write
-parts.GROUP_ROWS, layout.FOLDER_FILES = 12, 5
-saved = parts._save
-def save(job, lane, groups, part, **rest):
-    saved(job, lane, groups, part, **rest)
-    if part == 7:
+lane_writer.GROUP_ROWS, output_layout.FOLDER_FILES = 12, 5
+original = lane_writer._save
+def save(job, lane, groups, shards, **options):
+    original(job, lane, groups, shards, **options)
+    if shards == 7:
         os.kill(os.getpid(), signal.SIGKILL)
-parts._save = save
+lane_writer._save = save
 write(sys.argv[1], sys.argv[2], max_shard_size=1)
 """
 
 
-def test_killed_among_folders_it_goes_on(whole, tmp_path):
-    recipe, folder = whole
-    asked = [sys.executable, "-c", CODE, str(recipe.file), str(tmp_path / "torn")]
-    killed = subprocess.run(asked, env=os.environ | {"PYTHONPATH": str(ROOT)}, check=False)
+def test_write_resumes_when_killed_between_subfolders(mix, tmp_path):
+    recipe, folder = mix
+    command = [sys.executable, "-c", CODE, str(recipe.file), str(tmp_path / "resumed")]
+    killed = subprocess.run(command, env=os.environ | {"PYTHONPATH": str(ROOT)}, check=False)
     assert killed.returncode == -signal.SIGKILL
-    assert (tmp_path / "torn/.writing/data/00002").is_dir()
-    write(recipe, tmp_path / "torn", max_shard_size=1)
-    assert tree(tmp_path / "torn") == tree(folder)
+    assert (tmp_path / "resumed/.writing/data/00002").is_dir()
+    write(recipe, tmp_path / "resumed", max_shard_size=1)
+    assert tree(tmp_path / "resumed") == tree(folder)
 
 
-def test_it_is_packed_in_its_order(whole, tmp_path):
+def test_packed_documents_are_in_the_order_of_the_mix(mix, tmp_path):
     pytest.importorskip("tokenizers", reason="packs with a tokenizer of its own: pip install tokenizers")
-    recipe, folder = whole
+    recipe, folder = mix
     options = {"tokenizer": save(tmp_path / "tokenizer.json"), "sequence_length": 64}
     for split in ("train", "validation"):
         live = list(open_packed(recipe, split=split, **options).mix.stream())

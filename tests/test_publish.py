@@ -8,7 +8,7 @@ import pytest
 import yaml
 from doors import ROOT, run
 from huggingface_hub import DatasetCard, HfApi
-from kills import bulky, command, killed
+from kills import bulky, command, kill_push
 
 from smollm3_mix.errors import OutputError
 from smollm3_mix.hub import config_folder, repo_card, repository
@@ -153,7 +153,7 @@ def test_killed_pushes_end_as_an_undisturbed_one(hub, api, tmp_path, monkeypatch
     push_to_hub(folder, "org/whole", api=api)
     whole = hub.repos["org/whole"].tree()
     data = {name: body for name, body in whole.items() if name.endswith(".parquet")}
-    killed(hub, lambda: command(hub, tmp_path / "home", "push", folder, "org/torn", rows=4), data, kills)
+    kill_push(hub, lambda: command(hub, tmp_path / "home", "push", folder, "org/torn", rows=4), data, kills)
     torn = hub.repos["org/torn"].tree()
     assert torn.pop("README.md") == whole.pop("README.md").replace(b"org/whole", b"org/torn").replace(
         b"# whole", b"# torn"

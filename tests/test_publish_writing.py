@@ -7,7 +7,7 @@ import sys
 import pytest
 from doors import ROOT
 from huggingface_hub import HfApi
-from kills import bulky, command, killed
+from kills import bulky, command, kill_push
 
 from smollm3_mix.errors import OutputError
 from smollm3_mix.hub import repository
@@ -64,7 +64,7 @@ def test_killed_writes_end_as_an_undisturbed_one(hub, api, tmp_path, monkeypatch
     whole = hub.repos["org/whole"].tree()
     data = {name: body for name, body in whole.items() if name.endswith(".parquet")}
     asked = ["write", file, "--output-dir", tmp_path / "a", "--max-shard-size", "1", "--push-to", "org/torn"]
-    killed(hub, lambda: command(hub, tmp_path / "home", *asked, rows=4), data, kills)
+    kill_push(hub, lambda: command(hub, tmp_path / "home", *asked, rows=4), data, kills)
     torn = hub.repos["org/torn"].tree()
     assert torn.pop("README.md") == whole.pop("README.md").replace(b"org/whole", b"org/torn").replace(
         b"# whole", b"# torn"

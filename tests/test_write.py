@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 from conftest import document, parquet
-from kills import CODE, killed_at_work
+from kills import CODE, kill_write
 
 from smollm3_mix.errors import OutputError
 from smollm3_mix.mix.mix_stats import MixStats, SourceStats
@@ -263,7 +263,7 @@ def test_write_resumes_when_killed_at_random_moments(recipe_file, tmp_path, monk
     command += ["--max-tokens", "60000", "--max-shard-size", "1"]
     written = sum(name.startswith("data") for name in complete)
     assert written > 12
-    killed_at_work(command, tmp_path / "out" / atomic_files.WORK_FOLDER, written, kills)
+    kill_write(command, tmp_path / "out" / atomic_files.WORK_FOLDER, written, kills)
     assert content(tmp_path / "out") == complete
 
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from conftest import document
-from kills import killed_at_work
+from kills import kill_write
 
 from smollm3_mix.errors import OutputError
 from smollm3_mix.mix.mix_stats import MixStats
@@ -139,7 +139,7 @@ def test_dropped_documents_are_the_same_when_killed_at_random_moments(
     command += [*limits, "--keep-dropped", str(tmp_path / "drops"), "--num-proc", "2"]
     written = len(list((tmp_path / "complete" / "data").iterdir()))
     assert written > 12
-    output = killed_at_work(command, tmp_path / "out" / atomic_files.WORK_FOLDER, written, kills)
+    output = kill_write(command, tmp_path / "out" / atomic_files.WORK_FOLDER, written, kills)
     assert f"The dropped documents and their reasons are in {tmp_path / 'drops'}." in output
     assert content(tmp_path / "drops") == content(tmp_path / "all")
     assert content(tmp_path / "out") == content(tmp_path / "complete")

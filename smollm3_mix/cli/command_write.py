@@ -67,7 +67,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     )
     executor_flags.add_arguments(command)
     command_push.add_push_to_arguments(command)
-    add_mix_options(command)
+    add_mix_options(command, split=False)
 
 
 def lanes_argument(text: str) -> list[int]:
