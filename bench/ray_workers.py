@@ -3,9 +3,9 @@
     python bench/ray_workers.py CORPUS [--lanes 12] [--tokens 24M] [--workers 1 2] [--repeat 2]
 
 CORPUS has the folders that bench/throughput.py names. Ray runs on this machine with one processor per worker
-(`num_cpus=1`) and one thread of OpenMP and of Arrow. Every worker writes a lane before anything is timed. The time is that
-of all lanes, from the check of the nodes to the end of the last lane. It does not include the start of Ray, the opening
-of sources by the driver, and the commit.
+(`num_cpus=1`) and one thread of OpenMP and of Arrow. Every worker writes a lane before anything is timed. The time is
+that of all lanes, from the check of the nodes to the end of the last lane. It does not include the start of Ray, the
+opening of sources by the driver, and the commit.
 """
 
 import argparse

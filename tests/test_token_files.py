@@ -57,7 +57,7 @@ def tokenizer_file(tmp_path):
 
 @pytest.fixture
 def made(recipe_file, tokenizer_file, tmp_path):
-    """Return a function that writes a format and returns the folder, the token ids of each lane's documents, and the stats."""
+    """Return a function that writes a format and returns its folder, the token ids of each lane, and the statistics."""
 
     def make(format_name, **options):
         recipe = recipe_file(lanes=2, holdout={"fraction": 0.1})
@@ -201,8 +201,8 @@ def test_verify_counts_token_files(made, capsys):
         output = capsys.readouterr().out
         assert f"{stats['train'].total.emitted:,}" in output
         assert output.endswith(
-            "Documents and tokens were counted. Token files have no sources, so the table is from stats.json and was not "
-            f"verified.\nVerified {files} files: no problems found.\n"
+            "Documents and tokens were counted. Token files have no sources, so the table is from stats.json and was "
+            f"not verified.\nVerified {files} files: no problems found.\n"
         )
 
 

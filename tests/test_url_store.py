@@ -47,7 +47,7 @@ def empty():
 
 
 def fail_from(monkeypatch, number):
-    """Make the store fail from this request on, counting requests to write, copy or remove. Return the list of requests."""
+    """Make the store fail from this request to write, copy or remove on. Return the list of requests."""
     requests = []
 
     def failing(name):

@@ -41,7 +41,7 @@ def content(folder: Path) -> dict[str, bytes]:
 
 
 def check_counts(folder: Path, stats_by_split: dict[str, MixStats]) -> None:
-    """Check that the files have the documents that the statistics count, except those of the other split or later passes."""
+    """Check that the files have the counted documents, except those of the other split or later passes."""
     assert sorted(stats_by_split) == sorted({path.name.split("-")[0] for path in folder.iterdir()})
     for split, stats in stats_by_split.items():
         rows = [row for path in sorted(folder.glob(f"{split}-*")) for row in pq.read_table(path).to_pylist()]

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import ray
 
-from smollm3_mix.errors import OutputError, SourceError
+from smollm3_mix.errors import HubError, OutputError, SourceError
 
 OUTPUT_PACKAGES = (
     "smollm3_mix",
@@ -75,7 +75,7 @@ def run_job(context: JobContext, number: int) -> Any:
 
     Raises:
         OutputError: If the node differs from the driver, or the function raises it.
-        SourceError: If the function raises it. Both errors get the name of the node.
+        SourceError, HubError: If the function raises it. The message of each error gets the name of the node.
     """
     here = f"node {platform.node()} ({ray.util.get_node_ip_address()})"
     there, sees_probe = inspect_node(context.folder, context.probe)  # the node may be newer than the first check
@@ -86,8 +86,10 @@ def run_job(context: JobContext, number: int) -> Any:
     job = _jobs(context.jobs)[number]
     try:
         return context.function(job, lambda report: context.reports.report.remote(number, report))
-    except (OutputError, SourceError) as error:
-        raise type(error)(f"{here}: {error}") from error
+    except (HubError, OutputError, SourceError) as error:
+        named = type(error)(f"{here}: {error}")
+        vars(named).update(vars(error))
+        raise named from error
 
 
 def versions_message(problems: Sequence[str]) -> str:

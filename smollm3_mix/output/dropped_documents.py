@@ -84,13 +84,19 @@ def check(dropped: Path, folder: Path, *, resumed: bool) -> None:
     if one == other or one in other.parents or other in one.parents:
         raise OutputError(
             f"--keep-dropped {dropped} and --output-dir {folder} are the same folder, or one contains the other. "
-            "Choose a separate folder with --keep-dropped."
+            "Choose a separate folder with --keep-dropped.",
+            path=str(dropped),
         )
     if dropped.exists() and not dropped.is_dir():
-        raise OutputError(f"{dropped} is not a folder. Choose a new or empty folder with --keep-dropped.")
+        raise OutputError(
+            f"{dropped} is not a folder. Choose a new or empty folder with --keep-dropped.", path=str(dropped)
+        )
     for path in sorted(dropped.iterdir()) if dropped.exists() else ():
         if not (resumed and _SHARD.fullmatch(path.name)):
-            raise OutputError(f"{dropped} contains {path.name!r}. Choose a new or empty folder with --keep-dropped.")
+            raise OutputError(
+                f"{dropped} contains {path.name!r}. Choose a new or empty folder with --keep-dropped.",
+                path=str(dropped),
+            )
 
 
 def publish(work: Path, dropped: Path) -> None:

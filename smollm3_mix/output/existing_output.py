@@ -30,7 +30,8 @@ def read_finished(context: WriteContext) -> dict[str, MixStats] | None:
     if unexpected is not None:
         raise OutputError(
             f"{context.location} contains {unexpected!r}, which is not part of a written mix. "
-            "Choose a new or empty folder with --output-dir."
+            "Choose a new or empty folder with --output-dir.",
+            path=context.location,
         )
     if not output_layout.is_complete(folder):
         return None
@@ -39,12 +40,14 @@ def read_finished(context: WriteContext) -> dict[str, MixStats] | None:
         differ = differences(saved["request"], request.to_dict())
         raise OutputError(
             f"{context.location} already contains a different mix ({differ}). "
-            "Choose another --output-dir or delete this one."
+            "Choose another --output-dir or delete this one.",
+            path=context.location,
         )
     if dropped_dir is not None and not dropped_dir.is_dir():
         raise OutputError(
             f"{context.location} is complete, but its dropped documents are not in {dropped_dir}. "
-            "Name their folder with --keep-dropped, or write both again with another --output-dir."
+            "Name their folder with --keep-dropped, or write both again with another --output-dir.",
+            path=context.location,
         )
     if (folder / atomic_files.WORK_FOLDER).exists():
         output_layout.clear_folder(folder)
@@ -76,7 +79,8 @@ def open_output_in(context: WriteContext, work: Path) -> list[Mix]:
             raise OutputError(
                 f"{context.location} contains an unfinished run of a different mix "
                 f"({differences(saved['request'], request.to_dict())}). "
-                f"Repeat that command to finish it, or delete {context.work_location}."
+                f"Repeat that command to finish it, or delete {context.work_location}.",
+                path=context.location,
             )
         recipe = recipe_from_dict(saved["recipe"])
     train = open_mix(
@@ -113,5 +117,6 @@ def _check_disk_space(mix: Mix, work: Path) -> None:
     if mix.limits.max_samples is None and needed > available:
         raise OutputError(
             f"{work.parent} has {available:,} bytes available, but the mix needs about {needed:,.0f}. "
-            "Set --max-tokens, --max-samples or --max-bytes, or choose another --output-dir."
+            "Set --max-tokens, --max-samples or --max-bytes, or choose another --output-dir.",
+            path=str(work.parent),
         )

@@ -38,19 +38,22 @@ def finish(output_dir: str | os.PathLike[str], *, keep_dropped: str | os.PathLik
             return open_written(folder)
         raise OutputError(
             f"{folder} has no unfinished mix. Write its lanes first: "
-            f"smollm3-mix write RECIPE --output-dir {folder} --lanes 64 --only-lanes 0-15"
+            f"smollm3-mix write RECIPE --output-dir {folder} --lanes 64 --only-lanes 0-15",
+            path=str(folder),
         )
     saved = json.loads(request_file.read_bytes())
     requested: dict[str, Any] = {key: value for key, value in saved["request"].items() if key != "version"}
     if saved["request"]["version"] != __version__:
         raise OutputError(
             f"{folder} was written by smollm3_mix {saved['request']['version']}, but this is {__version__}. "
-            "Finish it with the version that wrote it."
+            "Finish it with the version that wrote it.",
+            path=str(folder),
         )
     recipe, request = recipe_from_dict(saved["recipe"]), WriteRequest(**requested)
     if request.keep_dropped and keep_dropped is None:
         raise OutputError(
-            f"{folder} was written with --keep-dropped. Name the same folder: finish {folder} --keep-dropped DIR"
+            f"{folder} was written with --keep-dropped. Name the same folder: finish {folder} --keep-dropped DIR",
+            path=str(folder),
         )
     with folder_lock.folder_lock(folder) as work:
         all_stats = _lane_stats(folder, work, recipe)
@@ -82,5 +85,6 @@ def _lane_stats(folder: Path, work: Path, recipe: Recipe) -> dict[str, MixStats]
     listed = ", ".join(map(str, sorted(missing)[:10])) + (", …" if len(missing) > 10 else "")
     raise OutputError(
         f"{folder} lacks {len(missing)} of {recipe.lanes} lanes: {listed}. Write them, then finish: "
-        f"smollm3-mix write RECIPE --output-dir {folder} --lanes {recipe.lanes} --only-lanes {min(missing)}"
+        f"smollm3-mix write RECIPE --output-dir {folder} --lanes {recipe.lanes} --only-lanes {min(missing)}",
+        path=str(folder),
     )

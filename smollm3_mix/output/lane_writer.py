@@ -117,7 +117,8 @@ def _write_local(job: LaneJob, report: LaneReport) -> MixStats:
             raise
         raise OutputError(
             f"{error.filename or work}: {error.strerror or error}. Finished shards are kept. "
-            "Free some space, then repeat the same command to resume."
+            "Free some space, then repeat the same command to resume.",
+            path=str(error.filename or work),
         ) from error
     finally:
         dropped.close()

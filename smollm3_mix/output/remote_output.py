@@ -65,7 +65,8 @@ def _finished(context: WriteContext, store: UrlStore) -> dict[str, MixStats] | N
         if unexpected is not None:
             raise OutputError(
                 f"{store.url} contains {unexpected!r}, which is not part of a written mix. "
-                "Choose a new or empty URL with --output-dir."
+                "Choose a new or empty URL with --output-dir.",
+                path=store.url,
             )
         return None
     (context.folder / DATA).mkdir(parents=True)
@@ -77,7 +78,8 @@ def _finished(context: WriteContext, store: UrlStore) -> dict[str, MixStats] | N
     if not output_layout.is_complete(context.folder):
         raise OutputError(
             f"{store.url} contains {CARD!r}, which is not part of a written mix. "
-            "Choose a new or empty URL with --output-dir."
+            "Choose a new or empty URL with --output-dir.",
+            path=store.url,
         )
     finished = read_finished(context)
     if store.read(f"{WORK_FOLDER}/{REQUEST}") is not None:  # a crash interrupted the removal
@@ -96,7 +98,8 @@ def _commit(
         if state is None or not saved["done"]:
             raise OutputError(
                 f"{store.url}: lane {label} is incomplete, because another writer has changed it. "
-                "Repeat the same command to finish the mix."
+                "Repeat the same command to finish the mix.",
+                path=store.url,
             )
         atomic_files.replace_file(work / f"{label}.json", state)
         sent |= saved["sent"]

@@ -137,7 +137,8 @@ def uploaded_shards(work: Path, name: str | None) -> dict[str, int]:
     if saved["to"] != name:
         raise OutputError(
             f"Shards of the mix in {work.parent} were already uploaded to {saved['to']}. Repeat the command with the "
-            f"same --push-to, --config-name and --revision to resume, or delete {work}."
+            f"same --push-to, --config-name and --revision to resume, or delete {work}.",
+            path=str(work.parent),
         )
     shards: dict[str, int] = saved["shards"]
     return shards

@@ -99,6 +99,7 @@ def write(
 
     Raises:
         OutputError: If the folder contains something else, is in use or cannot be written, or options are incompatible.
+        HubError: If the Hub refuses an upload or is unreachable.
         RecipeError: If the recipe is missing or invalid.
         UnreadableSourcesError: If sources cannot be read.
         SourceExhaustedError: If a source ends before the limits are reached.
@@ -182,7 +183,9 @@ def _check_compatible(context: WriteContext, only_lanes: Sequence[int] | None) -
     if only_lanes is not None and executor is not None:
         raise OutputError("--executor ray writes all lanes itself. Leave --only-lanes out.")
     if only_lanes is not None and store is not None:
-        raise OutputError(f"--only-lanes needs a folder that all writers see, got {store.url}. Name a shared folder.")
+        raise OutputError(
+            f"--only-lanes needs a folder that all writers see, got {store.url}. Name a shared folder.", path=store.url
+        )
     if context.push_to is not None and (executor is not None or store is not None):
         raise OutputError(
             "--push-to needs a local folder and no --executor. Push the finished mix with `smollm3-mix push`, "
@@ -190,11 +193,13 @@ def _check_compatible(context: WriteContext, only_lanes: Sequence[int] | None) -
         )
     if store is not None and context.request.format == BY_SOURCE:
         raise OutputError(
-            f"--format by-source needs a local folder, got {store.url}. Name a folder, then copy it to the URL."
+            f"--format by-source needs a local folder, got {store.url}. Name a folder, then copy it to the URL.",
+            path=store.url,
         )
     if store is not None and store.in_process_memory and (executor is not None or context.num_proc > 1):
         raise OutputError(
-            f"{store.url} is visible to this process only. Leave --num-proc and --executor out, or name another URL."
+            f"{store.url} is visible to this process only. Leave --num-proc and --executor out, or name another URL.",
+            path=store.url,
         )
 
 
@@ -203,7 +208,8 @@ def _write_some(context: WriteContext, only_lanes: Sequence[int]) -> dict[str, M
     folder, lanes = context.folder, context.recipe.lanes
     if not only_lanes or min(only_lanes) < 0 or max(only_lanes) >= lanes:
         raise OutputError(
-            f"--only-lanes must be within 0-{lanes - 1} (the mix has {lanes} lanes), got {list(only_lanes)}"
+            f"--only-lanes must be within 0-{lanes - 1} (the mix has {lanes} lanes), got {list(only_lanes)}",
+            path=str(folder),
         )
     if (finished := read_finished(context)) is not None:
         return finished

@@ -58,7 +58,9 @@ class WrittenMix:
             OutputError: If the mix is not in Parquet.
         """
         if self.format != "parquet":
-            raise OutputError(f"{self.output_dir} is in format {self.format!r}, but load() reads 'parquet'.")
+            raise OutputError(
+                f"{self.output_dir} is in format {self.format!r}, but load() reads 'parquet'.", path=self.output_dir
+            )
         from datasets import load_dataset
 
         if "://" in self.output_dir:
@@ -104,13 +106,15 @@ def open_written(output_dir: str | os.PathLike[str], *, token: Token = None) -> 
         folder = local_path(output_dir)
         problem = output_layout.unfinished_reason(folder)
         if problem is not None:
-            raise OutputError(problem)
+            raise OutputError(problem, path=location)
         return _read(location, folder)
     with tempfile.TemporaryDirectory(prefix="smollm3-mix-") as scratch:
         for name in (output_layout.RECIPE, output_layout.STATS):
             content = store.read(name)
             if content is None:
-                raise OutputError(f"{location} has no {name}. Name a mix that `smollm3-mix write` has finished.")
+                raise OutputError(
+                    f"{location} has no {name}. Name a mix that `smollm3-mix write` has finished.", path=location
+                )
             (Path(scratch) / name).write_bytes(content)
         return _read(location, Path(scratch))
 

@@ -33,7 +33,7 @@ def folder_lock(
         (work / name).parent.mkdir(parents=True, exist_ok=True)
         lock = sqlite3.connect(work / name, timeout=wait, isolation_level=None)
     except (OSError, sqlite3.Error) as error:
-        raise OutputError(f"cannot write in {folder}: {error}. Choose another {flag}.") from error
+        raise OutputError(f"cannot write in {folder}: {error}. Choose another {flag}.", path=str(folder)) from error
     try:
         try:
             lock.execute("BEGIN" if shared else "BEGIN EXCLUSIVE")
@@ -42,7 +42,8 @@ def folder_lock(
         except sqlite3.OperationalError as error:
             locked = folder if name == "lock" else f"{Path(name).name} of {folder}"
             raise OutputError(
-                f"{locked} is locked by another process ({error}). Wait for it to finish, or choose another {flag}."
+                f"{locked} is locked by another process ({error}). Wait for it to finish, or choose another {flag}.",
+                path=str(folder),
             ) from error
         yield work
     finally:

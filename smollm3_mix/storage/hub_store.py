@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from smollm3_mix.errors import OutputError
+from smollm3_mix.errors import HubError, MixError, OutputError
 from smollm3_mix.network.retry import http_statuses, is_transient, with_retries
 from smollm3_mix.network.urls import HUB_FILE_URL
 from smollm3_mix.storage.atomic_files import WORK_FOLDER
@@ -40,7 +40,8 @@ class HubStore(UrlStore):
         found = HUB_FILE_URL.fullmatch(f"{self.url}/.")
         if found is None:
             raise OutputError(
-                f"--output-dir must be hf://datasets/<owner>/<name>[@<branch>][/<folder>], got {self.url}."
+                f"--output-dir must be hf://datasets/<owner>/<name>[@<branch>][/<folder>], got {self.url}.",
+                path=self.url,
             )
         branch, folder = found["revision"] or "main", found["file"].removesuffix(".")
         return {"repository": found["repository"], "branch": branch, "folder": folder}
@@ -61,7 +62,8 @@ class HubStore(UrlStore):
         if not self._on_hub("prepare", "", request):
             raise OutputError(
                 f"{self.url} is public, but only `smollm3-mix push` checks whether the texts may be public. "
-                "Write to a private repository, or write to a folder and push it."
+                "Write to a private repository, or write to a folder and push it.",
+                path=self.url,
             )
 
     def names(self) -> list[str]:
@@ -155,6 +157,9 @@ class HubStore(UrlStore):
                 raise FileNotFoundError(f"{root}/{name}") from error
 
         return super()._request(action, name, run)
+
+    def _failure(self, message: str) -> MixError:
+        return HubError(message, repo_id=self.location["repository"])
 
     def _on_hub(self, action: str, name: str, request: Callable[[Any], Response]) -> Response:
         """Run a request on the API of the Hub. Retry transient errors and conflicts with other commits."""

@@ -74,7 +74,8 @@ class UrlStore:
         content = self.read(name)
         if content is None:
             raise OutputError(
-                f"{self.url}/{name} is missing, but a state counts it. Restore it, or {self.restart_hint}."
+                f"{self.url}/{name} is missing, but a state counts it. Restore it, or {self.restart_hint}.",
+                path=f"{self.url}/{name}",
             )
         return content
 
@@ -144,7 +145,8 @@ class UrlStore:
 
         if self.size(old) is None:
             raise OutputError(
-                f"{self.url}/{old} is missing, but a state counts it. Restore it, or {self.restart_hint}."
+                f"{self.url}/{old} is missing, but a state counts it. Restore it, or {self.restart_hint}.",
+                path=f"{self.url}/{old}",
             )
         self._request("write", new, request)
 
@@ -186,7 +188,8 @@ class UrlStore:
         if lock is None or json.loads(lock)["id"] != self.lock_id:
             raise OutputError(
                 f"{self.url} was taken over by another writer: {_lock_owner(lock)}. The files of this writer are kept. "
-                "Run only one writer per URL."
+                "Run only one writer per URL.",
+                path=self.url,
             )
 
     @contextmanager
@@ -210,7 +213,8 @@ class UrlStore:
             if existing is not None and not (take_over or _has_ended(existing)):
                 raise OutputError(
                     f"{self.url} is locked by {_lock_owner(existing)}. Wait for it to finish. If that process is no "
-                    "longer running, repeat the command with --take-over."
+                    "longer running, repeat the command with --take-over.",
+                    path=self.url,
                 )
             self._put({LOCK_FILE: lock.encode()})
         own.check()
@@ -231,7 +235,7 @@ class UrlStore:
         return self._with_messages(action, name, run)
 
     def _with_messages(self, action: str, name: str, request: Callable[[], Response]) -> Response:
-        """Run a request and convert errors other than FileNotFoundError into OutputError."""
+        """Run a request and convert errors other than FileNotFoundError into errors of the package."""
         try:
             return request()
         except (FileNotFoundError, MixError):
@@ -242,10 +246,14 @@ class UrlStore:
             ) from error
         except Exception as error:  # the errors depend on the client of each file system
             first = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise OutputError(
+            raise self._failure(
                 f"{self.url}: cannot {action} {name or 'it'}: {first}. Finished files are kept. Fix the problem, then "
                 "repeat the same command to resume."
             ) from error
+
+    def _failure(self, message: str) -> MixError:
+        """Return the error of a failed request."""
+        return OutputError(message, path=self.url)
 
 
 def _put(fs: Any, root: str, *, name: str, content: Path | bytes) -> None:
@@ -273,7 +281,7 @@ def _in_folder(fs: Any, path: str, request: Callable[[], Any]) -> None:
         protocols = {fs.protocol} if isinstance(fs.protocol, str) else set(fs.protocol)
         if protocols & FLAT:  # making the folder would create a bucket
             raise OutputError(
-                f"cannot write {path}: {error}. Create the bucket, or choose another --output-dir."
+                f"cannot write {path}: {error}. Create the bucket, or choose another --output-dir.", path=path
             ) from error
         fs.makedirs(path.rpartition("/")[0], exist_ok=True)
         request()
