@@ -38,7 +38,7 @@ LINES = [json.dumps({"id": name, "text": text}, ensure_ascii=False) for name, te
 LINES += ['{"id": "half a pair", "text": "a \\ud83d b"}', '{"id": "null", "text": null}', '{"id": "none"}']
 
 
-def test_bad_texts_with_every_rule_on(tmp_path: Path) -> None:
+def test_mix_handles_bad_texts_with_every_filter(tmp_path: Path) -> None:
     plain = [json.dumps({"id": f"plain-{n}", "text": document("plain", n)}) for n in range(40)]
     empty = [json.dumps({"id": f"empty-{n}", "text": ""}) for n in range(16)]  # two blocks of nothing
     (tmp_path / "bad.jsonl").write_text("\n".join([*LINES, *empty, *plain]), encoding="utf-8")
@@ -62,7 +62,7 @@ def test_bad_texts_with_every_rule_on(tmp_path: Path) -> None:
     assert verify(tmp_path / "out").problems == ()
 
 
-def test_a_source_of_which_every_block_is_dropped_is_an_error_with_its_reasons(
+def test_source_raises_with_reasons_when_every_block_is_dropped(
     recipe_file: Callable[..., Path], tmp_path: Path
 ) -> None:
     from smollm3_mix.errors import SourceExhaustedError
@@ -119,9 +119,7 @@ def decisions(texts: list[str | None], cuts: list[int]) -> tuple[list[str | None
 
 @examples(200)
 @given(ROWS, st.lists(st.integers(0, 12), max_size=4))
-def test_any_cut_of_the_rows_gives_the_same_texts_and_verdicts_and_what_is_kept_is_kept_again(
-    texts: list[str | None], cuts: list[int]
-) -> None:
+def test_cleaning_and_filtering_are_idempotent_for_any_blocks(texts: list[str | None], cuts: list[int]) -> None:
     cleaned, reasons = decisions(texts, [])
     assert decisions(texts, cuts) == (cleaned, reasons)
     kept = [text for text, reason in zip(cleaned, reasons, strict=True) if reason is None]

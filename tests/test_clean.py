@@ -34,7 +34,7 @@ def one(text, profile="prose", **options):
     ],
 )
 @pytest.mark.parametrize("profile", CHANGING)
-def test_every_profile_takes_out_what_is_not_text(profile, dirty, expected):
+def test_profiles_remove_control_and_invisible_characters(profile, dirty, expected):
     assert one(dirty, profile).rstrip(" \n") == expected
 
 
@@ -55,7 +55,7 @@ def test_every_profile_takes_out_what_is_not_text(profile, dirty, expected):
     ],
 )
 @pytest.mark.parametrize("profile", PROFILES)
-def test_what_scripts_and_emoji_need_stays(profile, text):
+def test_cleaning_keeps_joiners_of_scripts_and_emoji(profile, text):
     text = unicodedata.normalize("NFC", text)
     assert one(text, profile) == text
 
@@ -76,11 +76,11 @@ def test_what_scripts_and_emoji_need_stays(profile, text):
         ("\u2329\u200d\u232a", "\u3008\u3009"),
     ],
 )
-def test_joiners_and_zero_width_spaces_stay_only_where_they_act(dirty, expected):
+def test_cleaning_removes_joiners_without_effect(dirty, expected):
     assert one(dirty) == expected
 
 
-def test_joiners_do_not_see_the_neighbouring_document():
+def test_joiners_ignore_adjacent_documents():
     texts = pa.array(["خ", "\u200cه", "ه\u200c", "خ", "e", "\u0301", "ក", "\u200bខ"])
     assert clean_texts(texts, Cleaning()).to_pylist() == ["خ", "ه", "ه", "خ", "e", "\u0301", "ក", "ខ"]
 
@@ -112,14 +112,14 @@ def test_joiners_do_not_see_the_neighbouring_document():
         (" \t\r\n\x00\u200b ", "", "", ""),
     ],
 )
-def test_spaces_and_lines_by_profile(dirty, prose, math, code):
+def test_profiles_normalize_spaces_and_lines(dirty, prose, math, code):
     for profile, expected in zip(("prose", "math", "code", "none"), (prose, math, code, dirty), strict=True):
         if expected is not None:
             assert one(dirty, profile) == expected, profile
 
 
 @pytest.mark.parametrize("profile", PROFILES)
-def test_a_clean_array_is_returned_as_it_is(profile):
+def test_clean_texts_returns_same_array_when_nothing_changes(profile):
     texts = pa.array(["Plain text.\n\nAnother “paragraph”, in Ελληνικά and 中文.", "", None, "  x"[2:]])
     assert clean_texts(texts, Cleaning(profile)) is texts
     assert clean_texts(texts[1:3], Cleaning(profile)).to_pylist() == ["", None]
@@ -127,39 +127,39 @@ def test_a_clean_array_is_returned_as_it_is(profile):
 
 @pytest.mark.parametrize("texts", [[], [None], [None, None], ["", None, ""]])
 @pytest.mark.parametrize("profile", PROFILES)
-def test_blocks_without_text(profile, texts):
+def test_clean_texts_accepts_blocks_without_text(profile, texts):
     assert clean_texts(pa.array(texts, pa.string()), Cleaning(profile)).to_pylist() == texts
 
 
-def test_nulls_with_bytes_under_them():
+def test_clean_texts_ignores_bytes_under_nulls():
     dirty = pa.array(["a  b", "\x00 hidden", "c  d"])
     texts = pa.StringArray.from_buffers(3, *dirty.buffers()[1:], pa.py_buffer(b"\x05"), 1)
     assert clean_texts(texts, Cleaning()).to_pylist() == ["a b", None, "c d"]
 
 
-def test_a_line_of_five_megabytes():
+def test_clean_texts_accepts_line_of_five_megabytes():
     line = "word  " * 800_000 + "\x00"
     assert one(line) == "word " * 799_999 + "word"
     assert one("x" * 5_000_000) == "x" * 5_000_000
 
 
-def test_five_megabytes_of_nothing():
+def test_clean_texts_empties_five_megabytes_of_white_space():
     for nothing in (" ", "\n", "\x00", "\u200d", "\b", "\x1b[", "\r"):
         assert re.fullmatch(r"\[*", one(nothing * (5_000_000 // len(nothing.encode()))))
 
 
-def test_many_tiny_documents():
+def test_clean_texts_accepts_many_tiny_documents():
     texts = pa.array(["a", " ", "\n", "\x00", "", "é"] * 2000)
     assert clean_texts(texts, Cleaning()).to_pylist() == ["a", "", "", "", "", "é"] * 2000
 
 
-def test_right_to_left_and_stacked_marks():
+def test_clean_texts_handles_right_to_left_and_stacked_marks():
     stacked = "a" + "\u0301\u0323" * 1000
     assert one(stacked) == unicodedata.normalize("NFC", stacked)
     assert one("\u0301\u0323 \u200fשלום\u200e  عالم\u200f") == "\u0323\u0301 שלום عالم"
 
 
-def test_a_cleaned_slice_keeps_its_nulls():
+def test_cleaned_slice_keeps_nulls():
     texts = pa.array(["x  x", None, "a  b", None, "c", "d\x00"])[1:5]
     assert clean_texts(texts, Cleaning()).to_pylist() == [None, "a b", None, "c"]
     assert clean_texts(texts, Cleaning()).null_count == 2
@@ -169,20 +169,20 @@ def test_a_cleaned_slice_keeps_its_nulls():
     "line",
     ["Please enable JavaScript.", "LOREM  ipsum dolor", "We use cookies!", "Terms of\tUse", "JavaScript is disabled."],
 )
-def test_boilerplate_lines_go(line):
+def test_boilerplate_lines_are_removed(line):
     text = f"First.\n\n{line}\n\nLast."
     assert one(text, boilerplate=True) == "First.\n\nLast."
     assert one(text) == re.sub("[ \t]{2,}", " ", text)
     assert one(line, boilerplate=True) == ""
 
 
-def test_fences_do_not_reach_into_the_neighbouring_document():
+def test_fences_do_not_span_documents():
     texts = pa.array(["``", "`\na  b", "```", "a  b", "x`", "```\na  b\n```", "```\nc  d"])
     expected = ["``", "`\na b", "```", "a b", "x`", "```\na  b\n```", "```\nc  d"]
     assert clean_texts(texts, Cleaning()).to_pylist() == expected
 
 
-def test_boilerplate_leaves_fences_and_words_alone():
+def test_boilerplate_keeps_fences_and_content():
     text = "```javascript\nlet a  = 1;\n```\nA cookie jar, a privacy\npolicy, JavaScript is a language"
     assert one(text, boilerplate=True) == text
     fence = "```javascript turned on\nlet a = 1;\n```"  # a warning, if it were not a fence
@@ -208,7 +208,7 @@ def test_boilerplate_leaves_fences_and_words_alone():
         ),
     ],
 )
-def test_options_that_cannot_be_meant(arguments, error, message):
+def test_cleaning_rejects_invalid_options(arguments, error, message):
     with pytest.raises(error) as caught:
         Cleaning(**arguments)
     assert str(caught.value) == message
@@ -222,7 +222,7 @@ def test_options_that_cannot_be_meant(arguments, error, message):
         (["a"], "list"),
     ],
 )
-def test_other_arrays_are_refused(texts, kind):
+def test_clean_texts_rejects_other_arrays(texts, kind):
     with pytest.raises(TypeError) as caught:
         clean_texts(texts, Cleaning())
     assert (
@@ -230,7 +230,7 @@ def test_other_arrays_are_refused(texts, kind):
     )
 
 
-def test_null_rows_have_no_bytes_whatever_lies_under_them():
+def test_from_arrow_drops_bytes_under_nulls():
     dirty = pa.array(["a  b", "\x00 hidden", "c  d"])
     texts = pa.StringArray.from_buffers(3, *dirty.buffers()[1:], pa.py_buffer(b"\x05"), 1)
     rows = from_arrow(texts)

@@ -32,7 +32,7 @@ def repaired(texts):
     return clean_texts(pa.array(texts), REPAIR)
 
 
-def test_a_missing_ftfy_is_said_at_the_first_use(monkeypatch):
+def test_clean_texts_raises_when_ftfy_is_missing(monkeypatch):
     monkeypatch.setitem(sys.modules, "ftfy", None)
     with pytest.raises(MissingExtraError) as caught:
         clean_texts(pa.array(["plain"]), REPAIR)
@@ -43,25 +43,25 @@ def test_a_missing_ftfy_is_said_at_the_first_use(monkeypatch):
 
 @pytest.mark.parametrize("encoding", ["latin-1", "cp1252", "cp1251"])
 @pytest.mark.parametrize("text", WORDS)
-def test_utf8_read_in_another_encoding_is_repaired(text, encoding):
+def test_mojibake_of_other_encodings_is_repaired(text, encoding):
     ftfy = pytest.importorskip("ftfy")
     wrong = text.encode().decode(encoding, errors="replace")
     expected = clean_texts(pa.array([ftfy.fix_encoding(wrong)]), Cleaning()).to_pylist()
     assert repaired([wrong]).to_pylist() == expected
 
 
-def test_only_the_lines_that_need_it_are_changed():
+def test_mojibake_repair_changes_affected_lines_only():
     text = "Ã©tÃ© — caf\x85\nмир “quotes” &amp; ﬁ\nplain  x"
     assert repaired([text, None]).to_pylist() == ["été — caf…\nмир “quotes” &amp; ﬁ\nplain x", None]
 
 
-def test_clean_text_is_returned_as_it_is():
+def test_mojibake_repair_returns_same_array_when_nothing_changes():
     pytest.importorskip("ftfy")
     texts = pa.array([*WORDS, "l’été à Paris : « oui »", "Ärger über Öl", "", None])
     assert clean_texts(texts, REPAIR) is texts
 
 
-def test_a_row_does_not_depend_on_its_neighbours():
+def test_repaired_row_does_not_depend_on_its_block():
     texts = ["é", "Ã©", "Ã", "œ", "a", "Â ", "°", "€", "â€™", "вЂ", "中", "\x9d", "", "Å b\nÅ\ufffd"]
     alone = [repaired([text])[0].as_py() for text in texts]
     for before, new_before in zip(texts, alone, strict=True):
@@ -73,12 +73,12 @@ def test_a_row_does_not_depend_on_its_neighbours():
 @given(
     st.lists(st.sampled_from([*"ÃÂâ€™©®\xa0\x85\xad °œ \ta\n\x00", "Ã ", "\u200b", "вЂ", "é", "e\u0301"])).map("".join)
 )
-def test_repair_is_idempotent(text):
+def test_mojibake_repair_is_idempotent(text):
     once = repaired([text])
     assert clean_texts(once, REPAIR) is once
 
 
-def test_repair_goes_on_until_nothing_is_left_to_repair():
+def test_mojibake_repair_repeats_until_stable():
     ftfy = pytest.importorskip("ftfy")
     twice = "Ã\x00©tÃ\u200b©"  # mojibake only once other characters are gone
     assert ftfy.fix_encoding(twice) == twice

@@ -17,7 +17,7 @@ from smollm3_mix.text.dedup.text_hashes import hash_texts
 
 
 @given(st.lists(st.one_of(st.none(), st.text(max_size=40))), st.integers(0, 5), st.booleans())
-def test_fingerprints_are_xxh3_of_the_bytes_of_each_row(texts, start, large):
+def test_text_hashes_are_xxh3_of_utf8_bytes(texts, start, large):
     whole = pa.array(texts, pa.large_string() if large else pa.string())
     found = hash_texts(whole.slice(min(start, len(texts))))
     assert found.shape == (len(texts[start:]), 2)
@@ -38,18 +38,18 @@ def test_fingerprints_are_xxh3_of_the_bytes_of_each_row(texts, start, large):
         ({"jaccard": float("nan")}, "dedup.near.jaccard: expected a number from 0 to 1, got nan"),
     ],
 )
-def test_a_near_dedup_that_cannot_be_is_refused(given, fault):
+def test_near_rejects_invalid_options(given, fault):
     with pytest.raises(ValueError, match=f"^{re.escape(fault)}$"):
         Near(**given)
 
 
 @pytest.mark.parametrize("memory", [0, -1, "1GiB", True])
-def test_memory_that_is_no_number_of_bytes_is_refused(memory):
+def test_dedup_rejects_invalid_memory(memory):
     with pytest.raises(ValueError, match=f"^dedup.memory: expected a number of bytes, got {memory!r}$"):
         Dedup(memory=memory)
 
 
-def test_plan_says_how_much_dedup_remembers_and_how_often_it_is_wrong(tmp_path, capsys):
+def test_plan_reports_dedup_capacity_and_false_positives(tmp_path, capsys):
     recipe = tmp_path / "mine.yaml"
     recipe.write_text("lanes: 2\ndedup: {near: {bands: 14}, memory: 390000}\ndatasets:\n  - {name: a/b, weight: 1}\n")
     assert main(["plan", str(recipe), "--offline"]) == 0
@@ -63,14 +63,14 @@ def test_plan_says_how_much_dedup_remembers_and_how_often_it_is_wrong(tmp_path, 
     assert "Dedup" not in capsys.readouterr().out
 
 
-def test_room_in_memory_is_that_of_seen():
+def test_dedup_capacity_matches_store():
     for dedup in (Dedup(), Dedup(near=Near()), Dedup(exact=False, near=Near(bands=3))):
         assert dedup.capacity(1) == DedupStore(dedup, dedup.memory).capacity
     assert Dedup(exact=False).capacity(1) == 0
 
 
 @given(st.lists(st.integers(0, 40), unique=True), st.lists(st.sampled_from([0, 1, 2]), min_size=41, max_size=41))
-def test_a_drop_set_says_of_each_row_what_it_is(rows, kinds):
+def test_duplicate_rows_classifies_each_row(rows, kinds):
     listed = [np.array([row for row, kind in enumerate(kinds) if kind == code], np.uint32) for code in (1, 2)]
     drops = DuplicateRows(*listed)
     rows = np.array(sorted(rows) or [0], np.int64)
@@ -79,7 +79,7 @@ def test_a_drop_set_says_of_each_row_what_it_is(rows, kinds):
     assert again.codes(rows).tolist() == drops.codes(rows).tolist()
 
 
-def test_the_first_and_the_last_of_some_rows_are_looked_up_too():
+def test_duplicate_rows_includes_first_and_last_row():
     drops = DuplicateRows(np.array([2, 9], np.uint32), np.array([4, 7], np.uint32))
     assert drops.codes(np.array([4, 5, 9])).tolist() == [2, 0, 1]
     assert drops.codes(np.array([2, 3, 7])).tolist() == [1, 0, 2]

@@ -92,7 +92,7 @@ def test_kernel_runs_with_valid_arguments(declared):
 
 
 @every_function
-def test_kernel_refuses_another_number_of_arguments(declared):
+def test_kernel_rejects_wrong_number_of_arguments(declared):
     arguments = list(valid(declared).values())
     with pytest.raises(TypeError, match=rf"{declared.name}\(\) takes \d+ positional arguments? but"):
         native.KERNELS[declared.name](*arguments, 1)
@@ -102,7 +102,7 @@ def test_kernel_refuses_another_number_of_arguments(declared):
 
 
 @every_function
-def test_kernel_refuses_other_types(declared):
+def test_kernel_rejects_other_types(declared):
     arguments = valid(declared)
     for own in declared.parameters:
         if own.length is None:
@@ -119,7 +119,7 @@ def test_kernel_refuses_other_types(declared):
 
 
 @every_function
-def test_kernel_refuses_other_layouts(declared):
+def test_kernel_rejects_other_layouts(declared):
     arguments = valid(declared)
     for own in arrays_of(declared):
         array = arguments[own.name]
@@ -137,7 +137,7 @@ def test_kernel_refuses_other_layouts(declared):
 
 
 @every_function
-def test_kernel_refuses_other_lengths(declared):
+def test_kernel_rejects_other_lengths(declared):
     arguments, known = valid(declared), numbers(declared, small)
     for own in arrays_of(declared):
         length = len(arguments[own.name])
@@ -149,7 +149,7 @@ def test_kernel_refuses_other_lengths(declared):
 
 
 @every_function
-def test_kernel_refuses_numbers_out_of_bounds(declared):
+def test_kernel_rejects_numbers_out_of_bounds(declared):
     known = numbers(declared, small)
     for own in integers_of(declared):
         high = own.high or str(INT64_MAX)
@@ -162,7 +162,7 @@ def test_kernel_refuses_numbers_out_of_bounds(declared):
 
 
 @every_function
-def test_kernel_refuses_elements_out_of_bounds(declared):
+def test_kernel_rejects_elements_out_of_bounds(declared):
     known = numbers(declared, small)
     for own in arrays_of(declared):
         if not own.bounded:
@@ -191,7 +191,7 @@ def test_kernel_refuses_elements_out_of_bounds(declared):
             refused(declared, arguments, ValueError, message)
 
 
-def test_ascending_notices_differences_that_overflow():
+def test_ascending_detects_overflowing_differences():
     values = np.array([0, 2**63 - 1, -2, 3], np.int64)
     assert native.ascending(values, 4, 0, 5) == 0
     assert native.ascending(np.array([1, 1, 5], np.int64), 3, 1, 5) == 1
@@ -265,7 +265,7 @@ class Arbitrary:
 
 
 @every_function
-def test_kernel_stays_within_its_arrays_for_any_contents(declared):
+def test_kernel_stays_within_arrays_for_any_contents(declared):
     rng, ran = np.random.default_rng(16), 0
     for _ in range(150):
         call = Arbitrary(declared, rng)
@@ -281,7 +281,7 @@ def test_kernel_stays_within_its_arrays_for_any_contents(declared):
     assert ran > 10
 
 
-def test_spans_that_overlap_or_do_not_fit_are_refused():
+def test_replace_spans_rejects_overlap_and_overflow():
     data, fresh = np.frombuffer(b"0123456789", np.uint8), np.frombuffer(b"abc", np.uint8)
     first, last = np.array([0, 1]), np.array([1, 3])
 
@@ -302,7 +302,7 @@ def test_spans_that_overlap_or_do_not_fit_are_refused():
             replaced(starts, ends, room, offsets)
 
 
-def test_tables_of_bins_that_do_not_exist_are_refused():
+def test_minhash_kernel_rejects_tables_with_missing_bins():
     wanted, factors, keys = np.ones(1, np.bool_), np.ones(16, np.uint64), np.zeros((1, 2), np.uint64)
     donors, offers = np.zeros((16, 16), np.int64), np.zeros((16, 16), np.uint32)
 
@@ -334,7 +334,7 @@ def test_tables_of_bins_that_do_not_exist_are_refused():
             signed(count, wrong, offered)
 
 
-def test_slots_of_documents_that_do_not_exist_are_free():
+def test_key_table_treats_unknown_documents_as_free():
     keys, flags, codes = np.array([[5], [5], [6]], np.uint64), np.ones(3, np.bool_), np.zeros(3, np.uint8)
     held, table = np.zeros((3, 1), np.uint64), np.full(5, 2**32 - 1, np.uint32)
     assert native.find_duplicates(keys, flags, 3, 1, 1, 0, 1, 1, 0.0, held, 0, 3, table, 5, codes) == 2
@@ -343,7 +343,7 @@ def test_slots_of_documents_that_do_not_exist_are_free():
 
 
 @pytest.mark.parametrize("text", [b"\xc3", b"a\xe4\xb8", b"\xf0\x9f\x98"])
-def test_character_that_the_end_cuts_off_is_that_behind_the_table(text):
+def test_truncated_character_uses_last_table_element(text):
     found = np.zeros(1, np.int64)
     table = np.concatenate([np.zeros(255, np.bool_), [True]])
     native.count_marked(np.frombuffer(text, np.uint8), np.array([0, len(text)]), 1, table, 256, found)

@@ -27,7 +27,7 @@ def imported(folder):
     return subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False)
 
 
-def test_library_of_other_sources_is_refused_with_the_command_that_compiles_it(elsewhere):
+def test_import_raises_with_compile_command_when_library_is_stale(elsewhere):
     folder = elsewhere / "smollm3_mix" / "text" / "kernels"
     with (folder / "words.c").open("a") as file:
         file.write("/* changed */\n")
@@ -38,7 +38,7 @@ def test_library_of_other_sources_is_refused_with_the_command_that_compiles_it(e
     assert message.endswith(f"; compile it: python {folder / 'compile_kernels.py'}")
 
 
-def test_missing_library_is_named_and_the_command_makes_it(elsewhere):
+def test_import_raises_with_compile_command_when_library_is_missing(elsewhere):
     folder = elsewhere / "smollm3_mix" / "text" / "kernels"
     (folder / compile_kernels.LIBRARY.name).unlink()
     done = imported(elsewhere)
@@ -50,14 +50,14 @@ def test_missing_library_is_named_and_the_command_makes_it(elsewhere):
     assert str(folder) in imported(elsewhere).stdout
 
 
-def test_library_exports_what_the_header_declares():
+def test_library_exports_declared_functions():
     symbols = {each.symbol for each in DECLARED}
     exported = re.findall(rb"\0_?(sm_\w+)(?=\0)", compile_kernels.LIBRARY.read_bytes())
     assert {symbol.decode() for symbol in exported} == symbols
     assert set(native.KERNELS) == {symbol.removeprefix("sm_") for symbol in symbols}
 
 
-def test_definitions_have_the_parameters_that_the_header_names():
+def test_definitions_have_declared_parameters():
     """Check the order of the names. The compiler checks the types alone."""
     source = "".join(path.read_text(encoding="utf-8") for path in compile_kernels.sources() if path.suffix == ".c")
     defined = re.findall(r"^[a-z0-9_ ]+ \*?(sm_\w+)\(([^)]*)\)\n\{", source, re.M)
@@ -65,7 +65,7 @@ def test_definitions_have_the_parameters_that_the_header_names():
     assert found == {each.symbol: [own.name for own in each.parameters] or ["void"] for each in DECLARED}
 
 
-def test_compiler_refuses_a_function_that_the_header_does_not_declare(elsewhere):
+def test_compiler_rejects_undeclared_function(elsewhere):
     if compile_kernels.compiler() is None:
         pytest.skip("no C compiler is left on this machine: the one that built the package came with the build")
     folder = elsewhere / "smollm3_mix" / "text" / "kernels"
@@ -127,6 +127,6 @@ def header(parameters, comment="/* Do it. */\n", symbol="sm_it"):
     ],
     ids=lambda text: re.sub(r"\W+", "-", text)[:50],
 )
-def test_declaration_that_cannot_be_read_is_an_error(text, message):
+def test_declarations_rejects_invalid_header(text, message):
     with pytest.raises(HeaderError, match=re.escape(message)):
         declarations(text)

@@ -108,7 +108,7 @@ def measured(block, row):
 
 @examples(150)
 @given(BLOCKS)
-def test_measures_are_those_of_a_slow_reading_of_each_document(texts):
+def test_measures_match_reference(texts):
     block = Measures(pa.array(texts, pa.string()))
     for row, text in enumerate(texts):
         assert measured(block, row) == pytest.approx(reference(text or ""), nan_ok=True), repr(text)
@@ -119,7 +119,7 @@ def test_measures_are_those_of_a_slow_reading_of_each_document(texts):
 
 @examples(100)
 @given(BLOCKS, st.integers(0, 8))
-def test_a_document_has_the_same_measures_in_any_block(texts, cut):
+def test_measures_do_not_depend_on_the_block(texts, cut):
     whole = Measures(pa.array(texts, pa.string()))
     parts = [Measures(pa.array(texts, pa.string())[:cut]), Measures(pa.array(texts, pa.large_string())[cut:])]
     for name in reference(""):
@@ -130,7 +130,7 @@ def test_a_document_has_the_same_measures_in_any_block(texts, cut):
 
 @examples(100)
 @given(BLOCKS, st.lists(st.sampled_from(["the", "a", "naïve,", "absent", "我", "は", "ไทย"]), max_size=5))
-def test_distinct_words_are_counted_once_each(texts, wanted):
+def test_distinct_words_counts_each_word_once(texts, wanted):
     found = Measures(pa.array(texts, pa.string())).distinct_words(tuple(wanted))
     for row, text in enumerate(texts):
         expected = len(set(wanted) & set(tokens(text or "")))
@@ -167,42 +167,42 @@ def ends_sentence(word):
 
 @examples(200)
 @given(st.lists(st.one_of(SPACED, ANY), max_size=6), st.integers(0, 4), st.integers(3, 9))
-def test_kept_lines_are_those_of_a_slow_reading(texts, least, longest):
+def test_kept_lines_match_reference(texts, least, longest):
     kept = kept_lines(Measures(pa.array(texts, pa.string())), least, longest)
     found = list(zip(kept.sentences.tolist(), kept.lorem_ipsum.tolist(), kept.curly_bracket.tolist(), strict=True))
     assert found == [kept_by_reference(text, least, longest) for text in texts]
 
 
-def test_line_of_three_dots_is_not_kept():
+def test_kept_lines_exclude_line_of_three_dots():
     texts = ["...", "a...", "..", "a. ...", "wait. [1]..."]
     kept = kept_lines(Measures(pa.array(texts)), 1, 9)
     assert kept.sentences.tolist() == [kept_by_reference(text, 1, 9)[0] for text in texts] == [0, 0, 1, 0, 0]
 
 
-def test_words_that_are_given_are_not_looked_for_again():
+def test_measures_reuse_given_words():
     texts = pa.array(["one two", None, "three"])
     found = find_words(texts)
     assert Measures(texts, found).words is found
 
 
 @pytest.mark.parametrize("letters", ["Aé", "Жñ", "中あ", "ไक", "한ب", "أ́"])
-def test_letters_and_marks_of_living_scripts_are_letters(letters):
+def test_are_letters_accepts_letters_and_marks_of_living_scripts(letters):
     assert are_letters(np.array([ord(c) for c in letters])).all()
 
 
 @pytest.mark.parametrize("others", ["0٣", "#-", "•…", "。、", "←√", "😀🚀", "\ue000", "\U000f0000\U0010ffff"])
-def test_digits_punctuation_and_symbols_are_no_letters(others):
+def test_are_letters_rejects_digits_punctuation_and_symbols(others):
     assert not are_letters(np.array([ord(c) for c in others])).any()
 
 
-def test_letters_agree_with_this_python_wherever_unicode_has_not_changed_since_3_2():
+def test_are_letters_matches_unicodedata_for_characters_of_unicode_3_2():
     old = unicodedata.ucd_3_2_0.category
     codes = [c for c in range(0x30000) if old(chr(c)) == unicodedata.category(chr(c)) != "Cn"]
     expected = [unicodedata.category(chr(c))[0] in "LM" for c in codes]
     assert are_letters(np.array(codes)).tolist() == expected
 
 
-def test_words_of_signs_alone_are_left_out_of_the_counted_ones_in_every_script():
+def test_counted_words_exclude_symbol_words_in_every_script():
     texts = ["x = ( y + 2 ) | ---", "+ = |", "二 二 。 。", "中文,很好。再见!", "ไทย ๑ ๏ ฯ --", "١ + ٢ ؟"]
     block = Measures(pa.array(texts))
     assert block.counted_words.tolist() == [3, 0, 1, 3, 1, 2]
@@ -210,7 +210,7 @@ def test_words_of_signs_alone_are_left_out_of_the_counted_ones_in_every_script()
     assert block.word_count.tolist() == [9, 3, 3, 6, 2, 4]
 
 
-def test_one_long_line_without_spaces_is_measured():
+def test_measures_accept_long_line_without_spaces():
     text = "-" * 5_000_000 + "é"
     block = Measures(pa.array(["short", text]))
     assert block.word_count.tolist() == [1, 1]
@@ -221,7 +221,7 @@ def test_one_long_line_without_spaces_is_measured():
 
 @pytest.mark.parametrize("before", [0, 1, 61, 62, 63, 125, 126, 127, 128, 129, 254, 255, 256])
 @pytest.mark.parametrize("mark", ["...", "…", "......", "..", "#", "\n", "é", "日", "𝒳"])
-def test_characters_are_counted_wherever_they_lie(mark, before):
+def test_character_counts_do_not_depend_on_offset(mark, before):
     texts = ["a" * before + mark + "b" * after for after in (0, 1, 2, 128)]
     found = find_words(pa.array([*texts, ".", "."])).characters
     assert found.points.tolist() == [*map(len, texts), 1, 1]
@@ -230,7 +230,7 @@ def test_characters_are_counted_wherever_they_lie(mark, before):
     assert found.ellipses.tolist() == [*(text.count("...") + text.count("…") for text in texts), 0, 0]
 
 
-def test_bytes_behind_a_null_belong_to_nobody():
+def test_measures_ignore_bytes_under_nulls():
     texts = pa.Array.from_buffers(
         pa.string(),
         3,
@@ -258,6 +258,6 @@ EDGES = ("我aaaa", "我aaaaa", "กaaaa", "\u109faaa", "\u10a0aaa", "\u3040aaa"
 
 
 @pytest.mark.parametrize("text", EDGES)
-def test_scripts_without_spaces_end_where_their_blocks_end(text):
+def test_unspaced_scripts_end_at_block_boundaries(text):
     block = Measures(pa.array([text]))
     assert measured(block, 0) == pytest.approx(reference(text), nan_ok=True)

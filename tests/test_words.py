@@ -38,17 +38,17 @@ def spelled(found: Words) -> list[list[str]]:
 
 
 @given(BLOCKS)
-def test_words_are_those_of_str_split(texts):
+def test_words_match_str_split(texts):
     assert spelled(find_words(pa.array(texts, pa.string()))) == [(text or "").split() for text in texts]
 
 
 @pytest.mark.parametrize("space", SPACES, ids=lambda c: f"U+{ord(c):04X}")
-def test_every_unicode_space_separates(space):
+def test_words_are_separated_by_every_unicode_space(space):
     assert spelled(find_words(pa.array([f"a{space}b{space}", f"{space}c", space]))) == [["a", "b"], ["c"], []]
 
 
 @given(BLOCKS, st.integers(0, 8), st.integers(0, 8))
-def test_slices_and_large_strings_have_the_words_of_their_rows(texts, start, length):
+def test_find_words_supports_slices_and_large_strings(texts, start, length):
     whole, part = pa.array(texts, pa.string()), texts[start : start + length]
     found = find_words(whole.slice(min(start, len(texts)), length))
     assert spelled(found) == [(text or "").split() for text in part]
@@ -58,7 +58,7 @@ def test_slices_and_large_strings_have_the_words_of_their_rows(texts, start, len
 
 
 @given(st.lists(st.binary(min_size=1, max_size=40).map(lambda b: b.hex()[:-1]), min_size=1))
-def test_hashes_are_equal_exactly_for_equal_words(tokens):
+def test_word_hashes_are_equal_only_for_equal_words(tokens):
     hashes = find_words(pa.array([" ".join(tokens)])).hashes
     assert len(set(hashes.tolist())) == len(set(tokens))
     assert {token: int(h) for token, h in zip(tokens, hashes, strict=True)} == {
@@ -66,7 +66,7 @@ def test_hashes_are_equal_exactly_for_equal_words(tokens):
     }
 
 
-def test_one_changed_byte_changes_the_hash_at_every_length():
+def test_word_hash_changes_with_any_byte_at_every_length():
     lengths = [*range(1, 40), 127, 128, 129, 1023, 1024, 1025, 5000]
     tokens = ["a" * n for n in lengths]
     tokens += ["a" * at + "b" + "a" * (n - at - 1) for n in lengths for at in {0, n // 2, n - 1}]
@@ -74,7 +74,7 @@ def test_one_changed_byte_changes_the_hash_at_every_length():
     assert len(np.unique(found.hashes)) == len(set(tokens))
 
 
-def test_hashes_are_the_same_on_every_machine():
+def test_word_hashes_are_platform_independent():
     found = find_words(pa.array(["a mixture of", None, "internationalisation 混合物の言葉", "x" * 2000]))
     assert [f"{h:016x}" for h in found.hashes.tolist()] == [
         "56e7221c09a65d5a",
@@ -86,19 +86,19 @@ def test_hashes_are_the_same_on_every_machine():
     ]
 
 
-def test_swapped_parts_and_trailing_nuls_are_other_words():
+def test_word_hash_differs_for_swapped_parts_and_trailing_nuls():
     tokens = ["12345678abcdefgh", "abcdefgh12345678", "a", "a\0", "a\0\0", "\0a", "12345678", "12345678\0"]
     assert len(np.unique(find_words(pa.array(tokens)).hashes)) == len(tokens)
 
 
-def test_bytes_under_a_null_are_no_words():
+def test_find_words_ignores_bytes_under_nulls():
     buffers = pa.array(["one two", "hidden words", "three"]).buffers()
     validity = pa.py_buffer(bytes([0b101]))
     texts = pa.StringArray.from_buffers(3, buffers[1], buffers[2], validity, null_count=1)
     assert spelled(find_words(texts)) == [["one", "two"], [], ["three"]]
 
 
-def test_a_word_of_fifty_megabytes_is_one_word():
+def test_find_words_accepts_word_of_fifty_megabytes():
     found = find_words(pa.array(["a " + "b" * 50_000_000]))
     assert found.first.tolist() == [0, 2]
     assert len(found.hashes) == 2
@@ -108,7 +108,7 @@ def test_a_word_of_fifty_megabytes_is_one_word():
 @pytest.mark.parametrize(
     "piece", ["a", "é", "日", "𝒳", ".", "a ", "日本 ", " \u3000", "7é", "-7", "²", "٣", "→", "=+ |1 "]
 )
-def test_words_are_spelt_the_same_at_every_length_and_place(piece, size):
+def test_word_features_do_not_depend_on_length_or_offset(piece, size):
     text = (piece * size)[:size]
     found = find_words(pa.array([text, f"{text} {text}", f"-{text}"]))
     assert spelled(found) == [text.split(), f"{text} {text}".split(), f"-{text}".split()]
@@ -123,7 +123,7 @@ def test_words_are_spelt_the_same_at_every_length_and_place(piece, size):
     assert found.hashes.tolist() == alone
 
 
-def test_anything_but_a_string_array_is_refused():
+def test_find_words_rejects_other_arrays():
     with pytest.raises(
         TypeError, match=r"^expected a pyarrow string array, got ChunkedArray; cast it, or combine its chunks$"
     ):

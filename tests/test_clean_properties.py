@@ -147,14 +147,14 @@ def cleaned(texts, profile):
 
 @examples(600)
 @given(TEXTS, PROFILE)
-def test_cleaning_equals_the_reference(texts, profile):
+def test_cleaning_matches_reference(texts, profile):
     expected = [None if text is None else reference(text, profile) for text in texts]
     assert cleaned(texts, profile).to_pylist() == expected
 
 
 @examples(400)
 @given(TEXTS, PROFILE)
-def test_cleaning_twice_changes_nothing_and_copies_nothing(texts, profile):
+def test_cleaning_is_idempotent_without_copies(texts, profile):
     once = cleaned(texts, profile)
     once.validate(full=True)
     assert clean_texts(once, Cleaning(profile)) is once
@@ -162,14 +162,14 @@ def test_cleaning_twice_changes_nothing_and_copies_nothing(texts, profile):
 
 @examples(300)
 @given(st.lists(st.sampled_from(("javascript", "enable", "lorem", "ipsum", "use", "cookies", *FRAGMENTS))).map("".join))
-def test_cleaning_of_boilerplate_is_idempotent(text):
+def test_removing_boilerplate_is_idempotent(text):
     once = clean_texts(pa.array([text]), Cleaning(boilerplate=True))
     assert clean_texts(once, Cleaning(boilerplate=True)) is once
 
 
 @examples(300)
 @given(TEXTS, PROFILE, st.data())
-def test_a_row_does_not_depend_on_its_block(texts, profile, data):
+def test_cleaned_row_does_not_depend_on_its_block(texts, profile, data):
     whole = cleaned(texts, profile)
     start = data.draw(st.integers(0, len(texts)))
     stop = data.draw(st.integers(start, len(texts)))
@@ -220,7 +220,7 @@ BORDERING = (
 
 
 @pytest.mark.parametrize("profile", ("prose", "math", "code"))
-def test_a_row_does_not_depend_on_where_it_begins_and_ends(profile):
+def test_cleaned_row_does_not_depend_on_its_offset(profile):
     """Kernels look at 64 bytes at a time; a document can begin and end at any of them, and the block with it."""
     expected = [reference(text, profile) for text in BORDERING]
     for shift in range(66):
@@ -231,7 +231,7 @@ def test_a_row_does_not_depend_on_where_it_begins_and_ends(profile):
 
 
 @pytest.mark.parametrize("profile", ("prose", "code"))
-def test_every_character_that_has_a_kind_is_looked_at(profile):
+def test_kernel_finds_every_character_with_a_kind(profile):
     letters = alphabet(profile)
     kinds = letters.kinds & (REPLACED | NOT_NFC | MARK | ZERO_WIDTH)
     points = np.flatnonzero(kinds)
@@ -245,7 +245,7 @@ def test_every_character_that_has_a_kind_is_looked_at(profile):
     assert len(irregular.start) == len(points)
 
 
-def test_every_character_alone_and_between_letters():
+def test_cleaning_handles_every_character_alone_and_between_letters():
     points = [*range(0xD800), *range(0xE000, 0x30000), *range(0xE0000, 0xE0200), *range(0x10FF00, 0x110000)]
     characters = list(map(chr, points))
     for template in ("{}", "a{}", "क{}म"):
@@ -266,7 +266,7 @@ def test_every_character_alone_and_between_letters():
         ]
 
 
-def test_every_decomposed_character_is_composed():
+def test_cleaning_composes_every_decomposed_character():
     forms = [
         form
         for point in (*range(0x80, 0xD800), *range(0xF900, 0x30000))
@@ -279,12 +279,12 @@ def test_every_decomposed_character_is_composed():
 
 @examples(300)
 @given(st.lists(st.sampled_from([c for c in FRAGMENTS if not unicodedata.is_normalized("NFC", "e" + c + "\u0323")])))
-def test_marks_in_any_order_come_out_in_nfc(marks):
+def test_cleaning_orders_marks_as_nfc(marks):
     text = "e" + "".join(marks) + "\u0323"
     assert cleaned([text], "code").to_pylist() == [reference(text, "code")]
 
 
-def test_nothing_combines_or_decomposes_in_the_planes_that_the_tables_leave_out():
+def test_planes_beyond_the_tables_have_no_marks_or_decompositions():
     assert not any(
         unicodedata.combining(chr(point)) or unicodedata.decomposition(chr(point)) for point in range(0x30000, 0x110000)
     )

@@ -90,7 +90,7 @@ EXAMPLES = [
 
 
 @pytest.mark.parametrize(("group", "rule", "limit", "good", "bad", "expected"), EXAMPLES)
-def test_a_value_at_the_threshold_passes_and_one_beyond_it_fails(group, rule, limit, good, bad, expected):
+def test_filters_pass_at_the_threshold_and_fail_beyond(group, rule, limit, good, bad, expected):
     rules = only(group, **{rule: limit})
     assert (reason(good, rules), reason(bad, rules)) == (None, expected)
     assert reason(bad, only(group)) is None
@@ -120,17 +120,17 @@ C4_LINES = [
 
 
 @pytest.mark.parametrize(("text", "expected"), C4_LINES)
-def test_c4_looks_at_the_lines_it_keeps(text, expected):
+def test_c4_filters_use_kept_lines_only(text, expected):
     assert reason(text, FilterOptions(c4=True)) == expected
 
 
-def test_length_is_counted_in_code_points():
+def test_length_filters_count_code_points():
     rules = FilterOptions(min_chars=2, max_chars=3)
     texts = ["", "é", "éé", "𝒳𝒳𝒳", "𝒳𝒳𝒳𝒳"]
     assert drop_reasons(pa.array(texts), rules).to_pylist() == ["empty", "too_short", None, None, "too_long"]
 
 
-def test_without_rules_only_the_empty_document_is_dropped():
+def test_filters_without_rules_drop_empty_documents_only():
     assert drop_reasons(pa.array(["", " ", "\x00", None]), FilterOptions()).to_pylist() == ["empty", None, None, None]
 
 
@@ -138,16 +138,16 @@ STRANGE = ["", " \n\t ", "\n", "\u3000", "\x00", "\u0301", "\u202e", "{", "…",
 
 
 @pytest.mark.parametrize("text", STRANGE)
-def test_strange_little_documents_get_a_verdict(text):
+def test_filters_accept_unusual_short_documents(text):
     assert reason(text, ALL) in {*REASONS, None}
 
 
-def test_a_block_may_be_empty_or_all_null():
+def test_filters_accept_empty_and_all_null_blocks():
     assert drop_reasons(pa.array([], pa.string()), ALL).to_pylist() == []
     assert drop_reasons(pa.array([None, None], pa.string()), ALL).to_pylist() == [None, None]
 
 
-def test_reasons_come_in_the_documented_order():
+def test_reasons_are_in_documented_order():
     """What fails several rules gives the first; with that rule off the next."""
     texts = pa.array(
         [
@@ -180,7 +180,7 @@ def test_reasons_come_in_the_documented_order():
 
 @examples(100)
 @given(BLOCKS, st.integers(0, 8), st.booleans())
-def test_any_split_of_the_rows_gives_the_same_verdicts(texts, cut, large):
+def test_drop_reasons_do_not_depend_on_the_block(texts, cut, large):
     block = pa.array(texts, pa.large_string() if large else pa.string())
     whole = drop_reasons(block, ALL)
     assert whole.type == pa.string()
@@ -188,7 +188,7 @@ def test_any_split_of_the_rows_gives_the_same_verdicts(texts, cut, large):
     assert drop_reasons(block, ALL, find_words(block)).to_pylist() == whole.to_pylist()
 
 
-def test_a_line_of_50_mb_is_judged():
+def test_filters_accept_line_of_50_mb():
     assert reason("x" * 50_000_000, replace(ALL, max_chars=None)) == "too_few_words"
     text = "all work and no play makes jack a dull boy " * 100_000
     assert reason(text, replace(ALL, max_chars=None)) == "too_many_words"
@@ -196,7 +196,7 @@ def test_a_line_of_50_mb_is_judged():
 
 
 @pytest.mark.parametrize("texts", [["a"], pa.array([b"a"]), pa.chunked_array([["a"]]), None])
-def test_what_is_no_string_array_is_refused(texts):
+def test_drop_reasons_rejects_other_arrays(texts):
     with pytest.raises(TypeError, match=r"expected a pyarrow string array, got .*; cast it, or combine its chunks"):
         drop_reasons(texts, FilterOptions())
 
@@ -205,7 +205,7 @@ CHINESE = "如果软件包没有安装，系统会提示用户先从网络上下
 THAI = "ภาษาไทยเป็นภาษาที่ใช้กันในประเทศไทยและไม่มีการเว้นวรรคระหว่างคำในประโยคเดียวกันเหมือนภาษาอังกฤษ"
 
 
-def test_scripts_without_spaces_are_judged_by_their_characters():
+def test_filters_count_characters_in_unspaced_scripts():
     rules = FilterOptions(gopher_quality=GopherQuality(min_words=20), language="zh")
     assert drop_reasons(pa.array([CHINESE, CHINESE[:30], "没有" * 40]), rules).to_pylist() == [
         None,
@@ -218,7 +218,7 @@ def test_scripts_without_spaces_are_judged_by_their_characters():
     assert [reason(text * 2, twice) for text in (CHINESE, THAI)] == ["duplicate_5grams"] * 2
 
 
-def test_stop_words_are_those_of_the_language_and_none_of_an_unknown_one():
+def test_stop_words_follow_the_language():
     french = " ".join(["jardin", "maison"] * 30) + " de la"
     for language, expected in [
         ("fr", None),

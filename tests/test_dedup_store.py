@@ -67,7 +67,7 @@ def in_calls(seen, prints, bands, candidates, cuts):
 
 
 @given(DEDUPS, ROWS, st.lists(st.integers(0, 30)))
-def test_verdicts_are_those_of_the_rule_however_rows_are_cut(dedup, rows, cuts):
+def test_dedup_store_matches_reference_for_any_blocks(dedup, rows, cuts):
     given = columns(rows)
     whole, parts = DedupStore(dedup, 2**20), DedupStore(dedup, 2**20)
     expected = model(dedup, *given)
@@ -77,7 +77,7 @@ def test_verdicts_are_those_of_the_rule_however_rows_are_cut(dedup, rows, cuts):
 
 
 @given(DEDUPS, ROWS, st.integers(0, 30), st.integers(0, 30))
-def test_a_restored_seen_goes_on_like_the_one_it_was_taken_from(dedup, rows, stop, middle):
+def test_restored_dedup_store_continues_like_the_original(dedup, rows, stop, middle):
     prints, bands, candidates = columns(rows)
     saved, logs = DedupStore(dedup, 2**20), []
     for part in (slice(0, middle), slice(middle, stop)):
@@ -100,7 +100,7 @@ def rows_of(count, seed, bands=14):
 
 
 @pytest.mark.parametrize("documents", [1, 2, 3, 4])
-def test_searches_end_when_memory_holds_few_documents(documents):
+def test_dedup_store_searches_end_in_small_memory(documents):
     seen = DedupStore(Dedup(), BYTES_PER_KEY * documents)
     prints, _, candidates = rows_of(documents + 1, seed=1)
     assert (seen.classify(prints[:-1], None, candidates[:-1]) == FIRST).all()
@@ -109,7 +109,7 @@ def test_searches_end_when_memory_holds_few_documents(documents):
         seen.classify(prints[-1:], None, candidates[-1:])
 
 
-def test_everything_is_found_again_after_growing_and_memory_is_as_stated():
+def test_dedup_store_finds_all_keys_after_growth_within_memory():
     seen = DedupStore(Dedup(near=Near()), 195 * 9000)
     assert seen.capacity == 9000
     given = rows_of(9000, seed=0)
@@ -125,7 +125,7 @@ def test_everything_is_found_again_after_growing_and_memory_is_as_stated():
 
 
 @pytest.mark.parametrize("step", [1, 2**8, 2**32, 2**56, 2**64 // 9000], ids=hex)
-def test_keys_that_lie_in_order_are_found_as_fast_as_others(step):
+def test_dedup_store_is_fast_for_sequential_keys(step):
     seen = DedupStore(Dedup(), 13 * 9000)
     prints = (np.arange(1, 9001, dtype=np.uint64) * np.uint64(step % 2**64))[:, None].repeat(2, axis=1)
     prints = prints[np.unique(prints[:, 0], return_index=True)[1]]
@@ -135,7 +135,7 @@ def test_keys_that_lie_in_order_are_found_as_fast_as_others(step):
     assert (seen.classify(prints, None, everyone) == EXACT).all()
 
 
-def test_a_full_memory_is_an_error_that_says_what_to_set():
+def test_dedup_store_raises_with_remedy_when_memory_is_full():
     seen = DedupStore(Dedup(memory=100_000), 13 * 100)
     prints, _, candidates = rows_of(101, seed=1)
     seen.classify(prints[:98], None, candidates[:98])
@@ -149,7 +149,7 @@ def test_a_full_memory_is_an_error_that_says_what_to_set():
     assert seen.classify(prints[:100], None, candidates[:100]).tolist() == [EXACT] * 98 + [FIRST] * 2
 
 
-def test_a_call_without_room_leaves_no_document_of_its_own_in_the_table():
+def test_rejected_call_leaves_no_document_in_the_table():
     seen = DedupStore(Dedup(), BYTES_PER_KEY * 100)
     prints, _, candidates = rows_of(101, seed=1)
     seen.classify(prints[:98], None, candidates[:98])
@@ -159,7 +159,7 @@ def test_a_call_without_room_leaves_no_document_of_its_own_in_the_table():
     assert sorted(table[table > 0].tolist()) == list(range(1, 99))
 
 
-def test_what_is_saved_of_another_dedup_is_refused():
+def test_restore_rejects_keys_of_other_options():
     seen = DedupStore(Dedup(near=Near(2, 2)), 2**16)
     message = (
         "expected what is remembered as uint64[documents, 3], got uint64[5, 1]; it was saved with another dedup than "
@@ -169,26 +169,26 @@ def test_what_is_saved_of_another_dedup_is_refused():
         seen.restore([np.ones((5, 1), dtype=np.uint64)])
 
 
-def test_only_an_empty_seen_is_restored():
+def test_restore_requires_empty_dedup_store():
     seen = DedupStore(Dedup(), 2**16)
     seen.restore([np.ones((1, 1), dtype=np.uint64)])
     with pytest.raises(StateError, match=r"^this Seen remembers 1 documents already; restore a new one$"):
         seen.restore([])
 
 
-def test_near_dedup_needs_signatures():
+def test_near_dedup_requires_signatures():
     with pytest.raises(ValueError, match=r"^expected signatures\[1, 14\] for near dedup, got None$"):
         DedupStore(Dedup(near=Near()), 2**16).classify(np.ones((1, 2), np.uint64), None, np.ones(1, bool))
 
 
-def test_nothing_to_remember_is_no_seen():
+def test_dedup_store_rejects_options_without_dedup():
     with pytest.raises(
         ValueError, match=r"^dedup: expected exact: true or near, got neither; nothing need be remembered then$"
     ):
         DedupStore(Dedup(exact=False), 2**16)
 
 
-def test_rows_without_room_are_counted_and_what_was_remembered_is_found_as_before():
+def test_rejected_rows_are_counted_and_stored_keys_remain():
     seen = DedupStore(Dedup(near=Near(bands=3)), 52 * 300)
     prints, bands, candidates = rows_of(310, seed=4, bands=3)
     seen.classify(prints[:299], bands[:299], candidates[:299])
@@ -199,7 +199,7 @@ def test_rows_without_room_are_counted_and_what_was_remembered_is_found_as_befor
     assert seen.classify(prints[305:306], bands[305:306], candidates[305:306]).tolist() == [FIRST]
 
 
-def test_what_is_remembered_and_the_work_on_a_block_stay_within_the_memory():
+def test_dedup_store_and_its_work_stay_within_memory():
     dedup, rows = Dedup(near=Near()), 1024
     memory = 200 * rows * BYTES_PER_KEY * dedup.keys_per_document
     seen, rng, everyone = DedupStore(dedup, memory), np.random.default_rng(0), np.ones(rows, dtype=np.bool_)
@@ -218,27 +218,27 @@ def test_what_is_remembered_and_the_work_on_a_block_stay_within_the_memory():
     assert max(taken) <= memory
 
 
-def test_a_least_jaccard_of_one_takes_equal_signatures_alone():
+def test_jaccard_of_one_requires_equal_signatures():
     seen = DedupStore(Dedup(near=Near(3, 2, jaccard=1.0)), 2**16)
     bands = np.array([[5, 6, 7], [5, 6, 7], [5, 6, 8]], dtype=np.uint64)
     prints = np.array([[1, 0], [2, 0], [3, 0]], dtype=np.uint64)
     assert seen.classify(prints, bands, np.ones(3, bool)).tolist() == [FIRST, NEAR, FIRST]
 
 
-def test_a_document_is_remembered_by_the_first_half_of_its_fingerprint():
+def test_dedup_store_uses_first_half_of_text_hash():
     seen = DedupStore(Dedup(), 2**16)
     prints = np.array([[1, 8], [2, 8], [1, 9]], dtype=np.uint64)
     assert seen.classify(prints, None, np.ones(3, bool)).tolist() == [FIRST, FIRST, EXACT]
     assert seen.keys_since(0).tolist() == [[1], [2]]
 
 
-def test_a_document_whose_last_band_is_no_key_is_remembered_too():
+def test_document_with_zero_in_last_band_is_stored():
     seen = DedupStore(Dedup(exact=False, near=Near(2, 2)), 2**16)
     bands = np.array([[5, 0], [5, 6]], dtype=np.uint64)
     assert seen.classify(np.ones((2, 2), np.uint64), bands, np.ones(2, bool)).tolist() == [FIRST, NEAR]
 
 
-def test_signatures_are_compared_with_the_first_document_that_had_the_band():
+def test_signatures_are_compared_with_first_document_of_the_band():
     seen = DedupStore(Dedup(exact=False, near=Near(2, 2, jaccard=0.7)), 2**16)
     bands = np.array([[5, 6 | 9 << 32], [5, 7 | 8 << 32], [5, 6 | 3 << 32]], dtype=np.uint64)
     # Of four minima the third agrees in three with the first document and in two with the second.

@@ -45,7 +45,7 @@ def planted(length, share, count, seed, vocabulary=VOCABULARY, between=" "):
 @pytest.mark.parametrize(
     ("length", "share"), [(12, 0.02), (12, 0.05), (60, 0.05), (250, 0.02), (250, 0.05), (1500, 0.03)]
 )
-def test_planted_near_duplicates_are_found_as_often_as_theory_says(length, share):
+def test_near_duplicates_are_found_at_theoretical_rate(length, share):
     count = 2000 if length < 100 else 400 if length < 1000 else 100
     texts, others, jaccard = planted(length, share, count, seed=length)
     met = (minhash_signatures(texts, NEAR) == minhash_signatures(others, NEAR)).any(axis=1)
@@ -53,7 +53,7 @@ def test_planted_near_duplicates_are_found_as_often_as_theory_says(length, share
     assert abs(met.mean() - expected.mean()) < 3.5 * np.sqrt(np.sum(expected * (1 - expected))) / count
 
 
-def test_signatures_estimate_the_jaccard():
+def test_signature_agreement_estimates_jaccard():
     for length in (30, 300):
         texts, others, jaccard = planted(length, 0.1, 500, seed=1)
         error = signature_agreement(minhash_signatures(texts, NEAR), minhash_signatures(others, NEAR), NEAR) - jaccard
@@ -61,7 +61,7 @@ def test_signatures_estimate_the_jaccard():
         assert np.sqrt(np.mean(error**2)) < 0.055
 
 
-def test_unrelated_documents_never_meet_however_short():
+def test_unrelated_short_documents_have_no_common_band():
     draw = random.Random(3)
     texts = [" ".join(draw.choices(VOCABULARY, k=draw.randint(1, 40))) for _ in range(3000)]
     keys = minhash_signatures(pa.array(list(dict.fromkeys(texts))), NEAR)
@@ -69,7 +69,7 @@ def test_unrelated_documents_never_meet_however_short():
 
 
 @given(TEXTS, st.integers(0, 10))
-def test_a_signature_depends_on_its_text_alone(texts, start):
+def test_signature_depends_on_text_only(texts, start):
     whole = pa.array(texts, pa.string())
     keys = minhash_signatures(whole, NEAR)
     assert keys.tolist() == [minhash_signatures(pa.array([text], pa.string()), NEAR)[0].tolist() for text in texts]
@@ -77,7 +77,7 @@ def test_a_signature_depends_on_its_text_alone(texts, start):
     assert keys.tolist() == minhash_signatures(whole.cast(pa.large_string()), NEAR, find_words(whole)).tolist()
 
 
-def test_signatures_are_the_same_on_every_machine():
+def test_signatures_are_platform_independent():
     keys = minhash_signatures(
         pa.array(["the same on every machine, in every year to come", "混合物の言葉は毎年同じです"]), NEAR
     )
@@ -89,25 +89,25 @@ def test_signatures_are_the_same_on_every_machine():
     ]
 
 
-def test_white_space_is_no_difference_and_order_is_one():
+def test_signature_ignores_white_space_and_depends_on_order():
     keys = minhash_signatures(pa.array(["a b\tc  d e f", "a b c\nd e f ", "f e d c b a"]), NEAR)
     assert (keys[0] == keys[1]).all()
     assert not (keys[0] == keys[2]).any()
 
 
-def test_fewer_words_than_a_shingle_are_one_shingle():
+def test_text_shorter_than_a_shingle_is_one_shingle():
     keys = minhash_signatures(pa.array(["a b", " a  b ", "b a", "a b c", "a", "a b c d e"]), NEAR)
     assert (keys[0] == keys[1]).all()
     assert len(np.unique(keys[:, 0])) == 5
 
 
-def test_no_words_no_signature():
+def test_text_without_words_has_zero_signature():
     assert not minhash_signatures(pa.array(["", None, " \n\u3000"], pa.string()), NEAR).any()
     assert minhash_signatures(pa.array([], pa.string()), NEAR).shape == (0, 14)
 
 
 @pytest.mark.parametrize("last", ["", " sometimes with a few English words inside"])
-def test_scripts_without_spaces_are_shingled_by_characters(last):
+def test_unspaced_scripts_are_shingled_by_characters(last):
     texts, others, jaccard = planted(400, 0.02, 300, seed=5, vocabulary=HAN, between="")
     met = [(minhash_signatures(pa.array([f"{text.as_py()}{last}" for text in part]), NEAR)) for part in (texts, others)]
     expected = (1 - (1 - jaccard**NEAR.rows) ** NEAR.bands).mean()
@@ -118,7 +118,7 @@ def test_scripts_without_spaces_are_shingled_by_characters(last):
 @pytest.mark.parametrize(
     "near", [Near(1, 1, 1), Near(64, 16, 13), Near(25, 5, 5), Near(9, 13, 3), Near(2, 16, 64)], ids=str
 )
-def test_any_bands_rows_and_ngrams_tell_documents_apart(near):
+def test_signatures_differ_for_any_bands_rows_and_ngrams(near):
     draw = random.Random(1)
     texts = pa.array([" ".join(draw.choices(VOCABULARY, k=draw.randint(1, 300))) for _ in range(60)])
     keys = minhash_signatures(texts, near)
@@ -153,7 +153,7 @@ def by_hand(hashes, near):
 @pytest.mark.parametrize(
     "near", [Near(1, 1, 1), Near(2, 1, 2), Near(14, 8, 5), Near(51, 5, 1), Near(32, 8, 3), Near(64, 16, 2)], ids=str
 )
-def test_signatures_are_those_of_one_permutation_whose_empty_bins_take_their_first_donors(near):
+def test_signatures_match_reference_of_one_permutation_hashing(near):
     draw = random.Random(near.bands)
     texts = pa.array([" ".join(draw.choices(VOCABULARY, k=draw.choice([1, 2, 3, 9, 40, 300]))) for _ in range(24)])
     found = find_words(texts)
@@ -163,14 +163,14 @@ def test_signatures_are_those_of_one_permutation_whose_empty_bins_take_their_fir
 
 
 @given(TEXTS, st.lists(st.booleans(), min_size=10, max_size=10))
-def test_documents_that_need_no_signature_change_none_of_the_others(texts, chosen):
+def test_signatures_do_not_depend_on_excluded_documents(texts, chosen):
     block, rows = pa.array(texts, pa.string()), np.resize(np.array(chosen, dtype=bool), len(texts))
     keys = minhash_signatures(block, NEAR)
     keys[~rows] = 0
     assert minhash_signatures(block, NEAR, among=rows).tolist() == keys.tolist()
 
 
-def test_agreement_is_the_share_of_equal_minima_less_what_agrees_by_chance():
+def test_signature_agreement_is_corrected_for_chance():
     near = Near(2, 16)  # 4 bits of each minimum: a sixteenth agree by chance
     one = np.array([[0x1111_1111_1111_1111, 0x2222_2222_2222_2222]] * 3, dtype=np.uint64)
     other = one.copy()

@@ -61,11 +61,11 @@ QUESTION = "A train leaves the station at noon, and another one leaves (two hour
         QUESTION.replace(" ", "\u3000\u200b"),
     ],
 )
-def test_case_punctuation_and_white_space_do_not_matter(text: str) -> None:
+def test_decontamination_ignores_case_punctuation_and_white_space(text: str) -> None:
     assert collected([QUESTION]).search(pa.array([text])).tolist() == [0]
 
 
-def test_thirteen_words_in_a_row_are_needed_and_enough() -> None:
+def test_decontamination_requires_thirteen_consecutive_words() -> None:
     words = plain_words(QUESTION)
     found = collected([QUESTION])
     twelve, thirteen = " ".join(words[2:14]), " ".join(words[2:15])
@@ -79,13 +79,13 @@ def test_ngram_does_not_span_two_documents() -> None:
     assert collected([QUESTION]).search(halves).tolist() == [NONE, NONE]
 
 
-def test_first_set_of_the_recipe_is_named() -> None:
+def test_search_returns_first_matching_set() -> None:
     one, two = document("a", 100), document("b", 120)
     found = collected([two], [one, two])
     assert found.search(pa.array([f"{one} {two}", one, two, "x"])).tolist() == [0, 1, 0, NONE]
 
 
-def test_short_texts_are_counted_and_match_nothing() -> None:
+def test_texts_shorter_than_an_ngram_are_counted_and_never_match() -> None:
     collection = NgramCollector(13)
     collection.begin("x")
     collection.add(pa.array(["What is two and two?", QUESTION, ""]))
@@ -98,7 +98,7 @@ THAI = "นักเรียนคนหนึ่งมีหนังสือ
 
 
 @pytest.mark.parametrize(("text", "n"), [(CHINESE, 26), (THAI, 52)])
-def test_scripts_without_spaces_go_by_characters_as_in_near_dedup(text: str, n: int) -> None:
+def test_unspaced_scripts_use_character_ngrams(text: str, n: int) -> None:
     found = collected([text, QUESTION])
     assert [grams.n for grams in found.ngrams] == [13, n]
     parts = said(text)
@@ -122,17 +122,17 @@ def test_scripts_without_spaces_go_by_characters_as_in_near_dedup(text: str, n: 
         ("--- ...", []),
     ],
 )
-def test_words_of_other_scripts(text: str, words: list[str]) -> None:
+def test_normalized_words_of_other_scripts(text: str, words: list[str]) -> None:
     assert said(text) == words
 
 
 @given(st.text(st.characters(max_codepoint=0x7F)))
-def test_words_of_ascii_are_runs_of_letters_and_digits(text: str) -> None:
+def test_normalized_words_of_ascii_are_runs_of_letters_and_digits(text: str) -> None:
     assert said(text) == plain_words(text)
 
 
 @given(st.lists(st.integers(0, 3), max_size=40), st.integers(2, 20))
-def test_runs_have_one_hash_if_they_are_the_same(values: list[int], n: int) -> None:
+def test_ngram_hashes_are_equal_only_for_equal_ngrams(values: list[int], n: int) -> None:
     hashes = np.random.default_rng(0).integers(0, 2**64, 4, dtype=np.uint64)[np.array(values, dtype=np.int64)]
     plain = [tuple(values[i : i + n]) for i in range(len(values) - n + 1)]
     found = hash_ngrams(hashes, n).tolist()
@@ -146,7 +146,7 @@ texts = st.lists(
 
 
 @given(texts, st.lists(st.sampled_from(["a", "b", "ç", "中", "文", "d"]), min_size=3, max_size=9), st.integers(0, 8))
-def test_decision_does_not_depend_on_the_block(rows: list[str | None], words: list[str], cut: int) -> None:
+def test_decontamination_does_not_depend_on_the_block(rows: list[str | None], words: list[str], cut: int) -> None:
     found = collected([" ".join(words)], ngram=2)
     whole = pa.array(rows, pa.string())
     alone = [found.search(pa.array([row], pa.string()))[0] for row in rows]
@@ -160,7 +160,7 @@ def grams(text: str, n: int) -> set[tuple[str, ...]]:
     return {tuple(words[i : i + n]) for i in range(len(words) - n + 1)}
 
 
-def test_against_a_set_of_runs_in_plain_python() -> None:
+def test_decontamination_matches_reference() -> None:
     draw = random.Random(1)
     evaluation = [" ".join(draw.choices(WORDS[:6], k=draw.randrange(40))) for _ in range(30)]
     rows = [", ".join(draw.choices(WORDS[:6], k=draw.randrange(120))).upper() for _ in range(300)]
@@ -193,7 +193,7 @@ def asked(name: str, **more: Any) -> dict[str, Any]:
     return {"texts": {"name": name, "text_field": ["question", "answer"]}, **more}
 
 
-def test_contaminated_documents_are_dropped_and_counted(recipe_file: Make, tmp_path: Path) -> None:
+def test_mix_drops_and_counts_contaminated_documents(recipe_file: Make, tmp_path: Path) -> None:
     path = recipe_file(decontaminate=asked(evaluations(tmp_path)), on_exhausted="renormalize")
     stream = open_mix(path).stream()
     out = {record["text"] for record in stream}
@@ -205,7 +205,7 @@ def test_contaminated_documents_are_dropped_and_counted(recipe_file: Make, tmp_p
     assert len(contaminated(plain)) <= total.dropped["contaminated"] < len(plain) / 10  # duplicates are counted too
 
 
-def test_marked_documents_name_their_set_after_resume(recipe_file: Make, tmp_path: Path) -> None:
+def test_contaminated_documents_name_their_set_after_resume(recipe_file: Make, tmp_path: Path) -> None:
     action = asked(evaluations(tmp_path), action="mark")
     path = recipe_file(decontaminate=action, on_exhausted="renormalize", sources={"b": {"keep": ["id"]}})
     mix = open_mix(path)
@@ -311,7 +311,7 @@ def test_other_evaluation_texts_change_the_fingerprint(recipe_file: Make, tmp_pa
     assert load_recipe(tmp_path / "again.yaml").fingerprint == opened.fingerprint
 
 
-def test_signs_between_characters_that_are_words_part_them_and_are_no_words():
+def test_symbols_between_unspaced_characters_are_not_words():
     assert said("カナ・カ x・y") == ["カ", "ナ", "カ", "x", "y"]
     assert said("・") == []
 
@@ -322,7 +322,7 @@ def test_ngrams_do_not_span_two_evaluation_texts() -> None:
     assert collected(halves, ngram=4).search(pa.array([" ".join(words[13:17]), *halves])).tolist() == [NONE, 0, 0]
 
 
-def test_counts_of_texts_begin_anew_with_each_set() -> None:
+def test_collector_counts_restart_with_each_set() -> None:
     collection = NgramCollector(3)
     for texts, counts in ((["one two three", "one two"], (2, 1)), (["one", "a b c", "a b c d"], (3, 1))):
         collection.begin("x")
@@ -330,19 +330,19 @@ def test_counts_of_texts_begin_anew_with_each_set() -> None:
         assert (collection.texts, collection.short) == counts
 
 
-def test_digest_is_over_the_sets_of_the_runs_too() -> None:
+def test_digest_depends_on_sets() -> None:
     one, two = document("a", 100), document("b", 120)
     assert collected([one], [two]).digest != collected([one, two]).digest
     assert collected([one, two]).digest == collected([two, one]).digest
 
 
-def test_text_half_in_characters_is_counted_in_words() -> None:
+def test_text_half_in_unspaced_script_uses_word_ngrams() -> None:
     words = "a b 中 文"  # two of four are characters
     assert [grams.n for grams in collected([words], ngram=3).ngrams] == [3]
     assert [grams.n for grams in collected([words + " 我 们"], ngram=3).ngrams] == [6]
 
 
-def test_length_of_a_run_is_from_2_to_64_words() -> None:
+def test_ngram_length_must_be_from_2_to_64() -> None:
     assert [Decontaminate(Texts("x"), ngram=n).ngram for n in (2, 64)] == [2, 64]
     for n in (1, 65):
         with pytest.raises(ValueError, match=f"ngram: expected 2 to 64, got {n}"):

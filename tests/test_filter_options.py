@@ -36,7 +36,7 @@ def read(given):
         ({"python": "rules:reasons"}, FilterOptions(python="rules:reasons")),
     ],
 )  # fmt: skip
-def test_a_recipe_can_say_it(given, expected):
+def test_filter_options_are_read_from_recipes(given, expected):
     assert read(given) == expected
     assert read(plain(expected)) == expected
     assert pickle.loads(pickle.dumps(expected)) == expected
@@ -57,16 +57,16 @@ def test_a_recipe_can_say_it(given, expected):
         ({"gopher_qualty": True}, "filters: unknown key 'gopher_qualty' (did you mean 'gopher_quality'?)"),
     ],
 )  # fmt: skip
-def test_a_recipe_that_cannot_be_meant_is_refused(given, fault):
+def test_recipe_with_invalid_filters_is_rejected(given, fault):
     assert read(given) == [fault]
 
 
-def test_a_nan_is_no_threshold():
+def test_filter_options_reject_nan_thresholds():
     with pytest.raises(ValueError, match=r"^max_lines: expected a finite number of 0 or more, got nan$"):
         Code(max_lines=float("nan"))
 
 
-def test_true_means_the_published_thresholds():
+def test_filter_group_true_selects_published_thresholds():
     assert FilterOptions(
         gopher_quality=True, gopher_repetition=True, c4=True, fineweb=True, code=True
     ) == FilterOptions(
@@ -74,7 +74,7 @@ def test_true_means_the_published_thresholds():
     )
 
 
-def test_published_thresholds_are_those_of_the_papers():
+def test_published_thresholds_match_papers():
     """Rae et al. 2021, appendix A1.1 and table A1; Penedo et al. 2024, section 3.6; Kocetkov et al. 2022."""
     assert list(plain(GopherQuality()).values()) == [50, 100_000, 3, 10, 0.1, 0.1, 0.9, 0.3, 0.8, 2, None]
     shares = [0.3, 0.3, 0.2, 0.2, 0.2, 0.18, 0.16, 1, 0.15, 0.14, 0.13, 0.12, 0.11, 0.1]
@@ -89,7 +89,7 @@ def test_published_thresholds_are_those_of_the_papers():
     assert stop_words("en") == ("the", "be", "to", "of", "and", "that", "have", "with")
 
 
-def test_a_group_in_full_overrides_the_preset_and_false_takes_it_out():
+def test_filter_group_overrides_preset_and_false_disables_it():
     in_full = FilterOptions("prose", gopher_quality=GopherQuality(min_words=7), gopher_repetition=False).expand_preset()
     assert in_full.gopher_quality == GopherQuality(min_words=7)
     assert in_full.gopher_repetition is None
@@ -101,21 +101,21 @@ def test_a_group_in_full_overrides_the_preset_and_false_takes_it_out():
 @pytest.mark.parametrize(
     ("kind", "preset"), [("prose", "prose"), ("code", "code"), ("math", "math"), ("reasoning", None)]
 )
-def test_preset_kind_is_the_one_of_the_sources_kind(kind, preset):
+def test_preset_kind_selects_preset_of_source_kind(kind, preset):
     asked = FilterOptions(preset="kind", min_chars=5)
     assert asked.for_kind(kind, "fr") == FilterOptions(preset=preset, min_chars=5, language="fr")
 
 
-def test_a_language_or_preset_that_is_given_stays():
+def test_for_kind_keeps_explicit_language_and_preset():
     assert FilterOptions("math", language="de").for_kind("code", "fr") == FilterOptions("math", language="de")
 
 
-def test_preset_kind_without_a_kind_is_refused():
+def test_expand_preset_rejects_preset_kind_without_kind():
     with pytest.raises(ValueError, match=r"^preset: kind needs a source's kind; name the preset, or ask for_kind$"):
         drop_reasons(pa.array(["a"]), FilterOptions("kind"))
 
 
-def test_presets_mean_what_they_always_meant():
+def test_presets_have_fixed_thresholds():
     """Other values get another name; this changes with none."""
     prose, math, code = (FilterOptions(name).expand_preset() for name in ("prose", "math", "code"))
     assert list(plain(prose.gopher_repetition).values()) == [
@@ -155,7 +155,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", GOOD)
-def test_lenient_presets_keep_short_and_plain_text_and_drop_what_is_none(name):
+def test_lenient_presets_keep_short_text_and_drop_non_text(name):
     assert drop_reasons(pa.array(GOOD[name]), FilterOptions(name)).null_count == len(GOOD[name])
     texts, expected = zip(*BAD[name], strict=True)
     assert tuple(drop_reasons(pa.array(texts), FilterOptions(name)).to_pylist()) == expected
@@ -172,7 +172,7 @@ def entries(n, other):
     [(6, 57, None), (6, 56, "duplicate_10grams"), (8, 20, None), (8, 19, "duplicate_5grams")],
 )
 @pytest.mark.parametrize("name", ["prose", "math"])
-def test_entries_of_a_manual_may_repeat_most_of_each_other(name, n, other, expected):
+def test_prose_preset_keeps_repetitive_manual_entries(name, n, other, expected):
     """250 of 417 characters are less than 0.6, of 416 more; 350 of 500 are 0.7, of 499 more."""
     text = entries(n, other)
     rules = FilterOptions(name).expand_preset().gopher_repetition
@@ -182,14 +182,14 @@ def test_entries_of_a_manual_may_repeat_most_of_each_other(name, n, other, expec
 
 
 @pytest.mark.parametrize("language", [*MARKUP, "Markdown"])
-def test_a_line_of_markup_may_be_a_paragraph_but_not_a_file(language):
+def test_code_preset_limits_line_length_of_markup(language):
     texts = pa.array(["a paragraph " * 42, "x" * 100_000, "x" * 100_001, "{}; " * 20])
     expected = [None, None, "line_too_long", "too_few_alphanumerics"]
     assert drop_reasons(texts, FilterOptions("code", language=language)).to_pylist() == expected
     assert drop_reasons(texts[:1], FilterOptions("code", language="python")).to_pylist() == ["lines_too_long"]
 
 
-def test_fineweb2_takes_the_thresholds_of_the_language():
+def test_fineweb2_preset_uses_thresholds_of_the_language():
     french, unknown = (
         FilterOptions("fineweb2", language="fr").expand_preset(),
         FilterOptions("fineweb2", language="xx").expand_preset(),
@@ -204,11 +204,11 @@ def test_fineweb2_takes_the_thresholds_of_the_language():
 @pytest.mark.parametrize(
     ("tag", "word"), [("fr", "est"), ("fra_Latn", "est"), ("pt-BR", "uma"), ("zho", "的"), ("EN", "the")]
 )
-def test_a_language_is_known_by_any_usual_tag(tag, word):
+def test_find_language_accepts_common_tags(tag, word):
     assert word in stop_words(tag)
 
 
-def test_no_preset_or_language_table_has_a_threshold_out_of_range():
+def test_presets_and_languages_have_thresholds_in_range():
     for tag, known in LANGUAGES.items():
         found = FilterOptions("fineweb2", language=tag).expand_preset()
         assert all(0 <= share <= 1 for share in (*known.tops, *known.duplicates, known.alphabetic_words))
@@ -235,7 +235,7 @@ BROKEN = {
 }
 
 
-def test_a_users_own_function_is_given_what_is_left_and_its_reasons_count():
+def test_custom_filter_receives_remaining_texts():
     texts = pa.array(["", "hello", None, "rust", "no"])
     found = drop_reasons(texts, FilterOptions(min_chars=3, python=f"{__name__}:keeping"))
     assert found.to_pylist() == ["empty", None, None, "no_e", "too_short"]
@@ -248,7 +248,7 @@ def test_a_users_own_function_is_given_what_is_left_and_its_reasons_count():
     ]
 
 
-def test_a_users_own_function_is_not_called_for_nothing():
+def test_custom_filter_is_not_called_without_texts():
     assert drop_reasons(pa.array(["", None]), FilterOptions(python="no_such_module:reasons")).to_pylist() == [
         "empty",
         None,
@@ -256,7 +256,7 @@ def test_a_users_own_function_is_not_called_for_nothing():
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_a_users_own_function_that_answers_badly_is_named(name, monkeypatch):
+def test_custom_filter_error_names_function_with_invalid_result(name, monkeypatch):
     function, fault = BROKEN[name]
     monkeypatch.setattr(f"{__name__}.as_arrow", function)
     with pytest.raises(RecipeError) as caught:
@@ -278,13 +278,13 @@ NOT_FOUND = (
         ("math:pi", "expected a function, got float"),
     ],
 )  # fmt: skip
-def test_a_users_own_function_that_cannot_be_had_is_named(name, fault):
+def test_custom_filter_error_names_missing_function(name, fault):
     with pytest.raises(RecipeError) as caught:
         drop_reasons(pa.array(["a"]), FilterOptions(python=name))
     assert str(caught.value) == f"filters.python {name!r}: {fault}"
 
 
-def test_thresholds_may_be_zero_and_least_and_most_equal():
+def test_thresholds_may_be_zero_or_equal():
     rules = GopherQuality(min_words=3, max_words=3, max_hashes_per_word=0)
     texts = pa.array(["one two", "one two three", "one two three four", "one two #three"])
     only = replace(rules, min_stop_words=None, min_alphabetic_words=None)

@@ -69,7 +69,7 @@ FORMATS = [".parquet", ".jsonl", ".jsonl.gz", ".csv", ".arrow"]
 
 
 @pytest.mark.parametrize("ending", FORMATS)
-def test_every_kind_of_key_in_every_format(tmp_path: Path, ending: str) -> None:
+def test_exclusion_matches_every_key_in_every_format(tmp_path: Path, ending: str) -> None:
     listed = f"# taken down\n\nown-3\nhttp://www.Example.org/page/7/\n{5:040x}\ngithub.com/owner/NAME-9\n"
     listed += f"rows{ending}:11\n  own-12  \r\nnobody\n"
     rows, dropped = given_out(mix_of(tmp_path, ROWS, listed, ending))
@@ -79,7 +79,7 @@ def test_every_kind_of_key_in_every_format(tmp_path: Path, ending: str) -> None:
 
 
 @pytest.mark.parametrize("ending", [".parquet", ".jsonl"])
-def test_looked_up_columns_are_in_no_record_unless_kept(tmp_path: Path, ending: str) -> None:
+def test_exclusion_columns_are_not_emitted_unless_kept(tmp_path: Path, ending: str) -> None:
     rows = [{key: row[key] for key in ("text", "url", "repo_name")} for row in ROWS]
     path = mix_of(tmp_path, rows, "https://example.org/page/1")
     records = list(open_mix(path).stream())
@@ -104,7 +104,7 @@ def test_exclusion_finds_columns_kept_by_path(tmp_path: Path) -> None:
     assert given_out(mix_of(tmp_path, rows, "u/4", source={"keep": ["metadata.url"]}))[0] == set(range(9)) - {4}
 
 
-def test_columns_of_lists_and_numbers_are_no_obstacle(tmp_path: Path) -> None:
+def test_exclusion_ignores_columns_of_lists_and_numbers(tmp_path: Path) -> None:
     rows = [{"text": f"document {n}", "repo": {"name": "x"}, "id": n, "url": [f"u/{n}"]} for n in range(9)]
     for ending in (".parquet", ".jsonl"):
         assert given_out(mix_of(tmp_path, rows, "4\n", ending))[0] == set(range(9)) - {4}
@@ -128,7 +128,7 @@ def test_block_of_excluded_rows_is_skipped(tmp_path: Path) -> None:
     assert given_out(mix_of(tmp_path, ROWS, listed, block={"rows": 8, "bytes": 10_000}))[0] == set(range(16, 60))
 
 
-def test_entries_of_the_list_decide_the_fingerprint(tmp_path: Path) -> None:
+def test_fingerprint_depends_on_entries_of_the_list(tmp_path: Path) -> None:
     path = mix_of(tmp_path, ROWS, "own-1\nown-2\n")
     first = load_recipe(path).fingerprint
     (tmp_path / "other.txt").write_bytes(b"\xef\xbb\xbf# ours\r\nown-2\r\n\r\nown-1")
@@ -166,7 +166,7 @@ def test_recipes_read_back_from_dict_and_yaml(tmp_path: Path) -> None:
         (b"a\nb\n\xe9t\xe9\n", "exclude: 'gone.txt' is not UTF-8 in line 3. Save it as UTF-8"),
     ],
 )
-def test_lists_that_cannot_be_meant(
+def test_invalid_exclusion_lists_are_rejected(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes | None, fault: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -287,7 +287,7 @@ def test_null_is_never_excluded() -> None:
     assert found.matches([(urls, True)], "f", np.arange(3)).tolist() == [False, False, True]
 
 
-def test_columns_of_keys_are_known_in_any_case_and_by_their_last_part() -> None:
+def test_key_columns_match_by_last_part_in_any_case() -> None:
     assert [is_key(name) for name in ("id", "Blob_ID", "meta.HexSHA", "meta.url", "ids", "id.x")] == [
         *(True, True, True, True),
         *(False, False),

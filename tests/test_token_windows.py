@@ -13,7 +13,7 @@ def packed(documents, length):
     return windows(np.arange(edges[-1], dtype=np.int32), edges[:-1].astype(np.int64), length)
 
 
-def test_three_documents_in_windows_of_four():
+def test_windows_of_three_documents():
     ids, places = packed([3, 4, 5], 4)
     assert ids.tolist() == [[0, 1, 2, 3, 4], [4, 5, 6, 7, 8]]
     assert places.tolist() == [[0, 1, 2, 0, 1], [0, 1, 2, 0, 1]]
@@ -21,7 +21,7 @@ def test_three_documents_in_windows_of_four():
 
 
 @given(st.lists(st.integers(0, 30), max_size=30), st.integers(1, 12))
-def test_places_and_windows_are_those_of_a_loop_over_tokens(documents, length):
+def test_windows_and_position_ids_match_reference(documents, length):
     ids, places = packed(documents, length)
     total = sum(documents)
     begins = np.cumsum([0, *documents])[:-1].tolist()
@@ -32,19 +32,19 @@ def test_places_and_windows_are_those_of_a_loop_over_tokens(documents, length):
         assert place == [at - max([first, *(b for b in begins if first < b <= at)]) for at in row]
 
 
-def test_the_last_token_of_a_window_is_the_first_of_the_next():
+def test_windows_overlap_by_one_token():
     ids, _ = packed([100], 7)
     assert (ids[1:, 0] == ids[:-1, -1]).all()
     assert ids[:, :-1].ravel().tolist() == list(range(98))
 
 
-def test_too_few_tokens_for_a_window_give_none():
+def test_windows_are_empty_for_too_few_tokens():
     for documents in ([], [0], [4], [2, 2]):
         ids, places = packed(documents, 4)
         assert ids.shape == places.shape == (0, 5)
 
 
-def test_cumulative_lengths_of_a_batch_begin_anew_in_every_row():
+def test_cu_seqlens_restart_in_every_row():
     _, places = packed([3, 4, 5], 4)
     ends = cu_seqlens(places[:, :-1])
     assert ends.tolist() == [0, 3, 4, 7, 8]

@@ -24,12 +24,12 @@ def test_bytes_under_a_null_are_not_counted(kind: pa.DataType) -> None:
     assert byte_lengths(texts[:0]).tolist() == []
 
 
-def test_estimated_tokens_are_rounded_to_the_nearest_and_at_least_one() -> None:
+def test_estimated_tokens_are_rounded_and_at_least_one() -> None:
     assert estimate_tokens(np.array([0, 1, 2, 3, 5, 7, 9, 11]), 0.3).tolist() == [1, 1, 1, 1, 2, 2, 3, 3]
     assert estimate_tokens(np.array([6, 10, 11]), 0.25).tolist() == [2, 2, 3]  # 1.5, 2.5 and 2.75
 
 
-def test_units_are_tokens_bytes_or_documents_and_at_least_one() -> None:
+def test_document_units_are_at_least_one() -> None:
     lengths, tokens = np.array([0, 7, 30]), np.array([0, 2, 9])
     assert document_units("tokens", lengths, tokens).tolist() == [1, 2, 9]
     assert document_units("bytes", lengths, tokens).tolist() == [1, 7, 30]
