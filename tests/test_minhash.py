@@ -167,7 +167,7 @@ def test_signatures_do_not_depend_on_excluded_documents(texts, chosen):
     block, rows = pa.array(texts, pa.string()), np.resize(np.array(chosen, dtype=bool), len(texts))
     keys = minhash_signatures(block, NEAR)
     keys[~rows] = 0
-    assert minhash_signatures(block, NEAR, among=rows).tolist() == keys.tolist()
+    assert minhash_signatures(block, NEAR, selected=rows).tolist() == keys.tolist()
 
 
 def test_signature_agreement_is_corrected_for_chance():

@@ -1,31 +1,33 @@
-"""What counts as a duplicate, and how much memory finding out may take."""
+"""Options of deduplication: what a duplicate is, and how much memory the search may take."""
 
 from dataclasses import dataclass
 from typing import ClassVar
 
 BYTES_PER_KEY = 13
-"""Bytes a key of a document takes: 8 for itself, 4 / 0.82 for its slots, and its part of the work on a block."""
+"""Memory per key: 8 bytes for the key, 4 / 0.82 for its slots, and a share of the work on a block."""
 
 
 @dataclass(frozen=True)
 class Near:
-    """Two documents are near duplicates when their MinHash signatures agree in all of a band.
+    """Near duplicates: documents whose MinHash signatures agree in at least one whole band.
 
-    Documents whose shingles overlap by Jaccard j meet with probability 1 - (1 - j^rows)^bands: with the defaults,
-    which are FineWeb's (Penedo et al. 2024, section 3.4), 0.92 at j = 0.8, 0.56 at 0.7, 0.05 at 0.5. More bands or
-    fewer rows find more.
+    Documents whose shingles have the Jaccard similarity j agree in a band with probability 1 - (1 - j^rows)^bands. With
+    the defaults, which are those of FineWeb (Penedo et al. 2024, section 3.4), this is 0.92 at j = 0.8, 0.56 at 0.7 and
+    0.05 at 0.5. More bands or fewer rows find more.
 
-    A shingle is of words as they are written. Lowering case and leaving out punctuation, as FineWeb does, found 111
-    more and 92 fewer near duplicates in 16,281 real documents: no difference beyond the chance in MinHash.
+    Shingles consist of words as written. Lower case without punctuation, as in FineWeb, found 111 more and 92 fewer
+    near duplicates in 16,281 real documents, which is within the random variation of MinHash.
 
     Attributes:
-        bands: parts of a signature, any of which may agree; 1 to 64. Each takes 13 bytes of memory a document.
-        rows: minima in a band, all of which must agree; 1 to 16.
-        ngram: words in a shingle, 1 to 64; a shorter document is one shingle. A document in a script without spaces is
-            shingled by characters, twice as many in Chinese and Japanese, four times as many in Thai and its like.
-        jaccard: least Jaccard, as estimated from the whole signatures, of two documents that agree in a band; 0 = any.
-            Of 2,025 pairs found in 37,771 real documents by the other defaults, 95 % had a Jaccard of 0.5 or more;
-            with 0.6 here 1,773 pairs were left, 99.9 % of them such, and none of 0.7 or more was lost.
+        bands: Bands of a signature, 1 to 64. Agreement in one is enough. Each takes 13 bytes of memory per document.
+        rows: Minima per band, 1 to 16. All must agree.
+        ngram: Words per shingle, 1 to 64. A shorter document is one shingle. In scripts without spaces, shingles
+            consist of characters: twice as many in Chinese and Japanese, four times as many in Thai and similar
+                scripts.
+        jaccard: Minimum similarity of two documents that agree in a band, estimated from their whole signatures.
+            0 accepts any. Of 2,025 pairs that the defaults found in 37,771 real documents, 95 % had a Jaccard
+            similarity of at least 0.5. With 0.6, 1,773 pairs remained, of which 99.9 % had at least 0.5. No pair of 0.7
+            or more was lost.
     """
 
     bands: int = 14
@@ -34,26 +36,27 @@ class Near:
     jaccard: float = 0.0
 
     def __post_init__(self) -> None:
-        for name, most in (("bands", 64), ("rows", 16), ("ngram", 64)):
+        for name, maximum in (("bands", 64), ("rows", 16), ("ngram", 64)):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
-                raise ValueError(f"dedup.near.{name}: expected a whole number from 1 to {most}, got {value!r}")
+            if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= maximum:
+                raise ValueError(f"dedup.near.{name}: expected a whole number from 1 to {maximum}, got {value!r}")
         if isinstance(self.jaccard, bool) or not isinstance(self.jaccard, int | float) or not 0 <= self.jaccard <= 1:
             raise ValueError(f"dedup.near.jaccard: expected a number from 0 to 1, got {self.jaccard!r}")
 
     @property
     def bits(self) -> int:
-        """Bits of each minimum that are kept in a band's key of 64."""
+        """Bits of each minimum in the 64-bit key of a band."""
         return min(64 // self.rows, 32)
 
 
 @dataclass(frozen=True)
 class IndexRef:
-    """A dedup index that was built before, to be looked up in.
+    """Reference to a dedup index that exists.
 
     Attributes:
-        path: folder, tried beside the recipe and then here, or a URL such as hf://datasets/<owner>/<name>/<folder>.
-        digest: of the index; filled in when the mix is opened. What stands in a recipe already must be the index's.
+        path: Folder, relative to the recipe or to the current folder, or a URL such as
+            hf://datasets/<owner>/<name>/<folder>.
+        digest: Digest of the index, set when the mix is opened. A digest in the recipe must match the index.
     """
 
     SHORTHAND: ClassVar[str] = "path"
@@ -63,19 +66,21 @@ class IndexRef:
 
     def __post_init__(self) -> None:
         if not self.path:
-            raise ValueError("dedup.index.path: expected the folder of an index, got ''")
+            raise ValueError("dedup.index.path: expected the folder or URL of an index, got ''")
 
 
 @dataclass(frozen=True)
 class Dedup:
-    """Which duplicates are dropped, and the memory that remembering may take.
+    """Deduplication of a mix.
 
     Attributes:
-        exact: drop documents whose cleaned text is that of an earlier one, byte for byte.
-        near: drop near duplicates too; None = keep them.
-        memory: bytes for the whole mix, divided evenly by its lanes: 13 a document for exact dedup, and 13 for each
-            band of near dedup. So 1 GiB is 82 million documents, or 5.5 million with 14 bands.
-        index: of the same sources, cleaning, rules and dedup; dedup then spans all lanes and remembers nothing.
+        exact: Drop documents whose cleaned text equals that of an earlier document, byte by byte.
+        near: Also drop near duplicates. Kept by default.
+        memory: Bytes of dedup state for the whole mix, divided evenly between its lanes. A document takes 13 bytes for
+            exact dedup and 13 per band of near dedup: 1 GiB is enough for 82 million documents, or 5.5 million with 14
+            bands.
+        index: Dedup index of the same sources, cleaning, filters and dedup. Dedup then spans all lanes and keeps no
+            state.
     """
 
     exact: bool = True
@@ -89,11 +94,11 @@ class Dedup:
 
     @property
     def keys_per_document(self) -> int:
-        """Keys remembered of each document: one of its bytes, one for each band."""
+        """Number of keys per document: one for its bytes, one per band."""
         return int(self.exact) + (self.near.bands if self.near else 0)
 
     def capacity(self, lanes: int) -> int:
-        """Documents that each of so many lanes can remember; 0 without dedup."""
+        """Return the number of documents that each of `lanes` lanes can store, 0 without dedup."""
         return (
             min(self.memory // lanes // (BYTES_PER_KEY * self.keys_per_document), 2**32 - 2)
             if self.keys_per_document
@@ -101,14 +106,14 @@ class Dedup:
         )
 
     def false_positive_rate(self, documents: int) -> float:
-        """Bound on the probability that a new document has a key in common with one of so many others by chance.
+        """Return an upper bound on the probability that a new document collides with one of `documents` others.
 
-        Keys are 64 bits of a hash, each compared with those of the same kind alone. What bands find that are equal
-        because texts are alike is no part of it.
+        Keys are 64 bits of a hash and are compared within their column only. Bands that agree because the texts are
+        similar do not count.
         """
         return documents * self.keys_per_document * 2.0**-64
 
     @property
     def needs_state(self) -> bool:
-        """Whether documents are remembered as they come: something is to be dropped, and no index says what."""
+        """True if accepted documents must be stored: duplicates are dropped, and no index lists them."""
         return self.index is None and self.keys_per_document > 0

@@ -1,4 +1,4 @@
-"""Open-addressing table from keys to the first document that had them."""
+"""Hash table with open addressing from keys to the first document that has them."""
 
 import numpy as np
 import numpy.typing as npt
@@ -11,27 +11,27 @@ Ints = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 Codes = npt.NDArray[np.uint8]
 
-# Of the slots are filled at most: then 1 / (1 - 0.82) = 5.6 probes tell that a key is not there. A key with its slots
-# takes 8 + 4 / 0.82 = 12.88 of the 13 bytes that are stated; the rest is for the work on a block.
-_FULL = 0.82
-_LEAST = 256  # documents there is room for at first
-_SPREAD = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio, odd
+# Maximum load factor. A missing key then takes 1 / (1 - 0.82) = 5.6 probes. A key and its slots take 8 + 4 / 0.82 =
+# 12.88 of the 13 documented bytes. The rest is for the work on a block.
+_MAX_LOAD = 0.82
+_MIN_CAPACITY = 256  # documents
+_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio, odd
 _HALF = np.uint64(32)
 
 
 class KeyTable:
-    """Keys of documents in order of arrival, and which document was the first to have a key in a column.
+    """Keys of documents in order of arrival, with a lookup of the first document that has a key in a column.
 
-    A key of 0 is no key: kept, never found. The table holds numbers of documents only; what keys they stand for is
-    looked up. Room doubles as documents arrive; when the table is made anew, the old one is gone before.
+    A key of 0 is stored, but never found. The table has document numbers only, and compares the keys of these
+    documents. Capacity doubles as documents arrive. The old table is freed before the new one is allocated.
 
     Args:
-        columns: keys of a document.
-        memory: bytes that keys and table may take together.
+        columns: Keys per document.
+        memory: Maximum number of bytes of keys and table together.
 
     Attributes:
-        columns: keys of a document.
-        capacity: documents that fit into `memory`.
+        columns: Keys per document.
+        capacity: Number of documents that fit into `memory`.
     """
 
     def __init__(self, columns: int, memory: int) -> None:
@@ -39,83 +39,82 @@ class KeyTable:
         self.capacity = min(memory // (BYTES_PER_KEY * columns), 2**32 - 2)
         self._documents = 0
         self._keys = np.zeros((0, columns), dtype=np.uint64)
-        self._table = np.zeros(1, dtype=np.uint32)  # document's number + 1; 0 = free
+        self._table = np.zeros(1, dtype=np.uint32)  # document number + 1, 0 for a free slot
 
     def __len__(self) -> int:
-        """Documents held."""
+        """Return the number of stored documents."""
         return self._documents
 
     @property
     def nbytes(self) -> int:
-        """Bytes held now."""
+        """Bytes in use."""
         return self._keys.nbytes + self._table.nbytes
 
     def keys_since(self, document: int) -> Keys:
-        """uint64[documents, columns]: copy of the keys of all documents from number `document` on."""
+        """Return a copy of the keys of all documents from number `document` on, uint64[documents, columns]."""
         return self._keys[document : self._documents].copy()
 
     def classify(self, keys: Keys, candidates: Flags, exact: int, near: Near | None) -> tuple[Codes, int]:
-        """What is said of each row by `Seen.first`, and how many documents there was no room for.
+        """Return the codes of `DedupStore.classify`, and the number of documents that exceed the capacity.
 
-        Those not seen before are held from then on; where there was no room for some, none of this call is.
+        Stores the first occurrences. If some exceed the capacity, none of this call is stored.
 
         Args:
             keys: uint64[rows, columns], contiguous.
-            candidates: bool[rows].
-            exact: of so many columns, the first, a key in common is one of a whole text.
-            near: when documents with a key in common in another column are alike.
+            candidates: Rows to look up, bool[rows].
+            exact: Number of leading columns that are keys of whole texts.
+            near: Options that decide if documents with a common key in another column are near duplicates.
         """
         before = self._documents
-        self._make_room(before + int(np.count_nonzero(candidates)))
+        self._reserve(before + int(np.count_nonzero(candidates)))
         codes = np.empty(len(keys), dtype=np.uint8)
-        alike = (near.bands, near.rows, near.bits, near.jaccard) if near else (0, 1, 1, 0.0)
+        options = (near.bands, near.rows, near.bits, near.jaccard) if near else (0, 1, 1, 0.0)
         found = native.find_duplicates(
-            keys, candidates, len(keys), self.columns, exact, *alike,
+            keys, candidates, len(keys), self.columns, exact, *options,
             self._keys, before, len(self._keys), self._table, len(self._table), codes,
         )  # fmt: skip
         if found < 0:
-            self._fill(np.zeros_like(self._table))
+            self._rebuild(np.zeros_like(self._table))
             return codes, -1 - found
         self._documents = found
         return codes, 0
 
     def add(self, keys: Keys) -> None:
-        """Hold these documents (uint64[documents, columns]) as the next ones; no more than fit into the capacity."""
+        """Store the keys of new documents, uint64[documents, columns]. They must fit into the capacity."""
         begin, end = self._documents, self._documents + len(keys)
-        self._make_room(end)
+        self._reserve(end)
         self._keys[begin:end] = keys
         self._documents = end
         native.insert_keys(self._keys, begin, end, self.columns, self._table, len(self._table))
 
-    def _make_room(self, documents: int) -> None:
-        """Room for so many documents, as far as the capacity goes."""
+    def _reserve(self, documents: int) -> None:
+        """Allocate space for this number of documents, up to the capacity."""
         if min(documents, self.capacity) <= len(self._keys):
             return
-        room = min(max(documents, 2 * len(self._keys), _LEAST), self.capacity)
+        allocated = min(max(documents, 2 * len(self._keys), _MIN_CAPACITY), self.capacity)
         self._table = np.zeros(0, dtype=np.uint32)
-        self._keys.resize((room, self.columns), refcheck=False)  # in place: there are never two copies of the keys
-        keys = room * self.columns
-        slots = max(int(keys / _FULL), keys + 1)  # without a free slot, a search for a missing key would never end
-        self._fill(np.zeros(slots, dtype=np.uint32))
+        self._keys.resize((allocated, self.columns), refcheck=False)  # in place, without a second copy of the keys
+        keys = allocated * self.columns
+        slots = max(int(keys / _MAX_LOAD), keys + 1)  # without a free slot, a search for a missing key would not end
+        self._rebuild(np.zeros(slots, dtype=np.uint32))
 
-    def _fill(self, table: npt.NDArray[np.uint32]) -> None:
-        """Have the documents in a table that is empty."""
+    def _rebuild(self, table: npt.NDArray[np.uint32]) -> None:
+        """Insert all stored documents into an empty table, and use it from now on."""
         self._table = table
         native.insert_keys(self._keys, 0, self._documents, self.columns, table, len(table))
 
 
 def ring_positions(keys: Keys, column: Ints) -> Keys:
-    """uint64: a place on a ring of 2^64 for each key of each column, by which keys are dealt to ranges.
+    """Return the position of each key on a hash ring of 2^64, uint64. Keys are partitioned into ranges by position.
 
-    Different for two keys of one column, and for equal keys of two columns.
+    Different keys of one column have different positions, and so have equal keys of two columns.
     """
-    place = _further(keys) + column.astype(np.uint64) * _SPREAD
-    return _further(place)
+    return _next_position(_next_position(keys) + column.astype(np.uint64) * _MULTIPLIER)
 
 
-def _further(place: Keys) -> Keys:
-    """Places spread anew; a bijection."""
-    place = place ^ (place >> _HALF)
-    place *= _SPREAD
-    place += _SPREAD
-    return place
+def _next_position(position: Keys) -> Keys:
+    """Return the next position of a search. A bijection."""
+    position = position ^ (position >> _HALF)
+    position *= _MULTIPLIER
+    position += _MULTIPLIER
+    return position

@@ -1,4 +1,4 @@
-"""MinHash signatures of all documents of a block at once, each shingle hashed once."""
+"""MinHash signatures of a block of documents. Each shingle is hashed once."""
 
 from functools import cache
 
@@ -14,42 +14,42 @@ from smollm3_mix.text.measure.words import Hashes, Words, find_words, mix_bits
 
 
 def minhash_signatures(
-    texts: pa.StringArray, near: Near, found: Words | None = None, among: npt.NDArray[np.bool_] | None = None
+    texts: pa.StringArray, near: Near, found: Words | None = None, selected: npt.NDArray[np.bool_] | None = None
 ) -> Hashes:
-    """uint64[rows, bands]: the key of each band of each document; two documents meet where they have a key in common.
+    """Return the key of each band of each document, uint64[rows, bands].
 
-    A key holds 64 // rows bits (at most 32) of a hash of each minimum of its band, so two signatures also tell in how
-    many minima they agree (see `agreement`). A document without words has a row of zeros. A document's signature
-    depends on its text alone, and is the same on every machine.
+    Documents with a common key in a band are candidates for near duplicates. A key has 64 // rows bits (at most 32) of
+    a hash of each minimum of its band, so signatures also show how many minima agree (see `signature_agreement`). A
+    document without words has zeros. A signature depends on the text only, and is the same on every machine.
 
     Args:
-        texts: string array; null = no words.
-        near: bands, rows and shingles.
-        found: `find_words(texts)`, if somebody has it already.
-        among: bool[rows], documents that need a signature; the others get zeros. None = all.
+        texts: String array. Null has no words.
+        near: Bands, rows and shingles.
+        found: Result of `find_words(texts)`. Computed by default.
+        selected: Documents that need a signature, bool[rows]. The others get zeros. All by default.
     """
     found = find_words(texts) if found is None else found
-    spaced = np.ones(len(texts), dtype=np.bool_) if among is None else among.copy()
-    apart = find_unspaced(texts, found, spaced & (np.diff(found.first) > 0))
-    for part in apart:
+    spaced = np.ones(len(texts), dtype=np.bool_) if selected is None else selected.copy()
+    unspaced = find_unspaced(texts, found, spaced & (np.diff(found.first) > 0))
+    for part in unspaced:
         spaced[part.rows] = False
     keys = _keys(found, spaced, near.ngram, near)
-    for part in apart:
+    for part in unspaced:
         everyone = np.ones(len(part.rows), dtype=np.bool_)
         keys[part.rows] = _keys(part.words, everyone, near.ngram * CHARACTERS_PER_WORD[part.script], near)
     return keys
 
 
 def signature_agreement(one: Hashes, other: Hashes, near: Near) -> npt.NDArray[np.float64]:
-    """float64[rows]: Jaccard of the shingles of two documents, estimated from their signatures.
+    """Estimate the Jaccard similarity of pairs of documents from their signatures, float64[rows].
 
-    The share of minima that agree in the bits kept, less what agrees by chance (Li & König 2010). May be a little
-    below 0.
+    The estimate is the share of minima that agree in the stored bits, corrected for agreement by chance (Li & König
+    2010). It can be slightly negative.
 
     Args:
-        one: uint64[rows, bands], signatures.
-        other: the same of as many other documents.
-        near: with which they were made.
+        one: Signatures, uint64[rows, bands].
+        other: Signatures of the other documents, uint64[rows, bands].
+        near: Options of the signatures.
     """
     one, other = np.ascontiguousarray(one), np.ascontiguousarray(other)
     found = np.empty(len(one), dtype=np.float64)
@@ -57,43 +57,43 @@ def signature_agreement(one: Hashes, other: Hashes, near: Near) -> npt.NDArray[n
     return found
 
 
-def _keys(found: Words, wanted: npt.NDArray[np.bool_], n: int, near: Near) -> Hashes:
-    """uint64[rows, bands]: signatures over n words of the rows wanted, zeros for others and where no words are.
+def _keys(found: Words, selected: npt.NDArray[np.bool_], n: int, near: Near) -> Hashes:
+    """Return the signatures over n words of the selected rows, uint64[rows, bands]. Other rows are zeros.
 
-    One permutation hashing (Li, Owen & Zhang 2012): the range of the shingles' hash is cut into bins, and each keeps
-    the least of those that fall into it. An empty bin takes the minimum of another: each has its own pseudo-random
-    order of donors, the same for all documents, and takes the first that is not empty (Shrivastava 2017). Were its
-    donors its neighbours, the bins of a band would agree together, and bands by mistake. Each bin takes other bits
-    into the key, or documents of few shingles, whose bins repeat each other, would have few keys to differ in.
+    One permutation hashing (Li, Owen & Zhang 2012): the range of hashes is divided into bins, and each bin keeps the
+    minimum of its shingles. An empty bin takes the minimum of its first donor that is not empty (Shrivastava 2017). The
+    order of donors is pseudo-random per bin and the same for all documents. With neighbors as donors, the bins of a
+    band would agree together, and bands would agree falsely. Each bin contributes different bits to the key. Otherwise,
+    documents of few shingles, whose bins repeat each other, would have few distinct keys.
     """
-    rows, bins = len(wanted), near.bands * near.rows
+    rows, bins = len(selected), near.bands * near.rows
     keys = np.zeros((rows, near.bands), dtype=np.uint64)
     offers, shift = _offers(bins)
     sizes = (rows, n, near.bands, near.rows, near.bits)
     if native.minhash_signatures(
-        found.hashes, found.first, wanted, *sizes, _donors(bins), offers, shift, _factors(bins), keys
+        found.hashes, found.first, selected, *sizes, _donors(bins), offers, shift, _factors(bins), keys
     ):
-        raise MemoryError(f"no memory for {bins} minima of a document")
+        raise MemoryError(f"Out of memory for {bins} minima of a document. Use fewer bands or rows.")
     return keys
 
 
 @cache
 def _donors(bins: int) -> Ints:
-    """int64[bins, bins]: the bin that bin j asks at its turn i, all others once and itself once, in random order."""
+    """Return the donor of rank i of bin j, int64[bins, bins]: all bins once, in pseudo-random order."""
     pairs = np.arange(1, bins * bins + 1, dtype=np.uint64).reshape(bins, bins)
     return np.argsort(mix_bits(pairs), axis=0, kind="stable")
 
 
 @cache
 def _offers(bins: int) -> tuple[npt.NDArray[np.uint32], int]:
-    """uint32[bins, bins]: at which turn bin j asks bin i (itself at 0), shifted by so many bits, plus i."""
-    turn = np.argsort(_donors(bins), axis=0, kind="stable") + 1
-    np.fill_diagonal(turn, 0)
+    """Return the ranks of bin i among the donors of bin j (0 for i = j), shifted, plus i; uint32[bins, bins]."""
+    rank = np.argsort(_donors(bins), axis=0, kind="stable") + 1
+    np.fill_diagonal(rank, 0)
     bits = bins.bit_length()
-    return ((turn << bits) + np.arange(bins)[:, None]).astype(np.uint32), bits
+    return ((rank << bits) + np.arange(bins)[:, None]).astype(np.uint32), bits
 
 
 @cache
 def _factors(bins: int) -> Hashes:
-    """uint64[bins]: odd multipliers that choose the bits of each bin's minimum."""
+    """Return odd multipliers that select the bits of the minimum of each bin, uint64[bins]."""
     return mix_bits(np.arange(1, bins + 1, dtype=np.uint64)) | np.uint64(1)
