@@ -54,9 +54,8 @@ def test_plan_reports_dedup_capacity_and_false_positives(tmp_path, capsys):
     recipe.write_text("lanes: 2\ndedup: {near: {bands: 14}, memory: 390000}\ndatasets:\n  - {name: a/b, weight: 1}\n")
     assert main(["plan", str(recipe), "--offline"]) == 0
     assert (
-        "Dedup remembers 2,000 documents in 390,000 bytes, 1,000 in each of 2 lanes, and stops with an error when a "
-        "lane is full. Until then, a document is taken for another by chance with a false-positive rate of at most "
-        "8e-16.\n"
+        "Dedup can store 2,000 documents in 390,000 bytes, 1,000 in each of 2 lanes. A full lane is an error. The "
+        "false-positive rate is at most 8e-16 per document.\n"
     ) in capsys.readouterr().out
     recipe.write_text("dedup: {exact: false}\ndatasets:\n  - {name: a/b, weight: 1}\n")
     assert main(["plan", str(recipe), "--offline"]) == 0

@@ -49,7 +49,7 @@ def test_filter_options_are_read_from_recipes(given, expected):
         ({"min_chars": -1}, "filters.min_chars: expected 0 or more, got -1"),
         ({"min_chars": 9, "max_chars": 8}, "filters.min_chars: expected at most max_chars (8), got 9"),
         ({"python": "rules.py"},
-         'filters.python: expected "module:function", such as "my_rules:reasons", got \'rules.py\''),
+         'filters.python: expected "module:function", for example "my_rules:reasons", got \'rules.py\''),
         ({"gopher_quality": {"max_words": -2, "min_words": None}},
          "filters.gopher_quality.max_words: expected a finite number of 0 or more, got -2"),
         ({"gopher_quality": {"min_words": 9, "max_words": 8}},
@@ -111,7 +111,9 @@ def test_for_kind_keeps_explicit_language_and_preset():
 
 
 def test_expand_preset_rejects_preset_kind_without_kind():
-    with pytest.raises(ValueError, match=r"^preset: kind needs a source's kind; name the preset, or ask for_kind$"):
+    with pytest.raises(
+        ValueError, match=r"^preset: kind requires the kind of a source\. Call for_kind\(\) first, or name a preset$"
+    ):
         drop_reasons(pa.array(["a"]), FilterOptions("kind"))
 
 
@@ -229,9 +231,9 @@ def as_arrow(texts):
 BROKEN = {
     "none": (lambda texts: None, "expected a list or an Arrow array of reasons, got NoneType"),
     "few": (lambda texts: [None], "expected a reason or None for each of 2 texts, got 1"),
-    "flags": (lambda texts: [True, False], "expected None or a word for a reason, got True for text 0"),
-    "blank": (lambda texts: [None, ""], "expected None or a word for a reason, got '' for text 1"),
-    "divides": (lambda texts: 1 // 0, "raised ZeroDivisionError: integer division or modulo by zero"),
+    "flags": (lambda texts: [True, False], "expected None or a non-empty string as reason, got True for text 0"),
+    "blank": (lambda texts: [None, ""], "expected None or a non-empty string as reason, got '' for text 1"),
+    "divides": (lambda texts: 1 // 0, "raised ZeroDivisionError: integer division or modulo by zero. Fix the function"),
 }
 
 
@@ -265,8 +267,8 @@ def test_custom_filter_error_names_function_with_invalid_result(name, monkeypatc
 
 
 NOT_FOUND = (
-    "module 'no_such_module' cannot be imported (No module named 'no_such_module'); "
-    "install it, or run where Python finds it (PYTHONPATH)"
+    "module 'no_such_module' cannot be imported (No module named 'no_such_module'). "
+    "Install it, or add its folder to PYTHONPATH"
 )
 
 

@@ -197,7 +197,9 @@ def test_filters_accept_line_of_50_mb():
 
 @pytest.mark.parametrize("texts", [["a"], pa.array([b"a"]), pa.chunked_array([["a"]]), None])
 def test_drop_reasons_rejects_other_arrays(texts):
-    with pytest.raises(TypeError, match=r"expected a pyarrow string array, got .*; cast it, or combine its chunks"):
+    with pytest.raises(
+        TypeError, match=r"texts must be a pyarrow string array, got .*\. Cast it or combine its chunks"
+    ):
         drop_reasons(texts, FilterOptions())
 
 

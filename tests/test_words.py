@@ -125,6 +125,6 @@ def test_word_features_do_not_depend_on_length_or_offset(piece, size):
 
 def test_find_words_rejects_other_arrays():
     with pytest.raises(
-        TypeError, match=r"^expected a pyarrow string array, got ChunkedArray; cast it, or combine its chunks$"
+        TypeError, match=r"^texts must be a pyarrow string array, got ChunkedArray\. Cast it or combine its chunks$"
     ):
         find_words(pa.chunked_array([["a"]]))

@@ -1,4 +1,4 @@
-"""A block of documents judged: the first rule that each fails is its reason."""
+"""Filter a block of documents. The reason of a dropped document is the first rule that it fails."""
 
 from collections.abc import Iterator
 
@@ -20,28 +20,30 @@ ReasonMask = tuple[str, npt.NDArray[np.bool_]]
 
 
 def drop_reasons(texts: pa.StringArray, rules: FilterOptions, words: Words | None = None) -> pa.StringArray:
-    """Reason each document is not wanted, null where it is; the first fault found, in the order of `REASONS`.
+    """Return the reason to drop each document, null for documents to keep: the first rule that fails.
 
-    A verdict depends on the text alone: any split of the same rows gives the same. An empty text fails as `empty`
-    whatever the rules; a null row stays null.
+    Rules are checked in the order of `REASONS`. The result depends on the text only, not on the block. An empty text
+    always fails as `empty`. A null row has no reason.
 
     Args:
         texts: string or large_string array of valid UTF-8.
-        rules: what to judge by.
-        words: `measure.words(texts)`, if somebody has it already.
+        rules: Filter options.
+        words: Result of `find_words(texts)`. Computed by default.
 
     Returns:
         pa.StringArray[rows].
 
     Raises:
-        TypeError: `texts` is no Arrow string array.
-        RecipeError: the user's own function cannot be had, raises, or gives what is no list of reasons.
+        TypeError: If `texts` is not an Arrow string array.
+        RecipeError: If the custom function cannot be imported, raises, or does not return a list of reasons.
 
-    >>> judge(pa.array(["", "Hm.", "Long enough.", None]), Judge(min_chars=10)).to_pylist()
+    >>> drop_reasons(pa.array(["", "Hm.", "Long enough.", None]), FilterOptions(min_chars=10)).to_pylist()
     ['empty', 'too_short', None, None]
     """
     if not isinstance(texts, pa.StringArray | pa.LargeStringArray):
-        raise TypeError(f"expected a pyarrow string array, got {type(texts).__name__}; cast it, or combine its chunks")
+        raise TypeError(
+            f"texts must be a pyarrow string array, got {type(texts).__name__}. Cast it or combine its chunks"
+        )
     measures = Measures(texts, words)
     names: list[str | None] = [None]
     decisions = np.zeros(len(texts), dtype=np.int64)
@@ -61,8 +63,9 @@ def drop_reasons(texts: pa.StringArray, rules: FilterOptions, words: Words | Non
 
 
 def _reason_masks(measures: Measures, rules: FilterOptions, decisions: npt.NDArray[np.int64]) -> Iterator[ReasonMask]:
-    """Reasons and who has them, in order; a rule that is slow need not look where `verdicts` are no longer 0."""
-    yield "empty", np.asarray(pc.fill_null(pc.binary_length(measures.texts), 0)) == 0  # code points take a scan
+    """Yield each reason and its rows, in order. Slow rules skip rows whose entry in `decisions` is not 0."""
+    # The length in bytes is enough here. Counting code points would scan the text.
+    yield "empty", np.asarray(pc.fill_null(pc.binary_length(measures.texts), 0)) == 0
     if rules.min_chars is not None:
         yield "too_short", measures.chars < rules.min_chars
     if rules.max_chars is not None:
@@ -80,7 +83,7 @@ def _reason_masks(measures: Measures, rules: FilterOptions, decisions: npt.NDArr
 
 
 def _gopher_quality(measures: Measures, rules: GopherQuality, language: str | None) -> Iterator[ReasonMask]:
-    # NaN, a measure that means nothing in a script, is neither less nor more than anything, so it passes.
+    # A measure that does not apply to a script is NaN. Comparisons with NaN are false, so it passes.
     if rules.min_words is not None:
         yield "too_few_words", measures.counted_words < rules.min_words
     if rules.max_words is not None:
@@ -99,9 +102,9 @@ def _gopher_quality(measures: Measures, rules: GopherQuality, language: str | No
         yield "too_many_ellipsis_lines", measures.ellipsis_lines > rules.max_ellipsis_lines
     if rules.min_alphabetic_words is not None:
         yield "too_few_alphabetic_words", measures.alphabetic_words < rules.min_alphabetic_words
-    wanted = stop_words(language) if rules.stop_words is None else rules.stop_words
-    if rules.min_stop_words is not None and wanted:
-        yield "too_few_stop_words", measures.distinct_words(wanted) < rules.min_stop_words
+    targets = stop_words(language) if rules.stop_words is None else rules.stop_words
+    if rules.min_stop_words is not None and targets:
+        yield "too_few_stop_words", measures.distinct_words(targets) < rules.min_stop_words
 
 
 def _gopher_repetition(
@@ -118,11 +121,11 @@ def _gopher_repetition(
         yield "duplicate_paragraph_chars", measures.duplicate_paragraph_chars / chars > rules.duplicate_paragraph_chars
     tops = {n: limit for n in (2, 3, 4) if (limit := getattr(rules, f"top_{n}gram")) is not None}
     duplicates = {n: limit for n in range(5, 11) if (limit := getattr(rules, f"duplicate_{n}grams")) is not None}
-    passed = measures.exceeded_ngram_limit(NgramLimits(tops, duplicates, rules.top_occurrences), decisions == 0)
+    exceeded = measures.exceeded_ngram_limit(NgramLimits(tops, duplicates, rules.top_occurrences), decisions == 0)
     for n in tops:
-        yield f"top_{n}gram", passed == n
+        yield f"top_{n}gram", exceeded == n
     for n in duplicates:
-        yield f"duplicate_{n}grams", passed == n
+        yield f"duplicate_{n}grams", exceeded == n
 
 
 def _c4(measures: Measures, rules: C4) -> Iterator[ReasonMask]:

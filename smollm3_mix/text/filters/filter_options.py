@@ -1,4 +1,4 @@
-"""What a source's documents are judged by."""
+"""Filter options of a source."""
 
 from dataclasses import dataclass, replace
 from typing import ClassVar
@@ -17,23 +17,24 @@ _GROUPS = {
 
 @dataclass(frozen=True)
 class FilterOptions:
-    """Rules of one source; without any, only an empty document is dropped.
+    """Rules for the documents of one source. Without rules, only empty documents are dropped.
 
-    A group of rules is an instance with its thresholds, True for the published ones, False for no such rules, None for
-    what the preset says (without a preset: no such rules).
+    A group of rules is an instance with its thresholds, True for the published thresholds, False for none, or None for
+    those of the preset. Without a preset, None is the same as False.
 
     Attributes:
-        preset: prose, code or math: rules for that kind of text, lenient enough for sources that were filtered
-            before; fineweb2: those of FineWeb-2 for the language; kind: the one for the source's kind. See `presets`.
-        language: of the texts (en, fra, cmn_Hani): decides stop words and fineweb2; None = unknown, no stop words.
-        min_chars: code points a text needs → too_short.
-        max_chars: code points a text may have → too_long.
-        gopher_quality, gopher_repetition, c4, fineweb, code: groups of rules.
-        python: "module:function", a user's own function that gives reasons for a block of texts; see `own`. Whoever
-            reads a recipe from elsewhere must refuse it.
+        preset: prose, code or math: rules for that kind of text, lenient enough for sources that are already filtered.
+            fineweb2: rules of FineWeb-2 for the language. kind: the preset of the kind of the source. See `presets`.
+        language: Language of the texts (en, fra, cmn_Hani). Selects stop words and the thresholds of fineweb2. Unknown
+            by default, without stop words.
+        min_chars: Minimum number of code points → too_short.
+        max_chars: Maximum number of code points → too_long.
+        gopher_quality, gopher_repetition, c4, fineweb, code: Groups of rules.
+        python: Custom function for blocks of texts, as "module:function". See `custom_filter`. Must be rejected in
+            recipes from untrusted sources.
 
     Raises:
-        ValueError: an unknown preset, or a limit no document could be held against.
+        ValueError: If the preset is unknown, or a limit is invalid.
     """
 
     SHORTHAND: ClassVar[str] = "preset"
@@ -59,17 +60,17 @@ class FilterOptions:
         if self.min_chars is not None and self.max_chars is not None and self.min_chars > self.max_chars:
             raise ValueError(f"min_chars: expected at most max_chars ({self.max_chars}), got {self.min_chars}")
         if self.python is not None and not all(self.python.partition(":")):
-            raise ValueError(f'python: expected "module:function", such as "my_rules:reasons", got {self.python!r}')
+            raise ValueError(f'python: expected "module:function", for example "my_rules:reasons", got {self.python!r}')
         for name, group in _GROUPS.items():
             if getattr(self, name) is True:
                 object.__setattr__(self, name, group())
 
     def for_kind(self, kind: str, language: str | None) -> "FilterOptions":
-        """The same for a source of this kind and language: they stand in for `preset: kind` and a language not given.
+        """Return a copy in which `preset: kind` and an unset language are replaced by those of a source.
 
         Args:
-            kind: prose, code, math or another word; another means no preset.
-            language: as in `language`.
+            kind: Kind of the source. Any word other than prose, code and math selects no preset.
+            language: Language of the source, as in `language`.
         """
         chosen = self.preset
         if chosen == "kind":
@@ -77,16 +78,16 @@ class FilterOptions:
         return replace(self, preset=chosen, language=language if self.language is None else self.language)
 
     def expand_preset(self) -> "FilterOptions":
-        """The same without a preset: its rules written out, each group an instance or None.
+        """Return a copy in which the preset is replaced by its rules. Each group is an instance or None.
 
         Raises:
-            ValueError: `preset: kind` without a kind.
+            ValueError: If the preset is `kind` and the kind is unknown.
         """
         if self.preset == "kind":
-            raise ValueError("preset: kind needs a source's kind; name the preset, or ask for_kind")
+            raise ValueError("preset: kind requires the kind of a source. Call for_kind() first, or name a preset")
         rules = find_preset(self.preset, self.language)
         groups = {}
         for name in _GROUPS:
-            given = getattr(self, name)
-            groups[name] = (rules.get(name) if given is None else given) or None
+            value = getattr(self, name)
+            groups[name] = (rules.get(name) if value is None else value) or None
         return replace(self, preset=None, **groups)

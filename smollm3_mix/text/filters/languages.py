@@ -1,10 +1,10 @@
-"""What FineWeb-2 published for each language of SmolLM3's mixture: stop words, and thresholds of its rules.
+"""Stop words and thresholds that FineWeb-2 published for each language of the mixture of SmolLM3.
 
-Thresholds and words: configs/*.yml of huggingface/fineweb-2 (commit d0defb2, 2025-10-27), which were chosen so that
-each language loses about the share of text English loses (Penedo et al. 2025, arXiv 2506.20920). They were measured on
-the words of a tokenizer for each language, which takes punctuation off; words here are what white space parts, so a
-mean word is about half a character longer and fewer words are without a letter: both spare text. Left out: elided forms
-(l', d'), punctuation, and Korean's particles, none of which stands between spaces.
+Source: configs/*.yml of huggingface/fineweb-2 (commit d0defb2, 2025-10-27). The thresholds were chosen so that each
+language loses about the same share of text as English (Penedo et al. 2025, arXiv 2506.20920). They were measured on the
+words of a tokenizer per language, which separates punctuation. Words here are separated by white space, so the mean
+word is about half a character longer, and fewer words have no letter. Both keep more text. Omitted: elided forms (l',
+d'), punctuation and Korean particles, because none of them is surrounded by spaces.
 """
 
 from typing import NamedTuple
@@ -17,14 +17,14 @@ class Language(NamedTuple):
     """FineWeb-2's thresholds for one language.
 
     Attributes:
-        mean_word_chars: least and most.
-        alphabetic_words: least share.
-        punctuated_lines: least share.
-        newlines_per_word: most.
-        duplicate_lines: largest share.
-        tops: largest shares of the top 2- to 4-gram.
-        duplicates: largest shares of duplicate 5- to 10-grams.
-        stop_words: separated by spaces.
+        mean_word_chars: Minimum and maximum.
+        alphabetic_words: Minimum share.
+        punctuated_lines: Minimum share.
+        newlines_per_word: Maximum.
+        duplicate_lines: Maximum share.
+        tops: Maximum shares of the top 2-, 3- and 4-gram.
+        duplicates: Maximum shares of duplicate 5- to 10-grams.
+        stop_words: Stop words, separated by spaces.
     """
 
     mean_word_chars: tuple[int, int]
@@ -219,7 +219,7 @@ LANGUAGES = {
         "là và của một được trong năm các có loài này đã người",
     ),
 }
-"""By ISO 639-3 code."""
+"""Languages by ISO 639-3 code."""
 
 _SHORT = {
     "ar": "arb",
@@ -247,12 +247,12 @@ _SHORT = {
 
 
 def find_language(tag: str | None) -> Language | None:
-    """What is known of the language of a tag such as fr, fra, fra_Latn or pt-BR; None where nothing is."""
+    """Return the thresholds of the language of a tag such as fr, fra, fra_Latn or pt-BR. None if it is unknown."""
     return LANGUAGES.get(_code(tag))
 
 
 def stop_words(tag: str | None) -> tuple[str, ...]:
-    """Stop words of the language of a tag such as en, fra or vie_Latn; none where there is no list."""
+    """Return the stop words of the language of a tag such as en, fra or vie_Latn. Empty if there is no list."""
     if _code(tag) in ("en", "eng"):
         return ENGLISH
     found = find_language(tag)

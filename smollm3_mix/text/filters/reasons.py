@@ -1,4 +1,4 @@
-"""Every reason a judge can give, in the order in which they are looked for."""
+"""All reasons of the filters, in the order in which the rules are checked."""
 
 REASONS = {
     "empty": "it has no code points",
@@ -14,15 +14,12 @@ REASONS = {
     "too_many_ellipsis_lines": "a larger share of lines ends with an ellipsis than max_ellipsis_lines",
     "too_few_alphabetic_words": "a smaller share of words has a letter than min_alphabetic_words",
     "too_few_stop_words": "fewer different stop words than min_stop_words",
-    "duplicate_lines": "too large a share of its lines stands in it before",
-    "duplicate_paragraphs": "too large a share of its paragraphs stands in it before",
-    "duplicate_line_chars": "too large a share of its text is lines that stand in it before",
-    "duplicate_paragraph_chars": "too large a share of its text is paragraphs that stand in it before",
-    **{f"top_{n}gram": f"its most frequent run of {n} words makes up too large a share of it" for n in (2, 3, 4)},
-    **{
-        f"duplicate_{n}grams": f"too large a share of it is runs of {n} words that stand in it before"
-        for n in range(5, 11)
-    },
+    "duplicate_lines": "too large a share of its lines repeats an earlier line",
+    "duplicate_paragraphs": "too large a share of its paragraphs repeats an earlier one",
+    "duplicate_line_chars": "too large a share of its text is in repeated lines",
+    "duplicate_paragraph_chars": "too large a share of its text is in repeated paragraphs",
+    **{f"top_{n}gram": f"too large a share of its text is its most frequent {n}-gram" for n in (2, 3, 4)},
+    **{f"duplicate_{n}grams": f"too large a share of its text is in repeated {n}-grams" for n in range(5, 11)},
     "lorem_ipsum": "it has filler text",
     "curly_bracket": "it has a curly bracket in its prose",
     "too_few_sentences": "fewer sentences in well-formed lines than min_sentences",
@@ -34,4 +31,4 @@ REASONS = {
     "lines_too_long": "the mean line is longer than max_mean_line_chars",
     "too_few_alphanumerics": "a smaller share of letters and digits than min_alphanumerics",
 }
-"""Reason → what was found. A user's own function (`Judge.python`) may give others."""
+"""Reason → description. A custom function (`FilterOptions.python`) can have other reasons."""

@@ -113,7 +113,9 @@ def find_words(texts: pa.StringArray) -> Words:
 def text_view(texts: pa.StringArray) -> tuple[Bytes, Ints]:
     """UTF-8 bytes of a block (uint8, not copied) and where each document starts in them (int64[rows + 1])."""
     if not isinstance(texts, pa.StringArray | pa.LargeStringArray):
-        raise TypeError(f"expected a pyarrow string array, got {type(texts).__name__}; cast it, or combine its chunks")
+        raise TypeError(
+            f"texts must be a pyarrow string array, got {type(texts).__name__}. Cast it or combine its chunks"
+        )
     _, places, buffer = texts.buffers()
     if len(texts) == 0 or buffer is None:
         return np.zeros(0, dtype=np.uint8), np.zeros(len(texts) + 1, dtype=np.int64)
