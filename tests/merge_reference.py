@@ -1,4 +1,4 @@
-"""What the old tool did, in the plainest Python, and recipes to hold it against."""
+"""Reference implementation of `merge_datasets.py` in plain Python, and recipes to compare it with."""
 
 import json
 
@@ -16,8 +16,8 @@ MIN_CHARS = 120
 RULES = {"filters": {"min_chars": MIN_CHARS}, "lanes": 3}
 
 
-def lists_without_weights(folder):
-    """The old form without weights: two English lists, of 30 and 20 rows, and a Vietnamese one of 10."""
+def config_without_weights(folder):
+    """Write a config without weights: English sources of 30 and 20 rows, and a Vietnamese source of 10 rows."""
     english, vietnamese = [document("en", n) for n in range(30)], [document("vi", n) for n in range(10)]
     english[7], vietnamese[3] = english[2], english[5]
     vietnamese[4] = " "
@@ -32,13 +32,13 @@ def lists_without_weights(folder):
         "vietnamese_datasets": [{"name": str(folder / "viet"), "text_field": "text", "categories": ["news"]}],
         "filtering": {"min_length": 0, "deduplication": {"enabled": True}},
     }
-    path = folder / "lists.yaml"
+    path = folder / "languages.yaml"
     path.write_text(yaml.safe_dump(config), encoding="utf-8")
     return path
 
 
-def old_pipeline(folder, seed, max_samples=None):
-    """(kept texts, rows processed): `interleave_datasets` over the raw sources, then row by row clean, judge, dedup."""
+def reference_merge(folder, seed, max_samples=None):
+    """Return kept texts and processed rows: `interleave_datasets` over raw sources, then rows cleaned and filtered."""
     raw = {
         "a": pa.concat_tables(map(pq.read_table, sorted((folder / "a").iterdir())))["text"].to_pylist(),
         "b": [json.loads(line)["text"] for line in (folder / "b" / "all.jsonl").read_text().splitlines()],
@@ -68,4 +68,5 @@ def old_pipeline(folder, seed, max_samples=None):
 
 
 def messages(caplog):
+    """Return the messages that the package has logged."""
     return [record.getMessage() for record in caplog.records if record.name == "smollm3_mix"]

@@ -1,4 +1,4 @@
-"""`DatasetMerger` on real files: what it draws, keeps and counts, held against the old tool's way row by row."""
+"""`DatasetMerger` on real files: drawn, kept and counted rows, compared with a reference implementation."""
 
 import json
 import logging
@@ -9,7 +9,7 @@ import datasets
 import pytest
 import yaml
 from conftest import document, parquet
-from merge_reference import MIN_CHARS, RULES, lists_without_weights, messages, old_pipeline
+from merge_reference import MIN_CHARS, RULES, config_without_weights, messages, reference_merge
 
 import smollm3_mix
 import smollm3_mix.recipe.shipped
@@ -19,21 +19,21 @@ from smollm3_mix.merge_datasets.dataset_merger import DatasetMerger
 
 @pytest.fixture
 def weighted(recipe_file):
-    """Sources a (400 rows, one twice), b (200, one empty, one a duplicate of a's) and c (60), with a length rule."""
+    """Sources a (400 rows, one twice), b (200 rows, one empty, one of a) and c (60 rows), with a minimum length."""
     return recipe_file(**RULES)
 
 
 @pytest.fixture
-def lists(tmp_path):
-    """Two English lists, of 30 and 20 rows, and a Vietnamese one of 10."""
-    return lists_without_weights(tmp_path)
+def languages(tmp_path):
+    """English sources of 30 and 20 rows, and a Vietnamese source of 10 rows."""
+    return config_without_weights(tmp_path)
 
 
 @pytest.mark.parametrize(("seed", "max_samples"), [(0, 1), (42, 137), (5, None)])
 def test_weighted_merge_matches_reference(weighted, tmp_path, seed, max_samples):
     merger = DatasetMerger(weighted, use_weights=True)
     kept = merger.merge_all_datasets_weighted(max_samples, seed)
-    expected, processed = old_pipeline(tmp_path / "sources", seed, max_samples)
+    expected, processed = reference_merge(tmp_path / "sources", seed, max_samples)
     assert kept == expected
     assert (merger.draws.outcome.processed, merger.draws.outcome.kept) == (processed, len(expected))
     assert processed == (max_samples or processed)
@@ -64,8 +64,8 @@ def test_weighted_merge_uses_seed_of_recipe_by_default(weighted):
     assert texts != merger.merge_all_datasets_weighted(50, seed=8)
 
 
-def test_concatenation_limits_rows_per_source(lists):
-    merger = DatasetMerger(lists)
+def test_concatenation_limits_rows_per_source(languages):
+    merger = DatasetMerger(languages)
     texts = merger.merge_all_datasets(max_samples_per_dataset=8)
     expected = [document("en", n) for n in range(7)] + [document("two", n) for n in range(8)]
     assert texts == expected + [document("vi", n) for n in (0, 1, 2, 5, 6, 7)]
@@ -96,8 +96,8 @@ def test_concatenation_ignores_rows_beyond_limit_in_dedup(tmp_path):
 @pytest.mark.parametrize(
     ("english", "vietnamese", "names"), [(True, False, ["one", "two"]), (False, True, ["viet"]), (True, True, None)]
 )
-def test_concatenation_selects_sources_by_language(lists, english, vietnamese, names):
-    merger = DatasetMerger(lists)
+def test_concatenation_selects_sources_by_language(languages, english, vietnamese, names):
+    merger = DatasetMerger(languages)
     texts = merger.merge_all_datasets(english, vietnamese)
     assert [Path(name).name for name in merger.draws.outcomes] == (names or ["one", "two", "viet"])
     assert len(texts) == merger.draws.outcome.kept > 0
@@ -109,19 +109,19 @@ def test_concatenation_raises_when_no_source_has_language(recipe_file):
     with pytest.raises(RecipeError) as error:
         DatasetMerger(path).merge_all_datasets(include_english=False)
     assert str(error.value) == (
-        f"{path}: no source in Vietnamese can be read; its sources are in: english, fr, language not stated. "
-        "Give a source `kind: {language: en}` or vi, or ask for all"
+        f"{path}: no source in Vietnamese can be read. Languages of the sources: english, fr, unknown. "
+        "Set `kind: {language: en}` or vi in a source, or merge all languages."
     )
 
 
-def test_weighted_merge_raises_when_recipe_has_no_weights(lists):
+def test_weighted_merge_raises_when_recipe_has_no_weights(languages):
     expected = (
-        f"{lists}: has no weights to use. List its sources under `datasets:` with a `weight` each, "
+        f"{languages}: has no weights to use. List its sources under `datasets:` with a `weight` each, "
         "remove --use-weights, or use a shipped recipe: "
     )
     for merge in (
-        lambda: DatasetMerger(lists, use_weights=True),
-        lambda: DatasetMerger(lists).merge_all_datasets_weighted(),
+        lambda: DatasetMerger(languages, use_weights=True),
+        lambda: DatasetMerger(languages).merge_all_datasets_weighted(),
     ):
         with pytest.raises(RecipeError) as error:
             merge()
@@ -134,7 +134,7 @@ def test_merger_accepts_old_config_names(monkeypatch, tmp_path, caplog):
         assert DatasetMerger("smollm3_stage2_config.yaml", use_weights=True).recipe.name == "stage2"
     assert messages(caplog) == [
         "Loading configuration from smollm3_stage2_config.yaml",
-        "No such file; taking the shipped stage2.smollm3_mix.yaml",
+        "No such file. Using the shipped recipe stage2.smollm3_mix.yaml",
         "Weighted sampling enabled",
     ]
     assert not DatasetMerger().recipe.weighted
@@ -164,7 +164,7 @@ def test_concatenation_drops_near_duplicates_when_recipe_requires_it(tmp_path):
 
 def test_merger_splits_and_saves_texts(weighted, tmp_path):
     merger = DatasetMerger(weighted, use_weights=True)
-    with pytest.raises(ValueError, match="nothing has been merged yet"):
+    with pytest.raises(ValueError, match=r"^Nothing was merged yet\. Call merge_all_datasets\(\)"):
         merger.save_local(merger.create_huggingface_dataset(["one"]), tmp_path / "out")
     texts = merger.merge_all_datasets_weighted(40)
     dataset = merger.create_huggingface_dataset(texts, train_test_split=0.5)

@@ -1,5 +1,6 @@
-"""The verb `merge` on real files: its flags, its log lines, what it saves, and what it refuses."""
+"""`smollm3-mix merge` on real files: flags, log lines, saved files and errors."""
 
+import hashlib
 import json
 import logging
 import os
@@ -10,31 +11,35 @@ from pathlib import Path
 
 import datasets
 import pytest
+import yaml
 from doors import ROOT
-from merge_reference import RULES, WEIGHTS, lists_without_weights, messages, old_pipeline
+from heritage import heritage, packed
+from merge_reference import RULES, WEIGHTS, config_without_weights, messages, reference_merge
+from test_heritage import ids
 
 from smollm3_mix.cli.main import main
-from smollm3_mix.errors import OutputError
+from smollm3_mix.errors import OutputError, SourceError
 from smollm3_mix.merge_datasets import merge_output
 from smollm3_mix.merge_datasets.dataset_merger import DatasetMerger
+from smollm3_mix.sources.software_heritage.contents import ENDPOINT
 
 
 @pytest.fixture
 def weighted(recipe_file):
-    """Sources a (400 rows, one twice), b (200, one empty, one a duplicate of a's) and c (60), with a length rule."""
+    """Sources a (400 rows, one twice), b (200 rows, one empty, one of a) and c (60 rows), with a minimum length."""
     return recipe_file(**RULES)
 
 
 @pytest.fixture
-def lists(tmp_path):
-    """Two English lists, of 30 and 20 rows, and a Vietnamese one of 10."""
-    return lists_without_weights(tmp_path)
+def languages(tmp_path):
+    """English sources of 30 and 20 rows, and a Vietnamese source of 10 rows."""
+    return config_without_weights(tmp_path)
 
 
-def run(*arguments, cwd, **environment):
-    """(exit code, standard output, standard error) of the command in a fresh process."""
+def run(*arguments, cwd, module="smollm3_mix", **environment):
+    """Run a module in a new process. Return its exit code, standard output and standard error."""
     done = subprocess.run(
-        [sys.executable, "-m", "smollm3_mix", *map(str, arguments)],
+        [sys.executable, "-m", module, *map(str, arguments)],
         capture_output=True,
         text=True,
         encoding="utf-8",
@@ -54,7 +59,7 @@ def test_merge_command_logs_and_saves_weighted_merge(weighted, tmp_path):
     assert code == 0, logged
     lines = [line for line in logged.splitlines() if " - " in line]
     assert all(re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d - INFO - ", line) for line in lines)
-    kept, _ = old_pipeline(tmp_path / "sources", 3, 300)
+    kept, _ = reference_merge(tmp_path / "sources", 3, 300)
     names = {key: str(tmp_path / "sources" / key) for key in WEIGHTS}
     train = int(len(kept) * 0.95)
     assert [line[22:] for line in lines] == [
@@ -86,16 +91,16 @@ def test_merge_command_logs_and_saves_weighted_merge(weighted, tmp_path):
     assert table[-1] == f'Load it: datasets.load_from_disk("{out}")'
     stats = json.loads((out / "stats.json").read_bytes())
     assert (stats["total"]["processed"], stats["total"]["kept"]) == (300, len(kept))
-    again = DatasetMerger(out / "recipe.yaml", use_weights=True)
-    assert again.merge_all_datasets_weighted(300) == kept
+    merger = DatasetMerger(out / "recipe.yaml", use_weights=True)
+    assert merger.merge_all_datasets_weighted(300) == kept
 
 
-def test_merge_command_logs_concatenation(lists, tmp_path, capsys, caplog):
+def test_merge_command_logs_concatenation(languages, tmp_path, capsys, caplog):
     with caplog.at_level(logging.INFO):
-        code = main(["merge", "--config", str(lists), "--output-dir", str(tmp_path / "out"), "--max-samples", "8"])
+        code = main(["merge", "--config", str(languages), "--output-dir", str(tmp_path / "out"), "--max-samples", "8"])
     assert code == 0
     assert messages(caplog) == [
-        f"Loading configuration from {lists}",
+        f"Loading configuration from {languages}",
         "Using simple concatenation mode",
         "Processing English datasets...",
         f"Loading dataset: {tmp_path / 'one'} (english)",
@@ -116,8 +121,8 @@ def test_merge_command_logs_concatenation(lists, tmp_path, capsys, caplog):
 
 
 @pytest.mark.parametrize(("flag", "names"), [("--english-only", ["one", "two"]), ("--vietnamese-only", ["viet"])])
-def test_merge_command_selects_language(lists, tmp_path, flag, names):
-    assert main(["merge", "--config", str(lists), flag, "--output-dir", str(tmp_path / "out")]) == 0
+def test_merge_command_selects_language(languages, tmp_path, flag, names):
+    assert main(["merge", "--config", str(languages), flag, "--output-dir", str(tmp_path / "out")]) == 0
     stats = json.loads((tmp_path / "out" / "stats.json").read_bytes())
     assert [Path(source).name for source in stats["sources"]] == names
 
@@ -146,7 +151,7 @@ def test_merge_command_fails_when_folder_contains_other_files(weighted, tmp_path
     (mine / "train").mkdir(parents=True)
     assert main([*command, str(mine)]) == 1
     assert capsys.readouterr().err == (
-        f"OutputError: {mine} holds 'train', which no merge has saved there. Choose another --output-dir.\n"
+        f"error: {mine} contains 'train', which is not part of a merge. Choose another --output-dir.\n"
     )
     assert main([*command, str(weighted)]) == 1
     assert capsys.readouterr().err == f"error: {weighted} is a file. Choose another --output-dir.\n"
@@ -154,8 +159,8 @@ def test_merge_command_fails_when_folder_contains_other_files(weighted, tmp_path
     (tmp_path / "writing" / ".writing" / "request.json").write_text("{}")
     assert main([*command, str(tmp_path / "writing")]) == 1
     assert capsys.readouterr().err == (
-        f"OutputError: {tmp_path / 'writing'} holds the unfinished work of `smollm3-mix write`. "
-        "Choose another --output-dir, or remove it.\n"
+        f"error: {tmp_path / 'writing'} contains an unfinished run of `smollm3-mix write`. "
+        "Choose another --output-dir, or delete it.\n"
     )
 
 
@@ -163,7 +168,7 @@ def test_merge_command_recovers_after_kill_while_saving(weighted, tmp_path):
     out = tmp_path / "out"
     command = ["merge", "--config", str(weighted), "--use-weights", "--max-samples", "60", "--output-dir", str(out)]
     assert main(command) == 0
-    whole = {path.name: path.stat().st_size for path in out.rglob("*") if path.is_file()}
+    complete = {path.name: path.stat().st_size for path in out.rglob("*") if path.is_file()}
     (out / "dataset_dict.json").unlink()
     (out / "stats.json").unlink()
     (out / ".writing" / "saved" / "train").mkdir(parents=True)
@@ -171,14 +176,14 @@ def test_merge_command_recovers_after_kill_while_saving(weighted, tmp_path):
     with pytest.raises(FileNotFoundError):
         datasets.load_from_disk(str(out))
     assert main(command) == 0
-    assert {path.name: path.stat().st_size for path in out.rglob("*") if path.is_file()} == whole
+    assert {path.name: path.stat().st_size for path in out.rglob("*") if path.is_file()} == complete
 
 
 def test_work_folder_locks_output_folder(tmp_path):
-    with merge_output.workplace(tmp_path / "out"):
+    with merge_output.work_folder(tmp_path / "out"):
         with (
-            pytest.raises(OutputError, match="is being written by another process"),
-            merge_output.workplace(tmp_path / "out"),
+            pytest.raises(OutputError, match="is locked by another process"),
+            merge_output.work_folder(tmp_path / "out"),
         ):
             pass
         assert (tmp_path / "out" / ".writing").exists()
@@ -191,8 +196,8 @@ def test_merge_command_prints_drop_reasons_when_no_text_is_kept(recipe_file, tmp
     command = ["merge", "--config", str(path), "--use-weights", "--max-samples", "20", "--output-dir", str(out)]
     assert main(command) == 1
     assert capsys.readouterr().err.splitlines()[-1] == (
-        f"SourceExhaustedError: {path}: no texts were merged: 20 rows processed, dropped: too_short 20. "
-        "Loosen the recipe's `filters` or `where`, or raise --max-samples."
+        f"error: {path}: no texts were merged. Rows processed: 20. Dropped: too_short 20. "
+        "Relax the recipe's `filters` or `where`, or raise --max-samples."
     )
     assert not out.exists()
 
@@ -223,7 +228,7 @@ def test_merge_command_warns_about_hub_flags_without_push(weighted, tmp_path, ca
     out = str(tmp_path / "out")
     command = ["merge", "--config", str(weighted), "--use-weights", "--max-samples", "20", "--output-dir", out]
     assert main([*command, "--hub-repo", "me/mine", "--private"]) == 0
-    assert messages(caplog) == ["Nothing is pushed: --hub-repo and --private are used with --push-to-hub only"]
+    assert messages(caplog) == ["--hub-repo and --private have no effect without --push-to-hub."]
 
 
 def test_merge_command_checks_credentials_before_reading(tmp_path):
@@ -231,8 +236,8 @@ def test_merge_command_checks_credentials_before_reading(tmp_path):
     code, _, logged = run(*command, cwd=tmp_path, HF_HOME=str(tmp_path), HF_TOKEN="", HF_TOKEN_PATH=str(tmp_path / "t"))
     assert code == 1
     assert logged == (
-        "OutputError: cannot push to me/mine: nobody is logged in. "
-        "Log in with `hf auth login`, or set HF_TOKEN to a token that may write.\n"
+        "error: cannot push to me/mine: no user is logged in. "
+        "Log in with `hf auth login`, or set HF_TOKEN to a token with write access.\n"
     )
 
 
@@ -244,6 +249,51 @@ def test_merge_command_saves_nothing_when_interrupted(weighted, tmp_path, monkey
     out = tmp_path / "out"
     assert main(["merge", "--config", str(weighted), "--max-samples", "5", "--output-dir", str(out)]) == 130
     assert capsys.readouterr().err == (
-        "Interrupted. Nothing is saved: merge starts afresh, `smollm3-mix write` goes on.\n"
+        "Interrupted. Nothing was saved. A new merge starts from the beginning. `smollm3-mix write` can resume.\n"
     )
     assert not out.exists()
+
+
+def test_module_merge_datasets_runs_merge_command(weighted, tmp_path):
+    """`python -m smollm3_mix.merge_datasets` takes the flags of `merge_datasets.py`."""
+    command = ("--config", weighted, "--use-weights", "--max-samples", "30", "--seed", "3", "--output-dir", "out")
+    code, printed, logged = run(*command, cwd=tmp_path, module="smollm3_mix.merge_datasets")
+    assert code == 0, logged
+    kept, _ = reference_merge(tmp_path / "sources", 3, 30)
+    saved = datasets.load_from_disk(str(tmp_path / "out"))
+    assert saved["train"]["text"][:] + saved["test"]["text"][:] == kept
+    assert printed.splitlines()[-1] == 'Load it: datasets.load_from_disk("out")'
+    code, _, logged = run("--use-weights", "--english-only", cwd=tmp_path, module="smollm3_mix.merge_datasets")
+    assert code == 2
+    assert logged.splitlines()[-1] == (
+        "smollm3-mix merge: error: argument --english-only: not allowed with argument --use-weights"
+    )
+
+
+@pytest.fixture
+def code_recipe(tmp_path, monkeypatch):
+    """A recipe with a source of Software Heritage, a local server of its texts, and no accepted terms."""
+    texts = [f"def function_{number}():\n    return {number}\n".encode() for number in range(6)]
+    rows = [(hashlib.sha1(text).hexdigest(), "UTF-8", len(text)) for text in texts]
+    ids(tmp_path / "code" / "0.parquet", rows)
+    content = {"datasets": [{"name": "./code", "id": "code", "weight": 1, "content": "swh"}], "clean": "code"}
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(content))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HOME", str(tmp_path / "home"))
+    with heritage(packed(texts)) as server:
+        monkeypatch.setenv(ENDPOINT, server.endpoint)
+        yield tmp_path / "mine.yaml"
+
+
+@pytest.mark.parametrize("mode", [["--use-weights"], []])
+def test_merge_command_requires_accepted_terms(code_recipe, tmp_path, capsys, mode):
+    command = ["merge", "--config", str(code_recipe), *mode, "--output-dir", str(tmp_path / "out")]
+    assert main(command) == 1
+    assert "--accept-terms softwareheritage" in capsys.readouterr().err
+    assert main([*command, "--accept-terms", "softwareheritage"]) == 0
+    assert capsys.readouterr().out.splitlines()[-2].split() == ["total", "6", "6"]
+
+
+def test_merger_requires_accepted_terms(code_recipe):
+    with pytest.raises(SourceError, match="softwareheritage"):
+        DatasetMerger(code_recipe).merge_all_datasets()
+    assert len(DatasetMerger(code_recipe, accept_terms="softwareheritage").merge_all_datasets()) == 6
