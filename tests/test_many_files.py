@@ -105,9 +105,9 @@ def test_every_split_loads_and_is_verified(mix, tmp_path):
     )
 
 
-def test_pushed_mix_loads_without_the_package(hub, api, mix, tmp_path, monkeypatch):
+def test_pushed_mix_loads_without_the_package(hub, mix, tmp_path, monkeypatch):
     _, folder = mix
-    push_to_hub(folder, "org/many", api=api)
+    push_to_hub(folder, "org/many", token="hf_writer")
     local = {f"many/{name}": content for name, content in tree(folder).items()}
     remote = hub.repos["org/many"].tree()
     assert {name: body for name, body in remote.items() if name.startswith("many/")} == local
@@ -117,10 +117,10 @@ def test_pushed_mix_loads_without_the_package(hub, api, mix, tmp_path, monkeypat
     assert run(LOAD, tmp_path, hub.endpoint, repository="org/many") == {"many": [count, True, ["a", "b", "c"]]}
 
 
-def test_push_to_gives_the_files_of_a_push(hub, api, mix, tmp_path):
+def test_push_to_gives_the_files_of_a_push(hub, mix, tmp_path):
     recipe, folder = mix
-    stats = write(recipe, tmp_path / "sent", max_shard_size=1, push_to=HubTarget(recipe, "org/sent", api=api)).stats
-    push_to_hub(folder, "org/pushed", api=api)
+    stats = write(recipe, tmp_path / "sent", max_shard_size=1, push_to=HubTarget("org/sent", token="hf_writer")).stats
+    push_to_hub(folder, "org/pushed", token="hf_writer")
     sent, pushed = hub.repos["org/sent"].tree(), hub.repos["org/pushed"].tree()
     assert sent.pop("README.md") == pushed.pop("README.md").replace(b"org/pushed", b"org/sent").replace(
         b"# pushed", b"# sent"
@@ -128,7 +128,7 @@ def test_push_to_gives_the_files_of_a_push(hub, api, mix, tmp_path):
     assert sent == pushed
     assert output_layout.data_files(tmp_path / "sent" / "data") == []
     assert (
-        write(recipe, tmp_path / "sent", max_shard_size=1, push_to=HubTarget(recipe, "org/sent", api=api)).stats
+        write(recipe, tmp_path / "sent", max_shard_size=1, push_to=HubTarget("org/sent", token="hf_writer")).stats
         == stats
     )
 
