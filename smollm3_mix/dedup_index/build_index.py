@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from smollm3_mix.dedup_index.duplicate_ranges import KEY_BYTES, Numbers, RangeJob, find_duplicates, read_duplicates
+from smollm3_mix.dedup_index.index_target import KEYS, IndexTarget, index_target
 from smollm3_mix.dedup_index.index_units import (
     IndexUnit,
     index_units,
@@ -41,9 +42,6 @@ from smollm3_mix.sources.resolved_recipe import ResolvedRecipe
 from smollm3_mix.storage import atomic_files, folder_lock
 from smollm3_mix.table_format import Table, html_table
 from smollm3_mix.text.dedup.duplicate_rows import DuplicateRows
-
-KEYS = "keys"
-"""Folder with the keys that pass one found. Later builds reuse them. Readers of the index do not need it."""
 
 MEMORY = "1GiB"
 
@@ -143,49 +141,54 @@ def build_index(
         SourceError: If a source cannot be read on the way.
         ValueError: If `num_proc` or `memory` is not positive.
     """
-    requested = without_index(recipe if isinstance(recipe, Recipe) else load_recipe(recipe))
-    if not requested.dedup.needs_state:
-        raise RecipeError(
-            requested.file, ["dedup: expected exact: true or near, got neither. There is nothing to index"]
-        )
+    requested = _recipe_to_index(recipe)
     processes, bytes_of_memory = parse_count(num_proc, "num_proc"), parse_bytes(memory, "memory")
-    if problems := disagreements(requested):
-        raise RecipeError(requested.file, problems)
-    location = os.fspath(output_dir)
-    url = location.rstrip("/") if "://" in location else None
-    folder = _build_folder(location, url, work_dir)
-    flag = "--output-dir" if url is None else "--work-dir"
-    _check_content(folder, flag)
+    target = index_target(output_dir, work_dir)
     resolved = resolve(requested, skip_unreadable=skip_unreadable, token=token, accept_terms=accept_terms)
     with ExitStack() as stack:
         opened = None if executor is None else stack.enter_context(open_executor(executor, processes))
         workers = IndexWorkers(processes, on_progress or (lambda _: None), opened)
-        index, units, units_read = _build(resolved, folder, flag, bytes_of_memory, workers)
-    if url is not None:
-        upload(index, url, token)
+        index, units, units_read = _build(resolved, target, bytes_of_memory, workers)
+    if target.url is not None:
+        upload(index, target.url, token)
     stats = {source: IndexCounts(**counts) for source, counts in index.counts.items()}
-    return IndexBuild(location, stats, index.nbytes, units, units_read)
+    return IndexBuild(os.fspath(output_dir), stats, index.nbytes, units, units_read)
+
+
+def _recipe_to_index(recipe: RecipeLike) -> Recipe:
+    """Return the recipe without index and holdout.
+
+    Raises:
+        RecipeError: If it has no dedup, or its stages clean or filter a source differently.
+    """
+    found = without_index(recipe if isinstance(recipe, Recipe) else load_recipe(recipe))
+    if not found.dedup.needs_state:
+        raise RecipeError(found.file, ["dedup: expected exact: true or near, got neither. There is nothing to index"])
+    if problems := disagreements(found):
+        raise RecipeError(found.file, problems)
+    return found
 
 
 def _build(
-    resolved: ResolvedRecipe, folder: Path, flag: str, memory: int, workers: IndexWorkers
+    resolved: ResolvedRecipe, target: IndexTarget, memory: int, workers: IndexWorkers
 ) -> tuple[DedupIndex, int, int]:
     """Run both passes. Return the index, the number of units, and the number of units that were read."""
     try:
-        return _both_passes(resolved, folder, flag, memory, workers)
+        return _both_passes(resolved, target, memory, workers)
     except OSError as error:
         if isinstance(error, MixError):  # for example an error of a source
             raise
         raise OutputError(
-            f"cannot write in {folder}: {error}. Fix the problem, then repeat the same command to resume."
+            f"cannot write in {target.folder}: {error}. Fix the problem, then repeat the same command to resume."
         ) from error
 
 
 def _both_passes(
-    resolved: ResolvedRecipe, folder: Path, flag: str, memory: int, workers: IndexWorkers
+    resolved: ResolvedRecipe, target: IndexTarget, memory: int, workers: IndexWorkers
 ) -> tuple[DedupIndex, int, int]:
     """Run both passes and commit the index."""
-    with folder_lock.folder_lock(folder, flag) as work:
+    folder = target.folder
+    with folder_lock.folder_lock(folder, target.flag) as work:
         keys = folder / KEYS
         keys.mkdir(exist_ok=True)
         _remove_unfinished(keys, work)
@@ -201,34 +204,6 @@ def _both_passes(
             path.unlink()
     output_layout.clear_folder(folder)
     return index, len(units), len(jobs)
-
-
-def _build_folder(location: str, url: str | None, work_dir: str | os.PathLike[str] | None) -> Path:
-    """Return the local folder in which the index is built."""
-    if url is None and work_dir is not None:
-        raise OutputError(
-            f"--output-dir {location} is a folder, in which the index is built. "
-            "--work-dir (work_dir=) is only for a URL. Leave it out."
-        )
-    if url is not None and work_dir is None:
-        raise OutputError(
-            f"{location}: an index is built in a local folder, then copied to the URL. "
-            "Name a folder, which later builds reuse, with --work-dir DIR (work_dir=)."
-        )
-    return Path(location if work_dir is None else work_dir)
-
-
-def _check_content(folder: Path, flag: str) -> None:
-    """Raise OutputError unless a folder is new, empty, or has a finished or unfinished index."""
-    if folder.exists() and not folder.is_dir():
-        raise OutputError(f"{folder} is a file. Choose a new or empty folder with {flag}.")
-    expected = {MANIFEST, DROPS, KEYS, atomic_files.WORK_FOLDER}
-    unexpected = sorted(path.name for path in folder.iterdir() if path.name not in expected) if folder.exists() else []
-    if unexpected:
-        raise OutputError(
-            f"{folder} contains {unexpected[0]!r}, which is not part of an index. "
-            f"Choose a new or empty folder with {flag}."
-        )
 
 
 def _remove_unfinished(keys: Path, work: Path) -> None:
