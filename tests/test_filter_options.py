@@ -276,7 +276,7 @@ NOT_FOUND = (
     ("name", "fault"),
     [
         ("no_such_module:reasons", NOT_FOUND),
-        ("math:reasons", "module 'math' has no 'reasons'"),
+        ("math:reasons", "module 'math' has no 'reasons'. Name a function of it"),
         ("math:pi", "expected a function, got float"),
     ],
 )  # fmt: skip

@@ -1,1 +1,1 @@
-"""Measures: numbers about documents."""
+"""Measures of documents: lengths, counts and shares."""

@@ -1,4 +1,4 @@
-"""Code points in UTF-8 bytes: how many, which, whether they are letters or end a sentence; the same for any Python."""
+"""Count, decode and classify code points in UTF-8 bytes. The results do not depend on the Python version."""
 
 import unicodedata
 from functools import lru_cache
@@ -13,8 +13,8 @@ Bytes = npt.NDArray[np.uint8]
 Ints = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 
-# Blocks that hold notation, not letters, though Unicode 3.2 has no category for what was added to them later:
-# punctuation to symbols, presentation and half-width forms, private and unused planes, notation and emoji.
+# Blocks of notation, not letters. Unicode 3.2 has no category for characters that were added to them later: punctuation
+# to symbols, presentation and half-width forms, private and unused planes, notation and emoji.
 _NOTATION = (
     (0x2000, 0x2C00),
     (0x2E00, 0x2E80),
@@ -25,7 +25,7 @@ _NOTATION = (
 )
 
 # Sentence_Terminal of Unicode 15 (PropList.txt), without the leader U+2024 and the upright forms U+FE12 to U+FE16,
-# which end no line. FineWeb takes the same, and three more signs of Khmer.
+# which do not end lines. FineWeb uses the same set, plus three signs of Khmer.
 _TERMINAL = (
     "21 2E 3F 589 61D-61F 6D4 700-702 7F9 837 839 83D-83E 964-965 104A-104B 1362 1367-1368 166E 1735-1736 "
     "17D4-17D5 1803 1809 1944-1945 1AA8-1AAB 1B5A-1B5B 1B5E-1B5F 1B7D-1B7E 1C3B-1C3C 1C7E-1C7F 203C-203D "
@@ -38,14 +38,15 @@ _TERMINAL = (
 
 
 class CharacterCounts(NamedTuple):
-    """How many characters of some kinds each document holds, int64[rows] each.
+    """Numbers of characters of several kinds in each document, int64[rows] each.
 
     Attributes:
-        points: code points.
-        newlines: line feeds.
-        hashes: hash symbols (#).
-        ellipses: …, and three dots in a row.
-        maybe_unspaced: code points that may be of a script without spaces, as they lie among those; see `scripts`.
+        points: Code points.
+        newlines: Line feeds.
+        hashes: Hash symbols (#).
+        ellipses: … and groups of three dots.
+        maybe_unspaced: Code points in the ranges of scripts without spaces, which also have other characters. See
+            `scripts`.
     """
 
     points: Ints
@@ -56,83 +57,83 @@ class CharacterCounts(NamedTuple):
 
 
 def count_characters(data: Bytes, offsets: Ints) -> CharacterCounts:
-    """Of each document data[offsets[i]:offsets[i + 1]], valid UTF-8."""
+    """Count the characters of each document data[offsets[i]:offsets[i + 1]], which must be valid UTF-8."""
     counts = np.empty((len(CharacterCounts._fields), len(offsets) - 1), dtype=np.int64)
     native.count_characters(data, offsets, len(offsets) - 1, counts)
     return CharacterCounts(*counts)
 
 
 def count_code_points(data: Bytes, starts: Ints, ends: Ints) -> Ints:
-    """int64[spans]: how many code points data[starts[i]:ends[i]] holds."""
+    """Count the code points of each span data[starts[i]:ends[i]], int64[spans]."""
     points = np.empty(len(starts), dtype=np.int64)
     native.count_code_points(data, starts, ends, len(starts), points)
     return points
 
 
-def code_points(data: Bytes, places: Ints) -> Ints:
-    """int64[places]: the code point whose first byte is at each place of valid UTF-8."""
-    lead = data[places].astype(np.int64)
+def code_points(data: Bytes, positions: Ints) -> Ints:
+    """Return the code point whose first byte is at each position of valid UTF-8, int64[positions]."""
+    lead = data[positions].astype(np.int64)
     codes = lead.copy()
     wide = np.flatnonzero(lead >= 0xC0)
     if len(wide) == 0:
         return codes
-    lead, places = lead[wide], places[wide]
+    lead, positions = lead[wide], positions[wide]
     code = lead & np.where(lead < 0xE0, 0x1F, np.where(lead < 0xF0, 0x0F, 0x07))
-    for nth, least in ((1, 0xC0), (2, 0xE0), (3, 0xF0)):
-        more = data.take(places + nth, mode="clip").astype(np.int64) & 0x3F
-        code = np.where(lead >= least, code << 6 | more, code)
+    for nth, low in ((1, 0xC0), (2, 0xE0), (3, 0xF0)):
+        more = data.take(positions + nth, mode="clip").astype(np.int64) & 0x3F
+        code = np.where(lead >= low, code << 6 | more, code)
     codes[wide] = code
     return codes
 
 
 def last_code_points(data: Bytes, ends: Ints) -> Ints:
-    """int64[ends]: the code point that ends before each place (each > 0)."""
-    places = ends - 1
+    """Return the code point before each end, int64[ends]. Each end is greater than 0."""
+    positions = ends - 1
     for _ in range(3):
-        inner = (data[places] & np.uint8(0xC0)) == 0x80
-        if not inner.any():
+        continuation = (data[positions] & np.uint8(0xC0)) == 0x80
+        if not continuation.any():
             break
-        places = np.maximum(places - inner, 0)
-    return code_points(data, places)
+        positions = np.maximum(positions - continuation, 0)
+    return code_points(data, positions)
 
 
 def are_letters(codes: Ints) -> Flags:
-    """bool: which code points are letters or marks, as in Unicode 3.2, or were added since to a block of a script.
+    """Return True for letters and marks of Unicode 3.2, and for later additions to blocks of scripts.
 
-    Unicode 3.2 is the one version that every Python knows, so a verdict never depends on the Python that ran it.
+    Unicode 3.2 is the one version that every Python has, so decisions do not depend on the Python version.
     """
     return letters().take(codes, mode="clip")
 
 
 def are_symbols(codes: Ints) -> Flags:
-    """bool: which code points are no letter, mark or number; see `letters_and_numbers`."""
+    """Return True for code points that are neither letters, marks nor numbers. See `letters_and_numbers`."""
     return letters_and_numbers().take(codes, mode="clip") == 0
 
 
 def are_terminal(codes: Ints) -> Flags:
-    """bool: which code points end a sentence, in any script (Unicode's Sentence_Terminal)."""
+    """Return True for code points that end a sentence in any script (Sentence_Terminal of Unicode)."""
     return _terminals().take(codes, mode="clip")
 
 
 def alphanumerics(data: Bytes, offsets: Ints) -> Ints:
-    """int64[rows]: letters, marks and ASCII digits in each document."""
+    """Count letters, marks and ASCII digits in each document, int64[rows]."""
     found = np.empty(len(offsets) - 1, dtype=np.int64)
     native.count_marked(data, offsets, len(found), table := _alphanumerics(), len(table), found)
     return found
 
 
 def sum_rows(values: npt.NDArray[np.generic], first: Ints) -> Ints:
-    """int64[rows]: sum of values[first[i]:first[i + 1]] (bool or whole numbers), 0 for an empty row."""
+    """Return the sum of values[first[i]:first[i + 1]] for each row, int64[rows]. Values are bool or integers."""
     sums = np.zeros(len(first) - 1, dtype=np.int64)
     filled = np.flatnonzero(first[1:] > first[:-1])
     if len(filled):
-        sums[filled] = np.add.reduceat(values, first[filled], dtype=np.int64)  # empty rows between add nothing
+        sums[filled] = np.add.reduceat(values, first[filled], dtype=np.int64)  # empty rows in between do not contribute
     return sums
 
 
 @lru_cache(maxsize=1)
 def letters() -> Flags:
-    """bool[0x40001] by code point: see `are_letters`; what lies above is the last."""
+    """Return the table of `are_letters` by code point, bool[0x40001]. The last element is for higher code points."""
     category = unicodedata.ucd_3_2_0.category
     kinds = [category(chr(code)) for code in range(0x40000)]
     table = np.array([kind[0] in "LM" or kind == "Cn" for kind in kinds] + [False])
@@ -144,7 +145,7 @@ def letters() -> Flags:
 
 @lru_cache(maxsize=1)
 def letters_and_numbers() -> Bytes:
-    """uint8[0x40001] by code point: 1 for `letters`, 2 for numbers of any script (N* in Unicode 3.2), else 0."""
+    """Return 1 for `letters`, 2 for numbers of any script (N* in Unicode 3.2), else 0; uint8[0x40001] by code point."""
     category = unicodedata.ucd_3_2_0.category
     numbers = np.array([category(chr(code))[0] == "N" for code in range(0x40000)] + [False])
     return np.where(letters(), np.uint8(1), numbers.astype(np.uint8) * np.uint8(2))

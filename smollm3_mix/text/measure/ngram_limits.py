@@ -1,4 +1,4 @@
-"""How much of a document its repeated n-grams take up: Gopher's repetition measures (Rae et al. 2021, table A1)."""
+"""Shares of repeated n-grams: the repetition measures of Gopher (Rae et al. 2021, table A1)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,33 +15,33 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class NgramTokens:
-    """What n-grams are made of: words, or the characters of a script that writes no spaces.
+    """Tokens of n-grams: words, or characters of a script without spaces.
 
     Attributes:
-        hashes: uint64[tokens].
-        places: int64[tokens + 1]; token i has places[i + 1] - places[i] code points.
-        first: int64[rows + 1]; the tokens of document i are number first[i] to first[i + 1] - 1.
-        spaced: code points between two tokens of an n-gram: 1 for words, 0 for characters.
-        scale: tokens taken for one word: an n-gram is n · scale tokens long.
+        hashes: Hash of each token, uint64[tokens].
+        code_point_offsets: Running sum of code points, int64[tokens + 1].
+        first: int64[rows + 1]. Document i has the tokens first[i] to first[i + 1] - 1.
+        separator: Code points between two tokens of an n-gram: 1 for words, 0 for characters.
+        scale: Tokens that count as one word. An n-gram is n · scale tokens long.
     """
 
     hashes: Hashes
-    places: Ints
+    code_point_offsets: Ints
     first: Ints
-    spaced: int = 1
+    separator: int = 1
     scale: int = 1
 
 
 @dataclass(frozen=True)
 class NgramLimits:
-    """Shares of a document's code points that its n-grams may take up.
+    """Maximum shares of the code points of a document that its n-grams may take up.
 
     Attributes:
-        tops: n → limit for the most frequent n-gram (of several, the first): how often it occurs, times its length with
-            its spaces.
-        duplicates: n → limit for words in n-grams that stand in the document before, taken from its beginning without
-            overlap, without spaces.
-        occurrences: a most frequent n-gram that occurs less often counts as none.
+        tops: n → limit on the most frequent n-gram, or the first of several: number of occurrences times length with
+            spaces.
+        duplicates: n → limit on words in n-grams that equal an earlier one, without spaces. N-grams are taken from the
+            start of the document without overlap.
+        occurrences: Minimum number of occurrences of the most frequent n-gram for `tops` to apply.
     """
 
     tops: Mapping[int, float]
@@ -49,17 +49,19 @@ class NgramLimits:
     occurrences: int = 1
 
 
-def first_exceeded_limit(tokens: NgramTokens, chars: Ints, limits: NgramLimits, among: Flags) -> Ints:
-    """int64[rows]: n of the first limit that each document passes: of the top n-grams, then the duplicates; 0 = none.
+def first_exceeded_limit(tokens: NgramTokens, chars: Ints, limits: NgramLimits, selected: Flags) -> Ints:
+    """Return n of the first limit that each document exceeds, 0 for none; int64[rows].
+
+    Limits on the top n-grams come first, then those on duplicates.
 
     Args:
-        tokens: of the whole block.
-        chars: int64[rows], code points of each document.
-        limits: looked at with n ascending. No n may stand both in `tops` and `duplicates`.
-        among: bool[rows], documents to look at; the others get 0.
+        tokens: Tokens of the block.
+        chars: Code points of each document, int64[rows].
+        limits: Limits, checked with n ascending. No n may be both in `tops` and `duplicates`.
+        selected: Documents to check, bool[rows]. The others get 0.
 
     Raises:
-        MemoryError: no memory for 50 to 90 bytes a token of the longest document, or it has 2^28 tokens.
+        MemoryError: If 50 to 90 bytes per token of the longest document are not available, or it has 2^28 tokens.
     """
     rules = sorted(
         [(n, limit, True) for n, limit in limits.tops.items()]
@@ -68,9 +70,13 @@ def first_exceeded_limit(tokens: NgramTokens, chars: Ints, limits: NgramLimits, 
     ns = np.array([n for n, _, _ in rules], dtype=np.int64)
     shares = np.array([limit for _, limit, _ in rules], dtype=np.float64)
     tops = np.array([top for _, _, top in rules], dtype=np.bool_)
-    passed = np.empty(len(chars), dtype=np.int64)
-    parts = (tokens.hashes, tokens.places, tokens.first, chars, among, len(chars), tokens.spaced, tokens.scale)
-    occurrences = min(limits.occurrences, 2**63 - 1)  # C has no greater number, and no document has as many n-grams
-    if native.ngram_limits(*parts, ns, shares, tops, len(ns), occurrences, passed):
-        raise MemoryError(f"no memory to count the n-grams of a document of {np.diff(tokens.first).max()} tokens")
-    return passed
+    exceeded = np.empty(len(chars), dtype=np.int64)
+    sizes = (len(chars), tokens.separator, tokens.scale)
+    parts = (tokens.hashes, tokens.code_point_offsets, tokens.first, chars, selected, *sizes)
+    occurrences = min(limits.occurrences, 2**63 - 1)  # INT64_MAX is more than any document has
+    if native.ngram_limits(*parts, ns, shares, tops, len(ns), occurrences, exceeded):
+        longest = np.diff(tokens.first).max()
+        raise MemoryError(
+            f"Out of memory for the n-grams of a document of {longest:,} tokens. Set max_chars to drop it"
+        )
+    return exceeded

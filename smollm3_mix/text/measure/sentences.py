@@ -1,4 +1,4 @@
-"""Which lines C4 keeps of a document, and how many sentences are in them (Raffel et al. 2020, section 2.2)."""
+"""Find the lines of a document that C4 keeps, and count their sentences (Raffel et al. 2020, section 2.2)."""
 
 import re
 from dataclasses import dataclass
@@ -11,19 +11,19 @@ from smollm3_mix.text.measure.text_lines import Lines
 from smollm3_mix.text.measure.words import Words
 
 POLICY = (b"terms of use", b"privacy policy", b"cookie policy", b"uses cookies", b"use of cookies", b"use cookies")
-"""Phrases by which C4's code knows a boilerplate line (c4_utils.py of tensorflow/datasets)."""
+"""Phrases that mark a boilerplate line in the code of C4 (c4_utils.py of tensorflow/datasets)."""
 
 _CITATION = re.compile(rb"\[\d*\]|\[edit\]|\[citation needed\]")
 
 
 @dataclass(frozen=True)
 class KeptLines:
-    """What is left of each document when its poor lines are taken out.
+    """Properties of the lines of each document that C4 keeps.
 
     Attributes:
-        sentences: int64[rows], sentences in lines that are kept.
-        lorem_ipsum: bool[rows], "lorem ipsum" stands in a line that is otherwise kept.
-        curly_bracket: bool[rows], a { stands in a line that is otherwise kept.
+        sentences: Sentences in kept lines, int64[rows].
+        lorem_ipsum: True if a line that is otherwise kept has "lorem ipsum", bool[rows].
+        curly_bracket: True if a line that is otherwise kept has a {, bool[rows].
     """
 
     sentences: Ints
@@ -32,10 +32,10 @@ class KeptLines:
 
 
 def kept_lines(measures: Measures, min_words: int, max_word_chars: int) -> KeptLines:
-    """Sentences in the lines that C4 keeps, and what makes it drop whole pages.
+    """Return the sentences in the lines that C4 keeps, and the reasons for which it drops whole pages.
 
-    Kept are lines with at least `min_words` words, none longer than `max_word_chars`, that end with . ? ! " or ' but
-    not with three dots (citations such as [1] left aside), and name neither javascript nor a policy.
+    C4 keeps lines with at least `min_words` words, none longer than `max_word_chars`. They must end with . ? ! " or ',
+    but not with three dots, ignoring citations such as [1]. They must not mention javascript or a policy.
     """
     lines, data = measures.lines, measures.words.data
     good = np.diff(lines.begin) >= min_words
@@ -43,13 +43,13 @@ def kept_lines(measures: Measures, min_words: int, max_word_chars: int) -> KeptL
     long = np.flatnonzero(np.diff(measures.words.features.code_point_offsets) > max_word_chars)
     good[np.searchsorted(lines.begin, long, side="right") - 1] = False
     lower = data.tobytes().lower()
-    lorem = good & _around(lines, _found(lower, b"lorem ipsum"))
-    good &= ~_around(lines, _found(lower, b"javascript"))
-    curly = good & _around(lines, np.flatnonzero(data == ord("{")))
+    lorem = good & _lines_at(lines, _find_all(lower, b"lorem ipsum"))
+    good &= ~_lines_at(lines, _find_all(lower, b"javascript"))
+    curly = good & _lines_at(lines, np.flatnonzero(data == ord("{")))
     for phrase in POLICY:
-        good &= ~_around(lines, _found(lower, phrase))
+        good &= ~_lines_at(lines, _find_all(lower, phrase))
     ends = _end_sentences(measures.words)
-    ends[lines.begin[1:] - 1] = True  # a line ends whatever sentence is left
+    ends[lines.begin[1:] - 1] = True  # the end of a line ends a sentence
     sentences = np.where(good, sum_rows(ends, lines.begin), 0)
     return KeptLines(
         sum_rows(sentences, lines.first), sum_rows(lorem, lines.first) > 0, sum_rows(curly, lines.first) > 0
@@ -57,7 +57,7 @@ def kept_lines(measures: Measures, min_words: int, max_word_chars: int) -> KeptL
 
 
 def _finished(data: Bytes, starts: Ints, ends: Ints) -> Flags:
-    """bool[lines]: which end with . ? ! " or ' once citations are taken out, but not with three dots."""
+    """Return True for lines that end with . ? ! " or ' without citations, but not with three dots; bool[lines]."""
     good = _is_any(data[ends - 1], b".?!\"'")
     dots = np.flatnonzero(good & (data[ends - 1] == ord(".")) & (ends - starts >= 3))
     good[dots[(data[ends[dots] - 2] == ord(".")) & (data[ends[dots] - 3] == ord("."))]] = False
@@ -68,9 +68,9 @@ def _finished(data: Bytes, starts: Ints, ends: Ints) -> Flags:
 
 
 def _end_sentences(words: Words) -> Flags:
-    """bool[words]: which end with . ! or ?, closing quotes and brackets left aside.
+    """Return True for words that end with . ! or ?, ignoring closing quotes and brackets; bool[words].
 
-    A full stop behind a lone capital ends none: it is an initial.
+    A full stop after a single capital letter marks an initial and does not count.
     """
     data, starts, last = words.data, words.starts, words.ends - 1
     found = _is_any(data[last], b".?!")
@@ -95,21 +95,21 @@ def _is_any(data: Bytes, some: bytes) -> Flags:
     return table.take(data)
 
 
-def _found(text: bytes, phrase: bytes) -> Ints:
-    """int64: where the phrase stands in the text."""
-    places = []
-    place = text.find(phrase)
-    while place >= 0:
-        places.append(place)
-        place = text.find(phrase, place + len(phrase))
-    return np.array(places, dtype=np.int64)
+def _find_all(text: bytes, phrase: bytes) -> Ints:
+    """Return the positions of a phrase in a text, int64."""
+    positions = []
+    position = text.find(phrase)
+    while position >= 0:
+        positions.append(position)
+        position = text.find(phrase, position + len(phrase))
+    return np.array(positions, dtype=np.int64)
 
 
-def _around(lines: Lines, places: Ints) -> Flags:
-    """bool[lines]: which lines hold one of the places."""
+def _lines_at(lines: Lines, positions: Ints) -> Flags:
+    """Return True for lines that contain one of the positions, bool[lines]."""
     found = np.zeros(len(lines.starts), dtype=np.bool_)
-    line = np.searchsorted(lines.starts, places, side="right") - 1
+    line = np.searchsorted(lines.starts, positions, side="right") - 1
     inside = line >= 0
-    inside[inside] = places[inside] < lines.ends[line[inside]]
+    inside[inside] = positions[inside] < lines.ends[line[inside]]
     found[line[inside]] = True
     return found

@@ -1,4 +1,4 @@
-"""Lines and paragraphs of a block, as runs of words, and which of them stand in their document before."""
+"""Lines and paragraphs of a block as runs of words, and counts of repeated ones."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,16 +12,16 @@ from smollm3_mix.text.measure.words import Words
 
 
 class LineCounts(NamedTuple):
-    """Lines and paragraphs of each document, int64[rows] each; a paragraph is lines up to the next empty line.
+    """Counts of lines and paragraphs of each document, int64[rows] each. Empty lines separate paragraphs.
 
     Attributes:
-        bullets: lines that begin with • or -.
-        ellipses: lines that end with … or three dots.
-        duplicate_lines: lines that stand in the document before.
-        duplicate_line_chars: code points of these, with the white space at their ends.
-        paragraphs: paragraphs.
-        duplicate_paragraphs: those that stand in the document before.
-        duplicate_paragraph_chars: code points of these, from first word to last.
+        bullets: Lines that begin with • or -.
+        ellipses: Lines that end with … or three dots.
+        duplicate_lines: Lines that repeat an earlier line of the document.
+        duplicate_line_chars: Code points of these lines, including white space at both ends.
+        paragraphs: Paragraphs.
+        duplicate_paragraphs: Paragraphs that repeat an earlier one of the document.
+        duplicate_paragraph_chars: Code points of these paragraphs, from first to last word.
     """
 
     bullets: Ints
@@ -35,15 +35,15 @@ class LineCounts(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Lines:
-    r"""Lines that hold at least one word, in order, of all documents of a block.
+    """Lines with at least one word of all documents of a block, in order.
 
-    White space around and between the words of a line is no part of what it says: lines are equal if their words are.
+    Lines are equal if their words are equal. White space around and between the words is ignored.
 
     Attributes:
-        words: the words of the block.
-        begin: int64[lines + 1]; the words of line j are number begin[j] to begin[j + 1] - 1.
-        first: int64[rows + 1]; the lines of document i are number first[i] to first[i + 1] - 1.
-        counts: of each document.
+        words: Words of the block.
+        begin: int64[lines + 1]. Line j has the words begin[j] to begin[j + 1] - 1.
+        first: int64[rows + 1]. Document i has the lines first[i] to first[i + 1] - 1.
+        counts: Counts of each document.
     """
 
     words: Words
@@ -53,35 +53,35 @@ class Lines:
 
     @cached_property
     def newlines(self) -> Ints:
-        r"""int64: places of all "\n" in the block."""
+        r"""Positions of all "\n" in the block, int64."""
         return np.flatnonzero(self.words.data == 0x0A)
 
     @cached_property
     def starts(self) -> Ints:
-        """int64[lines]: place of the first byte of each line's first word."""
+        """Position of the first byte of the first word of each line, int64[lines]."""
         return self.words.starts[self.begin[:-1]]
 
     @cached_property
     def ends(self) -> Ints:
-        """int64[lines]: place behind the last byte of each line's last word."""
+        """Position after the last byte of the last word of each line, int64[lines]."""
         return self.words.ends[self.begin[1:] - 1]
 
-    def whole(self) -> tuple[Ints, Ints]:
-        """int64[lines] twice: where the lines begin and end, with the white space at their ends."""
-        # Two sorted runs, which the stable sort merges.
+    def with_white_space(self) -> tuple[Ints, Ints]:
+        """Return the starts and ends of the lines including white space at both ends, int64[lines] twice."""
+        # The input consists of two sorted runs, which a stable sort merges.
         limits = np.sort(np.concatenate([self.words.offsets, self.newlines + 1]), kind="stable")
-        behind = np.searchsorted(limits, self.starts, side="right")
-        ends = limits[behind]
-        return limits[behind - 1], ends - (self.words.data[ends - 1] == ord("\n"))
+        after = np.searchsorted(limits, self.starts, side="right")
+        ends = limits[after]
+        return limits[after - 1], ends - (self.words.data[ends - 1] == ord("\n"))
 
 
 def find_lines(words: Words) -> Lines:
-    r"""Lines of each document; see `Lines`.
+    r"""Find the lines of each document.
 
-    A line ends at "\n" alone: cleaning makes all other line ends into it.
+    A line ends at "\n" only. Cleaning replaces all other line ends by it.
 
     Raises:
-        MemoryError: no memory for 40 to 60 bytes a word of the longest document.
+        MemoryError: If 40 to 60 bytes per word of the longest document are not available.
     """
     rows = len(words.first) - 1
     begin, first = np.empty(len(words.starts) + 1, dtype=np.int64), np.empty(rows + 1, dtype=np.int64)
@@ -89,5 +89,6 @@ def find_lines(words: Words) -> Lines:
     parts = (words.data, words.offsets, words.starts, words.ends, words.first, words.hashes, rows)
     found = native.find_lines(*parts, begin, first, counts)
     if found < 0:
-        raise MemoryError(f"no memory to compare the lines of a document of {np.diff(words.first).max()} words")
+        longest = np.diff(words.first).max()
+        raise MemoryError(f"Out of memory for the lines of a document of {longest:,} words. Free memory or split it")
     return Lines(words, begin[: found + 1], first, LineCounts(*counts))
