@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smollm3_mix.text.clean import plain_characters
-from smollm3_mix.text.clean.alphabet import ZERO_WIDTH, MARK, NOT_NFC, REPLACED, alphabet
+from smollm3_mix.text.clean.alphabet import MARK, NOT_NFC, REPLACED, ZERO_WIDTH, alphabet
 from smollm3_mix.text.clean.byte_rows import Rows
 from smollm3_mix.text.clean.clean_block import clean_texts
 from smollm3_mix.text.clean.cleaning_options import PROFILES, Cleaning

@@ -135,7 +135,7 @@ def test_mended_as_it_says_it_gives_its_shares(recipe: Path) -> None:
 
 def test_marked_unavailable_it_is_left_out_and_named(recipe: Path) -> None:
     path = mended(recipe, stack_edu={"unavailable": "Blob ids, no text."}, finemath={"config": "finemath-4plus"})
-    plan = open_mix(path).plan
+    plan = open_mix(path).resolved
     assert plan.skipped == {"HuggingFaceTB/stack-edu/python": "Blob ids, no text."}
     assert list(plan.recipe.shares.values()) == pytest.approx([5 / 7, 2 / 7])
 
@@ -143,7 +143,7 @@ def test_marked_unavailable_it_is_left_out_and_named(recipe: Path) -> None:
 def test_asked_to_skip_it_goes_on_and_logs_each(recipe: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, "smollm3_mix"):
         mix = open_mix(recipe, skip_unreadable=True)
-    assert mix.plan.recipe.shares == {"HuggingFaceFW/fineweb-edu": 1.0}
-    for source, fault in mix.plan.skipped.items():
+    assert mix.resolved.recipe.shares == {"HuggingFaceFW/fineweb-edu": 1.0}
+    for source, fault in mix.resolved.skipped.items():
         assert any(source in message and fault in message for message in caplog.messages)
-    assert len(mix.plan.skipped) == 2
+    assert len(mix.resolved.skipped) == 2

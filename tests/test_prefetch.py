@@ -73,9 +73,9 @@ def remote(recipe_file: Any, tmp_path: Path, problems: Faults, monkeypatch: pyte
             )
             found = {
                 id_: replace(each, files=tuple(there(file) for file in each.files))
-                for id_, each in mix.plan.resolved.items()
+                for id_, each in mix.resolved.resolved.items()
             }
-            return replace(mix, plan=replace(mix.plan, resolved=found))
+            return replace(mix, resolved=replace(mix.resolved, resolved=found))
 
         yield make
         gc.collect()

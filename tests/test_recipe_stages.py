@@ -15,7 +15,7 @@ ONE = Recipe(sources=(Source("a", 2, name="org/a"), Source("b", 1, name="org/b")
 
 
 def course(*stages: tuple[int, Recipe]) -> Curriculum:
-    return Curriculum.of([Stage(f"s{n}", *stage) for n, stage in enumerate(stages, 1)], file="course.yaml")
+    return Curriculum(tuple([Stage(f"s{n}", *stage) for n, stage in enumerate(stages, 1)]), "course.yaml")
 
 
 def with_first(**changes: object) -> Recipe:
@@ -36,7 +36,7 @@ def test_every_scaled_stage_has_a_token() -> None:
 def test_fingerprint_of_a_curriculum_is_over_names_tokens_and_recipes() -> None:
     base, other = course((5, ONE), (6, ONE)), with_first(weight=3)
     others = [course((5, ONE), (7, ONE)), course((5, ONE), (6, other)), course((6, ONE), (5, ONE))]
-    others.append(Curriculum.of([Stage("s1", 5, ONE), Stage("end", 6, ONE)], file="course.yaml"))
+    others.append(Curriculum(tuple([Stage("s1", 5, ONE), Stage("end", 6, ONE)]), "course.yaml"))
     assert len({base.fingerprint, *(each.fingerprint for each in others)}) == 5
     assert all(base.diff(each) for each in others)
     assert course((5, ONE), (6, replace(ONE, description="x"))).fingerprint == base.fingerprint

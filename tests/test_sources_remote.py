@@ -29,7 +29,7 @@ class Server(ThreadingHTTPServer):
 
     def __init__(self, storage: str | None = None) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
-        self.storage, self.requested, self.plan, self.data = storage, [], [], DATA
+        self.storage, self.requested, self.resolved, self.data = storage, [], [], DATA
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
 
     requested: list[tuple[str, str | None]]

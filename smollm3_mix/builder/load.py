@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from smollm3_mix.builder.mix_builder import SmolLM3Mix
 from smollm3_mix.mix.options import LoadOptions, RecipeLike, Split, check_options
+from smollm3_mix.recipe.curriculum import Curriculum
 from smollm3_mix.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def load(
     """Load a mix as a Hugging Face dataset. Streams by default. `streaming=False` prepares it in the cache.
 
     Args:
-        recipe: Recipe or curriculum, or its path, URL or shipped name.
+        recipe: AnyRecipe or curriculum, or its path, URL or shipped name.
         split: Split to load. None loads a dict of all splits.
         streaming: Whether to stream. False prepares the whole mix in the cache first.
         cache_dir: Cache folder. Defaults to the cache of `datasets`.
@@ -88,7 +89,7 @@ def load(
         UnreadableSourcesError: If sources cannot be read.
         ValueError: If a limit or the split is invalid.
     """
-    if not isinstance(recipe, str | PathLike | Recipe):
+    if not isinstance(recipe, str | PathLike | Recipe | Curriculum):
         raise TypeError(
             f"recipe must be a name, a path or a Recipe, got {type(recipe).__name__}. "
             "Use smollm3_mix.Recipe.from_dict() to build one."

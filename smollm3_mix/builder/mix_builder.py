@@ -16,8 +16,8 @@ from smollm3_mix.builder.mix_config import SmolLM3MixConfig
 from smollm3_mix.builder.prepared_cache import link_prepared, newest_prepared, plain_cache_id
 from smollm3_mix.mix.open_mix import open_mix
 from smollm3_mix.mix.recipe_mix import Mix
+from smollm3_mix.recipe.curriculum import AnyRecipe
 from smollm3_mix.recipe.index_scope import index_scope_digest
-from smollm3_mix.recipe.recipe import Recipe
 from smollm3_mix.recipe.shipped import list_recipes
 from smollm3_mix.sources.evaluation_texts import evaluation_sources
 from smollm3_mix.sources.hub_files.commits import commits
@@ -42,14 +42,14 @@ class SmolLM3Mix(datasets.GeneratorBasedBuilder):  # type: ignore[misc]  # datas
     sources are listed, and their commits pinned, when a dataset is requested.
 
     Attributes:
-        recipe: Recipe with the seed and lanes of the config.
+        recipe: AnyRecipe with the seed and lanes of the config.
     """
 
     VERSION = datasets.Version(__version__)
     BUILDER_CONFIG_CLASS = SmolLM3MixConfig
     BUILDER_CONFIGS: ClassVar[list[SmolLM3MixConfig]] = [SmolLM3MixConfig(name=name) for name in list_recipes()]
 
-    recipe: Recipe
+    recipe: AnyRecipe
 
     def __init__(self, cache_dir: str | None = None, dataset_name: str | None = None, **kwargs: Any) -> None:
         super().__init__(cache_dir=cache_dir, dataset_name=dataset_name or NAME, **kwargs)

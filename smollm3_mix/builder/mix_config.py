@@ -13,12 +13,14 @@ import datasets
 from smollm3_mix.compat.register import EXTENSION
 from smollm3_mix.errors import RecipeError
 from smollm3_mix.mix.limits import Limits
+from smollm3_mix.mix.options import requested_recipe
+from smollm3_mix.recipe.curriculum import AnyRecipe
 from smollm3_mix.recipe.display_names import EMBEDDED
 from smollm3_mix.recipe.index_scope import index_scope_digest
 from smollm3_mix.recipe.model import Source
 from smollm3_mix.recipe.read_recipe import load_recipe, stage_files
 from smollm3_mix.recipe.recipe import Recipe
-from smollm3_mix.sizes import ByteSize, Count, parse_count
+from smollm3_mix.sizes import ByteSize, Count
 from smollm3_mix.sources import local_sources
 from smollm3_mix.sources.evaluation_texts import evaluation_sources
 from smollm3_mix.sources.url_files import local_copy
@@ -33,7 +35,7 @@ class SmolLM3MixConfig(datasets.BuilderConfig):  # type: ignore[misc]  # dataset
 
     Attributes:
         name: Name of a shipped recipe, of a recipe in the loaded folder, or of the file in `recipe`.
-        recipe: Recipe, or its path, `hf://datasets/…` URL or name. Defaults to the recipe called `name`.
+        recipe: AnyRecipe, or its path, `hf://datasets/…` URL or name. Defaults to the recipe called `name`.
         seed: Seed of the order. Defaults to the recipe's seed.
         lanes: Number of lanes. Defaults to the recipe's number.
         max_samples: Maximum number of records in the whole mix. No limit by default.
@@ -83,7 +85,7 @@ class SmolLM3MixConfig(datasets.BuilderConfig):  # type: ignore[misc]  # dataset
             return [self]
         return [type(self)(name=name, recipe=file) for name, file in self.recipe_files.items()] or [self]
 
-    def read(self, token: str | bool | None = None) -> Recipe:
+    def read(self, token: str | bool | None = None) -> AnyRecipe:
         """Return the recipe with the seed, lanes and total tokens of this config.
 
         Args:
@@ -93,21 +95,18 @@ class SmolLM3MixConfig(datasets.BuilderConfig):  # type: ignore[misc]  # dataset
             RecipeError: If the recipe is missing or invalid.
         """
         if isinstance(self.recipe, Recipe):
-            return self._scaled(self.recipe.replace(seed=self.seed, lanes=self.lanes))
+            return requested_recipe(self.recipe, self.seed, self.lanes, self.total_tokens)
         location = self._location()
         folder = location.rpartition("/")[0] if location.startswith("hf://") else None
         path = local_copy(location, token)
         for name in stage_files(path) if folder is not None else ():
             local_copy(f"{folder}/{name}", token)  # to the same folder of the cache
-        recipe = load_recipe(path, folder=folder, seed=self.seed, lanes=self.lanes)
+        recipe = load_recipe(path, folder=folder)
         if location.startswith("hf://") and not self.trust_remote_code:
             refuse_functions(location, recipe)
-        return self._scaled(recipe)
+        return requested_recipe(recipe, self.seed, self.lanes, self.total_tokens)
 
-    def _scaled(self, recipe: Recipe) -> Recipe:
-        return recipe if self.total_tokens is None else recipe.scale(parse_count(self.total_tokens, "total_tokens"))
-
-    def cache_id(self, recipe: Recipe, features: Any = None) -> str:
+    def cache_id(self, recipe: AnyRecipe, features: Any = None) -> str:
         """Return the name of the cache folder: the config's name and 16 hex digits over its inputs.
 
         The digits cover paths, sizes and modification times of local source files. `download_and_prepare` adds the
@@ -133,7 +132,7 @@ class SmolLM3MixConfig(datasets.BuilderConfig):  # type: ignore[misc]  # dataset
         return files.get(self.name) or next(iter(files.values()), self.name)
 
 
-def refuse_functions(location: str, recipe: Recipe) -> None:
+def refuse_functions(location: str, recipe: AnyRecipe) -> None:
     """Raise RecipeError if the recipe names Python code."""
     named = [f"source {s.id!r} would run {s.filters.python!r}" for s in recipe.active if s.filters.python is not None]
     if named:
@@ -151,7 +150,7 @@ def recipe_name(recipe: str | os.PathLike[str] | Recipe) -> str:
     return re.sub(r"[^\w.-]+", "_", name)
 
 
-def local_files(recipe: Recipe, source: Source) -> Iterator[tuple[str, int, int]]:
+def local_files(recipe: AnyRecipe, source: Source) -> Iterator[tuple[str, int, int]]:
     """Yield path, bytes and modification time (ns) of each file of a local source. Empty for other sources."""
     local = None if (source.name or "").startswith(EMBEDDED) else local_sources.find_local(recipe, source)
     if local is not None:

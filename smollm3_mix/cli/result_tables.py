@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from typing import TextIO
 
 from smollm3_mix.mix.mix_stats import MixStats
-from smollm3_mix.recipe.recipe import Recipe
+from smollm3_mix.recipe.curriculum import AnyRecipe
 from smollm3_mix.report.source_rows import source_rows
 from smollm3_mix.report.tables import drops_table, shares_table
 from smollm3_mix.table_format import plain_table
 
 
-def print_tables(recipe: Recipe, stats: MixStats, output: TextIO) -> None:
+def print_tables(recipe: AnyRecipe, stats: MixStats, output: TextIO) -> None:
     """Print the shares of a mix, and its dropped documents if there are any."""
     if all(source.id in stats.sources for source in recipe.active):
         output.write(plain_table(shares_table(source_rows(recipe, stats), recipe.weigh_by)) + "\n")

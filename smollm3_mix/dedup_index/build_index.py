@@ -29,12 +29,11 @@ from smollm3_mix.dedup_index.index_workers import IndexListener, IndexWorkers
 from smollm3_mix.errors import MixError, OutputError, RecipeError
 from smollm3_mix.executors.open_executor import open_executor
 from smollm3_mix.executors.protocol import Executor
-from smollm3_mix.mix.options import RecipeLike
+from smollm3_mix.mix.options import RecipeLike, requested_recipe
 from smollm3_mix.network.urls import Token
 from smollm3_mix.output import output_layout
+from smollm3_mix.recipe.curriculum import AnyRecipe
 from smollm3_mix.recipe.index_scope import disagreements, index_scope, index_scope_digest
-from smollm3_mix.recipe.read_recipe import load_recipe
-from smollm3_mix.recipe.recipe import Recipe
 from smollm3_mix.sizes import ByteSize, parse_bytes, parse_count
 from smollm3_mix.sources.dedup_lookup import DROPS, MANIFEST, DedupIndex, IndexEntry
 from smollm3_mix.sources.resolve import resolve
@@ -122,7 +121,7 @@ def build_index(
     recipe.
 
     Args:
-        recipe: Recipe, or its path, URL or shipped name. Its own `dedup.index` is ignored. The index of a curriculum
+        recipe: AnyRecipe, or its path, URL or shipped name. Its own `dedup.index` is ignored. The index of a curriculum
             covers all sources of all stages, in order of first appearance.
         output_dir: Folder that is new, empty or has an index, which is replaced. Or a URL of the Hub or of fsspec.
         num_proc: Number of processes.
@@ -141,7 +140,11 @@ def build_index(
         SourceError: If a source cannot be read on the way.
         ValueError: If `num_proc` or `memory` is not positive.
     """
-    requested = _recipe_to_index(recipe)
+    requested = without_index(requested_recipe(recipe))
+    if not requested.dedup.needs_state:
+        raise RecipeError(
+            requested.file, ["dedup: expected exact: true or near, got neither. There is nothing to index"]
+        )
     processes, bytes_of_memory = parse_count(num_proc, "num_proc"), parse_bytes(memory, "memory")
     target = index_target(output_dir, work_dir)
     resolved = resolve(requested, skip_unreadable=skip_unreadable, token=token, accept_terms=accept_terms)
@@ -212,7 +215,7 @@ def _remove_unfinished(keys: Path, work: Path) -> None:
         path.unlink()
 
 
-def _range_jobs(recipe: Recipe, units: Sequence[IndexUnit], keys: Path, work: Path, memory: int) -> list[RangeJob]:
+def _range_jobs(recipe: AnyRecipe, units: Sequence[IndexUnit], keys: Path, work: Path, memory: int) -> list[RangeJob]:
     """Return the jobs of pass two. Each column has as many ranges as needed for one range to fit into memory."""
     dedup = recipe.dedup
     paths = tuple(str(keys / f"{unit.name}.arrow") for unit in units)

@@ -14,9 +14,9 @@ import pyarrow as pa
 from smollm3_mix.errors import SourceError
 from smollm3_mix.mix.block_pipeline import filter_raw_block
 from smollm3_mix.network.urls import Token
+from smollm3_mix.recipe.curriculum import AnyRecipe
 from smollm3_mix.recipe.index_scope import index_scope, index_scope_digest, of_rows
 from smollm3_mix.recipe.model import Block, Holdout, Source
-from smollm3_mix.recipe.recipe import Recipe
 from smollm3_mix.sources.block_reader import Reader
 from smollm3_mix.sources.dedup_lookup import INDEX_VERSION
 from smollm3_mix.sources.formats.byte_ranges import modification_key
@@ -70,7 +70,7 @@ class IndexUnitJob:
         evaluation_ngrams: Word n-grams of the evaluation texts.
     """
 
-    recipe: Recipe
+    recipe: AnyRecipe
     source: Source
     resolved: ResolvedSource
     shard_slice: ShardSlice
@@ -106,7 +106,7 @@ class Segment(NamedTuple):
         return position.to_numpy().reshape(-1, columns), row.to_numpy()[::columns]
 
 
-def without_index(recipe: Recipe) -> Recipe:
+def without_index(recipe: AnyRecipe) -> AnyRecipe:
     """Return the recipe without index and holdout, because both splits are compared with each other."""
     return recipe.replace(dedup=replace(recipe.dedup, index=None), holdout=Holdout())
 

@@ -21,7 +21,7 @@ from smollm3_mix.hub.repository import ConflictError, RemoteFile, Repository, ba
 from smollm3_mix.output import output_layout
 from smollm3_mix.output.card.dataset_card import Home
 from smollm3_mix.output.write_request import differences
-from smollm3_mix.recipe.recipe import Recipe
+from smollm3_mix.recipe.curriculum import AnyRecipe
 from smollm3_mix.recipe.shipped import ENDING
 
 log = logging.getLogger("smollm3_mix")
@@ -127,11 +127,11 @@ class ConfigFolder:
             )
             log.info("Uploaded %d of %d files to %s", done, len(files), self.repository.name)
 
-    def finish(self, recipe: Recipe, summary: Mapping[str, Any], other_files: Mapping[str, Path | bytes]) -> None:
+    def finish(self, recipe: AnyRecipe, summary: Mapping[str, Any], other_files: Mapping[str, Path | bytes]) -> None:
         """Add the config to the card, and remove other files from its folder.
 
         Args:
-            recipe: Recipe of the mix.
+            recipe: AnyRecipe of the mix.
             summary: Content of its `stats.json`.
             other_files: Files other than data and recipe, by name.
 

@@ -17,9 +17,9 @@ from smollm3_mix.hub.repository import Repository
 from smollm3_mix.network.urls import Token
 from smollm3_mix.output import output_layout
 from smollm3_mix.output.card.dataset_card import dataset_card
+from smollm3_mix.recipe.curriculum import AnyRecipe
 from smollm3_mix.recipe.model import Source
 from smollm3_mix.recipe.public_paths import is_local, public_recipe, redact_paths
-from smollm3_mix.recipe.recipe import Recipe
 from smollm3_mix.storage import atomic_files
 
 log = logging.getLogger("smollm3_mix")
@@ -53,7 +53,7 @@ class HubTarget:
     token: Token = field(default=None, repr=False)
     _opened: list[ConfigFolder] = field(default_factory=list, init=False, repr=False, compare=False)
 
-    def check(self, recipe: Recipe) -> None:
+    def check(self, recipe: AnyRecipe) -> None:
         """Prepare the repository for a mix of a recipe. Uploads nothing.
 
         Raises:
@@ -80,7 +80,7 @@ class HubTarget:
         """URL of the repository or pull request."""
         return self._folder.repository.url
 
-    def begin(self, recipe: Recipe, file: bytes, request: Mapping[str, Any]) -> None:
+    def begin(self, recipe: AnyRecipe, file: bytes, request: Mapping[str, Any]) -> None:
         """Reserve the config for a recipe and upload its file. The uploaded recipe has no local folders.
 
         Raises:
@@ -96,7 +96,7 @@ class HubTarget:
         """Upload data files by their paths below `data`."""
         self._folder.send(files)
 
-    def finish(self, recipe: Recipe, summary: Mapping[str, Any], other_files: list[Path]) -> None:
+    def finish(self, recipe: AnyRecipe, summary: Mapping[str, Any], other_files: list[Path]) -> None:
         """Upload card and statistics, without local paths."""
         content: dict[str, Path | bytes] = {path.name: path for path in other_files}
         public = public_recipe(recipe)

@@ -14,11 +14,11 @@ from huggingface_hub import HfApi
 from smollm3_mix.errors import OutputError
 from smollm3_mix.hub.access import prepare_repository
 from smollm3_mix.hub.repository import Repository
-from smollm3_mix.mix.options import RecipeLike
+from smollm3_mix.mix.options import RecipeLike, requested_recipe
 from smollm3_mix.network.urls import Token
 from smollm3_mix.output.card.dataset_card import dump
+from smollm3_mix.recipe.curriculum import AnyRecipe, Curriculum
 from smollm3_mix.recipe.display_names import display_name
-from smollm3_mix.recipe.read_recipe import load_recipe
 from smollm3_mix.recipe.recipe import Recipe
 from smollm3_mix.recipe.sections import TokenCounting
 from smollm3_mix.recipe.shipped import ENDING, find_recipe
@@ -103,11 +103,11 @@ def push_recipes_to_hub(
     """
     if not recipes:
         raise ValueError("recipes must not be empty. Pass list_recipes() for all shipped recipes.")
-    loaded: dict[str, Recipe] = {}
+    loaded: dict[str, AnyRecipe] = {}
     content: dict[str, bytes] = {}
     for each in recipes:
-        path = None if isinstance(each, Recipe) else find_recipe(each)
-        recipe = each if isinstance(each, Recipe) else load_recipe(each)
+        path = None if isinstance(each, Recipe | Curriculum) else find_recipe(each)
+        recipe = requested_recipe(each)
         name = recipe.name if path is None else path.name.split(".")[0]
         if name in loaded:
             raise OutputError(f"two recipes are named {name!r}. Give them different names.")
@@ -134,7 +134,7 @@ def push_recipes_to_hub(
     return target.url
 
 
-def _check_portable(name: str, recipe: Recipe) -> None:
+def _check_portable(name: str, recipe: AnyRecipe) -> None:
     for source in recipe.active:
         if recipe.path(source) is not None:
             raise OutputError(
@@ -153,7 +153,7 @@ def _check_portable(name: str, recipe: Recipe) -> None:
         )
 
 
-def _other_locations(recipe: Recipe) -> Iterator[tuple[str, str]]:
+def _other_locations(recipe: AnyRecipe) -> Iterator[tuple[str, str]]:
     """Yield key and location of everything that a recipe names, except sources and exclusion list."""
     if isinstance(recipe.tokens, TokenCounting):
         yield "tokens", recipe.tokens.tokenizer
@@ -163,7 +163,7 @@ def _other_locations(recipe: Recipe) -> Iterator[tuple[str, str]]:
         yield "dedup.index", recipe.dedup.index.path
 
 
-def _is_local_path(recipe: Recipe, location: str) -> bool:
+def _is_local_path(recipe: AnyRecipe, location: str) -> bool:
     """Return True for a local path, False for a repository or URL."""
     return display_name(location) != location or any(
         (Path(folder) / location).exists() for folder in {recipe.folder, ""}
@@ -171,7 +171,7 @@ def _is_local_path(recipe: Recipe, location: str) -> bool:
 
 
 def _commit(
-    target: Repository, content: dict[str, bytes], recipes: dict[str, Recipe], message: str, *, loading_script: bool
+    target: Repository, content: dict[str, bytes], recipes: dict[str, AnyRecipe], message: str, *, loading_script: bool
 ) -> None:
     """Commit these recipes and their card, and remove other recipes."""
     existing = target.files()
@@ -199,7 +199,7 @@ def _first_data_file(names: Iterable[str]) -> str | None:
     return next((path for path in sorted(names) if path.endswith(endings)), None)
 
 
-def _card(repository: str, recipes: dict[str, Recipe], *, loading_script: bool) -> str:
+def _card(repository: str, recipes: dict[str, AnyRecipe], *, loading_script: bool) -> str:
     first = next(iter(recipes))
     metadata = {
         "pretty_name": f"{repository.split('/')[1]}: recipes",

@@ -10,7 +10,7 @@ from typing import Any
 from huggingface_hub import DatasetCard
 
 from smollm3_mix.output.card.dataset_card import Home, dataset_card, dump, size_category
-from smollm3_mix.recipe.recipe import Recipe
+from smollm3_mix.recipe.curriculum import AnyRecipe
 
 _MERGED_LISTS = ("language", "license", "source_datasets")
 """Lists of the metadata that are the union over all mixes."""
@@ -25,7 +25,7 @@ Read = Callable[[str], str | None]
 """Returns the text of a file in the repository, or None if it does not exist."""
 
 
-def merge_card(recipe: Recipe, summary: Mapping[str, Any], home: Home, read: Read) -> str:
+def merge_card(recipe: AnyRecipe, summary: Mapping[str, Any], home: Home, read: Read) -> str:
     """Return the card of the repository with this mix added.
 
     Args:

@@ -13,9 +13,9 @@ from smollm3_mix.merge_datasets import merge_output
 from smollm3_mix.merge_datasets.row_draws import Outcome, RowDraws
 from smollm3_mix.mix.open_mix import open_mix
 from smollm3_mix.network.urls import Token
+from smollm3_mix.recipe.curriculum import AnyRecipe
 from smollm3_mix.recipe.model import Source
 from smollm3_mix.recipe.read_recipe import load_recipe
-from smollm3_mix.recipe.recipe import Recipe
 from smollm3_mix.recipe.shipped import find_recipe
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class DatasetMerger:
     the drawn rows, and only on average. `load` and `write` have exact token shares after filtering.
 
     Args:
-        config_path: Recipe file, shipped name, or config name of `merge_datasets.py`, such as
+        config_path: AnyRecipe file, shipped name, or config name of `merge_datasets.py`, such as
             `smollm3_stage2_config.yaml`.
         use_weights: Whether to reject a recipe without weights.
         skip_unreadable: Skip sources that cannot be read, and log them.
@@ -46,7 +46,7 @@ class DatasetMerger:
         on_progress: Called after every block with a label, the rows processed so far, and the limit in rows.
 
     Attributes:
-        recipe: Recipe that was read.
+        recipe: AnyRecipe that was read.
         draws: Draws of the last merge. None before the first merge.
 
     Raises:
@@ -179,7 +179,7 @@ class DatasetMerger:
         merge_output.push(dataset, repo_name, private, self._token)
         log.info("Successfully pushed to %s", repo_name)
 
-    def _select(self, english: bool, vietnamese: bool) -> Recipe:
+    def _select(self, english: bool, vietnamese: bool) -> AnyRecipe:
         """Return the recipe with the sources of the selected languages."""
         selected = {"english": english, "vietnamese": vietnamese}
         if all(selected.values()):
@@ -193,7 +193,7 @@ class DatasetMerger:
             raise RecipeError(self.recipe.file, [problem + advice])
         return self.recipe.replace(sources=chosen)
 
-    def _open(self, recipe: Recipe, max_samples: int | None) -> RowDraws:
+    def _open(self, recipe: AnyRecipe, max_samples: int | None) -> RowDraws:
         plain = recipe.replace(lanes=1, order="iid", shuffle="none")
         mix = open_mix(
             plain,

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from smollm3_mix import schema
+from smollm3_mix.recipe.curriculum import AnyRecipe
 from smollm3_mix.recipe.model import Source
-from smollm3_mix.recipe.recipe import Recipe
 from smollm3_mix.sources.block_reader import DUPLICATES, RawBlock
 from smollm3_mix.text.clean.clean_block import clean_texts
 from smollm3_mix.text.decontamination import NONE, EvaluationNgrams
@@ -79,7 +79,7 @@ NO_TOKEN_ENCODING = TokenEncoding()
 
 
 def filter_raw_block(
-    raw: RawBlock, recipe: Recipe, source: Source, split: str, evaluation_ngrams: EvaluationNgrams | None = None
+    raw: RawBlock, recipe: AnyRecipe, source: Source, split: str, evaluation_ngrams: EvaluationNgrams | None = None
 ) -> FilteredBlock:
     """Clean and filter a block. Does not change the dedup state.
 
@@ -166,7 +166,7 @@ def deduplicate(filtered: FilteredBlock, dedup_store: DedupStore | None) -> pa.S
 def accept_rows(  # noqa: PLR0917 - called by source streams only
     filtered: FilteredBlock,
     rows: npt.NDArray[np.int64],
-    recipe: Recipe,
+    recipe: AnyRecipe,
     source: Source,
     encoding: TokenEncoding = NO_TOKEN_ENCODING,
     evaluation_ngrams: EvaluationNgrams | None = None,

@@ -32,7 +32,7 @@ class CurriculumMix(Mix):
     @property
     def curriculum(self) -> Curriculum:
         """The curriculum with every source pinned."""
-        recipe = self.plan.recipe
+        recipe = self.resolved.recipe
         if not isinstance(recipe, Curriculum):
             raise TypeError(f"CurriculumMix needs a curriculum, got the recipe {recipe.name!r}.")
         return recipe
@@ -40,13 +40,13 @@ class CurriculumMix(Mix):
     def stage(self, number: int) -> Mix:
         """Return the mix of one stage, without limits. All stages share the resolved files."""
         recipe = self.curriculum.stages[number].recipe
-        resolved = {source.id: self.plan.resolved[source.id] for source in recipe.active}
-        return Mix(replace(self.plan, recipe=recipe, resolved=resolved), self.split, ids=self.ids)
+        resolved = {source.id: self.resolved.resolved[source.id] for source in recipe.active}
+        return Mix(replace(self.resolved, recipe=recipe, resolved=resolved), self.split, ids=self.ids)
 
     def stage_lane(self, stage: int, lane: int, limits: Limits, dedup_store: DedupStore | None = None) -> Lane:
         """Return one lane of a stage without a state. It keeps the row decisions that later stages need."""
         repeat = any(each.recipe.on_exhausted == "repeat" for each in self.curriculum.stages)
-        reread = {source.id for source in self.plan.recipe.active if repeat or source.max_passes > 1}
+        reread = {source.id for source in self.resolved.recipe.active if repeat or source.max_passes > 1}
         return self.stage(stage).blank_lane(lane, limits, dedup_store, reread)
 
     def stage_ends(self, lane: int) -> list[int]:

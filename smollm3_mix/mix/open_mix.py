@@ -7,15 +7,14 @@ from typing import Any, NoReturn
 
 from smollm3_mix.mix.curriculum_mix import CurriculumMix
 from smollm3_mix.mix.limits import Limits
-from smollm3_mix.mix.options import RecipeLike, Split, check_options
+from smollm3_mix.mix.options import RecipeLike, Split, check_options, requested_recipe
 from smollm3_mix.mix.recipe_mix import Mix
 from smollm3_mix.mix.state import continuation
 from smollm3_mix.mix.state.merge_states import find_stream_state
 from smollm3_mix.network.urls import Token
 from smollm3_mix.recipe.curriculum import Curriculum
-from smollm3_mix.recipe.read_recipe import load_recipe, recipe_from_dict
-from smollm3_mix.recipe.recipe import Recipe
-from smollm3_mix.sizes import ByteSize, Count, parse_count
+from smollm3_mix.recipe.read_recipe import recipe_from_dict
+from smollm3_mix.sizes import ByteSize, Count
 from smollm3_mix.sources.resolve import resolve
 from smollm3_mix.tokenizer import recipe_tokenizer
 
@@ -42,7 +41,7 @@ def open_mix(
     """Resolve a recipe's sources and return a mix. Pins every revision and reads no data.
 
     Args:
-        recipe: Recipe or curriculum, or its path, URL or shipped name.
+        recipe: AnyRecipe or curriculum, or its path, URL or shipped name.
         split: Split to read, `"train"` or `"validation"`.
         seed: Seed of the order. Defaults to the recipe's seed.
         lanes: Number of lanes. Defaults to the recipe's number.
@@ -71,7 +70,7 @@ def open_mix(
     """
     check_options("open_mix", _unknown)
     limits = Limits.parse(max_samples, max_tokens, max_bytes)
-    opened = _read_recipe(recipe, seed, lanes, total_tokens)
+    opened = requested_recipe(recipe, seed, lanes, total_tokens)
     start = None if continue_from is None else find_stream_state(continue_from)
     if start is not None:
         start = _complete_state(start, dedup_state_dir, token, accept_terms)
@@ -82,13 +81,6 @@ def open_mix(
         log.warning("%s: %s", opened.name, warning)
     kind = CurriculumMix if isinstance(resolved.recipe, Curriculum) else Mix
     return kind(resolved, split, limits, None if dedup_state_dir is None else os.fspath(dedup_state_dir), start=start)
-
-
-def _read_recipe(recipe: RecipeLike, seed: int | None, lanes: int | None, total_tokens: Count | None) -> Recipe:
-    """Return the recipe with the requested seed, lanes and number of tokens."""
-    opened = recipe if isinstance(recipe, Recipe | Curriculum) else load_recipe(recipe)
-    opened = opened.replace(seed=seed, lanes=lanes)
-    return opened if total_tokens is None else opened.scale(parse_count(total_tokens, "total_tokens"))
 
 
 def _complete_state(

@@ -4,11 +4,13 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, TypeAlias, TypedDict
 
+from smollm3_mix.errors import RecipeError
 from smollm3_mix.messages import listed, nearest
 from smollm3_mix.network.urls import Token
-from smollm3_mix.recipe.curriculum import Curriculum
+from smollm3_mix.recipe.curriculum import AnyRecipe, Curriculum
+from smollm3_mix.recipe.read_recipe import load_recipe
 from smollm3_mix.recipe.recipe import Recipe
-from smollm3_mix.sizes import ByteSize, Count
+from smollm3_mix.sizes import ByteSize, Count, parse_count
 
 Split: TypeAlias = Literal["train", "validation"]
 
@@ -58,3 +60,29 @@ def check_options(function: str, options: Iterable[str], also: Iterable[str] = (
             near = nearest(name, known)
             hint = f"Did you mean {near!r}?" if near else f"Its keyword arguments are {listed(known)}."
             raise TypeError(f"{function}() got an unexpected keyword argument {name!r}. {hint}")
+
+
+def requested_recipe(
+    recipe: RecipeLike, seed: int | None = None, lanes: int | None = None, total_tokens: Count | None = None
+) -> AnyRecipe:
+    """Return the recipe or curriculum of an argument, with the requested seed, lanes and number of tokens.
+
+    Args:
+        recipe: Recipe or curriculum, or its path, URL or shipped name.
+        seed: Seed of the order. Defaults to the recipe's seed.
+        lanes: Number of lanes. Defaults to the recipe's number.
+        total_tokens: Total number of tokens of a curriculum.
+
+    Raises:
+        RecipeError: If the recipe is missing or invalid, or `total_tokens` is given for a recipe without stages.
+        ValueError: If `total_tokens` is not positive.
+    """
+    loaded: AnyRecipe = recipe if isinstance(recipe, Recipe | Curriculum) else load_recipe(recipe)
+    loaded = loaded.replace(seed=seed, lanes=lanes)
+    if total_tokens is None:
+        return loaded
+    if not isinstance(loaded, Curriculum):
+        count = parse_count(total_tokens, "total_tokens")
+        problem = f"total_tokens: {count:,} needs a curriculum, but this recipe has no stages. Use max_tokens"
+        raise RecipeError(loaded.file, [problem])
+    return loaded.scale(total_tokens)

@@ -10,7 +10,7 @@ from smollm3_mix.mix.mix_stats import MixStats
 from smollm3_mix.mix.record_chunk import RecordChunk
 from smollm3_mix.mix.source_stream import SourceStream
 from smollm3_mix.mix.state.dedup_state_file import HasDedupState
-from smollm3_mix.recipe.recipe import Recipe
+from smollm3_mix.recipe.curriculum import AnyRecipe
 
 
 class LaneProtocol(HasDedupState, Protocol):
@@ -69,7 +69,7 @@ class MixProtocol(Protocol):
         """The split that is read, `"train"` or `"validation"`."""
 
     @property
-    def recipe(self) -> Recipe:
+    def recipe(self) -> AnyRecipe:
         """The recipe with every source pinned."""
 
     @property

@@ -14,8 +14,8 @@ from smollm3_mix.mix.limits import Limits
 from smollm3_mix.mix.source_stream import SourceStream
 from smollm3_mix.mix.state import continuation
 from smollm3_mix.mix.stream import Stream
+from smollm3_mix.recipe.curriculum import AnyRecipe
 from smollm3_mix.recipe.model import Source
-from smollm3_mix.recipe.recipe import Recipe
 from smollm3_mix.schema import SPLITS
 from smollm3_mix.sizes import format_bytes, format_count
 from smollm3_mix.sources.block_reader import Reader
@@ -37,7 +37,7 @@ class Mix:
     The order is not that of SmolLM3's own run, because its tokenized shards are not public.
 
     Attributes:
-        plan: Pinned recipe and resolved files.
+        resolved: Pinned recipe and resolved files.
         split: `"train"`, or `"validation"`: the holdout, in one lane. Validation continues when a source ends.
         limits: Limits of the whole mix. Every lane has an equal part of them.
         dedup_state_dir: Folder for the dedup state, one file per lane. Without it, states contain the dedup state.
@@ -45,7 +45,7 @@ class Mix:
         start: State of another mix from which this mix continues. Limits count from the state on.
     """
 
-    plan: ResolvedRecipe
+    resolved: ResolvedRecipe
     split: str = "train"
     limits: Limits = field(default_factory=Limits)
     dedup_state_dir: str | None = None
@@ -55,11 +55,11 @@ class Mix:
     def __post_init__(self) -> None:
         if self.split not in SPLITS:
             raise ValueError(f"split must be {' or '.join(map(repr, SPLITS))}, got {self.split!r}.")
-        if self.split == "validation" and not self.plan.recipe.holdout.fraction:
+        if self.split == "validation" and not self.resolved.recipe.holdout.fraction:
             problem = "holds nothing out, so it has no validation split; add `holdout: {fraction: 0.001}`"
-            raise RecipeError(self.plan.recipe.file, [problem])
+            raise RecipeError(self.resolved.recipe.file, [problem])
         if self.start is not None:
-            continuation.check_continuation(self.plan.recipe, self.split, self.num_lanes, self.start)
+            continuation.check_continuation(self.resolved.recipe, self.split, self.num_lanes, self.start)
 
     def __repr__(self) -> str:
         sources, skipped = len(self.recipe.active), len(self.skipped)
@@ -83,20 +83,20 @@ class Mix:
             yield from stream
 
     @property
-    def recipe(self) -> Recipe:
+    def recipe(self) -> AnyRecipe:
         """The recipe with every source pinned. The validation split continues when a source ends."""
-        recipe = self.plan.recipe
+        recipe = self.resolved.recipe
         return recipe.replace(on_exhausted="renormalize") if self.split == "validation" else recipe
 
     @property
     def skipped(self) -> dict[str, str]:
         """Reason for each source of the recipe that is not read, by source id."""
-        return self.plan.skipped
+        return self.resolved.skipped
 
     @property
     def num_lanes(self) -> int:
         """Number of lanes of this split: the recipe's number for `train`, 1 for `validation`."""
-        return self.plan.recipe.lanes if self.split == "train" else 1
+        return self.resolved.recipe.lanes if self.split == "train" else 1
 
     def lane_limits(self, lane: int) -> Limits:
         """Return the limits of one lane."""
@@ -137,14 +137,14 @@ class Mix:
         """
         if not 0 <= number < self.num_lanes:
             last = self.num_lanes - 1
-            raise ValueError(f"There is no lane {number}: {self.plan.recipe.file} has lanes 0 to {last}.")
+            raise ValueError(f"There is no lane {number}: {self.resolved.recipe.file} has lanes 0 to {last}.")
         recipe = self.recipe
-        encoding = TokenEncoding(recipe_tokenizer.load_tokenizer(recipe, self.plan.token), self.ids)
+        encoding = TokenEncoding(recipe_tokenizer.load_tokenizer(recipe, self.resolved.token), self.ids)
         streams = []
         for index, source in enumerate(recipe.active):
             reader = self._reader(recipe, source, number)
             stream = SourceStream(
-                recipe, index, source, reader, number, self.split, encoding, self.plan.evaluation_ngrams
+                recipe, index, source, reader, number, self.split, encoding, self.resolved.evaluation_ngrams
             )
             stream.keeps_decisions = stream.keeps_decisions or source.id in reread
             streams.append(stream)
@@ -164,18 +164,24 @@ class Mix:
         """
         return Stream(self, range(self.num_lanes) if lanes is None else lanes)
 
-    def _reader(self, recipe: Recipe, source: Source, lane: int) -> Reader:
+    def _reader(self, recipe: AnyRecipe, source: Source, lane: int) -> Reader:
         """Return the reader of a source's slices in one lane."""
-        resolved = self.plan.resolved[source.id]
+        resolved = self.resolved.resolved[source.id]
         if source.content == "records":
             slices = partition_stored_source(resolved, self.num_lanes)[lane]
         else:
             slices = partition_source(resolved, self.num_lanes, recipe.seed, recipe.shuffle == "block")[lane]
         return Reader(
-            source, resolved, slices, recipe.block, self.plan.token, self.plan.excluded, self.plan.dedup_index
+            source,
+            resolved,
+            slices,
+            recipe.block,
+            self.resolved.token,
+            self.resolved.excluded,
+            self.resolved.dedup_index,
         )
 
-    def _order(self, recipe: Recipe, lane: int, limits: Limits) -> interleave.Order:
+    def _order(self, recipe: AnyRecipe, lane: int, limits: Limits) -> interleave.Order:
         """Return the order in which a lane interleaves its sources."""
         ids = [source.id for source in recipe.active]
         if not recipe.weighted:

@@ -12,7 +12,7 @@ from smollm3_mix.output.card.readme import readme
 from smollm3_mix.output.output_formats import BY_SOURCE
 from smollm3_mix.output.uploads import UploadTarget, uploaded_shards
 from smollm3_mix.output.write_request import WriteRequest
-from smollm3_mix.recipe.recipe import Recipe
+from smollm3_mix.recipe.curriculum import AnyRecipe
 from smollm3_mix.report.stage_counts import count_stages
 from smollm3_mix.sources.exclusion_list import read_entries
 from smollm3_mix.sources.resolved_recipe import ResolvedRecipe
@@ -44,7 +44,7 @@ def compose(  # noqa: PLR0917 - called for folders and for stores
     all_stats: Mapping[str, MixStats],
     files: Mapping[str, int],
     data: Path,
-) -> tuple[Recipe, dict[str, Any]]:
+) -> tuple[AnyRecipe, dict[str, Any]]:
     """Write recipe, card and stats.json to the work folder. Return the written recipe and the content of stats.json.
 
     Args:
@@ -74,14 +74,14 @@ def compose(  # noqa: PLR0917 - called for folders and for stores
     return recipe, summary
 
 
-def keep_exclusion_list(recipe: Recipe, work: Path, token: str | bool | None) -> None:
+def keep_exclusion_list(recipe: AnyRecipe, work: Path, token: str | bool | None) -> None:
     """Copy the exclusion list next to the mix, so that `finish` needs no other file."""
     atomic_files.replace_file(
         work / output_layout.LIST, "".join(f"{entry}\n" for entry in read_entries(recipe, token)).encode()
     )
 
 
-def written_recipe(recipe: Recipe) -> Recipe:
+def written_recipe(recipe: AnyRecipe) -> AnyRecipe:
     """Return the recipe of `recipe.yaml`, which refers to the exclusion list next to the mix."""
     return (
         recipe if recipe.exclude is None else recipe.replace(exclude=replace(recipe.exclude, file=output_layout.LIST))

@@ -97,8 +97,8 @@ def open_output_in(context: WriteContext, work: Path) -> list[Mix]:
     if not (work.parent / output_layout.DATA).exists():  # it exists if a commit was interrupted
         (work / output_layout.DATA).mkdir(exist_ok=True)
     if recipe.exclude is not None:
-        keep_exclusion_list(train.plan.recipe, work, context.access.get("token"))
-    atomic_files.replace_json(request_file, {"request": request.to_dict(), "recipe": train.plan.recipe.to_dict()})
+        keep_exclusion_list(train.resolved.recipe, work, context.access.get("token"))
+    atomic_files.replace_json(request_file, {"request": request.to_dict(), "recipe": train.resolved.recipe.to_dict()})
     holdout = recipe.holdout
     if not holdout.fraction:
         return [train]
@@ -113,7 +113,7 @@ def _check_disk_space(mix: Mix, work: Path) -> None:
     """Raise OutputError if the disk is too small for the mix. Finished shards count as free space."""
     written = sum(path.stat().st_size for path in work.rglob("*") if path.is_file())
     available = shutil.disk_usage(work).free + written
-    needed = expected_bytes(mix.recipe, mix.plan.resolved, mix.limits.max_tokens, mix.limits.max_bytes)
+    needed = expected_bytes(mix.recipe, mix.resolved.resolved, mix.limits.max_tokens, mix.limits.max_bytes)
     if mix.limits.max_samples is None and needed > available:
         raise OutputError(
             f"{work.parent} has {available:,} bytes available, but the mix needs about {needed:,.0f}. "

@@ -11,8 +11,8 @@ from smollm3_mix.output import dropped_documents, output_layout
 from smollm3_mix.output.commit import commit
 from smollm3_mix.output.write_request import WriteRequest
 from smollm3_mix.output.written_mix import WrittenMix, open_written
+from smollm3_mix.recipe.curriculum import AnyRecipe
 from smollm3_mix.recipe.read_recipe import recipe_from_dict
-from smollm3_mix.recipe.recipe import Recipe
 from smollm3_mix.sources.resolved_recipe import ResolvedRecipe
 from smollm3_mix.storage import atomic_files, folder_lock
 from smollm3_mix.version import __version__
@@ -66,7 +66,7 @@ def finish(output_dir: str | os.PathLike[str], *, keep_dropped: str | os.PathLik
     return open_written(folder)
 
 
-def _lane_stats(folder: Path, work: Path, recipe: Recipe) -> dict[str, MixStats]:
+def _lane_stats(folder: Path, work: Path, recipe: AnyRecipe) -> dict[str, MixStats]:
     """Return the statistics by split. Raise OutputError if a lane is missing or incomplete."""
     lanes = [("train", lane) for lane in range(recipe.lanes)]
     if recipe.holdout.fraction:

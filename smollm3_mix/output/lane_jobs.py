@@ -69,7 +69,7 @@ def _output_format(mix: Mix, name: str) -> OutputFormat:
     """Return the format of the shards. The validation split of a by-source mix is plain Parquet."""
     if name == BY_SOURCE and mix.split == "train":
         return BySource(tuple(source.id for source in mix.recipe.active))
-    encoder = load_tokenizer(mix.recipe, mix.plan.token)
+    encoder = load_tokenizer(mix.recipe, mix.resolved.token)
     if name in TOKEN_FORMATS and encoder is not None and isinstance(mix.recipe.tokens, TokenCounting):
         return Tokens(name, encoder.vocab, mix.recipe.tokens.tokenizer)
     return Tables()

@@ -111,7 +111,7 @@ def _commit(
         dropped_documents.publish(work, context.dropped_dir)
     data = {name: size for name, size in sent.items() if name.startswith(f"{DATA}/")}
     files = {name.removeprefix(f"{DATA}/"): size for name, size in data.items()}
-    compose(work, mixes[0].plan, context.request, all_stats, files, work / DATA)
+    compose(work, mixes[0].resolved, context.request, all_stats, files, work / DATA)
     store.move(
         {f"{WORK_FOLDER}/{name}": name for name in data}, {f"{WORK_FOLDER}/{name}": size for name, size in data.items()}
     )

@@ -8,14 +8,14 @@ import pyarrow.parquet as pq
 
 from smollm3_mix.output.output_formats import source_folder
 from smollm3_mix.output.output_layout import DATA
+from smollm3_mix.recipe.curriculum import AnyRecipe, overview
 from smollm3_mix.recipe.model import Holdout, Source
-from smollm3_mix.recipe.recipe import Recipe
 from smollm3_mix.text.clean.cleaning_options import Cleaning
 from smollm3_mix.text.dedup.dedup_options import Dedup
 from smollm3_mix.text.filters.filter_options import FilterOptions
 
 
-def recipe_over_stored(recipe: Recipe, data: Path) -> Recipe:
+def recipe_over_stored(recipe: AnyRecipe, data: Path) -> AnyRecipe:
     """Return the recipe that mixes the files below `data` as `recipe` mixes its sources.
 
     The recipe does not clean, filter, deduplicate, shuffle or hold out documents again. They are in the order in which
@@ -27,7 +27,7 @@ def recipe_over_stored(recipe: Recipe, data: Path) -> Recipe:
     """
     numbers = {source.id: number for number, source in enumerate(recipe.active)}
     return replace(
-        recipe,
+        overview(recipe),
         sources=tuple(_over(source, data, numbers.get(source.id)) for source in recipe.sources),
         shuffle="none",
         tokens="column",
@@ -60,7 +60,7 @@ def _over(source: Source, data: Path, number: int | None) -> Source:
     )
 
 
-def count_stored(recipe: Recipe, data: Path) -> dict[str, dict[str, int]]:
+def count_stored(recipe: AnyRecipe, data: Path) -> dict[str, dict[str, int]]:
     """Return the number of stored documents and tokens of each source, emitted or pending."""
     found = {}
     for number, source in enumerate(recipe.active):

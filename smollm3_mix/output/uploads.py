@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from smollm3_mix.errors import OutputError
 from smollm3_mix.output import output_layout
-from smollm3_mix.recipe.recipe import Recipe
+from smollm3_mix.recipe.curriculum import AnyRecipe
 from smollm3_mix.storage import atomic_files
 
 UPLOAD_RECORD = "uploads.json"
@@ -33,14 +33,14 @@ class UploadTarget(Protocol):
     def name(self) -> str:
         """Name of the target. A resumed write must have a target of the same name."""
 
-    def check(self, recipe: Recipe) -> None:
+    def check(self, recipe: AnyRecipe) -> None:
         """Raise unless the target accepts a mix of this recipe. Called before any source is opened."""
 
-    def begin(self, recipe: Recipe, file: bytes, request: Mapping[str, Any]) -> None:
+    def begin(self, recipe: AnyRecipe, file: bytes, request: Mapping[str, Any]) -> None:
         """Prepare the target and upload the recipe.
 
         Args:
-            recipe: Recipe of the written mix.
+            recipe: AnyRecipe of the written mix.
             file: Content of its `recipe.yaml`.
             request: Request of the write, as JSON.
         """
@@ -48,11 +48,11 @@ class UploadTarget(Protocol):
     def send(self, files: Mapping[str, Path]) -> None:
         """Upload files by their paths below `data`. They may be deleted here afterwards."""
 
-    def finish(self, recipe: Recipe, summary: Mapping[str, Any], other_files: list[Path]) -> None:
+    def finish(self, recipe: AnyRecipe, summary: Mapping[str, Any], other_files: list[Path]) -> None:
         """Complete the mix at the target.
 
         Args:
-            recipe: Recipe of the written mix.
+            recipe: AnyRecipe of the written mix.
             summary: Content of `stats.json`.
             other_files: Files of the mix other than data and recipe.
         """

@@ -14,7 +14,7 @@ from smollm3_mix.executors.open_executor import open_executor
 from smollm3_mix.executors.protocol import Executor
 from smollm3_mix.mix.limits import Limits
 from smollm3_mix.mix.mix_stats import MixStats
-from smollm3_mix.mix.options import MixOptions, RecipeLike, check_options
+from smollm3_mix.mix.options import MixOptions, RecipeLike, check_options, requested_recipe
 from smollm3_mix.mix.recipe_mix import Mix
 from smollm3_mix.output import dropped_documents, output_layout
 from smollm3_mix.output.commit import commit, written_recipe
@@ -26,9 +26,7 @@ from smollm3_mix.output.remote_output import write_remote
 from smollm3_mix.output.uploads import Uploads, UploadTarget, uploaded_shards
 from smollm3_mix.output.write_request import WriteContext, WriteRequest
 from smollm3_mix.output.written_mix import WrittenMix, open_written
-from smollm3_mix.recipe.curriculum import Curriculum
-from smollm3_mix.recipe.read_recipe import load_recipe
-from smollm3_mix.recipe.recipe import Recipe
+from smollm3_mix.recipe.curriculum import AnyRecipe, Curriculum
 from smollm3_mix.sizes import ByteSize, parse_bytes, parse_count
 from smollm3_mix.storage import atomic_files, folder_lock
 from smollm3_mix.storage.locations import local_path, open_store
@@ -74,7 +72,7 @@ def write(
     request it only opens the mix. The bytes depend on the recipe, the limits, `format` and `max_shard_size` alone.
 
     Args:
-        recipe: Recipe or curriculum, or its path, URL or shipped name.
+        recipe: AnyRecipe or curriculum, or its path, URL or shipped name.
         output_dir: Folder or fsspec URL, such as `s3://bucket/mix`. It must be new, empty, or have an unfinished run of
             the same request.
         num_proc: Number of lanes to write in parallel, each in a process of its own.
@@ -109,7 +107,7 @@ def write(
         ValueError: If a size, a limit or `format` is invalid.
     """
     _check_write_options(options)
-    loaded = _requested_recipe(recipe, options)
+    loaded = requested_recipe(recipe, options.get("seed"), options.get("lanes"), options.get("total_tokens"))
     token = options.get("token")
     loaded = _with_tokenizer(loaded, format, tokenizer, bos, eos, token=token)
     skip_unreadable = options.get("skip_unreadable", False)
@@ -152,14 +150,6 @@ def _check_write_options(options: MixOptions) -> None:
         raise ValueError(
             "write() cannot continue from a state. Leave continue_from out, or read the mix with open_mix."
         )
-
-
-def _requested_recipe(recipe: RecipeLike, options: MixOptions) -> Recipe:
-    """Return the recipe with the requested seed, lanes and number of tokens."""
-    loaded = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
-    loaded = loaded.replace(seed=options.get("seed"), lanes=options.get("lanes"))
-    total_tokens = options.get("total_tokens")
-    return loaded if total_tokens is None else loaded.scale(parse_count(total_tokens, "total_tokens"))
 
 
 def _write(context: WriteContext, only_lanes: Sequence[int] | None, *, take_over: bool) -> dict[str, MixStats]:
@@ -239,20 +229,20 @@ def write_all(context: WriteContext) -> dict[str, MixStats]:
         all_stats = write_lanes(context, mixes, work, uploads=_start_uploads(context, mixes[0], work))
         if dropped_dir is not None:
             dropped_documents.publish(work, dropped_dir)
-        commit(folder, work, mixes[0].plan, context.request, all_stats, context.push_to)
+        commit(folder, work, mixes[0].resolved, context.request, all_stats, context.push_to)
     output_layout.clear_folder(folder)
     return all_stats
 
 
 def _with_tokenizer(
-    recipe: Recipe,
+    recipe: AnyRecipe,
     format_name: str,
     tokenizer: str | os.PathLike[str] | None,
     bos: str | None,
     eos: str | None,
     *,
     token: str | bool | None,
-) -> Recipe:
+) -> AnyRecipe:
     """Return the recipe with the requested tokenizer. Parquet has no end-of-document token unless one is named."""
     if format_name not in FORMATS:
         raise ValueError(f"format must be one of {', '.join(FORMATS)}, got {format_name!r}.")
@@ -276,7 +266,7 @@ def _start_uploads(context: WriteContext, mix: Mix, work: Path) -> Uploads | Non
         raise OutputError(
             f"--push-to supports Parquet, got --format {request.format}. Leave --push-to out, then upload the folder."
         )
-    recipe = written_recipe(mix.plan.recipe)
+    recipe = written_recipe(mix.resolved.recipe)
     target.begin(recipe, recipe.to_yaml().encode(), request.to_dict())
     uploads = Uploads(work, target)
     uploads.start()

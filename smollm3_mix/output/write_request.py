@@ -11,7 +11,7 @@ from smollm3_mix.executors.protocol import Executor
 from smollm3_mix.mix.limits import Limits
 from smollm3_mix.output.lane_pool import ProgressListener
 from smollm3_mix.output.uploads import UploadTarget
-from smollm3_mix.recipe.recipe import Recipe
+from smollm3_mix.recipe.curriculum import AnyRecipe
 from smollm3_mix.storage.atomic_files import WORK_FOLDER
 from smollm3_mix.storage.url_store import UrlStore
 from smollm3_mix.version import __version__
@@ -57,7 +57,7 @@ class WriteContext:
     """One call of `write`.
 
     Attributes:
-        recipe: Recipe before its sources are pinned.
+        recipe: AnyRecipe before its sources are pinned.
         request: What decides the bytes.
         folder: Folder of the mix. With a store, a temporary folder of this call.
         dropped_dir: Folder for the dropped documents. None if they are not kept.
@@ -69,7 +69,7 @@ class WriteContext:
         store: Object store of the mix, in place of a folder.
     """
 
-    recipe: Recipe
+    recipe: AnyRecipe
     request: WriteRequest
     folder: Path
     dropped_dir: Path | None = None

@@ -14,8 +14,8 @@ from smollm3_mix.mix.mix_stats import MixStats
 from smollm3_mix.mix.options import Split
 from smollm3_mix.network.urls import Token
 from smollm3_mix.output import output_layout
+from smollm3_mix.recipe.curriculum import AnyRecipe
 from smollm3_mix.recipe.read_recipe import load_recipe
-from smollm3_mix.recipe.recipe import Recipe
 from smollm3_mix.report.source_rows import source_rows
 from smollm3_mix.report.tables import shares_table
 from smollm3_mix.storage.locations import local_path, open_store
@@ -31,14 +31,14 @@ class WrittenMix:
 
     Attributes:
         output_dir: Folder or URL of the mix.
-        recipe: Recipe with every source pinned.
+        recipe: AnyRecipe with every source pinned.
         stats: Statistics by split.
         files: Bytes of each data file, by its path below `data`.
         format: Format of the files, such as `"parquet"`.
     """
 
     output_dir: str
-    recipe: Recipe
+    recipe: AnyRecipe
     stats: dict[str, MixStats]
     files: dict[str, int]
     format: str

@@ -15,6 +15,7 @@ from smollm3_mix.mix.options import MixOptions, RecipeLike, Split, check_options
 from smollm3_mix.mix.recipe_mix import Mix
 from smollm3_mix.output import output_layout
 from smollm3_mix.packing.window_stream import WindowStream
+from smollm3_mix.recipe.curriculum import AnyRecipe, Curriculum
 from smollm3_mix.recipe.model import Source
 from smollm3_mix.recipe.read_recipe import load_recipe
 from smollm3_mix.recipe.recipe import Recipe
@@ -80,7 +81,7 @@ def open_packed(
     The tokenizer counts the tokens, including `bos` and `eos`, so token shares are exact for the emitted tokens.
 
     Args:
-        mix: Recipe or curriculum, or its path, URL or shipped name, or an open mix, or the folder of a written mix.
+        mix: AnyRecipe or curriculum, or its path, URL or shipped name, or an open mix, or the folder of a written mix.
         tokenizer: File, folder or Hub repository of the tokenizer. Defaults to the recipe's tokenizer.
         sequence_length: Number of input tokens per window. A window has one more token, the last target.
         bos: Token before each document. None by default, as in the training of SmolLM3.
@@ -105,23 +106,23 @@ def open_packed(
                 f"Cannot override {names} of a mix that is already open. Pass {names} to open_mix() instead."
             )
         counting = token_counting(mix.recipe, tokenizer, bos, eos, token)
-        resolved = replace(mix.plan, recipe=pin_tokenizer(mix.plan.recipe.replace(tokens=counting), token))
-        return PackedMix(replace(mix, plan=resolved, ids=True), sequence_length)
+        resolved = replace(mix.resolved, recipe=pin_tokenizer(mix.resolved.recipe.replace(tokens=counting), token))
+        return PackedMix(replace(mix, resolved=resolved, ids=True), sequence_length)
     recipe, split = _recipe_and_split(mix, options.get("split", "train"))
     recipe = recipe.replace(tokens=token_counting(recipe, tokenizer, bos, eos, token))
     options["split"] = split
     return PackedMix(replace(open_mix(recipe, **options), ids=True), sequence_length)
 
 
-def _recipe_and_split(mix: RecipeLike, split: Split) -> tuple[Recipe, Split]:
+def _recipe_and_split(mix: RecipeLike, split: Split) -> tuple[AnyRecipe, Split]:
     """Return the recipe and its split. A written mix has a recipe over its records."""
-    if isinstance(mix, Recipe):
+    if isinstance(mix, Recipe | Curriculum):
         return mix, split
     folder = Path(mix)
     return _written_recipe(folder, split) if (folder / output_layout.STATS).exists() else (load_recipe(mix), split)
 
 
-def _written_recipe(folder: Path, split: Split) -> tuple[Recipe, Split]:
+def _written_recipe(folder: Path, split: Split) -> tuple[AnyRecipe, Split]:
     """Return a recipe over the records of a written mix in their order, and the split that has them."""
     if problem := output_layout.unfinished_reason(folder):
         raise OutputError(problem)

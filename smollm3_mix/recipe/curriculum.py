@@ -8,17 +8,20 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from smollm3_mix.errors import RecipeError
-from smollm3_mix.recipe.model import RecipeDescription, Source
+from smollm3_mix.recipe.model import Block as BlockSize
+from smollm3_mix.recipe.model import Holdout, Source
 from smollm3_mix.recipe.parsing import plain, show
 from smollm3_mix.recipe.read_curriculum import read_stages
 from smollm3_mix.recipe.recipe import Recipe
+from smollm3_mix.recipe.sections import Decontaminate, Exclude, TokenCounting
 from smollm3_mix.recipe.serialize import recipe_block
 from smollm3_mix.recipe.yaml_text import Block, dump
-from smollm3_mix.sizes import format_count
+from smollm3_mix.sizes import Count, format_count, parse_count
 from smollm3_mix.table_format import html_table
+from smollm3_mix.text.dedup.dedup_options import Dedup
 
 SHARED_READ_KEYS = (
     *("name", "config", "data_dir", "data_files", "revision", "split", "text_field", "separator", "where", "content"),
@@ -45,45 +48,143 @@ class Stage:
 
 
 @dataclass(frozen=True, repr=False)
-class Curriculum(Recipe):
-    """Recipes in sequence, read as one stream.
+class Curriculum:
+    """Recipes in sequence, read as one stream. A curriculum holds recipes, and is not a recipe.
 
-    `sources` contains every source of any stage, weighted by its tokens over all stages. Fields in `SHARED_KEYS` are
-    those of every stage. The other fields are those of the first stage and are not used.
+    Properties with the names of a recipe's fields describe all stages together: `sources` has every source of any
+    stage, weighted by its tokens over all stages, and the keys of `SHARED_KEYS` are those of every stage.
 
     Attributes:
-        stages: Stages in the order of training. Use `of` to combine them.
+        stages: Stages in the order of training.
+        file: Origin of the curriculum as the user named it, for messages.
+        description: Description of the curriculum.
+
+    Raises:
+        RecipeError: If the stages are incompatible. The error lists every problem.
     """
 
-    stages: tuple[Stage, ...] = ()
+    stages: tuple[Stage, ...]
+    file: str = "a curriculum made in Python"
+    description: str = ""
 
-    @classmethod
-    def of(cls, stages: Sequence[Stage], *, file: str, description: str = "") -> "Curriculum":
-        """Return the curriculum of these stages.
-
-        Raises:
-            RecipeError: If the stages are incompatible. The error lists every problem.
-        """
-        problems = _problems(stages)
+    def __post_init__(self) -> None:
+        problems = _problems(self.stages)
         if problems:
-            raise RecipeError(file, problems)
-        first = {field.name: getattr(stages[0].recipe, field.name) for field in dataclasses.fields(Recipe)}
-        sources = _combined(stages)
-        readable = {source.id for source in sources if source.unavailable is None}
-        ignored = [
-            f"stage {stage.name!r}: {message}"
-            for stage in stages
-            for message in (
-                *stage.recipe.ignored,
-                *(
-                    f"source {source.id!r} is not available: {source.unavailable}"
-                    for source in stage.recipe.sources
-                    if source.unavailable is not None and source.id in readable
-                ),
-            )
-        ]
-        own = {"sources": sources, "file": file, "description": description}
-        return cls(**first | own | {"ignored": tuple(ignored)}, stages=tuple(stages))
+            raise RecipeError(self.file, problems)
+
+    @functools.cached_property
+    def overview(self) -> Recipe:
+        """One recipe with the combined sources, and the other fields of the first stage. It is not read."""
+        sources = _combined(self.stages)
+        first = self.stages[0].recipe
+        return dataclasses.replace(
+            first, sources=sources, file=self.file, description=self.description, ignored=_ignored(self.stages, sources)
+        )
+
+    @property
+    def name(self) -> str:
+        """Name of the file without its ending."""
+        return self.overview.name
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """Every source of any stage, weighted by its tokens over all stages."""
+        return self.overview.sources
+
+    @property
+    def active(self) -> tuple[Source, ...]:
+        """The available sources with a weight above 0 in any stage."""
+        return self.overview.active
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Share of each active source over all stages."""
+        return self.overview.shares
+
+    @property
+    def raw_sum(self) -> float:
+        """Sum of the combined weights, including unavailable sources."""
+        return self.overview.raw_sum
+
+    @property
+    def unavailable_share(self) -> float:
+        """Share of unavailable sources in `raw_sum`, 0 to 1."""
+        return self.overview.unavailable_share
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Warnings about settings and sources that the stages name but the mix does not use."""
+        return self.overview.warnings
+
+    @property
+    def folder(self) -> str:
+        """Folder of the first stage's recipe."""
+        return self.overview.folder
+
+    @property
+    def seed(self) -> int:
+        """Seed of all stages."""
+        return self.overview.seed
+
+    @property
+    def lanes(self) -> int:
+        """Number of lanes of all stages."""
+        return self.overview.lanes
+
+    @property
+    def weigh_by(self) -> str:
+        """Unit of the weights in all stages."""
+        return self.overview.weigh_by
+
+    @property
+    def tokens(self) -> str | TokenCounting:
+        """Token counting of all stages."""
+        return self.overview.tokens
+
+    @property
+    def dedup(self) -> Dedup:
+        """Dedup of all stages."""
+        return self.overview.dedup
+
+    @property
+    def holdout(self) -> Holdout:
+        """Holdout of all stages."""
+        return self.overview.holdout
+
+    @property
+    def exclude(self) -> Exclude | None:
+        """Exclusion list of all stages, or None."""
+        return self.overview.exclude
+
+    @property
+    def decontaminate(self) -> Decontaminate | None:
+        """Evaluation texts of all stages, or None."""
+        return self.overview.decontaminate
+
+    @property
+    def order(self) -> str:
+        """Order of the first stage."""
+        return self.overview.order
+
+    @property
+    def block(self) -> BlockSize:
+        """Block size of the first stage."""
+        return self.overview.block
+
+    @property
+    def shuffle(self) -> str:
+        """Shuffling of the first stage."""
+        return self.overview.shuffle
+
+    @property
+    def on_exhausted(self) -> str:
+        """Policy of the first stage for sources that end."""
+        return self.overview.on_exhausted
+
+    @property
+    def weighted(self) -> bool:
+        """Whether the first stage has weights."""
+        return self.overview.weighted
 
     def __repr__(self) -> str:
         sizes = f"{len(self.stages)} stages, {format_count(self.total_tokens)} tokens"
@@ -105,7 +206,7 @@ class Curriculum(Recipe):
             raise RecipeError(file, ["missing key 'stages' (a list of stages). Use Recipe.from_dict for one recipe"])
         rest = {key: value for key, value in data.items() if key not in ("file", "folder")}
         stages, description = read_stages(rest, file, "", named=_reject_name, inline=Recipe.from_dict)
-        return cls.of([Stage(*stage) for stage in stages], file=file, description=description)
+        return cls(tuple(Stage(*stage) for stage in stages), file, description)
 
     @property
     def total_tokens(self) -> int:
@@ -128,7 +229,7 @@ class Curriculum(Recipe):
         content = ["curriculum", [[stage.name, stage.tokens, stage.recipe.fingerprint] for stage in self.stages]]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
-    def diff(self, other: RecipeDescription) -> list[str]:
+    def diff(self, other: object) -> list[str]:
         """Return a line for each difference that decides the output, such as `stage2.tokens: 1000 → 2000`."""
         if not isinstance(other, Curriculum):
             return ["a curriculum → one recipe"]
@@ -146,18 +247,22 @@ class Curriculum(Recipe):
         """Return the local path of a source, as the recipe of its stage finds it."""
         recipes = (stage.recipe for stage in self.stages if any(s.id == source.id for s in stage.recipe.active))
         recipe = next(recipes, None)
-        return super().path(source) if recipe is None else recipe.path(source)
+        return (self.overview if recipe is None else recipe).path(source)
 
-    def scale(self, total_tokens: int) -> "Curriculum":
+    def scale(self, total_tokens: Count) -> "Curriculum":
         """Return a copy with `total_tokens` over all stages, in the same proportions, rounded to whole tokens.
+
+        Args:
+            total_tokens: Number of tokens, such as `"11B"`.
 
         Raises:
             RecipeError: If a stage would have no token.
         """
-        ends = [round(end * total_tokens / self.total_tokens) for end in self.ends]
-        tokens = [end - begin for begin, end in itertools.pairwise([0, *ends])]
+        total = parse_count(total_tokens, "total_tokens")
+        ends = [round(end * total / self.total_tokens) for end in self.ends]
+        tokens = [end - start for start, end in itertools.pairwise([0, *ends])]
         if min(tokens) < 1:
-            problem = f"total_tokens: {total_tokens:,} leave stage {self._least.name!r} none; give more"
+            problem = f"total_tokens: {total:,} leaves stage {self._shortest.name!r} without a token. Use more tokens"
             raise RecipeError(self.file, [problem])
         pairs = zip(self.stages, tokens, strict=True)
         return self._with([dataclasses.replace(stage, tokens=count) for stage, count in pairs])
@@ -211,11 +316,34 @@ class Curriculum(Recipe):
         return f"# smollm3_mix curriculum; fingerprint {self.fingerprint}\n{text}"
 
     def _with(self, stages: Sequence[Stage]) -> "Curriculum":
-        return Curriculum.of(stages, file=self.file, description=self.description)
+        return Curriculum(tuple(stages), self.file, self.description)
 
     @property
-    def _least(self) -> Stage:
+    def _shortest(self) -> Stage:
         return min(self.stages, key=lambda stage: stage.tokens)
+
+
+AnyRecipe: TypeAlias = Recipe | Curriculum
+"""A recipe or a curriculum."""
+
+
+def overview(recipe: AnyRecipe) -> Recipe:
+    """Return a recipe as it is, or the overview of a curriculum."""
+    return recipe.overview if isinstance(recipe, Curriculum) else recipe
+
+
+def _ignored(stages: Sequence[Stage], sources: Sequence[Source]) -> tuple[str, ...]:
+    """Return the sentences about unused settings and unavailable sources of single stages."""
+    readable = {source.id for source in sources if source.unavailable is None}
+    messages: list[str] = []
+    for stage in stages:
+        messages += [f"stage {stage.name!r}: {message}" for message in stage.recipe.ignored]
+        messages += [
+            f"stage {stage.name!r}: source {source.id!r} is not available: {source.unavailable}"
+            for source in stage.recipe.sources
+            if source.unavailable is not None and source.id in readable
+        ]
+    return tuple(messages)
 
 
 def _reject_name(name: str) -> Recipe:
@@ -245,7 +373,7 @@ def _problems(stages: Sequence[Stage]) -> list[str]:
     ]
     names = [stage.name for stage in stages]
     problems += [
-        f"stages have the same name {name!r}; give one of them another with `name`"
+        f"stages have the same name {name!r}. Give one of them another `name`"
         for name in dict.fromkeys(names)
         if names.count(name) > 1
     ]
@@ -256,7 +384,7 @@ def _problems(stages: Sequence[Stage]) -> list[str]:
             if was != now:
                 problems.append(
                     f"stages {first.name!r} and {stage.name!r} differ in {key}: {show(plain(was))} → "
-                    f"{show(plain(now))}; write `{key}:` at the top of the curriculum, where it goes for all"
+                    f"{show(plain(now))}. Write `{key}:` at the top of the curriculum, where it applies to all stages"
                 )
     known: dict[str, tuple[Stage, Source]] = {}
     for stage in stages:
@@ -269,8 +397,8 @@ def _problems(stages: Sequence[Stage]) -> list[str]:
                 differ = [f"folder: {_folder(other.recipe, before)} → {_folder(stage.recipe, source)}"]
             if differ:
                 problems.append(
-                    f"source {source.id!r} is not the same in stages {other.name!r} and {stage.name!r} "
-                    f"({'; '.join(differ)}); make it so, or give one of them another id"
+                    f"source {source.id!r} differs between stages {other.name!r} and {stage.name!r} "
+                    f"({', '.join(differ)}). Make it equal, or give one of them another id"
                 )
     return problems
 

@@ -5,10 +5,9 @@ import itertools
 from collections.abc import Mapping
 from typing import Any
 
-from smollm3_mix.recipe.curriculum import Curriculum
+from smollm3_mix.recipe.curriculum import AnyRecipe, Curriculum
 from smollm3_mix.recipe.fingerprint import canonical, compare_deciding, deciding
 from smollm3_mix.recipe.parsing import plain
-from smollm3_mix.recipe.recipe import Recipe
 
 _NOT_OF_RECIPE = {"seed", "lanes", "weigh_by", "order", "block", "shuffle", "tokens", "holdout", "on_exhausted"}
 _NOT_OF_RECIPE |= {"weighted", "dedup", "stages"}
@@ -17,7 +16,7 @@ _NOT_OF_ROWS = {"id", "name", "config", "data_dir", "data_files", "revision", "s
 """Keys that select files and do not change how rows are processed."""
 
 
-def index_scope(recipe: Recipe) -> dict[str, Any]:
+def index_scope(recipe: AnyRecipe) -> dict[str, Any]:
     """Return the scope of a recipe in JSON's types.
 
     Included are the active sources in order, with revision, columns, cleaning and filters. So are exclusion,
@@ -35,7 +34,7 @@ def index_scope(recipe: Recipe) -> dict[str, Any]:
     return chosen | {"dedup": what, "sources": sources}
 
 
-def disagreements(recipe: Recipe) -> list[str]:
+def disagreements(recipe: AnyRecipe) -> list[str]:
     """Return a line for each source that stages clean or filter differently. Empty for a single recipe.
 
     Such a source has different documents in each stage, so one index cannot list its duplicates.

@@ -268,8 +268,10 @@ class RecipeDescription:
         """Hash of everything that decides the output, 64 hex digits; see `recipe.fingerprint`."""
         return fingerprint_digest(plain(self))
 
-    def diff(self, other: "RecipeDescription") -> list[str]:
+    def diff(self, other: object) -> list[str]:
         """Return a line for each difference that decides the output, such as `sources.dclm.weight: 0.37 → 0.36`."""
+        if not isinstance(other, RecipeDescription):
+            return ["one recipe → a curriculum"]
         return recipe_differences(plain(self), plain(other))
 
     def path(self, source: Source) -> Path | None:
@@ -279,14 +281,6 @@ class RecipeDescription:
         name = Path(source.name).expanduser()
         paths = (Path(self.folder) / name, name) if self.folder else (name,)
         return next((path for path in paths if path.exists()), None)
-
-    def scale(self: R, total_tokens: int) -> R:
-        """Raise RecipeError, because only a curriculum can be scaled.
-
-        Raises:
-            RecipeError: Always.
-        """
-        raise RecipeError(self.file, [f"total_tokens: {total_tokens:,}, but it has no stages; use max_tokens"])
 
     def pin(self: R, revisions: Mapping[str, str]) -> R:
         """Return a copy with new revisions, by source id. The fingerprint changes."""

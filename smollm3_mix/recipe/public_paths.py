@@ -7,7 +7,7 @@ independent of the machine and discloses nothing about it.
 import dataclasses
 import re
 
-from smollm3_mix.recipe.curriculum import Curriculum
+from smollm3_mix.recipe.curriculum import AnyRecipe, Curriculum
 from smollm3_mix.recipe.display_names import EMBEDDED, default_source_id, display_name, source_display_name
 from smollm3_mix.recipe.model import Source
 from smollm3_mix.recipe.recipe import Recipe
@@ -40,24 +40,28 @@ def public_patterns(source: Source) -> tuple[str, ...] | None:
     return source.data_files and tuple(source_display_name(each, source.id, default, 1) for each in source.data_files)
 
 
-def public_recipe(recipe: Recipe) -> Recipe:
+def public_recipe(recipe: AnyRecipe) -> AnyRecipe:
     """Return the recipe without folders of this machine, or the same object if there are none.
 
     The result gives the same mix if the files are in the recipe's folder. Its fingerprint differs, because paths
     count as written.
     """
     if isinstance(recipe, Curriculum):
-        stages = [dataclasses.replace(stage, recipe=public_recipe(stage.recipe)) for stage in recipe.stages]
-        made: Recipe = Curriculum.of(stages, file=recipe.file, description=recipe.description)
+        stages = tuple(dataclasses.replace(stage, recipe=_public(stage.recipe)) for stage in recipe.stages)
+        public: AnyRecipe = dataclasses.replace(recipe, stages=stages)
     else:
-        made = dataclasses.replace(
-            recipe,
-            sources=tuple(_source(source) for source in recipe.sources),
-            tokens=_counting(recipe.tokens),
-            decontaminate=_decontaminate(recipe.decontaminate),
-            dedup=_dedup(recipe.dedup),
-        )
-    return recipe if made == recipe else made
+        public = _public(recipe)
+    return recipe if public == recipe else public
+
+
+def _public(recipe: Recipe) -> Recipe:
+    return dataclasses.replace(
+        recipe,
+        sources=tuple(_source(source) for source in recipe.sources),
+        tokens=_counting(recipe.tokens),
+        decontaminate=_decontaminate(recipe.decontaminate),
+        dedup=_dedup(recipe.dedup),
+    )
 
 
 def redact_paths(text: str) -> str:

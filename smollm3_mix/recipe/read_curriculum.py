@@ -1,7 +1,7 @@
 """Stages of a curriculum from plain values, strictly: every problem of one file in one error."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from smollm3_mix.errors import RecipeError
 from smollm3_mix.recipe.model import KEYS
@@ -18,13 +18,20 @@ _SYNONYMS = {
 }
 
 
+class Replaceable(Protocol):
+    """A recipe, or a curriculum, which `read_stages` rejects."""
+
+    def replace(self, **changes: Any) -> "Replaceable":
+        """Return a copy with other values of top-level keys."""
+
+
 def read_stages(
     given: Mapping[str, Any],
     file: str,
     folder: str,
     *,
-    named: Callable[[str], Recipe],
-    inline: Callable[[Mapping[str, Any]], Recipe],
+    named: Callable[[str], Replaceable],
+    inline: Callable[[Mapping[str, Any]], Replaceable],
 ) -> tuple[list[tuple[str, int, Recipe]], str]:
     """Return name, tokens and recipe of each stage of a mapping with `stages`, and the description.
 
@@ -59,7 +66,7 @@ def read_stages(
         except RecipeError as error:
             problems += [f"stages[{index}]: {error.file}: {problem}" for problem in error.problems]
             continue
-        if type(found) is not Recipe:  # a curriculum
+        if not isinstance(found, Recipe):
             problems.append(f"stages[{index}]: {show(recipe)} is a curriculum. List its stages here")
             continue
         stages.append((name or found.name, tokens, found))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from smollm3_mix.errors import RecipeError
-from smollm3_mix.recipe.curriculum import Curriculum, Stage
+from smollm3_mix.recipe.curriculum import AnyRecipe, Curriculum, Stage
 from smollm3_mix.recipe.parse_recipe import parse_recipe
 from smollm3_mix.recipe.parsing import FieldPath, read_value
 from smollm3_mix.recipe.read_curriculum import read_stages
@@ -22,7 +22,7 @@ def load_recipe(
     use_weights: bool | None = None,
     folder: str | None = None,
     **changes: Any,
-) -> Recipe:
+) -> AnyRecipe:
     """Read a recipe from a file, or by the name of a shipped recipe (see `find_recipe`).
 
     Args:
@@ -46,11 +46,11 @@ def load_recipe(
     if problems:
         raise RecipeError(file, problems)
     recipe = _recipe(given, file, folder or str(path.resolve().parent), path.resolve().parent)
+    if isinstance(recipe, Curriculum):
+        return recipe.replace(**changes)
     if not own and requested.name == UNWEIGHTED:
         sources = tuple(dataclasses.replace(source, weight=1.0) for source in recipe.sources)
         recipe = dataclasses.replace(recipe, file=UNWEIGHTED, sources=sources, weighted=False)
-    if isinstance(recipe, Curriculum):
-        return recipe.replace(**changes)
     if use_weights and not recipe.weighted:
         weighted = ", ".join(name for name in list_recipes())
         need = "has no weights to use. List its sources under `datasets:` with a `weight` each"
@@ -82,7 +82,7 @@ def stage_files(path: str | os.PathLike[str]) -> list[str]:
     return [name for name in named if isinstance(name, str) and name not in list_recipes()]
 
 
-def recipe_from_dict(given: Mapping[str, Any]) -> Recipe:
+def recipe_from_dict(given: Mapping[str, Any]) -> AnyRecipe:
     """Return the recipe or curriculum that `to_dict` was called on.
 
     Raises:
@@ -98,17 +98,17 @@ def recipe_from_dict(given: Mapping[str, Any]) -> Recipe:
     return _recipe(rest, file, folder)
 
 
-def _recipe(given: Any, file: str, folder: str, beside: Path | None = None) -> Recipe:
+def _recipe(given: Any, file: str, folder: str, beside: Path | None = None) -> AnyRecipe:
     """Return the recipe or curriculum that plain values describe. Recipes of stages are also tried in `beside`."""
     if isinstance(given, Mapping) and "stages" in given:
         stages, description = read_stages(
             given, file, folder, named=lambda name: _stage_recipe(name, beside, folder), inline=recipe_from_dict
         )
-        return Curriculum.of([Stage(*stage) for stage in stages], file=file, description=description)
+        return Curriculum(tuple(Stage(*stage) for stage in stages), file, description)
     return parse_recipe(Recipe, given, file, folder)
 
 
-def _stage_recipe(name: str, beside: Path | None, folder: str) -> Recipe:
+def _stage_recipe(name: str, beside: Path | None, folder: str) -> AnyRecipe:
     """Return the recipe of a stage: a file in the folder of the curriculum, or the result of `load_recipe`."""
     near = None if beside is None else beside / Path(name).expanduser()
     for place in () if near is None else (near, near.with_name(near.name + ENDING)):

@@ -15,8 +15,8 @@ import numpy as np
 from smollm3_mix.errors import OutputError, RecipeError, SourceExhaustedError
 from smollm3_mix.mix.block_pipeline import filter_raw_block
 from smollm3_mix.mix.open_mix import open_mix
-from smollm3_mix.mix.options import MixOptions, RecipeLike, check_options
-from smollm3_mix.recipe.curriculum import Curriculum
+from smollm3_mix.mix.options import MixOptions, RecipeLike, check_options, requested_recipe
+from smollm3_mix.recipe.curriculum import AnyRecipe, Curriculum
 from smollm3_mix.recipe.display_names import display_name
 from smollm3_mix.recipe.model import Source
 from smollm3_mix.recipe.read_recipe import load_recipe
@@ -76,7 +76,7 @@ class Calibration:
     """Measured tokens per byte of a recipe's sources.
 
     Attributes:
-        recipe: Recipe that was measured.
+        recipe: AnyRecipe that was measured.
         ratios: Ratios by source id.
         tokenizer: Name of the tokenizer.
         sha256: SHA-256 of the tokenizer's file.
@@ -148,7 +148,7 @@ def calibrate(
     """Measure tokens per byte of each source on a sample of its cleaned and filtered documents.
 
     Args:
-        recipe: Recipe, or its path, URL or shipped name.
+        recipe: AnyRecipe, or its path, URL or shipped name.
         tokenizer: File, folder or Hub repository of the tokenizer.
         samples: Number of documents per source.
         on_progress: Called with the ratio of each source.
@@ -163,16 +163,16 @@ def calibrate(
         TypeError: If an option is unknown.
     """
     check_options("calibrate", options, ("tokenizer", "samples", "on_progress"))
-    loaded = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
+    loaded = requested_recipe(recipe)
     if isinstance(loaded, Curriculum):
         raise RecipeError(loaded.file, ["a curriculum cannot be calibrated. Calibrate the recipe of each stage"])
-    text = "" if isinstance(recipe, Recipe) else find_recipe(recipe).read_text(encoding="utf-8")
+    text = "" if isinstance(recipe, Recipe | Curriculum) else find_recipe(recipe).read_text(encoding="utf-8")
     name = os.fspath(tokenizer)
     path, _ = recipe_tokenizer.find_tokenizer(TokenCounting(name), loaded.folder, options.get("token"))
     encoder = Tokenizer(path)
     mix = open_mix(loaded, **options)
     number = parse_count(samples, "samples")
-    ratios = measure_ratios(mix.plan, encoder, number, on_progress or (lambda _: None))
+    ratios = measure_ratios(mix.resolved, encoder, number, on_progress or (lambda _: None))
     return Calibration(loaded, ratios, name, hashlib.sha256(Path(path).read_bytes()).hexdigest(), text)
 
 
@@ -281,7 +281,7 @@ def format_ratio(value: float) -> str:
     return f"{value:.4f}" if value >= 0.1 else f"{value:.4g}"
 
 
-def header(recipe: Recipe, tokenizer: str, digest: str, ratios: Iterable[TokenRatio]) -> str:
+def header(recipe: AnyRecipe, tokenizer: str, digest: str, ratios: Iterable[TokenRatio]) -> str:
     """Return comments for the top of a recipe file that describe the measurement."""
     rows = [
         f"#   {each.source}: {format_ratio(each.value)} ± {each.error:.2%} "

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from smollm3_mix.errors import OutputError
-from smollm3_mix.recipe.recipe import Recipe
+from smollm3_mix.recipe.curriculum import AnyRecipe
 from smollm3_mix.text.dedup.text_hashes import hash_texts
 
 Ints = npt.NDArray[np.int64]
@@ -59,7 +59,7 @@ class Evidence:
         lengths: Number of documents by source and length bin, int64[sources, LENGTH_BINS].
     """
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, recipe: AnyRecipe) -> None:
         self._shares = np.array(list(recipe.shares.values()))
         self._ids = list(recipe.shares)
         self._curves: dict[str, _Curve] = {}

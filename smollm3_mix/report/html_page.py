@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from smollm3_mix.mix.mix_stats import MixStats
-from smollm3_mix.recipe.recipe import Recipe
+from smollm3_mix.recipe.curriculum import AnyRecipe
 from smollm3_mix.report import figures
 from smollm3_mix.report.evidence import Evidence, Example
 from smollm3_mix.report.page_style import STYLE
@@ -23,7 +23,7 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
 def html_page(  # noqa: PLR0917 - one argument per section
-    recipe: Recipe,
+    recipe: AnyRecipe,
     summary: Mapping[str, Any],
     rows: Sequence[SourceRow],
     problems: Sequence[str],
@@ -83,7 +83,7 @@ def _summary_line(problems: Sequence[str]) -> str:
     return f'<div class="bad"><p>{found}</p><ul>{listed}</ul></div>'
 
 
-def _tiles(recipe: Recipe, summary: Mapping[str, Any], rows: Sequence[SourceRow]) -> str:
+def _tiles(recipe: AnyRecipe, summary: Mapping[str, Any], rows: Sequence[SourceRow]) -> str:
     total = summary["splits"]["train"]["total"]
     held_out = summary["splits"].get("validation", {}).get("total", {}).get("emitted", 0)
     bounded = [row.discrepancy / row.bound for row in rows if row.bound]
@@ -218,7 +218,7 @@ def _lengths(rows: Sequence[SourceRow], evidence: Evidence) -> str:
     )
 
 
-def _missing(recipe: Recipe) -> str:
+def _missing(recipe: AnyRecipe) -> str:
     total = recipe.raw_sum
     lines = [
         f"<li><strong>{escape(source.id)}</strong> ({source.weight / total:.4%} of the weights): "
@@ -229,7 +229,9 @@ def _missing(recipe: Recipe) -> str:
     return f"<ul>{''.join(lines)}</ul>" if lines else ""
 
 
-def _examples(recipe: Recipe, kept: Mapping[str, Sequence[Example]], dropped: Mapping[str, Sequence[Example]]) -> str:
+def _examples(
+    recipe: AnyRecipe, kept: Mapping[str, Sequence[Example]], dropped: Mapping[str, Sequence[Example]]
+) -> str:
     sections = []
     for number, source in enumerate(recipe.active):
         kept_here, dropped_here = kept.get(source.id, []), dropped.get(source.id, [])

@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from smollm3_mix.mix.limits import Limits
-from smollm3_mix.mix.options import MixOptions, RecipeLike, check_options
-from smollm3_mix.recipe.read_recipe import load_recipe
-from smollm3_mix.recipe.recipe import Recipe
+from smollm3_mix.mix.options import MixOptions, RecipeLike, check_options, requested_recipe
+from smollm3_mix.recipe.curriculum import AnyRecipe
 from smollm3_mix.report.plan_rows import PlanRow, plan_rows
 from smollm3_mix.report.plan_table import plan_table
-from smollm3_mix.sizes import ByteSize, format_bytes, parse_bytes, parse_count
+from smollm3_mix.sizes import ByteSize, format_bytes, parse_bytes
 from smollm3_mix.sources.resolve import inspect
 from smollm3_mix.table_format import html_table
 
@@ -27,13 +26,13 @@ class MixPlan:
     """Estimates for a mix, before anything is read.
 
     Attributes:
-        recipe: Recipe of the mix.
+        recipe: AnyRecipe of the mix.
         rows: One row per active source.
         unreadable: Reasons of sources that cannot be read, by source id.
         rate: Bytes read per second.
     """
 
-    recipe: Recipe
+    recipe: AnyRecipe
     rows: tuple[PlanRow, ...]
     unreadable: dict[str, str]
     rate: float
@@ -86,7 +85,7 @@ def plan(recipe: RecipeLike, *, offline: bool = False, rate: ByteSize = RATE, **
     """Estimate shares, bytes, passes and time of a mix, and find sources that cannot be read. Reads no records.
 
     Args:
-        recipe: Recipe or curriculum, or its path, URL or shipped name.
+        recipe: AnyRecipe or curriculum, or its path, URL or shipped name.
         offline: Whether to plan from the recipe alone, without inspecting any source.
         rate: Bytes read per second, such as `"50MB"`.
         **options: Options of `open_mix`. `max_tokens` or `max_bytes` sets the size to plan for. A number of records has
@@ -98,12 +97,8 @@ def plan(recipe: RecipeLike, *, offline: bool = False, rate: ByteSize = RATE, **
         ValueError: If a size is invalid.
     """
     check_options("plan", options, ("offline", "rate"))
-    loaded = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
-    loaded = loaded.replace(seed=options.get("seed"), lanes=options.get("lanes"))
+    loaded = requested_recipe(recipe, options.get("seed"), options.get("lanes"), options.get("total_tokens"))
     limits = Limits.parse(options.get("max_samples"), options.get("max_tokens"), options.get("max_bytes"))
-    total_tokens = options.get("total_tokens")
-    if total_tokens is not None:
-        loaded = loaded.scale(parse_count(total_tokens, "total_tokens"))
     token = options.get("token")
     resolved, unreadable = ({}, {}) if offline else inspect(loaded, token=token)
     readable = {source: files for source, files in resolved.items() if source not in unreadable}
@@ -111,7 +106,7 @@ def plan(recipe: RecipeLike, *, offline: bool = False, rate: ByteSize = RATE, **
     return MixPlan(loaded, rows, unreadable, float(parse_bytes(rate, "rate")))
 
 
-def _planned_tokens(recipe: Recipe, limits: Limits) -> float | None:
+def _planned_tokens(recipe: AnyRecipe, limits: Limits) -> float | None:
     """Return the number of tokens at which the mix ends. None without a limit in tokens or bytes."""
     ends: list[float] = [] if limits.max_tokens is None else [limits.max_tokens]
     if limits.max_bytes is not None:

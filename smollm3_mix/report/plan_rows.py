@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from math import ceil
 
 from smollm3_mix.network.urls import Token
+from smollm3_mix.recipe.curriculum import AnyRecipe
 from smollm3_mix.recipe.model import Source
-from smollm3_mix.recipe.recipe import Recipe
 from smollm3_mix.sources.preflight import text_density
 from smollm3_mix.sources.source_files import ResolvedSource
 
@@ -35,12 +35,12 @@ class PlanRow:
 
 
 def plan_rows(
-    recipe: Recipe, resolved: Mapping[str, ResolvedSource], tokens: float | None, token: Token = None
+    recipe: AnyRecipe, resolved: Mapping[str, ResolvedSource], tokens: float | None, token: Token = None
 ) -> tuple[PlanRow, ...]:
     """Return the estimates for each active source. They assume that no document is dropped.
 
     Args:
-        recipe: Recipe of the mix.
+        recipe: AnyRecipe of the mix.
         resolved: Files by source id. Sources may be missing.
         tokens: Number of tokens of the whole mix, or None.
         token: Hugging Face access token.

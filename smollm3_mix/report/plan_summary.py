@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 
 from smollm3_mix.network.urls import endpoint
+from smollm3_mix.recipe.curriculum import AnyRecipe
 from smollm3_mix.recipe.model import Source
-from smollm3_mix.recipe.recipe import Recipe
 from smollm3_mix.report.mix_plan import MixPlan
 from smollm3_mix.sizes import format_bytes
 from smollm3_mix.sources.preflight import COMPRESSION_RATIO
@@ -37,12 +37,12 @@ def plan_summary(plan: MixPlan) -> list[str]:
     return messages + _unreadable(recipe, plan.unreadable) + [f"Note: {warning}" for warning in recipe.warnings]
 
 
-def _count_and_share(recipe: Recipe, sources: Sequence[Source]) -> str:
+def _count_and_share(recipe: AnyRecipe, sources: Sequence[Source]) -> str:
     share = sum(recipe.shares[source.id] for source in sources)
     return f"{len(sources)} source{'s' * (len(sources) != 1)}, {share:.4%}"
 
 
-def _unreadable(recipe: Recipe, unreadable: Mapping[str, str]) -> list[str]:
+def _unreadable(recipe: AnyRecipe, unreadable: Mapping[str, str]) -> list[str]:
     """Return one line per reason with its sources, after a line with the number of sources if there are several."""
     by_reason: dict[str, list[str]] = {}
     for id_, reason in unreadable.items():

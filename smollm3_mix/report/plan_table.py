@@ -2,15 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 
+from smollm3_mix.recipe.curriculum import AnyRecipe
 from smollm3_mix.recipe.model import Source
-from smollm3_mix.recipe.recipe import Recipe
 from smollm3_mix.report.plan_rows import PlanRow
 from smollm3_mix.sizes import format_bytes
 from smollm3_mix.sources.source_files import ResolvedSource
 from smollm3_mix.table_format import Table
 
 
-def plan_table(recipe: Recipe, rows: Sequence[PlanRow]) -> Table:
+def plan_table(recipe: AnyRecipe, rows: Sequence[PlanRow]) -> Table:
     """Return share, files, size and needs of each source. The first row is the header. `~` marks typical sizes."""
     table = [["source", "weight", "share", "files", "on disk", "tokens", "text", "passes", "of", "to read"]]
     for row in rows:
@@ -32,7 +32,7 @@ def plan_table(recipe: Recipe, rows: Sequence[PlanRow]) -> Table:
     return table
 
 
-def memory_line(recipe: Recipe) -> str:
+def memory_line(recipe: AnyRecipe) -> str:
     """Return the capacity and the false-positive rate of the recipe's dedup. Empty without dedup."""
     dedup = recipe.dedup
     if not dedup.keys_per_document:
@@ -48,12 +48,12 @@ def memory_line(recipe: Recipe) -> str:
 
 
 def expected_bytes(
-    recipe: Recipe, resolved: Mapping[str, ResolvedSource], tokens: int | None, size: int | None
+    recipe: AnyRecipe, resolved: Mapping[str, ResolvedSource], tokens: int | None, size: int | None
 ) -> float:
     """Return the approximate bytes on disk of a written mix. Assumes that text compresses as it does in its sources.
 
     Args:
-        recipe: Recipe of the mix.
+        recipe: AnyRecipe of the mix.
         resolved: Files of every active source.
         tokens: Limit in tokens, or None.
         size: Limit in bytes of text, or None. With a limit, text is assumed not to compress.
@@ -71,6 +71,6 @@ def expected_bytes(
     return total if size is None else min(total, size)
 
 
-def _per_token(recipe: Recipe, source: Source) -> float:
+def _per_token(recipe: AnyRecipe, source: Source) -> float:
     """Return the bytes of a source per token of the mix."""
     return recipe.shares[source.id] / source.tokens_per_byte

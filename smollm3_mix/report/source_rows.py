@@ -6,7 +6,7 @@ import numpy as np
 
 from smollm3_mix.mix.interleave import discrepancy_bound
 from smollm3_mix.mix.mix_stats import MixStats
-from smollm3_mix.recipe.recipe import Recipe
+from smollm3_mix.recipe.curriculum import AnyRecipe
 
 DUPLICATE_REASONS = ("duplicate", "near_duplicate")
 
@@ -43,7 +43,7 @@ class SourceRow:
     passes: int
 
 
-def source_rows(recipe: Recipe, stats: MixStats) -> list[SourceRow]:
+def source_rows(recipe: AnyRecipe, stats: MixStats) -> list[SourceRow]:
     """Return a row for each active source, in recipe order."""
     counts = [stats.sources[source.id] for source in recipe.active]
     shares = np.array([recipe.shares[source.id] for source in recipe.active])
@@ -71,7 +71,7 @@ MIN_DOCUMENTS = 100
 """Documents per lane below which the share of a source depends on a few documents. A warning names such sources."""
 
 
-def sparse_sources(recipe: Recipe, stats: MixStats, lanes: int) -> str | None:
+def sparse_sources(recipe: AnyRecipe, stats: MixStats, lanes: int) -> str | None:
     """Return a warning about sources with fewer than MIN_DOCUMENTS documents per lane, or None."""
     few = sorted(
         (

@@ -10,13 +10,12 @@ import numpy.typing as npt
 
 from smollm3_mix.mix.interleave import discrepancy_bound
 from smollm3_mix.mix.mix_stats import DiscrepancyTracker, MixStats
-from smollm3_mix.recipe.curriculum import Curriculum
-from smollm3_mix.recipe.recipe import Recipe
+from smollm3_mix.recipe.curriculum import AnyRecipe, Curriculum
 
 Ints = npt.NDArray[np.int64]
 
 
-def count_stages(recipe: Recipe, work: Path, all_stats: Mapping[str, MixStats]) -> dict[str, Any]:
+def count_stages(recipe: AnyRecipe, work: Path, all_stats: Mapping[str, MixStats]) -> dict[str, Any]:
     """Return the `splits` of stats.json, and the `stages` of a curriculum.
 
     A stage has its name, its tokens, statistics by split, and the records of each lane.

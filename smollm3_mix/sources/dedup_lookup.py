@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 from smollm3_mix.errors import RecipeError, SourceError
 from smollm3_mix.network.retry import is_transient, network_errors, with_retries
 from smollm3_mix.network.urls import Token, file_system, unreachable_message
+from smollm3_mix.recipe.curriculum import AnyRecipe
 from smollm3_mix.recipe.index_scope import disagreements, index_scope, index_scope_differences, index_scope_digest
-from smollm3_mix.recipe.recipe import Recipe
 from smollm3_mix.sources.url_files import pin_hub_folder, read_bytes
 from smollm3_mix.text.dedup.dedup_options import IndexRef
 from smollm3_mix.text.dedup.duplicate_rows import DuplicateRows
@@ -127,11 +127,11 @@ class DedupIndex:
         return data
 
 
-def pin_index(recipe: Recipe, token: Token = None) -> tuple[Recipe, DedupIndex | None]:
+def pin_index(recipe: AnyRecipe, token: Token = None) -> tuple[AnyRecipe, DedupIndex | None]:
     """Open the recipe's index and return it with the recipe, which then contains the index's digest.
 
     Args:
-        recipe: Recipe with pinned sources.
+        recipe: AnyRecipe with pinned sources.
         token: Hugging Face access token.
 
     Raises:
@@ -152,7 +152,7 @@ def pin_index(recipe: Recipe, token: Token = None) -> tuple[Recipe, DedupIndex |
     return recipe.replace(dedup=pinned), index
 
 
-def open_index(recipe: Recipe, ref: IndexRef, token: Token) -> DedupIndex:
+def open_index(recipe: AnyRecipe, ref: IndexRef, token: Token) -> DedupIndex:
     """Open the index at `ref`, compare it with the recipe, and check the sizes of its files."""
     if problems := disagreements(recipe):
         raise RecipeError(recipe.file, problems)
@@ -244,10 +244,10 @@ def _size(fs: Any, path: str) -> int | None:
         return None
 
 
-def _build_command(recipe: Recipe, ref: IndexRef) -> str:
+def _build_command(recipe: AnyRecipe, ref: IndexRef) -> str:
     folder = ref.path if "://" not in ref.path else "DIR"
     return f"Build it with `smollm3-mix index {recipe.file} --output-dir {folder}`."
 
 
-def _error(recipe: Recipe, problem: str) -> RecipeError:
+def _error(recipe: AnyRecipe, problem: str) -> RecipeError:
     return RecipeError(recipe.file, [f"dedup.index: {problem}"])

@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 from smollm3_mix.errors import RecipeError, UnreadableSourcesError
 from smollm3_mix.network.urls import Token
+from smollm3_mix.recipe.curriculum import AnyRecipe, overview
 from smollm3_mix.recipe.model import Block, Source
-from smollm3_mix.recipe.recipe import Recipe
 from smollm3_mix.recipe.sections import Decontaminate, Texts
 from smollm3_mix.sources import local_sources
 from smollm3_mix.sources.block_reader import Reader
@@ -19,16 +19,16 @@ from smollm3_mix.text.clean.clean_block import clean_texts
 from smollm3_mix.text.clean.cleaning_options import Cleaning
 from smollm3_mix.text.decontamination import EvaluationNgrams, NgramCollector
 
-Inspect = Callable[[Recipe], tuple[dict[str, ResolvedSource], dict[str, str]]]
+Inspect = Callable[[AnyRecipe], tuple[dict[str, ResolvedSource], dict[str, str]]]
 
 log = logging.getLogger("smollm3_mix")
 
 
-def pin_texts(recipe: Recipe, inspect: Inspect, token: Token = None) -> tuple[Recipe, EvaluationNgrams | None]:
+def pin_texts(recipe: AnyRecipe, inspect: Inspect, token: Token = None) -> tuple[AnyRecipe, EvaluationNgrams | None]:
     """Return the recipe with pinned evaluation texts, and their word n-grams. None without `decontaminate`.
 
     Args:
-        recipe: Recipe as read.
+        recipe: Recipe or curriculum as read.
         inspect: Function that finds the files of a recipe's sources, and the problems of those it cannot read.
         token: Hugging Face access token.
 
@@ -41,7 +41,7 @@ def pin_texts(recipe: Recipe, inspect: Inspect, token: Token = None) -> tuple[Re
     if options is None:
         return recipe, None
     sources = evaluation_sources(recipe)
-    found, problems = inspect(dataclasses.replace(recipe, sources=sources, decontaminate=None, exclude=None))
+    found, problems = inspect(dataclasses.replace(overview(recipe), sources=sources, decontaminate=None, exclude=None))
     if problems:
         lines = [f"{name!r}: {problem}" for name, problem in problems.items()]
         head = f"{recipe.file}: decontaminate: {len(problems)} of {len(sources)} evaluation sets cannot be read"
@@ -65,12 +65,12 @@ def pin_texts(recipe: Recipe, inspect: Inspect, token: Token = None) -> tuple[Re
     return recipe.replace(decontaminate=pinned), evaluation_ngrams
 
 
-def evaluation_sources(recipe: Recipe) -> tuple[Source, ...]:
+def evaluation_sources(recipe: AnyRecipe) -> tuple[Source, ...]:
     """Return the evaluation texts of a recipe as sources, in order. Empty without `decontaminate`."""
     return () if recipe.decontaminate is None else tuple(_source(recipe, one) for one in recipe.decontaminate.sets)
 
 
-def _source(recipe: Recipe, texts: Texts) -> Source:
+def _source(recipe: AnyRecipe, texts: Texts) -> Source:
     fields = {f.name: getattr(texts, f.name) for f in dataclasses.fields(texts) if f.name != "split"}
     source = Source(id=texts.id, weight=1.0, **fields)
     split = texts.split or ("test" if local_sources.find_local(recipe, source) is None else "train")
@@ -78,7 +78,7 @@ def _source(recipe: Recipe, texts: Texts) -> Source:
 
 
 def _read(  # noqa: PLR0917 - called in one place only
-    recipe: Recipe,
+    recipe: AnyRecipe,
     options: Decontaminate,
     source: Source,
     resolved: ResolvedSource,

@@ -7,14 +7,14 @@ import dataclasses
 from smollm3_mix.errors import RecipeError
 from smollm3_mix.network.retry import network_errors
 from smollm3_mix.network.urls import Token, unreachable_message
+from smollm3_mix.recipe.curriculum import AnyRecipe
 from smollm3_mix.recipe.parsing import Problems
-from smollm3_mix.recipe.recipe import Recipe
 from smollm3_mix.recipe.sections import locate, read_exclusion_file
 from smollm3_mix.sources.url_files import local_copy
 from smollm3_mix.text.exclusion import ExclusionList, build_exclusion_list, exclusions_digest
 
 
-def read_entries(recipe: Recipe, token: Token = None) -> list[str]:
+def read_entries(recipe: AnyRecipe, token: Token = None) -> list[str]:
     """Return the sorted, distinct entries of a recipe's exclusion list. Empty without a list.
 
     Raises:
@@ -37,7 +37,7 @@ def read_entries(recipe: Recipe, token: Token = None) -> list[str]:
         raise RecipeError(recipe.file, [f"exclude: {location}: {unreachable_message(error)}"]) from error
 
 
-def pin_exclusions(recipe: Recipe, token: Token = None) -> tuple[Recipe, ExclusionList | None]:
+def pin_exclusions(recipe: AnyRecipe, token: Token = None) -> tuple[AnyRecipe, ExclusionList | None]:
     """Return the recipe with the digest of its exclusion list, and the list ready for lookups.
 
     Raises:

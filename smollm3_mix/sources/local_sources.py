@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from smollm3_mix.recipe.curriculum import AnyRecipe
 from smollm3_mix.recipe.display_names import EMBEDDED
 from smollm3_mix.recipe.model import Source
 from smollm3_mix.recipe.public_paths import public_name, public_patterns
-from smollm3_mix.recipe.recipe import Recipe
 from smollm3_mix.sources.source_files import SourceFault, SourceFile
 
 FORMATS = {
@@ -46,7 +46,7 @@ class LocalSource(NamedTuple):
     files: list[Path] | None
 
 
-def find_local(recipe: Recipe, source: Source) -> LocalSource | None:
+def find_local(recipe: AnyRecipe, source: Source) -> LocalSource | None:
     """Return the local folder, file or glob that a source names, or None for a repository on the Hub.
 
     Relative names are looked up in the recipe's folder first, then in the working directory.

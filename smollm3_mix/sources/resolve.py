@@ -12,8 +12,8 @@ from pathlib import Path
 from smollm3_mix.compat import hf_hub
 from smollm3_mix.errors import UnreadableSourcesError
 from smollm3_mix.network.urls import Token, unreachable_message
+from smollm3_mix.recipe.curriculum import AnyRecipe
 from smollm3_mix.recipe.model import Source
-from smollm3_mix.recipe.recipe import Recipe
 from smollm3_mix.sources import local_sources
 from smollm3_mix.sources.dedup_lookup import pin_index
 from smollm3_mix.sources.evaluation_texts import pin_texts
@@ -41,7 +41,7 @@ log = logging.getLogger("smollm3_mix")
 
 
 def resolve(
-    recipe: Recipe,
+    recipe: AnyRecipe,
     *,
     skip_unreadable: bool = False,
     token: Token = None,
@@ -53,7 +53,7 @@ def resolve(
     only the footer or the first lines of one file per source are read.
 
     Args:
-        recipe: Recipe whose active sources are looked up.
+        recipe: AnyRecipe whose active sources are looked up.
         skip_unreadable: Skip sources that cannot be read. They are logged and become unavailable.
         token: Hugging Face access token. Defaults to the saved login or `HF_TOKEN`.
         accept_terms: Names of the terms of use to accept, for example `softwareheritage`.
@@ -81,12 +81,12 @@ def resolve(
 
 
 def inspect(
-    recipe: Recipe, token: Token = None, *, accepted: bool = True
+    recipe: AnyRecipe, token: Token = None, *, accepted: bool = True
 ) -> tuple[dict[str, ResolvedSource], dict[str, str]]:
     """Return the files of each active source, and the problem of each that cannot be read, by id in recipe order.
 
     Args:
-        recipe: Recipe whose active sources are looked up.
+        recipe: AnyRecipe whose active sources are looked up.
         token: Hugging Face access token.
         accepted: True if the terms of Software Heritage are accepted. Its sources cannot be read otherwise.
     """
@@ -109,7 +109,7 @@ def inspect(
     return found, {source.id: problems[source.id] for source in recipe.active if source.id in problems}
 
 
-def _groups(recipe: Recipe) -> list[list[Source]]:
+def _groups(recipe: AnyRecipe) -> list[list[Source]]:
     """Return groups of sources that share a listing, the largest group first."""
     groups: dict[tuple[str | None, str | None], list[Source]] = {}
     for source in recipe.active:
@@ -117,7 +117,7 @@ def _groups(recipe: Recipe) -> list[list[Source]]:
     return sorted(groups.values(), key=len, reverse=True)
 
 
-def _find(recipe: Recipe, group: Sequence[Source], token: Token, accepted: bool) -> dict[str, ResolvedSource | str]:
+def _find(recipe: AnyRecipe, group: Sequence[Source], token: Token, accepted: bool) -> dict[str, ResolvedSource | str]:
     """Return the files or the problem of each source of a group, by id."""
     found: dict[str, ResolvedSource | str] = {}
     listing: HubListing | None = None
@@ -244,7 +244,7 @@ def _check_stored(source: Source, resolved: ResolvedSource, lanes: int) -> str |
     return None
 
 
-def _message(recipe: Recipe, problems: dict[str, str]) -> str:
+def _message(recipe: AnyRecipe, problems: dict[str, str]) -> str:
     share = sum(recipe.shares[id_] for id_ in problems)
     count = f"{len(problems)} of {len(recipe.active)} sources ({_percent(share)} of the weight)"
     head = f"{recipe.file}: {count} cannot be read"

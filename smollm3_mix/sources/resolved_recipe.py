@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from smollm3_mix.network.urls import Token
-from smollm3_mix.recipe.recipe import Recipe
+from smollm3_mix.recipe.curriculum import AnyRecipe
 from smollm3_mix.sources.dedup_lookup import DedupIndex
 from smollm3_mix.sources.source_files import ResolvedSource
 from smollm3_mix.text.decontamination import EvaluationNgrams
@@ -17,7 +17,7 @@ class ResolvedRecipe:
     """A recipe whose sources are found and pinned, or skipped with a reason.
 
     Attributes:
-        recipe: Recipe with every source pinned to the revision that was found.
+        recipe: AnyRecipe with every source pinned to the revision that was found.
         resolved: Files by source id, in recipe order.
         token: Hugging Face access token. Part of no representation and of no state.
         excluded: Exclusion list of the recipe, read once for all lanes.
@@ -25,7 +25,7 @@ class ResolvedRecipe:
         dedup_index: Dedup index of the recipe, opened once for all lanes.
     """
 
-    recipe: Recipe
+    recipe: AnyRecipe
     resolved: dict[str, ResolvedSource] = field(default_factory=dict)
     token: Token = field(default=None, repr=False, compare=False)
     excluded: ExclusionList | None = field(default=None, repr=False, compare=False)

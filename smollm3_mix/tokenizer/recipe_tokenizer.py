@@ -7,12 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from smollm3_mix.errors import RecipeError, SourceError
-from smollm3_mix.recipe.recipe import Recipe
+from smollm3_mix.recipe.curriculum import AnyRecipe
 from smollm3_mix.recipe.sections import TokenCounting
 from smollm3_mix.tokenizer.encoder import END_TOKENS, EOS, FILE, Tokenizer, read_encoder
 
 
-def pin_tokenizer(recipe: Recipe, token: str | bool | None = None) -> Recipe:
+def pin_tokenizer(recipe: AnyRecipe, token: str | bool | None = None) -> AnyRecipe:
     """Return the recipe with commit and digest of its tokenizer, unchanged if it counts without a tokenizer.
 
     Raises:
@@ -25,7 +25,7 @@ def pin_tokenizer(recipe: Recipe, token: str | bool | None = None) -> Recipe:
     return recipe.replace(tokens=replace(counting, sha256=_check_digest(path, counting.sha256), revision=revision))
 
 
-def load_tokenizer(recipe: Recipe, token: str | bool | None = None) -> Tokenizer | None:
+def load_tokenizer(recipe: AnyRecipe, token: str | bool | None = None) -> Tokenizer | None:
     """Return the tokenizer of a pinned recipe, or None if it counts without one. Loaded once per process.
 
     Raises:
@@ -80,7 +80,11 @@ def end_token(counting: TokenCounting, folder: str = "", token: str | bool | Non
 
 
 def token_counting(
-    recipe: Recipe, tokenizer: str | os.PathLike[str] | None, bos: str | None, eos: str | None, token: str | bool | None
+    recipe: AnyRecipe,
+    tokenizer: str | os.PathLike[str] | None,
+    bos: str | None,
+    eos: str | None,
+    token: str | bool | None,
 ) -> TokenCounting:
     """Return how to tokenize the documents of a recipe, with the tokens around each.
 

@@ -11,8 +11,7 @@ from smollm3_mix.mix.curriculum_mix import lane_ends
 from smollm3_mix.mix.interleave import discrepancy_bound
 from smollm3_mix.mix.mix_stats import DiscrepancyTracker, MixStats, SourceStats
 from smollm3_mix.output import output_layout
-from smollm3_mix.recipe.curriculum import Curriculum
-from smollm3_mix.recipe.recipe import Recipe
+from smollm3_mix.recipe.curriculum import AnyRecipe, Curriculum
 from smollm3_mix.report.evidence import Evidence
 from smollm3_mix.report.stage_counts import StageCount
 from smollm3_mix.text.dedup.text_hashes import hash_texts
@@ -65,7 +64,7 @@ class _Lane:
 
     def __init__(
         self,
-        recipe: Recipe,
+        recipe: AnyRecipe,
         label: str,
         expected: MixStats,
         evidence: Evidence | None,
@@ -169,7 +168,7 @@ class _Lane:
         return problems
 
 
-def _cross_lane_problems(recipe: Recipe, split: str, hashes: list[TextHashes]) -> list[str]:
+def _cross_lane_problems(recipe: AnyRecipe, split: str, hashes: list[TextHashes]) -> list[str]:
     """Return a problem if lanes share a text although the dedup index drops duplicates across lanes."""
     if not hashes or recipe.dedup.index is None or not recipe.dedup.exact:
         return []

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from smollm3_mix.errors import OutputError
 from smollm3_mix.mix.mix_stats import MixStats, SourceStats
 from smollm3_mix.output import output_layout
-from smollm3_mix.recipe.recipe import Recipe
+from smollm3_mix.recipe.curriculum import AnyRecipe
 from smollm3_mix.report.source_rows import SourceRow, source_rows
 from smollm3_mix.report.tables import shares_table
 from smollm3_mix.schema import RECORD_SCHEMA
@@ -40,7 +40,7 @@ class Findings:
         note: A sentence about what cannot be counted from the files, or empty.
     """
 
-    recipe: Recipe
+    recipe: AnyRecipe
     written: MixStats
     stats: dict[str, MixStats] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
@@ -61,7 +61,7 @@ class VerificationReport:
         rows: One row per source of the train split.
     """
 
-    recipe: Recipe
+    recipe: AnyRecipe
     stats: dict[str, MixStats]
     problems: tuple[str, ...]
     files: int

@@ -19,11 +19,10 @@ from smollm3_mix.mix.protocols import MixProtocol
 from smollm3_mix.mix.state.block_layout import BlockLayout
 from smollm3_mix.mix.state.checkpoint import open_dedup_state, restore_dedup_state, row_decisions
 from smollm3_mix.mix.state.state_codec import decode_state
-from smollm3_mix.recipe.curriculum import SHARED_READ_KEYS, Curriculum, incompatible_stages
+from smollm3_mix.recipe.curriculum import SHARED_READ_KEYS, AnyRecipe, Curriculum, incompatible_stages
 from smollm3_mix.recipe.model import Source
 from smollm3_mix.recipe.parsing import FieldPath, plain, read_value
 from smollm3_mix.recipe.read_recipe import recipe_from_dict
-from smollm3_mix.recipe.recipe import Recipe
 
 LOCAL_REVISION = "files-"
 """Prefix of the revision of local files. It is computed from the files and cannot be requested."""
@@ -39,7 +38,7 @@ def known_sources(state: Mapping[str, Any]) -> dict[str, Source]:
     return found
 
 
-def pin_recipe(recipe: Recipe, state: Mapping[str, Any]) -> Recipe:
+def pin_recipe(recipe: AnyRecipe, state: Mapping[str, Any]) -> AnyRecipe:
     """Return the recipe with the state's revision for every Hub source that continues and names no revision."""
     known = known_sources(state)
     revisions = {
@@ -52,11 +51,11 @@ def pin_recipe(recipe: Recipe, state: Mapping[str, Any]) -> Recipe:
     return recipe.pin({source: revision for source, revision in revisions.items() if revision})
 
 
-def check_continuation(recipe: Recipe, split: str, lanes: int, state: Mapping[str, Any]) -> None:
+def check_continuation(recipe: AnyRecipe, split: str, lanes: int, state: Mapping[str, Any]) -> None:
     """Raise StateError if a mix of this recipe cannot continue from the state.
 
     Args:
-        recipe: Recipe of the mix, with every source pinned.
+        recipe: AnyRecipe of the mix, with every source pinned.
         split: Split of the mix.
         lanes: Number of lanes of the mix.
         state: State of a stream.
@@ -121,7 +120,9 @@ def is_complete(state: Mapping[str, Any]) -> bool:
     return True
 
 
-def continue_lane(lane: Lane, saved: Mapping[str, Any], old: Recipe, lanes: int, decisions: dict[str, bytes]) -> None:
+def continue_lane(
+    lane: Lane, saved: Mapping[str, Any], old: AnyRecipe, lanes: int, decisions: dict[str, bytes]
+) -> None:
     """Move a lane to the position of a saved lane of an earlier recipe. Both have the same dedup state.
 
     Args:
@@ -151,7 +152,7 @@ def continue_lane(lane: Lane, saved: Mapping[str, Any], old: Recipe, lanes: int,
             stream.stats.longest = int(stream.accepted.units.max())
 
 
-def source_positions(saved: Mapping[str, Any], old: Recipe, lanes: int) -> dict[str, dict[str, Any]]:
+def source_positions(saved: Mapping[str, Any], old: AnyRecipe, lanes: int) -> dict[str, dict[str, Any]]:
     """Return the position of each source of a saved lane, including inactive sources, as `source` and `stream` by id.
 
     Sources that this lane has not read are included. Other lanes may have read them, so their slices must not change.

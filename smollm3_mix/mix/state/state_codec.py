@@ -10,8 +10,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from smollm3_mix.recipe.curriculum import Curriculum
-from smollm3_mix.recipe.recipe import Recipe
+from smollm3_mix.recipe.curriculum import AnyRecipe, Curriculum
 
 STATE_VERSION = 3
 """Version of the states. Increased when their keys or their encoding change."""
@@ -29,12 +28,12 @@ def encode_state(state: Mapping[str, Any]) -> dict[str, Any]:
     return {"lane": state["lane"], "position": encode_text(written), "kept_rows": encode_text(kept)}
 
 
-def decode_state(at: Mapping[str, Any], recipe: Recipe) -> dict[str, Any]:
+def decode_state(at: Mapping[str, Any], recipe: AnyRecipe) -> dict[str, Any]:
     """Return the state that `encode_state` encoded, together with the other keys of the lane.
 
     Args:
         at: One of the `lanes` of a stream's state.
-        recipe: Recipe that saved the state.
+        recipe: AnyRecipe that saved the state.
     """
     state = json.loads(decode_text(at["position"]))
     stages = [stage.recipe for stage in recipe.stages] if isinstance(recipe, Curriculum) else [recipe]
@@ -78,7 +77,7 @@ def _stats_in_columns(stats: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     return columns
 
 
-def _stats_by_source(columns: Mapping[str, Any], recipe: Recipe) -> dict[str, dict[str, Any]]:
+def _stats_by_source(columns: Mapping[str, Any], recipe: AnyRecipe) -> dict[str, dict[str, Any]]:
     ids = [source.id for source in recipe.active]
     by_reason = columns["dropped"].items()
     dropped = [{reason: each[n] for reason, each in by_reason if each[n]} for n in range(len(ids))]

@@ -12,10 +12,10 @@ import yaml
 from smollm3_mix.mix.mix_stats import MixStats
 from smollm3_mix.output.card.licenses import classify_license
 from smollm3_mix.output.output_layout import patterns
+from smollm3_mix.recipe.curriculum import AnyRecipe
 from smollm3_mix.recipe.display_names import display_name
 from smollm3_mix.recipe.model import Source
 from smollm3_mix.recipe.public_paths import is_local, public_name
-from smollm3_mix.recipe.recipe import Recipe
 from smollm3_mix.report.source_rows import source_rows
 from smollm3_mix.report.tables import bars, drops_markdown, shares_table
 from smollm3_mix.schema import RECORD_SCHEMA
@@ -67,11 +67,11 @@ def template() -> Template:
     return Template(path.read_text(encoding="utf-8"))
 
 
-def dataset_card(recipe: Recipe, summary: Mapping[str, Any], home: Home = Home()) -> str:
+def dataset_card(recipe: AnyRecipe, summary: Mapping[str, Any], home: Home = Home()) -> str:
     """Return the card of a written mix: metadata for `load_dataset`, and tables of its statistics.
 
     Args:
-        recipe: Recipe of the written mix.
+        recipe: AnyRecipe of the written mix.
         summary: Content of `stats.json`.
         home: Location of the mix.
     """
@@ -110,7 +110,7 @@ def size_category(records: int) -> str:
     return _SIZES[min(max(len(str(records)) - 3, 0), len(_SIZES) - 1)] if records else _SIZES[0]
 
 
-def metadata(recipe: Recipe, summary: Mapping[str, Any], home: Home) -> dict[str, Any]:
+def metadata(recipe: AnyRecipe, summary: Mapping[str, Any], home: Home) -> dict[str, Any]:
     """Return the metadata of the card, by the card specification of the Hub."""
     splits = {split: counts["total"]["emitted"] for split, counts in summary["splits"].items()}
     # Bytes of text only. `datasets` compares the number of examples, not bytes, when it loads.
@@ -173,7 +173,7 @@ def _language(source: Source) -> str | None:
     return found and found[1]
 
 
-def _summary(recipe: Recipe, summary: Mapping[str, Any]) -> str:
+def _summary(recipe: AnyRecipe, summary: Mapping[str, Any]) -> str:
     train = summary["splits"]["train"]["total"]
     held_out = summary["splits"].get("validation", {}).get("total", {}).get("emitted", 0)
     return (
@@ -185,7 +185,7 @@ def _summary(recipe: Recipe, summary: Mapping[str, Any]) -> str:
     )
 
 
-def _missing(recipe: Recipe, stats: MixStats) -> list[str]:
+def _missing(recipe: AnyRecipe, stats: MixStats) -> list[str]:
     """Return a line per source that is not in the mix, and per source with documents that could not be fetched."""
     total = recipe.raw_sum
     lines = [
@@ -200,7 +200,7 @@ def _missing(recipe: Recipe, stats: MixStats) -> list[str]:
     ]
 
 
-def _origins(recipe: Recipe, stats: MixStats) -> list[list[str]]:
+def _origins(recipe: AnyRecipe, stats: MixStats) -> list[list[str]]:
     table = [["source", "dataset", "revision", "license", "passes"]]
     for source in recipe.active:
         parts = (public_name(source), source.config, source.data_dir and display_name(source.data_dir))
@@ -211,11 +211,11 @@ def _origins(recipe: Recipe, stats: MixStats) -> list[list[str]]:
     return table
 
 
-def _rebuild_notes(recipe: Recipe, fingerprint: str) -> str:
+def _rebuild_notes(recipe: AnyRecipe, fingerprint: str) -> str:
     """Return obstacles to rebuilding the mix on another machine. Empty if there are none.
 
     Args:
-        recipe: Recipe of the written mix.
+        recipe: AnyRecipe of the written mix.
         fingerprint: Fingerprint of the recipe that was mixed.
     """
     notes = []

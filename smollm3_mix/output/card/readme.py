@@ -5,7 +5,7 @@ from typing import Any
 
 from smollm3_mix.mix.mix_stats import MixStats
 from smollm3_mix.output.output_formats import BY_SOURCE
-from smollm3_mix.recipe.recipe import Recipe
+from smollm3_mix.recipe.curriculum import AnyRecipe
 from smollm3_mix.recipe.sections import TokenCounting
 from smollm3_mix.report.source_rows import source_rows
 from smollm3_mix.report.tables import drops_markdown, shares_table
@@ -33,11 +33,11 @@ def _load_line(arguments: str) -> str:
     return f'Load it: datasets.load_dataset({arguments}, split="train", streaming=True)\n'
 
 
-def readme(recipe: Recipe, summary: Mapping[str, Any]) -> str:
+def readme(recipe: AnyRecipe, summary: Mapping[str, Any]) -> str:
     """Return the content and usage of a written mix, with its tables.
 
     Args:
-        recipe: Recipe of the written mix.
+        recipe: AnyRecipe of the written mix.
         summary: Content of `stats.json`.
     """
     train = MixStats.from_dict(summary["splits"]["train"]["sources"])
@@ -69,7 +69,7 @@ def _by_source(summary: Mapping[str, Any]) -> list[str]:
     return [about, "## Stored", markdown_table(table)]
 
 
-def _tokens(recipe: Recipe, format_name: str) -> list[str]:
+def _tokens(recipe: AnyRecipe, format_name: str) -> list[str]:
     counting = recipe.tokens
     if not isinstance(counting, TokenCounting):
         raise TypeError(f"Token files need a tokenizer, got tokens: {counting}.")
