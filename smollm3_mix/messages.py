@@ -12,7 +12,7 @@ def did_you_mean(name: str, names: Sequence[str]) -> str:
 
 def nearest(name: str, names: Sequence[str]) -> str | None:
     """Return the closest of `names`, ignoring case. None if no name is close."""
-    folded = {known.lower(): known for known in names}
+    folded = {candidate.lower(): candidate for candidate in names}
     near = difflib.get_close_matches(name.lower(), folded, n=1)
     return folded[near[0]] if near else None
 

@@ -9,7 +9,7 @@ from smollm3_mix.text.kernels import compile_kernels, native
 from smollm3_mix.text.kernels.header import INT64_MAX, declarations
 
 DECLARED = declarations(compile_kernels.HERE.joinpath("kernels.h").read_text(encoding="utf-8"))
-OUTSIDE = "(): the contents of the arrays lead outside the arrays"
+OUTSIDE = "(): the contents of the arrays are invalid: they point outside the arrays"
 
 every_function = pytest.mark.parametrize("declared", DECLARED, ids=lambda each: each.name)
 

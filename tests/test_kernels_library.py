@@ -35,7 +35,7 @@ def test_import_raises_with_compile_command_when_library_is_stale(elsewhere):
     assert done.returncode
     message = done.stderr.splitlines()[-1]
     assert message.startswith(f"ImportError: {folder / compile_kernels.LIBRARY.name} was compiled from other sources (")
-    assert message.endswith(f"; compile it: python {folder / 'compile_kernels.py'}")
+    assert message.endswith(f". Compile it: python {folder / 'compile_kernels.py'}")
 
 
 def test_import_raises_with_compile_command_when_library_is_missing(elsewhere):
@@ -43,7 +43,7 @@ def test_import_raises_with_compile_command_when_library_is_missing(elsewhere):
     (folder / compile_kernels.LIBRARY.name).unlink()
     done = imported(elsewhere)
     assert "the compiled kernels of smollm3_mix cannot be loaded" in done.stderr
-    assert done.stderr.strip().endswith(f"; compile it: python {folder / 'compile_kernels.py'}")
+    assert done.stderr.strip().endswith(f". Compile it: python {folder / 'compile_kernels.py'}")
     if compile_kernels.compiler() is None:
         pytest.skip("no C compiler is left on this machine: the one that built the package came with the build")
     subprocess.run([sys.executable, folder / "compile_kernels.py"], check=True, capture_output=True)
@@ -103,14 +103,14 @@ def header(parameters, comment="/* Do it. */\n", symbol="sm_it"):
         (header("double x); /* to 3 */"), "sm_it: x: only int64_t can have bounds"),
         (
             header("int64_t *a); /* [n + 1] */"),
-            "sm_it: a: ['n'] are no numbers of the function and no lengths of arrays",
+            "sm_it: a: ['n'] are neither numbers of the function nor lengths of arrays",
         ),
-        (header("double n, int64_t *a); /* [n + 1] */"), "sm_it: a: ['n'] are no numbers of the function"),
-        (header("int64_t n); /* to m */"), "sm_it: n: ['m'] are no numbers of the function"),
-        (header("int64_t n, int64_t *a); /* [n] from b to 3 */"), "sm_it: a: ['b'] are no numbers of the function"),
+        (header("double n, int64_t *a); /* [n + 1] */"), "sm_it: a: ['n'] are neither numbers of the function"),
+        (header("int64_t n); /* to m */"), "sm_it: n: ['m'] are neither numbers of the function"),
+        (header("int64_t n, int64_t *a); /* [n] from b to 3 */"), "sm_it: a: ['b'] are neither numbers of the function"),
         (
             header("int64_t n, int64_t *b, /* [3] */\nint64_t *a); /* [n] from b to 3 */"),
-            "sm_it: a: ['b'] are no numbers of the function",
+            "sm_it: a: ['b'] are neither numbers of the function",
         ),
         (
             header("int64_t *b, /* [3] */\nint64_t *a); /* [3] ascending from b to 3 */"),

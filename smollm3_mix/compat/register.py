@@ -1,11 +1,12 @@
-"""`load_dataset` learns of recipe folders: the one file that knows private names of `datasets` 3.6 to 5.
+"""Register recipe folders with `load_dataset`, using private names of `datasets` 3.6 to 5.
 
-`datasets` chooses the builder of a folder by the ending of its files, from tables in `datasets.packaged_modules`. This
-adds one row to each: `.smollm3_mix` means `smollm3_mix.builder.mix_builder`. No other package uses the ending, so every
-other folder and repository is loaded exactly as before.
+`datasets` selects the builder of a folder by the extension of its files, from tables in `datasets.packaged_modules`.
+This module adds one row to each table: `.smollm3_mix` selects `smollm3_mix.builder.mix_builder`. No other package uses
+    this
+extension, so other folders and repositories are loaded as before.
 
-`datasets` takes seconds to import, so `import smollm3_mix` does not import it: where it is not there yet, the rows are
-added the moment it comes, by a finder that stands before the usual ones and looks at one module name only.
+`datasets` takes seconds to import, so `import smollm3_mix` does not import it. If it is not imported yet, a finder at
+the start of `sys.meta_path` adds the rows when it is. The finder handles one module name only.
 """
 
 import importlib
@@ -17,7 +18,7 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 
 EXTENSION = ".smollm3_mix"
-"""A recipe folder's files end in `.smollm3_mix.yaml` (or in `.smollm3_mix` alone); `datasets` looks at every suffix."""
+"""Extension of recipe files, as in `.smollm3_mix.yaml` or `.smollm3_mix`. `datasets` checks every suffix of a name."""
 
 _NAME = "smollm3_mix"
 _BUILDER = "smollm3_mix.builder.mix_builder"
@@ -25,15 +26,15 @@ _TABLES = "datasets.packaged_modules"
 
 
 def install() -> None:
-    """Nothing; from now on, or from the import of `datasets` on, `load_dataset` knows recipe folders. Idempotent."""
+    """Register recipe folders with `load_dataset`, now or when `datasets` is imported. Safe to call more than once."""
     if _TABLES in sys.modules:
-        add_rows(importlib.import_module(_TABLES))  # waits where another thread is still importing it
+        add_rows(importlib.import_module(_TABLES))  # waits if another thread is importing it
     if _FINDER not in sys.meta_path:
         sys.meta_path.insert(0, _FINDER)
 
 
 def add_rows(tables: ModuleType) -> None:
-    """Nothing; the tables of `datasets.packaged_modules` have our rows. Warns where they are not there any more."""
+    """Add our rows to the tables of `datasets.packaged_modules`. Warns if a table is missing."""
     names = (
         "_PACKAGED_DATASETS_MODULES",
         "_EXTENSION_TO_MODULE",
@@ -50,7 +51,7 @@ def add_rows(tables: ModuleType) -> None:
     tables._MODULE_TO_METADATA_FILE_NAMES[_NAME] = []
     if hasattr(tables, "_MODULE_TO_METADATA_EXTENSIONS"):  # in later 4.x
         tables._MODULE_TO_METADATA_EXTENSIONS[_NAME] = []
-    # Lists made of the tables when `datasets` was imported: up to 4.0 one in `load`, later two beside the tables
+    # Lists that are derived from the tables on import: up to 4.0 one in `load`, later two next to the tables.
     for module, name in (
         (tables, "_ALL_EXTENSIONS"),
         (tables, "_ALL_ALLOWED_EXTENSIONS"),
@@ -62,7 +63,7 @@ def add_rows(tables: ModuleType) -> None:
 
 
 def _moved(names: list[str]) -> str:
-    """The message for a `datasets` whose tables have moved."""
+    """Return the warning for a version of `datasets` without these tables."""
     version = getattr(sys.modules.get("datasets"), "__version__", "?")
     return (
         f"datasets {version} has no {', '.join(names)} in {_TABLES}, so load_dataset() cannot find the recipes of a "
@@ -71,7 +72,7 @@ def _moved(names: list[str]) -> str:
 
 
 class _Finder(MetaPathFinder):
-    """Finds `datasets.packaged_modules` by the other finders, and has our rows added once it is imported."""
+    """Finder of `datasets.packaged_modules` that delegates to the other finders and adds our rows after the import."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -86,7 +87,7 @@ class _Finder(MetaPathFinder):
 
 
 class _Loader(Loader):
-    """Another loader's work, then our rows."""
+    """Loader that delegates to another loader, then adds our rows."""
 
     def __init__(self, loader: Loader) -> None:
         self.loader = loader
@@ -97,7 +98,7 @@ class _Loader(Loader):
     def exec_module(self, module: ModuleType) -> None:
         module.__loader__ = self.loader
         if module.__spec__ is not None:
-            module.__spec__.loader = self.loader  # nothing of ours stays behind
+            module.__spec__.loader = self.loader  # restore the original loader
         self.loader.exec_module(module)
         add_rows(module)
 

@@ -1,7 +1,7 @@
-"""Calls of C functions, whose arguments are checked first against the declarations in `kernels.h`.
+"""Call C functions after checking their arguments against the declarations in `kernels.h`.
 
 The Python function around each C function is generated from its declaration, as one expression for all checks. A loop
-over the parameters would take twice as long, and a small block is many calls. Only a failed check takes such a loop, to
+over the parameters would take twice as long, and a small block is many calls. Only a failed check runs such a loop, to
 find the error.
 """
 
@@ -78,22 +78,22 @@ def _source(declaration: Declaration) -> str:
     """Return the code of a Python function that checks its arguments and calls C."""
     own = declaration.parameters
     arrays = [each.name for each in own if each.length is not None]
-    given = ", ".join(each.name for each in own)
+    arguments = ", ".join(each.name for each in own)
     passed = ", ".join(f"_at_{each.name}" if each.name in arrays else each.name for each in own)
-    refuse = f"raise _error({given})"
+    reject = f"raise _error({arguments})"
     simple = " and ".join([*map(_type_check, own), *map(partial(_rule_check, declaration), _rules(declaration))])
     elements = " and ".join(_element_check(declaration, each) for each in own if each.bounded)
     return "\n".join(
         [
-            f"def {declaration.name}({given}):",
-            f"    if not ({simple or True}): {refuse}",
+            f"def {declaration.name}({arguments}):",
+            f"    if not ({simple or True}): {reject}",
             *[
                 f"    _at_{each} = _address({each}.data) if {each}.flags.writeable else {each}.ctypes.data"
                 for each in arrays
             ],
-            f"    if not ({elements or True}): {refuse}",
+            f"    if not ({elements or True}): {reject}",
             f"    _result = _call({passed})",
-            f"    if _result == _refused: {refuse}",
+            f"    if _result == _refused: {reject}",
             "    return _result",
         ]
     )
@@ -120,7 +120,7 @@ def _element_check(declaration: Declaration, parameter: Parameter) -> str:
 
 
 def _rules(declaration: Declaration) -> list[_Rule]:
-    """Return the conditions on lengths and numbers, those with constants first, so that no quotient is by zero."""
+    """Return the conditions on lengths and numbers, those with constants first, so that no division is by zero."""
     found = []
     for each in declaration.parameters:
         if each.length is not None:
@@ -132,7 +132,7 @@ def _rules(declaration: Declaration) -> list[_Rule]:
 
 
 def _bounds(declaration: Declaration, parameter: Parameter) -> tuple[str, str, str, str]:
-    """Return the names of an array and of the array of its lower bounds, itself if there is none, and both limits."""
+    """Return the names of an array and of its lower bounds (itself if there are none), and both limits."""
     shared = any(each.name == parameter.low for each in declaration.parameters if each.length is not None)
     lower, low = (parameter.low, "0") if shared else (parameter.name, parameter.low)
     return parameter.name, lower, low, parameter.high or str(INT64_MAX)
@@ -145,38 +145,38 @@ def _in_python(declaration: Declaration, expression: str) -> str:
 
 
 def _error(declaration: Declaration, *arguments: Any) -> Exception:
-    """Return the first error of a call that was refused."""
-    given = {each.name: argument for each, argument in zip(declaration.parameters, arguments, strict=True)}
-    return next(_errors(declaration, given))
+    """Return the first error of a rejected call."""
+    values = {each.name: argument for each, argument in zip(declaration.parameters, arguments, strict=True)}
+    return next(_errors(declaration, values))
 
 
-def _errors(declaration: Declaration, given: dict[str, Any]) -> Iterator[Exception]:
+def _errors(declaration: Declaration, values: dict[str, Any]) -> Iterator[Exception]:
     def found(code: str) -> Any:
-        return eval(code, _KNOWN, given)  # noqa: S307 - the code of the check that failed
+        return eval(code, _KNOWN, values)  # noqa: S307 - the code of the check that failed
 
     where = f"{declaration.name}(): "
     for parameter in declaration.parameters:
         if not found(_type_check(parameter)):
-            yield _type_error(where + parameter.name, parameter, given[parameter.name])
+            yield _type_error(where + parameter.name, parameter, values[parameter.name])
     for rule in _rules(declaration):
         if not found(_rule_check(declaration, rule)):
             must = {"==": "have the length", ">=": "be at least", "<=": "be at most"}[rule.sign]
             limit = f"{rule.limit} = " * bool(names(rule.limit)) + str(found(_in_python(declaration, rule.limit)))
-            value = given[rule.parameter.name]
+            value = values[rule.parameter.name]
             got = value.size if rule.sign == "==" else value
             yield ValueError(f"{where}{rule.parameter.name} must {must} {limit}, got {got}")
     for parameter in declaration.parameters:
         if parameter.bounded:
             _, lower, low, high = _bounds(declaration, parameter)
             limits = found(_in_python(declaration, low)), found(_in_python(declaration, high))
-            yield from _element_errors(where, parameter, given[parameter.name], (lower, given[lower]), limits)
-    yield ValueError(f"{where}the contents of the arrays lead outside the arrays")
+            yield from _element_errors(where, parameter, values[parameter.name], (lower, values[lower]), limits)
+    yield ValueError(f"{where}the contents of the arrays are invalid: they point outside the arrays")
 
 
 def _element_errors(
     where: str, parameter: Parameter, array: Any, lower: tuple[str, Any], limits: tuple[int, int]
 ) -> Iterator[ValueError]:
-    """Yield the errors of the first elements that are out of bounds, of the array of the lower bounds first."""
+    """Yield an error for the first element out of bounds of each array, starting with the array of lower bounds."""
     values, least = array.reshape(-1), np.array(limits[:1])
     checked = [(parameter.name, values, least)]
     if lower[0] != parameter.name:
@@ -192,10 +192,10 @@ def _element_errors(
 
 
 def _type_error(subject: str, parameter: Parameter, argument: Any) -> Exception:
-    """Return the error of an argument of another type, or of an array with another layout."""
+    """Return the error of an argument of the wrong type, or of an array with the wrong layout."""
     if parameter.length is None:
-        wanted = {"int64": "an int", "float64": "a float"}[parameter.dtype]
-        return TypeError(f"{subject} must be {wanted}, got {type(argument).__name__}")
+        expected = {"int64": "an int", "float64": "a float"}[parameter.dtype]
+        return TypeError(f"{subject} must be {expected}, got {type(argument).__name__}")
     if not isinstance(argument, np.ndarray):
         return TypeError(f"{subject} must be an array of {parameter.dtype}, got {type(argument).__name__}")
     if argument.dtype != parameter.dtype:

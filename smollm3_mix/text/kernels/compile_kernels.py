@@ -1,9 +1,9 @@
-"""The kernels' library, compiled from the C files in this folder.
+"""Compile the C files in this folder to the library that the package loads.
 
     python smollm3_mix/text/kernels/compile_kernels.py
 
-makes it in this folder, where the package looks for it; installing the package does the same. A C compiler is taken
-from the variable CC, or is the first of cc, gcc and clang, or that of the `ziglang` wheel.
+Installing the package does the same. The compiler is the value of the variable CC, else the first of cc, gcc and clang
+that is installed, else the compiler of the `ziglang` wheel.
 """
 
 import hashlib
@@ -30,23 +30,22 @@ FLAGS = (
 
 
 def sources() -> list[Path]:
-    """C files and headers, in a fixed order."""
+    """Return the C files and headers, sorted."""
     return sorted((*HERE.glob("*.c"), *HERE.glob("*.h")))
 
 
 def digest() -> str:
-    """16 hex digits over the sources, which the library compiled from them knows too."""
-    whole = hashlib.sha256()
+    """Return 16 hexadecimal digits of a hash of the sources. The library contains the same digits."""
+    state = hashlib.sha256()
     for path in sources():
-        whole.update(path.name.encode() + b"\0" + path.read_bytes().replace(b"\r\n", b"\n"))
-    return whole.hexdigest()[:16]
+        state.update(path.name.encode() + b"\0" + path.read_bytes().replace(b"\r\n", b"\n"))
+    return state.hexdigest()[:16]
 
 
 def compiler() -> list[str] | None:
-    """The first words of a compiler's command, or None where this machine has none."""
-    given = os.environ.get("CC")
-    if given:
-        return shlex.split(given)
+    """Return the command of a C compiler, or None if there is none."""
+    if command := os.environ.get("CC"):
+        return shlex.split(command)
     for name in ("cc", "gcc", "clang"):
         if shutil.which(name):
             return [name]
@@ -56,26 +55,26 @@ def compiler() -> list[str] | None:
 
 
 def build(*more: str) -> Path:
-    """The library, compiled and put in its place whole.
+    """Compile the library and replace the old one atomically. Return its path.
 
     Args:
-        more: further words for the compiler.
+        more: Additional arguments of the compiler.
 
     Raises:
-        RuntimeError: there is no compiler, or it failed.
+        RuntimeError: If there is no compiler, or it fails.
     """
     command = compiler()
     if command is None:
-        raise RuntimeError("no C compiler found (CC, cc, gcc, clang); `pip install ziglang` has one, then try again")
-    aside = LIBRARY.with_name(f"{os.getpid()}.{LIBRARY.name}")
+        raise RuntimeError("no C compiler found (CC, cc, gcc, clang). Run: pip install ziglang. Then try again")
+    temporary = LIBRARY.with_name(f"{os.getpid()}.{LIBRARY.name}")
     flags = [*FLAGS, *(("-fPIC", "-fvisibility=hidden") if sys.platform != "win32" else ())]
     files = [str(path) for path in sources() if path.suffix == ".c"]
-    words = [*command, *flags, *more, f'-DDIGEST="{digest()}"', "-o", str(aside), *files]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    arguments = [*command, *flags, *more, f'-DDIGEST="{digest()}"', "-o", str(temporary), *files]
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False)
     if done.returncode:
-        aside.unlink(missing_ok=True)
-        raise RuntimeError(f"{shlex.join(words)} failed:\n{done.stderr}")
-    aside.replace(LIBRARY)
+        temporary.unlink(missing_ok=True)
+        raise RuntimeError(f"{shlex.join(arguments)} failed:\n{done.stderr}")
+    temporary.replace(LIBRARY)
     return LIBRARY
 
 

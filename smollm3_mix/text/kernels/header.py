@@ -1,6 +1,6 @@
-"""The declarations of `kernels.h`, read as they stand, so that no prototype is written twice.
+"""Read the declarations of `kernels.h`, so that no prototype is written twice.
 
-The header says how its comments describe lengths and bounds. Anything else in a declaration is an error.
+The header defines how its comments describe lengths and bounds. Anything else in a declaration is an error.
 """
 
 import ast
@@ -43,9 +43,9 @@ class Parameter:
         dtype: Name of the numpy dtype that C gets, of the elements if the parameter is an array.
         length: Expression for the number of elements, None unless the parameter is an array.
         writable: True for an array that C writes to.
-        ascending: True if no element is less than the one before it.
-        low: Expression for the least value, "0" unless stated, or the name of an array.
-        high: Expression for the greatest value, None unless stated.
+        ascending: True if no element is less than the previous one.
+        low: Expression for the minimum, "0" unless stated, or the name of an array.
+        high: Expression for the maximum, None unless stated.
     """
 
     name: str
@@ -58,7 +58,7 @@ class Parameter:
 
     @property
     def bounded(self) -> bool:
-        """Whether the elements of the array have bounds."""
+        """True if the elements of the array have bounds."""
         return self.length is not None and (self.ascending or self.high is not None)
 
 
@@ -85,7 +85,7 @@ class Declaration:
 
     @property
     def lengths(self) -> dict[str, str]:
-        """Name of each length that is no parameter, and the first array that has it."""
+        """Names of the lengths that are not parameters, each with the first array that has it."""
         numbers = {parameter.name for parameter in self.parameters if parameter.length is None}
         found: dict[str, str] = {}
         for parameter in self.parameters:
@@ -104,10 +104,10 @@ def names(expression: str) -> frozenset[str]:
     try:
         nodes = list(ast.walk(ast.parse(expression, mode="eval")))
     except SyntaxError as error:
-        raise HeaderError(f"{expression!r} is not an expression: {error}") from None
+        raise HeaderError(f"{expression!r} is not an expression: {error}. Fix kernels.h") from None
     for node in nodes:
-        whole = not isinstance(node, ast.Constant) or type(node.value) is int
-        if not isinstance(node, _ALLOWED) or not whole:
+        is_integer = not isinstance(node, ast.Constant) or type(node.value) is int
+        if not isinstance(node, _ALLOWED) or not is_integer:
             raise HeaderError(f"{expression!r} must consist of + - * /, names and whole numbers")
     return frozenset(node.id for node in nodes if isinstance(node, ast.Name))
 
@@ -193,4 +193,6 @@ def _check_names(declaration: Declaration) -> None:
         for expression in (parameter.length, low, parameter.high):
             unknown = names(expression or "0") - known
             if unknown:
-                raise HeaderError(f"{where}: {sorted(unknown)} are no numbers of the function and no lengths of arrays")
+                raise HeaderError(
+                    f"{where}: {sorted(unknown)} are neither numbers of the function nor lengths of arrays"
+                )

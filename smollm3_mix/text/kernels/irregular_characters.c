@@ -18,8 +18,6 @@ enum {
 #define JOINER 0x200D
 #define NONE ' ' /* for a character that does not exist: it does not join, compose or combine */
 
-/* Sixteen signed bytes that are compared at once: C2 is -62. GCC and Clang split them if the registers of the machine
- * are shorter. They would compile a loop over single bytes to a chain of branches. */
 /* First bytes of characters that need no inspection, as signed bytes: C3 to CB, CF to D1, E4 to E9, EB to EE. */
 enum { LATIN = 0xC3 - 0x100, CYRILLIC = 0xCF - 0x100, IDEOGRAPHS = 0xE4 - 0x100, HANGUL = 0xEB - 0x100 };
 
@@ -28,6 +26,8 @@ enum { LATIN = 0xC3 - 0x100, CYRILLIC = 0xCF - 0x100, IDEOGRAPHS = 0xE4 - 0x100,
 enum { GREEK = 0xCE - 0x100, ANO_TELEIA = 0x87 - 0x100 };
 enum { KANA = 0xE3 - 0x100, HIRAGANA = 0x81 - 0x100, VOICED = 0x82 - 0x100 };
 
+/* Sixteen signed bytes that are compared at once: C2 is -62. GCC and Clang split them if the registers of the machine
+ * are shorter. They would compile a loop over single bytes to a chain of branches. */
 typedef int8_t Sixteen __attribute__((vector_size(16)));
 
 typedef struct {
@@ -163,7 +163,7 @@ static void add_span(Spans *spans, int64_t start, int64_t end, uint8_t replaceme
 typedef struct {
     int64_t start, end; /* first byte, and end with its line feed */
     int64_t first;      /* number of the first span in the line */
-    int whole;          /* 1 if the span is the whole line */
+    int is_span;        /* 1 if the span is the whole line */
 } Line;
 
 static Line line_of(const uint8_t *data, int64_t position, int64_t start, int64_t end, int64_t spans)
@@ -180,11 +180,11 @@ static Line line_of(const uint8_t *data, int64_t position, int64_t start, int64_
 static void add_character(Spans *spans, Line *line, const uint8_t *data, int64_t position, uint32_t point,
                           uint8_t replacements)
 {
-    if (line->whole)
+    if (line->is_span)
         return;
     if (!replacements) {
         spans->count = line->first;
-        line->whole = 1;
+        line->is_span = 1;
         add_span(spans, line->start, line->end, 0);
         return;
     }

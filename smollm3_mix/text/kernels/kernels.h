@@ -17,7 +17,7 @@
 #define GOLDEN 0x9E3779B97F4A7C15u /* 2^64 / golden ratio, odd: the increment of splitmix64 (Steele et al. 2014) */
 #define FIRST 0xBF58476D1CE4E5B9u  /* multipliers of splitmix64 */
 #define SECOND 0x94D049BB133111EBu
-#define STIR 0xD6E8FEB86659FD93u /* odd, with well-mixed bits */
+#define MIX_FACTOR 0xD6E8FEB86659FD93u /* odd, with well-mixed bits */
 
 /* Load eight bytes as a little-endian number. */
 static inline uint64_t load64(const uint8_t *at)

@@ -4,7 +4,7 @@
 enum { NEW, EXACT, NEAR }; /* decisions of `DedupStore.classify` */
 
 /* Keys of documents, and a table of document numbers + 1, 0 for a free slot. A slot names the document to compare, and
- * stands for the keys of that document whose search ends there. A key of 0 is ignored. */
+ * represents the keys of that document whose search ends there. A key of 0 is ignored. */
 typedef struct {
     const uint64_t *keys; /* [capacity][columns] */
     int64_t documents;

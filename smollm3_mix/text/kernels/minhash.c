@@ -18,7 +18,7 @@ static void bin_minima(const uint64_t *words, int64_t count, int64_t n, int64_t 
         leaving *= GOLDEN;
     for (int64_t at = 0;; at++) {
         uint64_t value = polynomial ^ polynomial >> 32;
-        value *= STIR;
+        value *= MIX_FACTOR;
         value ^= value >> 32;
         uint64_t bin = (value >> 32) * (uint64_t)bins >> 32;
         minima[bin] = value < minima[bin] ? value : minima[bin]; /* branch-free, because the outcome is unpredictable */

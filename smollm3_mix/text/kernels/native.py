@@ -2,7 +2,7 @@
 
 Each function that `kernels.h` declares is a function of this module, without the prefix `sm_`. It takes contiguous
 numpy arrays and numbers in the order of the header. It raises TypeError or ValueError for arguments that the header
-rules out.
+does not allow.
 """
 
 import ctypes
@@ -18,15 +18,15 @@ def _loaded() -> ctypes.CDLL:
     Raises:
         ImportError: If the library is missing, or was compiled from other sources.
     """
-    again = f"compile it: python {compile_kernels.HERE / 'compile_kernels.py'}"
+    remedy = f"Compile it: python {compile_kernels.HERE / 'compile_kernels.py'}"
     try:
         found = ctypes.CDLL(str(compile_kernels.LIBRARY))
     except OSError as error:
-        raise ImportError(f"the compiled kernels of smollm3_mix cannot be loaded ({error}); {again}") from None
+        raise ImportError(f"the compiled kernels of smollm3_mix cannot be loaded ({error}). {remedy}") from None
     found.sm_digest.restype = ctypes.c_char_p
     has, needs = found.sm_digest().decode(), compile_kernels.digest()
     if has != needs:
-        raise ImportError(f"{compile_kernels.LIBRARY} was compiled from other sources ({has}, not {needs}); {again}")
+        raise ImportError(f"{compile_kernels.LIBRARY} was compiled from other sources ({has}, not {needs}). {remedy}")
     return found
 
 

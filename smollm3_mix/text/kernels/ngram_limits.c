@@ -44,25 +44,25 @@ static int64_t ngram_points(const Document *document, int64_t position, int64_t 
 static int may_exceed_top_limits(Ngrams *ngrams, const Document *document, int64_t size, int64_t longest, int64_t least)
 {
     const uint64_t *hashes = document->hashes;
-    int64_t whole = document->tokens - size + 1;
-    int shift = 64 - bits_for(8 * whole);
+    int64_t ngram_count = document->tokens - size + 1;
+    int shift = 64 - bits_for(8 * ngram_count);
     uint64_t polynomial = 0, leaving = 1; /* leaving: the factor of the token that leaves */
     for (int64_t nth = 0; nth < size; nth++)
-        polynomial = polynomial * STIR + hashes[nth];
+        polynomial = polynomial * MIX_FACTOR + hashes[nth];
     for (int64_t nth = 1; nth < size; nth++)
-        leaving *= STIR;
+        leaving *= MIX_FACTOR;
     memset(ngrams->sketch, 0, (size_t)1 << (64 - shift));
     for (int64_t position = 0;; position++) {
         uint32_t slot = (uint32_t)(((polynomial ^ polynomial >> 32) * FIRST) >> shift);
         ngrams->groups[position] = slot;
         ngrams->sketch[slot] += ngrams->sketch[slot] < SATURATED;
-        if (position + 1 == whole)
+        if (position + 1 == ngram_count)
             break;
-        polynomial = (polynomial - hashes[position] * leaving) * STIR + hashes[position + size];
+        polynomial = (polynomial - hashes[position] * leaving) * MIX_FACTOR + hashes[position + size];
     }
     int64_t candidates = 0;
     int may_exceed = 0;
-    for (int64_t position = 0; position < whole; position++) {
+    for (int64_t position = 0; position < ngram_count; position++) {
         int64_t times = ngrams->sketch[ngrams->groups[position]];
         ngrams->positions[candidates] = (uint32_t)position;
         candidates += times > 1;
@@ -85,7 +85,7 @@ static int64_t count(Ngrams *ngrams, const Document *document)
         const uint64_t *hashes = document->hashes + ngrams->positions[nth];
         uint64_t key = hashes[0];
         for (int64_t offset = 1; offset < ngrams->size; offset++)
-            key = key * STIR + hashes[offset];
+            key = key * MIX_FACTOR + hashes[offset];
         uint64_t at = ((key ^ key >> 32) * FIRST) >> (64 - bits);
         while (ngrams->slots[at].generation == generation && ngrams->slots[at].key != key)
             at = (at + 1) & mask;

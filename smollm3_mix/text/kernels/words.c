@@ -125,8 +125,8 @@ static int classes_of(const uint8_t *at, const uint8_t *end, const uint8_t *tabl
 static inline uint64_t within(uint64_t bytes, uint8_t first, uint8_t last)
 {
     uint64_t from = bytes + (uint64_t)(0x80 - first) * 0x0101010101010101u;
-    uint64_t behind = bytes + (uint64_t)(0x7F - last) * 0x0101010101010101u;
-    return from & ~behind & 0x8080808080808080u;
+    uint64_t above = bytes + (uint64_t)(0x7F - last) * 0x0101010101010101u;
+    return from & ~above & 0x8080808080808080u;
 }
 
 /* Text of a block, valid UTF-8 up to `limit`, and the table of LETTER and NUMBER by code point. */
