@@ -20,6 +20,7 @@ import smollm3_mix.mix.state.merge_states
 import smollm3_mix.packing.packed_mix
 from smollm3_mix.cli import main
 from smollm3_mix.output import lane_writer, write_mix
+from smollm3_mix.sources.dedup_lookup import MANIFEST, parse_manifest
 
 FILTERS = "filters"
 RENORMALIZE = "renormalize"
@@ -69,11 +70,13 @@ def index(recipe: Path, folder: Path, files: Mapping[str, Mapping[str, int]], **
     Returns:
         Source, file, row and kind (1 is an exact duplicate, 2 a near duplicate) of each dropped row.
     """
-    built = smollm3_mix.build_index(recipe, folder, **more)
+    smollm3_mix.build_index(recipe, folder, **more)
+    opened = parse_manifest((folder / MANIFEST).read_bytes(), str(folder))
+    assert opened is not None
     found = []
     for source, sizes in files.items():
         for file, rows in sizes.items():
-            duplicates = built.index.of(source, file)
+            duplicates = opened.of(source, file)
             kinds = [] if duplicates is None else duplicates.codes(np.arange(rows)).tolist()
             found += [[source, file, row, kind] for row, kind in enumerate(kinds) if kind]
     return found

@@ -75,7 +75,7 @@ def load(
     """Load a mix as a Hugging Face dataset. Streams by default. `streaming=False` prepares it in the cache.
 
     Args:
-        recipe: AnyRecipe or curriculum, or its path, URL or shipped name.
+        recipe: Recipe or curriculum, or its path, URL or shipped name.
         split: Split to load. None loads a dict of all splits.
         streaming: Whether to stream. False prepares the whole mix in the cache first.
         cache_dir: Cache folder. Defaults to the cache of `datasets`.

@@ -42,7 +42,7 @@ class SmolLM3Mix(datasets.GeneratorBasedBuilder):  # type: ignore[misc]  # datas
     sources are listed, and their commits pinned, when a dataset is requested.
 
     Attributes:
-        recipe: AnyRecipe with the seed and lanes of the config.
+        recipe: Recipe with the seed and lanes of the config.
     """
 
     VERSION = datasets.Version(__version__)

@@ -131,7 +131,7 @@ class ConfigFolder:
         """Add the config to the card, and remove other files from its folder.
 
         Args:
-            recipe: AnyRecipe of the mix.
+            recipe: Recipe of the mix.
             summary: Content of its `stats.json`.
             other_files: Files other than data and recipe, by name.
 

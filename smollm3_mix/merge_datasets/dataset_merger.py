@@ -37,7 +37,7 @@ class DatasetMerger:
     the drawn rows, and only on average. `load` and `write` have exact token shares after filtering.
 
     Args:
-        config_path: AnyRecipe file, shipped name, or config name of `merge_datasets.py`, such as
+        config_path: Recipe file, shipped name, or config name of `merge_datasets.py`, such as
             `smollm3_stage2_config.yaml`.
         use_weights: Whether to reject a recipe without weights.
         skip_unreadable: Skip sources that cannot be read, and log them.
@@ -46,7 +46,7 @@ class DatasetMerger:
         on_progress: Called after every block with a label, the rows processed so far, and the limit in rows.
 
     Attributes:
-        recipe: AnyRecipe that was read.
+        recipe: Recipe that was read.
         draws: Draws of the last merge. None before the first merge.
 
     Raises:

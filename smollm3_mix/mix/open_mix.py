@@ -41,7 +41,7 @@ def open_mix(
     """Resolve a recipe's sources and return a mix. Pins every revision and reads no data.
 
     Args:
-        recipe: AnyRecipe or curriculum, or its path, URL or shipped name.
+        recipe: Recipe or curriculum, or its path, URL or shipped name.
         split: Split to read, `"train"` or `"validation"`.
         seed: Seed of the order. Defaults to the recipe's seed.
         lanes: Number of lanes. Defaults to the recipe's number.

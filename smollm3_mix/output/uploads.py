@@ -40,7 +40,7 @@ class UploadTarget(Protocol):
         """Prepare the target and upload the recipe.
 
         Args:
-            recipe: AnyRecipe of the written mix.
+            recipe: Recipe of the written mix.
             file: Content of its `recipe.yaml`.
             request: Request of the write, as JSON.
         """
@@ -52,7 +52,7 @@ class UploadTarget(Protocol):
         """Complete the mix at the target.
 
         Args:
-            recipe: AnyRecipe of the written mix.
+            recipe: Recipe of the written mix.
             summary: Content of `stats.json`.
             other_files: Files of the mix other than data and recipe.
         """

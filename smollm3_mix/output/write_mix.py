@@ -72,7 +72,7 @@ def write(
     request it only opens the mix. The bytes depend on the recipe, the limits, `format` and `max_shard_size` alone.
 
     Args:
-        recipe: AnyRecipe or curriculum, or its path, URL or shipped name.
+        recipe: Recipe or curriculum, or its path, URL or shipped name.
         output_dir: Folder or fsspec URL, such as `s3://bucket/mix`. It must be new, empty, or have an unfinished run of
             the same request.
         num_proc: Number of lanes to write in parallel, each in a process of its own.

@@ -57,7 +57,7 @@ class WriteContext:
     """One call of `write`.
 
     Attributes:
-        recipe: AnyRecipe before its sources are pinned.
+        recipe: Recipe before its sources are pinned.
         request: What decides the bytes.
         folder: Folder of the mix. With a store, a temporary folder of this call.
         dropped_dir: Folder for the dropped documents. None if they are not kept.

@@ -31,7 +31,7 @@ class WrittenMix:
 
     Attributes:
         output_dir: Folder or URL of the mix.
-        recipe: AnyRecipe with every source pinned.
+        recipe: Recipe with every source pinned.
         stats: Statistics by split.
         files: Bytes of each data file, by its path below `data`.
         format: Format of the files, such as `"parquet"`.

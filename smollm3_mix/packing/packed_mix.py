@@ -81,7 +81,7 @@ def open_packed(
     The tokenizer counts the tokens, including `bos` and `eos`, so token shares are exact for the emitted tokens.
 
     Args:
-        mix: AnyRecipe or curriculum, or its path, URL or shipped name, or an open mix, or the folder of a written mix.
+        mix: Recipe or curriculum, or its path, URL or shipped name, or an open mix, or the folder of a written mix.
         tokenizer: File, folder or Hub repository of the tokenizer. Defaults to the recipe's tokenizer.
         sequence_length: Number of input tokens per window. A window has one more token, the last target.
         bos: Token before each document. None by default, as in the training of SmolLM3.

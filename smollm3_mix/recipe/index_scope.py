@@ -5,7 +5,7 @@ import itertools
 from collections.abc import Mapping
 from typing import Any
 
-from smollm3_mix.recipe.curriculum import AnyRecipe, Curriculum
+from smollm3_mix.recipe.curriculum import AnyRecipe, Curriculum, overview
 from smollm3_mix.recipe.fingerprint import canonical, compare_deciding, deciding
 from smollm3_mix.recipe.parsing import plain
 
@@ -22,7 +22,7 @@ def index_scope(recipe: AnyRecipe) -> dict[str, Any]:
     Included are the active sources in order, with revision, columns, cleaning and filters. So are exclusion,
     decontamination and the definition of a duplicate. Weights, seed, lanes, limits, holdout and stages are left out.
     """
-    whole = deciding(plain(recipe))
+    whole = deciding(plain(overview(recipe)))
     read = {source.id for source in recipe.active}
     sources = [
         {key: value for key, value in source.items() if key not in _NOT_OF_SOURCE}

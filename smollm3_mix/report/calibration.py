@@ -76,7 +76,7 @@ class Calibration:
     """Measured tokens per byte of a recipe's sources.
 
     Attributes:
-        recipe: AnyRecipe that was measured.
+        recipe: Recipe that was measured.
         ratios: Ratios by source id.
         tokenizer: Name of the tokenizer.
         sha256: SHA-256 of the tokenizer's file.

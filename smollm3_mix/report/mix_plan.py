@@ -26,7 +26,7 @@ class MixPlan:
     """Estimates for a mix, before anything is read.
 
     Attributes:
-        recipe: AnyRecipe of the mix.
+        recipe: Recipe of the mix.
         rows: One row per active source.
         unreadable: Reasons of sources that cannot be read, by source id.
         rate: Bytes read per second.
@@ -85,7 +85,7 @@ def plan(recipe: RecipeLike, *, offline: bool = False, rate: ByteSize = RATE, **
     """Estimate shares, bytes, passes and time of a mix, and find sources that cannot be read. Reads no records.
 
     Args:
-        recipe: AnyRecipe or curriculum, or its path, URL or shipped name.
+        recipe: Recipe or curriculum, or its path, URL or shipped name.
         offline: Whether to plan from the recipe alone, without inspecting any source.
         rate: Bytes read per second, such as `"50MB"`.
         **options: Options of `open_mix`. `max_tokens` or `max_bytes` sets the size to plan for. A number of records has

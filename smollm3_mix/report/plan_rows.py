@@ -40,7 +40,7 @@ def plan_rows(
     """Return the estimates for each active source. They assume that no document is dropped.
 
     Args:
-        recipe: AnyRecipe of the mix.
+        recipe: Recipe of the mix.
         resolved: Files by source id. Sources may be missing.
         tokens: Number of tokens of the whole mix, or None.
         token: Hugging Face access token.

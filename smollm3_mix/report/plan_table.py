@@ -53,7 +53,7 @@ def expected_bytes(
     """Return the approximate bytes on disk of a written mix. Assumes that text compresses as it does in its sources.
 
     Args:
-        recipe: AnyRecipe of the mix.
+        recipe: Recipe of the mix.
         resolved: Files of every active source.
         tokens: Limit in tokens, or None.
         size: Limit in bytes of text, or None. With a limit, text is assumed not to compress.

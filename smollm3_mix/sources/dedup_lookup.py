@@ -131,7 +131,7 @@ def pin_index(recipe: AnyRecipe, token: Token = None) -> tuple[AnyRecipe, DedupI
     """Open the recipe's index and return it with the recipe, which then contains the index's digest.
 
     Args:
-        recipe: AnyRecipe with pinned sources.
+        recipe: Recipe with pinned sources.
         token: Hugging Face access token.
 
     Raises:

@@ -53,7 +53,7 @@ def resolve(
     only the footer or the first lines of one file per source are read.
 
     Args:
-        recipe: AnyRecipe whose active sources are looked up.
+        recipe: Recipe whose active sources are looked up.
         skip_unreadable: Skip sources that cannot be read. They are logged and become unavailable.
         token: Hugging Face access token. Defaults to the saved login or `HF_TOKEN`.
         accept_terms: Names of the terms of use to accept, for example `softwareheritage`.
@@ -86,7 +86,7 @@ def inspect(
     """Return the files of each active source, and the problem of each that cannot be read, by id in recipe order.
 
     Args:
-        recipe: AnyRecipe whose active sources are looked up.
+        recipe: Recipe whose active sources are looked up.
         token: Hugging Face access token.
         accepted: True if the terms of Software Heritage are accepted. Its sources cannot be read otherwise.
     """

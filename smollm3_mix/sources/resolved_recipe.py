@@ -17,7 +17,7 @@ class ResolvedRecipe:
     """A recipe whose sources are found and pinned, or skipped with a reason.
 
     Attributes:
-        recipe: AnyRecipe with every source pinned to the revision that was found.
+        recipe: Recipe with every source pinned to the revision that was found.
         resolved: Files by source id, in recipe order.
         token: Hugging Face access token. Part of no representation and of no state.
         excluded: Exclusion list of the recipe, read once for all lanes.

@@ -55,7 +55,7 @@ def check_continuation(recipe: AnyRecipe, split: str, lanes: int, state: Mapping
     """Raise StateError if a mix of this recipe cannot continue from the state.
 
     Args:
-        recipe: AnyRecipe of the mix, with every source pinned.
+        recipe: Recipe of the mix, with every source pinned.
         split: Split of the mix.
         lanes: Number of lanes of the mix.
         state: State of a stream.

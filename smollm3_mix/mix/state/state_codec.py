@@ -33,7 +33,7 @@ def decode_state(at: Mapping[str, Any], recipe: AnyRecipe) -> dict[str, Any]:
 
     Args:
         at: One of the `lanes` of a stream's state.
-        recipe: AnyRecipe that saved the state.
+        recipe: Recipe that saved the state.
     """
     state = json.loads(decode_text(at["position"]))
     stages = [stage.recipe for stage in recipe.stages] if isinstance(recipe, Curriculum) else [recipe]

@@ -71,7 +71,7 @@ def dataset_card(recipe: AnyRecipe, summary: Mapping[str, Any], home: Home = Hom
     """Return the card of a written mix: metadata for `load_dataset`, and tables of its statistics.
 
     Args:
-        recipe: AnyRecipe of the written mix.
+        recipe: Recipe of the written mix.
         summary: Content of `stats.json`.
         home: Location of the mix.
     """
@@ -215,7 +215,7 @@ def _rebuild_notes(recipe: AnyRecipe, fingerprint: str) -> str:
     """Return obstacles to rebuilding the mix on another machine. Empty if there are none.
 
     Args:
-        recipe: AnyRecipe of the written mix.
+        recipe: Recipe of the written mix.
         fingerprint: Fingerprint of the recipe that was mixed.
     """
     notes = []

@@ -37,7 +37,7 @@ def readme(recipe: AnyRecipe, summary: Mapping[str, Any]) -> str:
     """Return the content and usage of a written mix, with its tables.
 
     Args:
-        recipe: AnyRecipe of the written mix.
+        recipe: Recipe of the written mix.
         summary: Content of `stats.json`.
     """
     train = MixStats.from_dict(summary["splits"]["train"]["sources"])

@@ -26,7 +26,7 @@ def commits(recipe: AnyRecipe, sources: Iterable[Source], token: Token = None) -
     A repository that does not exist or is hidden from this token is left out. Opening the mix explains the problem.
 
     Args:
-        recipe: AnyRecipe of the sources.
+        recipe: Recipe of the sources.
         sources: Sources to look up.
         token: Hugging Face access token. Defaults to the saved login or `HF_TOKEN`.
     """
