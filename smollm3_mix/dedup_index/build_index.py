@@ -140,11 +140,7 @@ def build_index(
         SourceError: If a source cannot be read on the way.
         ValueError: If `num_proc` or `memory` is not positive.
     """
-    requested = without_index(requested_recipe(recipe))
-    if not requested.dedup.needs_state:
-        raise RecipeError(
-            requested.file, ["dedup: expected exact: true or near, got neither. There is nothing to index"]
-        )
+    requested = _recipe_to_index(recipe)
     processes, bytes_of_memory = parse_count(num_proc, "num_proc"), parse_bytes(memory, "memory")
     target = index_target(output_dir, work_dir)
     resolved = resolve(requested, skip_unreadable=skip_unreadable, token=token, accept_terms=accept_terms)
@@ -158,13 +154,13 @@ def build_index(
     return IndexBuild(os.fspath(output_dir), stats, index.nbytes, units, units_read)
 
 
-def _recipe_to_index(recipe: RecipeLike) -> Recipe:
+def _recipe_to_index(recipe: RecipeLike) -> AnyRecipe:
     """Return the recipe without index and holdout.
 
     Raises:
         RecipeError: If it has no dedup, or its stages clean or filter a source differently.
     """
-    found = without_index(recipe if isinstance(recipe, Recipe) else load_recipe(recipe))
+    found = without_index(requested_recipe(recipe))
     if not found.dedup.needs_state:
         raise RecipeError(found.file, ["dedup: expected exact: true or near, got neither. There is nothing to index"])
     if problems := disagreements(found):
