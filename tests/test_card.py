@@ -89,8 +89,8 @@ def test_card_has_the_other_numbers_of_the_stats_file(mix):
     size = sum(path.stat().st_size for path in (mix / "data").iterdir())
     assert (
         f"{train['emitted']:,} records ({train['emitted_tokens']:,} tokens, {train['emitted_bytes']:,} bytes of text) "
-        f"of 3 sources in 2 lanes, and {held_out['emitted']:,} records held out for validation, in {len(stats['files'])} "
-        f"files of {size:,} bytes." in card.text
+        f"of 3 sources in 2 lanes, and {held_out['emitted']:,} records held out for validation, in "
+        f"{len(stats['files'])} files of {size:,} bytes." in card.text
     )
     assert "* `gone` (20.0000% of the weights): It is not public." in card.text
     assert stats["recipe"] in card.text

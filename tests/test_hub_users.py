@@ -16,7 +16,7 @@ from doors import run
 from smollm3_mix.builder.prepared_cache import leave_link
 from smollm3_mix.hub.push_recipes import push_recipes_to_hub
 
-pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=':DeprecationWarning")  # of huggingface_hub, to its client
+pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=':DeprecationWarning")  # raised inside huggingface_hub
 
 LOADED = """
 import logging, time
@@ -212,9 +212,9 @@ print(json.dumps(found))
 """
 
 
-def test_config_is_found_by_name_when_offline(hub, api, recipe, tmp_path):
+def test_config_is_found_by_name_when_offline(hub, recipe, tmp_path):
     """Offline, `datasets` finds a cache folder only by the config's name or the name of its fields."""
-    push_recipes_to_hub("org/recipes", [recipe], api=api)
+    push_recipes_to_hub([recipe], "org/recipes", token="hf_writer")
     first = run(BY_NAME, tmp_path, hub.endpoint)
     assert first[0] != first[1]  # other orders
     assert run(BY_NAME, tmp_path) == first

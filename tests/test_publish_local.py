@@ -18,7 +18,7 @@ from smollm3_mix.recipe.read_recipe import load_recipe
 from smollm3_mix.recipe.shipped import list_recipes
 from smollm3_mix.verification.verify_mix import verify
 
-pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # of huggingface_hub, to its client
+pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # raised inside huggingface_hub
 
 
 def at(home, **top):
@@ -76,9 +76,9 @@ def leaks(hub, repository, secret):
     return [path for path, content in hub.repos[repository].tree().items() if secret in content]
 
 
-def test_a_push_names_no_folder_of_this_machine(hub, api, mix, tmp_path, caplog):
+def test_a_push_names_no_folder_of_this_machine(hub, mix, tmp_path, caplog):
     with caplog.at_level(logging.WARNING, "smollm3_mix"):
-        push_to_hub(mix, "org/mix", api=api)
+        push_to_hub(mix, "org/mix", token="hf_writer")
     assert leaks(hub, "org/mix", b"secret") == leaks(hub, "org/mix", str(tmp_path).encode()) == []
     home = tmp_path / "secret"
     assert caplog.messages[0] == (
@@ -105,12 +105,12 @@ def test_a_push_names_no_folder_of_this_machine(hub, api, mix, tmp_path, caplog)
             "`more`." in tree[card].decode()
         )
     before = len(hub.sent)
-    push_to_hub(mix, "org/mix", api=api)  # the same again is still known as the same
+    push_to_hub(mix, "org/mix", token="hf_writer")  # the same again is still known as the same
     assert (len(hub.sent), hub.repos["org/mix"].tree()) == (before, tree)
 
 
-def test_the_downloaded_folder_is_a_written_mix(hub, api, mix, tmp_path, monkeypatch):
-    push_to_hub(mix, "org/mix", api=api)
+def test_the_downloaded_folder_is_a_written_mix(hub, mix, tmp_path, monkeypatch):
+    push_to_hub(mix, "org/mix", token="hf_writer")
     for path, content in hub.repos["org/mix"].tree().items():
         (tmp_path / "down" / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "down" / path).write_bytes(content)
@@ -126,11 +126,11 @@ def test_the_downloaded_folder_is_a_written_mix(hub, api, mix, tmp_path, monkeyp
     assert records(tmp_path / "again") == records(mix)
 
 
-def test_pushed_while_it_is_written_it_says_the_same(hub, api, mix, tmp_path):
+def test_pushed_while_it_is_written_it_says_the_same(hub, mix, tmp_path):
     file = tmp_path / "secret/mine.yaml"
-    outlet = HubTarget(load_recipe(file), "org/sent", api=api)
+    outlet = HubTarget("org/sent", token="hf_writer")
     write(file, tmp_path / "sent", skip_unreadable=True, push_to=outlet)
-    push_to_hub(mix, "org/pushed", api=api)
+    push_to_hub(mix, "org/pushed", token="hf_writer")
     sent, pushed = hub.repos["org/sent"].tree(), hub.repos["org/pushed"].tree()
     assert sent.pop("README.md") == pushed.pop("README.md").replace(b"org/pushed", b"org/sent").replace(
         b"# pushed", b"# sent"
@@ -139,9 +139,9 @@ def test_pushed_while_it_is_written_it_says_the_same(hub, api, mix, tmp_path):
     assert leaks(hub, "org/sent", b"secret") == []
 
 
-def test_the_demo_names_no_folder_of_this_machine(hub, api, tmp_path, caplog):
+def test_the_demo_names_no_folder_of_this_machine(hub, tmp_path, caplog):
     write("demo", tmp_path / "demo", max_tokens=20_000)
-    push_to_hub(tmp_path / "demo", "org/demo", api=api)
+    push_to_hub(tmp_path / "demo", "org/demo", token="hf_writer")
     text = json.dumps(records(tmp_path / "demo")[0] | {"text": ""})
     assert not any(
         record["file"].startswith("/") or record["id"].startswith("/") for record in records(tmp_path / "demo")
@@ -179,8 +179,8 @@ def test_sentences_as_others_read_them():
     )
 
 
-def test_the_card_says_why_the_fingerprints_differ(hub, api, mix, tmp_path):
-    push_to_hub(mix, "org/mix", api=api)
+def test_the_card_says_why_the_fingerprints_differ(hub, mix, tmp_path):
+    push_to_hub(mix, "org/mix", token="hf_writer")
     tree = hub.repos["org/mix"].tree()
     mixed = json.loads(tree["mine/stats.json"])["recipe"]
     assert mixed in tree["README.md"].decode()

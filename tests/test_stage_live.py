@@ -18,7 +18,7 @@ from smollm3_mix.hub.push_recipes import push_recipes_to_hub
 from smollm3_mix.recipe.read_recipe import load_recipe
 from smollm3_mix.sources.software_heritage import contents
 
-pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # of huggingface_hub, to its client
+pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # raised inside huggingface_hub
 SCRIPTS = int(datasets.__version__.split(".")[0]) < 4
 
 LIVE = """
@@ -52,7 +52,7 @@ def live(hub: Any, api: Any, recipe: Path | str, home: Path, monkeypatch: pytest
     found, blobs = repositories(list(described.active))
     for name, files in found.items():
         hub.create(name).add("main", files)
-    push_recipes_to_hub("org/smollm3_mix", [recipe], legacy_script=SCRIPTS, api=api)
+    push_recipes_to_hub([recipe], "org/smollm3_mix", loading_script=SCRIPTS, token="hf_writer")
     with heritage(blobs) as server:
         monkeypatch.setenv(contents.ENDPOINT, server.endpoint)
         asked = {"name": described.name, "own": isinstance(recipe, Path), "count": count}

@@ -122,7 +122,7 @@ def _print_result(arguments: argparse.Namespace, written: "WrittenMix", seconds:
     location = arguments.push_to or arguments.output_dir
     sys.stdout.write(f"Wrote {amount(written.stats)} to {location} in {seconds:.1f} s.\n")
     if arguments.push_to:
-        sys.stdout.write(pushed_usage(arguments.push_to, arguments.config_name or recipe.name, arguments.revision))
+        sys.stdout.write(pushed_usage(arguments.push_to, arguments.config_name or written.name, arguments.revision))
     else:
         sys.stdout.write(usage(written.format, arguments.output_dir))
 

@@ -135,7 +135,7 @@ def write(
             context = replace(context, executor=stack.enter_context(open_executor(executor, num_proc)))
         stats = _write(context, only_lanes, take_over=take_over)
     if only_lanes is not None:
-        return WrittenMix(os.fspath(output_dir), loaded, stats, {}, format)
+        return WrittenMix(os.fspath(output_dir), loaded, stats, {}, format, loaded.name)
     return open_written(output_dir, token=token)
 
 

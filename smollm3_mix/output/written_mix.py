@@ -35,6 +35,7 @@ class WrittenMix:
         stats: Statistics by split.
         files: Bytes of each data file, by its path below `data`.
         format: Format of the files, such as `"parquet"`.
+        name: Name of the recipe that was mixed.
     """
 
     output_dir: str
@@ -42,6 +43,7 @@ class WrittenMix:
     stats: dict[str, MixStats]
     files: dict[str, int]
     format: str
+    name: str
 
     @overload
     def load(self, split: Split = ..., *, streaming: Literal[True] = ...) -> datasets.IterableDataset: ...
@@ -71,6 +73,7 @@ class WrittenMix:
     def to_dict(self) -> dict[str, Any]:
         """Return the content as JSON-able values."""
         return {
+            "name": self.name,
             "output_dir": self.output_dir,
             "recipe": self.recipe.to_dict(),
             "stats": {split: stats.to_dict() for split, stats in self.stats.items()},
@@ -83,7 +86,7 @@ class WrittenMix:
 
     def __repr__(self) -> str:
         train = self.stats["train"].total.emitted if "train" in self.stats else 0
-        return f"WrittenMix({self.output_dir!r}, {self.recipe.name!r}, {train:,} records, format={self.format!r})"
+        return f"WrittenMix({self.output_dir!r}, {self.name!r}, {train:,} records, format={self.format!r})"
 
     def _repr_html_(self) -> str:
         rows = source_rows(self.recipe, self.stats["train"])
@@ -123,4 +126,5 @@ def _read(location: str, folder: Path) -> WrittenMix:
     summary = json.loads((folder / output_layout.STATS).read_bytes())
     stats = {split: MixStats.from_dict(counts["sources"]) for split, counts in summary["splits"].items()}
     recipe = load_recipe(folder / output_layout.RECIPE)
-    return WrittenMix(location, recipe, stats, summary["files"], output_layout.written_format(summary))
+    format_name = output_layout.written_format(summary)
+    return WrittenMix(location, recipe, stats, summary["files"], format_name, summary["name"])
