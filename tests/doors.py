@@ -20,6 +20,18 @@ LANES = 4
 ROOT = Path(__file__).resolve().parents[1]
 
 
+WITHOUT_EXTRAS = """
+import importlib.abc, os, sys
+os.environ["USE_TORCH"] = "0"  # `datasets` looks for torch otherwise
+class Missing(importlib.abc.MetaPathFinder):
+    def find_spec(self, fullname, path=None, target=None):
+        if fullname.partition(".")[0] in ("torch", "tokenizers", "tiktoken", "ray"):
+            raise ModuleNotFoundError(f"No module named {fullname!r}", name=fullname)
+sys.meta_path.insert(0, Missing())
+"""
+"""Code for `run` that hides the packages of the extras."""
+
+
 def write_sources(folder: Path, rows: int = 600) -> None:
     """Three sources of one or two files, all of one word each, so that a record tells where it is from."""
     for source, files in (("alpha", 1), ("beta", 2), ("gamma", 1)):
