@@ -240,7 +240,7 @@ def test_write_refuses_nodes_with_other_versions(folder, cluster, tmp_path):
 
 
 def test_executor_fails_when_a_job_or_node_is_lost_for_good(cluster, monkeypatch):
-    from smollm3_mix.executors import ray_executor
+    from smollm3_mix.executors import ray_executor, ray_tasks
 
     def exit_worker(job, report):
         import os
@@ -254,7 +254,7 @@ def test_executor_fails_when_a_job_or_node_is_lost_for_good(cluster, monkeypatch
             OutputError, match=r"^job 0 was lost 5 times without a progress report \(.*\)\. Finished work is"
         ):
             executor.map(exit_worker, [0], print, None)
-        monkeypatch.setattr(ray_executor, "NODE_SECONDS", 5.0)
+        monkeypatch.setattr(ray_tasks, "NODE_SECONDS", 5.0)
         raylet = one.all_processes["raylet"][0].process.pid
         os.kill(raylet, signal.SIGSTOP)
         try:
