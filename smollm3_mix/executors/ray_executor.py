@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable, Sequence
-from importlib.util import find_spec
 from types import TracebackType
 from typing import Any
 
@@ -25,12 +24,14 @@ class RayExecutor:
     """
 
     def __init__(self, address: str | None = None, max_tasks: int | None = None) -> None:
-        if find_spec("ray") is None:
+        try:
+            import ray  # noqa: F401 - fails here rather than after the sources were opened
+        except ImportError as error:
             raise MissingExtraError(
                 "RayExecutor (--executor ray) needs Ray. Install it: pip install 'smollm3_mix[ray]'",
                 package="ray",
                 extra="ray",
-            )
+            ) from error
         self._address, self._max_tasks = address or os.environ.get("RAY_ADDRESS"), max_tasks
         self._started = False
 
