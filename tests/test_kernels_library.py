@@ -107,7 +107,10 @@ def header(parameters, comment="/* Do it. */\n", symbol="sm_it"):
         ),
         (header("double n, int64_t *a); /* [n + 1] */"), "sm_it: a: ['n'] are neither numbers of the function"),
         (header("int64_t n); /* to m */"), "sm_it: n: ['m'] are neither numbers of the function"),
-        (header("int64_t n, int64_t *a); /* [n] from b to 3 */"), "sm_it: a: ['b'] are neither numbers of the function"),
+        (
+            header("int64_t n, int64_t *a); /* [n] from b to 3 */"),
+            "sm_it: a: ['b'] are neither numbers of the function",
+        ),
         (
             header("int64_t n, int64_t *b, /* [3] */\nint64_t *a); /* [n] from b to 3 */"),
             "sm_it: a: ['b'] are neither numbers of the function",

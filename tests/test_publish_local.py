@@ -1,4 +1,4 @@
-"""What a pushed mix says of sources that are files of this machine: no folder above them."""
+"""Pushed mixes over local files: no folder of this machine is uploaded."""
 
 import json
 import logging
@@ -21,15 +21,15 @@ from smollm3_mix.verification.verify_mix import verify
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # raised inside huggingface_hub
 
 
-def at(home, **top):
-    """A recipe over files below `home`, all named by absolute paths, as a folder, a file, a glob and `data_files`."""
+def local_recipe(home, **top):
+    """Write a recipe over files below `home`, named by absolute paths: a folder, a file, a glob and `data_files`."""
     texts = {key: [document(key, number) for number in range(40)] for key in "abcde"}
     sources = [
         {"name": str(parquet(home / "web", texts["a"]))},
         {"name": str(jsonl(home / "deep/code", texts["b"]).joinpath("all.jsonl").rename(home / "deep/code.jsonl"))},
         {"name": str(jsonl(home / "notes/2024", texts["c"]).parent / "*/*.jsonl"), "id": "notes"},
         {"name": "parquet", "data_files": str(parquet(home / "more", texts["d"]) / "*.parquet"), "id": "more"},
-        {"name": str(home / "gone"), "id": "gone"},
+        {"name": str(home / "missing"), "id": "missing"},
     ]
     recipe = {
         "lanes": 2,
@@ -49,15 +49,15 @@ def records(folder):
 
 @pytest.fixture
 def mix(tmp_path):
-    """A mix with local sources, one of which could not be read, written below `secret`."""
+    """Write a mix with local sources below `secret`, one of which cannot be read."""
     (tmp_path / "secret").mkdir()
-    write(at(tmp_path / "secret"), tmp_path / "mix", skip_unreadable=True)
+    write(local_recipe(tmp_path / "secret"), tmp_path / "mix", skip_unreadable=True)
     return tmp_path / "mix"
 
 
-def test_records_are_the_same_wherever_the_files_lie(tmp_path, mix):
+def test_records_do_not_depend_on_the_folder_of_local_files(tmp_path, mix):
     (tmp_path / "other").mkdir()
-    write(at(tmp_path / "other"), tmp_path / "again", skip_unreadable=True)
+    write(local_recipe(tmp_path / "other"), tmp_path / "again", skip_unreadable=True)
     assert records(tmp_path / "again") == records(mix)
     assert {record["file"] for record in records(mix)} == {
         *("web/part-00.parquet", "web/part-01.parquet", "code.jsonl", "notes/2024/all.jsonl"),
@@ -66,25 +66,25 @@ def test_records_are_the_same_wherever_the_files_lie(tmp_path, mix):
     assert not any(str(tmp_path) in json.dumps(record) for record in records(mix))
 
 
-def test_here_the_recipe_of_the_mix_still_writes_it_again(tmp_path, mix):
+def test_written_recipe_rebuilds_the_mix_on_this_machine(tmp_path, mix):
     write(mix / "recipe.yaml", tmp_path / "again")
     assert records(tmp_path / "again") == records(mix)
 
 
 def leaks(hub, repository, secret):
-    """Files of a repository in which a word stands."""
+    """Return the files of a repository that contain a word."""
     return [path for path, content in hub.repos[repository].tree().items() if secret in content]
 
 
-def test_a_push_names_no_folder_of_this_machine(hub, mix, tmp_path, caplog):
+def test_push_uploads_no_local_folder(hub, mix, tmp_path, caplog):
     with caplog.at_level(logging.WARNING, "smollm3_mix"):
         push_to_hub(mix, "org/mix", token="hf_writer")
     assert leaks(hub, "org/mix", b"secret") == leaks(hub, "org/mix", str(tmp_path).encode()) == []
     home = tmp_path / "secret"
     assert caplog.messages[0] == (
-        f"web ({home}/web), code.jsonl ({home}/deep/code.jsonl), notes ({home}/notes/*/*.jsonl), more (parquet) "
-        "are read from files of this machine. org/mix gets the texts that were mixed, and no folder above them; nobody "
-        "without these files can write the mix again."
+        f"Sources with local files: web ({home}/web), code.jsonl ({home}/deep/code.jsonl), notes "
+        f"({home}/notes/*/*.jsonl), more (parquet). org/mix gets the mixed texts without folder names. The mix cannot "
+        "be written again without these files."
     )
     tree = hub.repos["org/mix"].tree()
     recipe = yaml.safe_load(tree["mine/recipe.yaml"])
@@ -93,31 +93,31 @@ def test_a_push_names_no_folder_of_this_machine(hub, mix, tmp_path, caplog):
         "code.jsonl",
         "notes/*/*.jsonl",
         "parquet",
-        "gone",
+        "missing",
     ]
     assert recipe["datasets"][3]["data_files"] == ["more/*.parquet"]
     assert recipe["decontaminate"]["texts"][0]["name"] == "all.jsonl"
-    assert json.loads(tree["mine/stats.json"])["skipped"]["gone"].startswith("no local file or folder 'gone'")
+    assert json.loads(tree["mine/stats.json"])["skipped"]["missing"].startswith("no local file or folder 'missing'")
     for card in ("README.md", "mine/README.md"):
         assert "(local files)" in tree[card].decode()
         assert (
-            "It reads local files, which whoever rebuilds it needs as well: those of `web`, `code.jsonl`, `notes`, "
-            "`more`." in tree[card].decode()
+            "To rebuild the mix, you need the local files of `web`, `code.jsonl`, `notes`, `more`."
+            in tree[card].decode()
         )
     before = len(hub.sent)
-    push_to_hub(mix, "org/mix", token="hf_writer")  # the same again is still known as the same
+    push_to_hub(mix, "org/mix", token="hf_writer")  # a repeated push recognizes the mix
     assert (len(hub.sent), hub.repos["org/mix"].tree()) == (before, tree)
 
 
-def test_the_downloaded_folder_is_a_written_mix(hub, mix, tmp_path, monkeypatch):
+def test_downloaded_folder_is_a_written_mix(hub, mix, tmp_path, monkeypatch):
     push_to_hub(mix, "org/mix", token="hf_writer")
     for path, content in hub.repos["org/mix"].tree().items():
         (tmp_path / "down" / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "down" / path).write_bytes(content)
-    verdict = verify(tmp_path / "down/mine")
-    assert verdict.problems == []
-    assert [row.source for row in verdict.table] == ["web", "code.jsonl", "notes", "more"]
-    home = tmp_path / "secret"  # beside the files of its sources, the recipe that was pushed writes the same records
+    report = verify(tmp_path / "down/mine")
+    assert report.problems == ()
+    assert [row.source for row in report.rows] == ["web", "code.jsonl", "notes", "more"]
+    home = tmp_path / "secret"  # next to the files of its sources, the pushed recipe rebuilds the mix
     shutil.copy(tmp_path / "down/mine/recipe.yaml", home)
     shutil.copy(home / "deep/code.jsonl", home)
     shutil.copy(home / "ours/all.jsonl", home)
@@ -126,10 +126,10 @@ def test_the_downloaded_folder_is_a_written_mix(hub, mix, tmp_path, monkeypatch)
     assert records(tmp_path / "again") == records(mix)
 
 
-def test_pushed_while_it_is_written_it_says_the_same(hub, mix, tmp_path):
+def test_push_to_uploads_no_local_folder(hub, mix, tmp_path):
     file = tmp_path / "secret/mine.yaml"
-    outlet = HubTarget("org/sent", token="hf_writer")
-    write(file, tmp_path / "sent", skip_unreadable=True, push_to=outlet)
+    target = HubTarget("org/sent", token="hf_writer")
+    write(file, tmp_path / "sent", skip_unreadable=True, push_to=target)
     push_to_hub(mix, "org/pushed", token="hf_writer")
     sent, pushed = hub.repos["org/sent"].tree(), hub.repos["org/pushed"].tree()
     assert sent.pop("README.md") == pushed.pop("README.md").replace(b"org/pushed", b"org/sent").replace(
@@ -139,14 +139,14 @@ def test_pushed_while_it_is_written_it_says_the_same(hub, mix, tmp_path):
     assert leaks(hub, "org/sent", b"secret") == []
 
 
-def test_the_demo_names_no_folder_of_this_machine(hub, tmp_path, caplog):
+def test_push_of_the_demo_uploads_no_local_folder(hub, tmp_path, caplog):
     write("demo", tmp_path / "demo", max_tokens=20_000)
     push_to_hub(tmp_path / "demo", "org/demo", token="hf_writer")
     text = json.dumps(records(tmp_path / "demo")[0] | {"text": ""})
     assert not any(
         record["file"].startswith("/") or record["id"].startswith("/") for record in records(tmp_path / "demo")
     ), text
-    assert "files of this machine" not in caplog.text  # every Python has them
+    assert "Sources with local files" not in caplog.text  # every Python has the files of the demo
     for path, content in hub.repos["org/demo"].tree().items():
         if not path.endswith(".parquet"):
             assert str(tmp_path).encode() not in content
@@ -154,7 +154,7 @@ def test_the_demo_names_no_folder_of_this_machine(hub, tmp_path, caplog):
 
 
 @pytest.mark.parametrize(
-    "name, other",
+    "name, expected",
     [
         ("owner/name", "owner/name"),
         ("../web", "../web"),
@@ -166,37 +166,37 @@ def test_the_demo_names_no_folder_of_this_machine(hub, tmp_path, caplog):
         ("python:stdlib", "python:stdlib"),
     ],
 )
-def test_names_as_others_read_them(name, other):
-    assert display_name(name) == other
+def test_display_name_has_no_local_folder(name, expected):
+    assert display_name(name) == expected
 
 
-def test_sentences_as_others_read_them():
-    said = (
+def test_redact_paths_removes_local_folders():
+    message = (
         "no data files in '/home/me/my web'; /home/me/x.jsonl cannot be read: see https://a.org/b/c, or ask owner/name"
     )
-    assert redact_paths(said) == (
+    assert redact_paths(message) == (
         "no data files in 'my web'; x.jsonl cannot be read: see https://a.org/b/c, or ask owner/name"
     )
 
 
-def test_the_card_says_why_the_fingerprints_differ(hub, mix, tmp_path):
+def test_card_explains_a_different_fingerprint(hub, mix, tmp_path):
     push_to_hub(mix, "org/mix", token="hf_writer")
     tree = hub.repos["org/mix"].tree()
     mixed = json.loads(tree["mine/stats.json"])["recipe"]
     assert mixed in tree["README.md"].decode()
     assert mixed not in tree["mine/recipe.yaml"].decode()
-    said = "`recipe.yaml` names files without the folders they were in, so its fingerprint is not the one below"
-    assert said in tree["mine/README.md"].decode()
-    assert said not in (mix / "README.md").read_text(encoding="utf-8")  # here it is the same one
+    note = "`recipe.yaml` names files without their folders, so its fingerprint differs from the one below"
+    assert note in tree["mine/README.md"].decode()
+    assert note not in (mix / "README.md").read_text(encoding="utf-8")  # the local recipe has the same fingerprint
 
 
-def test_what_names_no_path_is_published_as_it_is():
+def test_public_recipe_is_unchanged_without_local_paths():
     for name in list_recipes():
         recipe = load_recipe(name)
         assert public_recipe(recipe) is recipe
 
 
-def test_a_curriculum_names_no_folder_of_this_machine(tmp_path):
+def test_public_recipe_of_a_curriculum_has_no_local_folder(tmp_path):
     one = {"datasets": [{"name": str(tmp_path / "secret/web"), "id": "w", "weight": 1}], "tokens": "per_byte"}
     stages = [{"name": name, "tokens": 1000, "recipe": one} for name in ("first", "second")]
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump({"stages": stages}))
