@@ -1,4 +1,4 @@
-"""Columns of records and of dropped documents, and the allowed values of options."""
+"""Columns of records and of dropped documents, and the splits of a mix."""
 
 import pyarrow as pa
 
@@ -38,8 +38,4 @@ DROPPED_SCHEMA = pa.schema(
 (`where`, `excluded`, `not_text`). The other columns are as in a record.
 """
 
-WEIGH_BY = ("tokens", "bytes", "documents")
-ORDERS = ("exact", "iid")
-SHUFFLES = ("block", "none")
-ON_EXHAUSTED = ("error", "stop", "renormalize", "repeat")
 SPLITS = ("train", "validation")

@@ -24,7 +24,7 @@ from smollm3_mix.errors import MissingExtraError
 from smollm3_mix.mix.mix_stats import MixStats
 from smollm3_mix.mix.open_mix import open_mix
 from smollm3_mix.output.write_mix import write
-from smollm3_mix.recipe.model import Block, Holdout, Kind, Source
+from smollm3_mix.recipe.model import ON_EXHAUSTED, Block, Holdout, Kind, Source
 from smollm3_mix.recipe.parse_recipe import DESCRIPTIVE, TOP_KEYS
 from smollm3_mix.recipe.parsing import BAD, FieldPath, default_of, read_value
 from smollm3_mix.recipe.read_recipe import load_recipe
@@ -32,7 +32,6 @@ from smollm3_mix.recipe.recipe import Recipe
 from smollm3_mix.recipe.sections import Decontaminate, Exclude
 from smollm3_mix.report import source_rows
 from smollm3_mix.report.tables import shares_table
-from smollm3_mix.schema import ON_EXHAUSTED
 from smollm3_mix.text.clean.cleaning_options import Cleaning
 from smollm3_mix.text.dedup.dedup_options import Dedup, Near
 from smollm3_mix.text.dedup.dedup_store import DedupStore

@@ -20,15 +20,14 @@ from sources_fixtures import write as write_source
 from smollm3_mix.errors import RecipeError
 from smollm3_mix.mix.open_mix import open_mix
 from smollm3_mix.output.write_mix import write
+from smollm3_mix.recipe.exclusion_file import exclusions_digest, read_exclusions
 from smollm3_mix.recipe.read_recipe import load_recipe
 from smollm3_mix.sources.url_files import local_copy
 from smollm3_mix.text.exclusion import (
     build_exclusion_list,
-    exclusions_digest,
     is_key,
     is_location,
     normal_forms,
-    read_exclusions,
 )
 from smollm3_mix.verification.verify_mix import verify
 

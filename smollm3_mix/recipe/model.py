@@ -12,12 +12,15 @@ from smollm3_mix.errors import RecipeError
 from smollm3_mix.recipe.fingerprint import fingerprint_digest, recipe_differences
 from smollm3_mix.recipe.parsing import Problems, at_least, choice, plain, show
 from smollm3_mix.recipe.sections import Decontaminate, Exclude, TokenCounting
-from smollm3_mix.schema import ON_EXHAUSTED, ORDERS, SHUFFLES, WEIGH_BY
 from smollm3_mix.text.clean.cleaning_options import Cleaning
 from smollm3_mix.text.dedup.dedup_options import Dedup
 from smollm3_mix.text.filters.filter_options import FilterOptions
 
 TOKENS = ("per_byte", "column")
+WEIGH_BY = ("tokens", "bytes", "documents")
+ORDERS = ("exact", "iid")
+SHUFFLES = ("block", "none")
+ON_EXHAUSTED = ("error", "stop", "renormalize", "repeat")
 CONTENTS = ("inline", "swh", "records")
 OPERATORS = ("==", "!=", "<", "<=", ">", ">=", "in", "not in")
 

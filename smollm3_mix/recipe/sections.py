@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from smollm3_mix.recipe.display_names import default_source_id
+from smollm3_mix.recipe.exclusion_file import exclusions_digest, read_exclusions
 from smollm3_mix.recipe.parsing import Problems, choice
-from smollm3_mix.text.exclusion import exclusions_digest, read_exclusions
 
 HUB = "hf://"
 

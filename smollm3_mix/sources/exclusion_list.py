@@ -8,10 +8,11 @@ from smollm3_mix.errors import RecipeError
 from smollm3_mix.network.retry import network_errors
 from smollm3_mix.network.urls import Token, unreachable_message
 from smollm3_mix.recipe.curriculum import AnyRecipe
+from smollm3_mix.recipe.exclusion_file import exclusions_digest
 from smollm3_mix.recipe.parsing import Problems
 from smollm3_mix.recipe.sections import locate, read_exclusion_file
 from smollm3_mix.sources.url_files import local_copy
-from smollm3_mix.text.exclusion import ExclusionList, build_exclusion_list, exclusions_digest
+from smollm3_mix.text.exclusion import ExclusionList, build_exclusion_list
 
 
 def read_entries(recipe: AnyRecipe, token: Token = None) -> list[str]:
