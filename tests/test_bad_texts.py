@@ -1,4 +1,4 @@
-"""Texts that nobody would write, from source to verified mix: counted, given or dropped, never lost."""
+"""Unusual texts from source to verified mix: each is counted and either emitted or dropped."""
 
 import json
 from collections.abc import Callable
@@ -40,7 +40,7 @@ LINES += ['{"id": "half a pair", "text": "a \\ud83d b"}', '{"id": "null", "text"
 
 def test_mix_handles_bad_texts_with_every_filter(tmp_path: Path) -> None:
     plain = [json.dumps({"id": f"plain-{n}", "text": document("plain", n)}) for n in range(40)]
-    empty = [json.dumps({"id": f"empty-{n}", "text": ""}) for n in range(16)]  # two blocks of nothing
+    empty = [json.dumps({"id": f"empty-{n}", "text": ""}) for n in range(16)]  # two empty blocks
     (tmp_path / "bad.jsonl").write_text("\n".join([*LINES, *empty, *plain]), encoding="utf-8")
     (tmp_path / "evaluation.jsonl").write_text(json.dumps({"text": QUESTION}))
     (tmp_path / "list.txt").write_text("plain-3\n")
@@ -99,21 +99,21 @@ ROWS = st.lists(
 
 
 def decisions(texts: list[str | None], cuts: list[int]) -> tuple[list[str | None], list[str | None]]:
-    """Cleaned texts, and why each row is dropped, where the rows are cut into blocks so; counts are looked at."""
-    seen, found, cleaned = DedupStore(STRICT.dedup, 1 << 20), [], []
+    """Return the cleaned texts and the reason of each row for rows in these blocks. Checks the counts."""
+    store, found, cleaned = DedupStore(STRICT.dedup, 1 << 20), [], []
     for begin, end in pairwise([0, *sorted(min(cut, len(texts)) for cut in cuts), len(texts)]):
         if begin == end:
             continue
         block = pa.array(texts[begin:end], pa.string())
         unread = pa.array([None if text is not None else "not_text" for text in texts[begin:end]], pa.string())
-        places = Cursor(0, begin), Cursor(0, end)
-        raw = RawBlock(block, unread, None, None, None, None, "bad", np.arange(begin, end), *places, block.nbytes)
+        cursors = Cursor(0, begin), Cursor(0, end)
+        raw = RawBlock(block, unread, None, None, None, None, "bad", np.arange(begin, end), *cursors, block.nbytes)
         prepared = filter_raw_block(raw, STRICT, STRICT.active[0], "train")
-        reasons = deduplicate(prepared, seen)
+        reasons = deduplicate(prepared, store)
         assert sum(count_reasons(reasons).values()) + reasons.null_count == end - begin
         found += reasons.to_pylist()
         cleaned += prepared.texts.to_pylist()
-    assert len(seen) == found.count(None)
+    assert len(store) == found.count(None)
     return cleaned, found
 
 

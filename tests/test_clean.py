@@ -1,4 +1,4 @@
-"""Each rule of each profile by example, bad input, and what `Cleaning` refuses."""
+"""Examples of every rule of every profile, unusual input, and invalid options of `Cleaning`."""
 
 import re
 import unicodedata
@@ -29,7 +29,7 @@ def one(text, profile="prose", **options):
         ("cafe\u0301 \u212b \u0958 \u1112\u1161\u11ab", "café Å \u0915\u093c 한"),
         ("e\u200b\u0301", "é"),
         ("q\u0323\u0307 q\u0307\u0323", "q\u0323\u0307 q\u0323\u0307"),
-        ("\u00e2\u0323", "\u1ead"),  # â and a dot below: neither is out of NFC alone, nor are they a pair that composes
+        ("\u00e2\u0323", "\u1ead"),  # â and a dot below: each is NFC alone, and they are not a composing pair
         ("か\u3099き", "がき"),
     ],
 )
@@ -185,7 +185,7 @@ def test_fences_do_not_span_documents():
 def test_boilerplate_keeps_fences_and_content():
     text = "```javascript\nlet a  = 1;\n```\nA cookie jar, a privacy\npolicy, JavaScript is a language"
     assert one(text, boilerplate=True) == text
-    fence = "```javascript turned on\nlet a = 1;\n```"  # a warning, if it were not a fence
+    fence = "```javascript turned on\nlet a = 1;\n```"  # would be a warning if it were not a fence
     assert one(fence, boilerplate=True) == fence
     split = pa.array(["java", "script", "x JAVASCRIPT turned  on\ny"])
     assert clean_texts(split, Cleaning(boilerplate=True)).to_pylist() == ["java", "script", "y"]

@@ -1,4 +1,4 @@
-"""The option `mojibake`: what it repairs, what it leaves, and what it says when ftfy is missing."""
+"""The option `mojibake`: repaired text, unchanged text, and the error without ftfy."""
 
 import sys
 
@@ -37,7 +37,8 @@ def test_clean_texts_raises_when_ftfy_is_missing(monkeypatch):
     with pytest.raises(MissingExtraError) as caught:
         clean_texts(pa.array(["plain"]), REPAIR)
     assert str(caught.value) == (
-        "clean: mojibake requires ftfy, which is not installed. Run: pip install 'smollm3_mix[mojibake]'. Or remove mojibake"
+        "clean: mojibake requires ftfy, which is not installed. Run: pip install 'smollm3_mix[mojibake]'. "
+        "Or remove mojibake"
     )
 
 
@@ -80,6 +81,6 @@ def test_mojibake_repair_is_idempotent(text):
 
 def test_mojibake_repair_repeats_until_stable():
     ftfy = pytest.importorskip("ftfy")
-    twice = "Ã\x00©tÃ\u200b©"  # mojibake only once other characters are gone
+    twice = "Ã\x00©tÃ\u200b©"  # mojibake only after other characters are removed
     assert ftfy.fix_encoding(twice) == twice
     assert repaired([twice]).to_pylist() == ["été"]

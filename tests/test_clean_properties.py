@@ -1,4 +1,4 @@
-"""Laws of cleaning: equal to a slow reference, idempotent, and the same for a row whatever stands beside it."""
+"""Properties of cleaning: equal to a slow reference, idempotent, and independent of adjacent rows."""
 
 import re
 import unicodedata
@@ -53,7 +53,7 @@ SPACES = {"\xa0", "\u202f", "\u205f", *map(chr, range(0x2000, 0x200B))}
 
 
 def reference(text, profile):
-    """The rules in plain Python, a character and a line at a time."""
+    """Clean a text in plain Python, one character and one line at a time."""
     if profile == "none":
         return text
     text = re.sub(
@@ -63,7 +63,7 @@ def reference(text, profile):
         at = text.index("\b")
         erased = at > 0 and text[at - 1] != "\n"
         text = text[: at - erased] + text[at + 1 :]
-    text = "".join(plain(character, profile) for character in text.replace("\r\n", "\n"))
+    text = "".join(cleaned_character(character, profile) for character in text.replace("\r\n", "\n"))
     settled = None
     while settled != text:
         settled = text
@@ -72,7 +72,7 @@ def reference(text, profile):
 
 
 @cache
-def plain(character, profile):
+def cleaned_character(character, profile):
     if character in "\n\t":
         return character
     if character in "\r\x85\u2028\u2029" or (profile != "code" and character in "\x0b\x0c"):
@@ -101,7 +101,7 @@ JOINING = {
 
 
 def spaced(text):
-    """Of each run of zero-width spaces one, if it stands between two letters of a script that needs it."""
+    """Keep one of each run of zero-width spaces if it is between two letters of an unspaced script."""
     parts = re.split("(\u200b+)", text)
     for number in range(1, len(parts), 2):
         before, after = parts[number - 1], parts[number + 1]
@@ -110,7 +110,7 @@ def spaced(text):
 
 
 def joined(text):
-    """Of each run of joiners the first, if it stands after what it can act on, and a non-joiner also before that."""
+    """Keep the first of each run of joiners after a character it affects. A non-joiner must also precede one."""
     parts = re.split("([\u200c\u200d]+)", text)
     for number in range(1, len(parts), 2):
         before, run, after = parts[number - 1 : number + 2]
@@ -170,12 +170,12 @@ def test_removing_boilerplate_is_idempotent(text):
 @examples(300)
 @given(TEXTS, PROFILE, st.data())
 def test_cleaned_row_does_not_depend_on_its_block(texts, profile, data):
-    whole = cleaned(texts, profile)
+    block = cleaned(texts, profile)
     start = data.draw(st.integers(0, len(texts)))
     stop = data.draw(st.integers(start, len(texts)))
     part = pa.array(texts, pa.string())[start:stop]
-    assert clean_texts(part, Cleaning(profile)).to_pylist() == whole[start:stop].to_pylist()
-    assert [cleaned([text], profile)[0].as_py() for text in texts] == whole.to_pylist()
+    assert clean_texts(part, Cleaning(profile)).to_pylist() == block[start:stop].to_pylist()
+    assert [cleaned([text], profile)[0].as_py() for text in texts] == block.to_pylist()
 
 
 BORDERING = (
@@ -221,7 +221,7 @@ BORDERING = (
 
 @pytest.mark.parametrize("profile", ("prose", "math", "code"))
 def test_cleaned_row_does_not_depend_on_its_offset(profile):
-    """Kernels look at 64 bytes at a time; a document can begin and end at any of them, and the block with it."""
+    """Kernels process 64 bytes per step. Documents and blocks can begin and end at any of them."""
     expected = [reference(text, profile) for text in BORDERING]
     for shift in range(66):
         for text, clean_text in zip(BORDERING, expected, strict=True):
@@ -253,16 +253,16 @@ def test_cleaning_handles_every_character_alone_and_between_letters():
         expected = [unicodedata.normalize("NFC", text) for text in texts]
         got = cleaned(texts, "code").to_pylist()
         different = [points[row] for row in np.flatnonzero(np.array(got, object) != np.array(expected, object))]
-        odd = {point for point in points if plain(chr(point), "code") != chr(point)} | {
+        irregular = {point for point in points if cleaned_character(chr(point), "code") != chr(point)} | {
             0x200B,
             0x200C,
             0x200D,
             0x20,
             0x09,
         }
-        assert set(different) <= odd | {0x0A}
-        assert [got[points.index(point)] for point in odd] == [
-            reference(template.format(chr(point)), "code") for point in odd
+        assert set(different) <= irregular | {0x0A}
+        assert [got[points.index(point)] for point in irregular] == [
+            reference(template.format(chr(point)), "code") for point in irregular
         ]
 
 

@@ -24,7 +24,7 @@ def test_names_take_the_arguments_that_are_passed(name: str) -> None:
     assert parameters.keys() >= ARGUMENTS[name]
 
 
-def test_headers_hold_the_token() -> None:
+def test_headers_contain_token() -> None:
     assert hf_hub.build_headers("hf_abc")["authorization"] == "Bearer hf_abc"
     assert "authorization" not in hf_hub.build_headers(False)
 
@@ -34,7 +34,7 @@ def test_progress_bars_have_one_lock() -> None:
     assert huggingface_hub.utils.tqdm._lock is huggingface_hub.utils.tqdm.get_lock()
 
 
-def test_invalid_repository_name_is_refused() -> None:
+def test_invalid_repository_name_is_rejected() -> None:
     hf_hub.validate_repo_id("owner/name")
     with pytest.raises(HFValidationError, match="a//b"):
         hf_hub.validate_repo_id("a//b")

@@ -29,7 +29,7 @@ from smollm3_mix.verification.verify_mix import verify
 Make = Callable[..., Path]
 
 
-def collected(*sets: list[str], ngram: int = 13) -> EvaluationNgrams:
+def collect(*sets: list[str], ngram: int = 13) -> EvaluationNgrams:
     collection = NgramCollector(ngram)
     for number, texts in enumerate(sets):
         collection.begin(f"set {number}")
@@ -37,7 +37,7 @@ def collected(*sets: list[str], ngram: int = 13) -> EvaluationNgrams:
     return collection.evaluation_ngrams()
 
 
-def said(text: str) -> list[str]:
+def normalized(text: str) -> list[str]:
     found = normalized_words(pa.array([text]))
     return [bytes(found.data[a:b]).decode() for a, b in zip(found.starts, found.ends, strict=True)]
 
@@ -62,12 +62,12 @@ QUESTION = "A train leaves the station at noon, and another one leaves (two hour
     ],
 )
 def test_decontamination_ignores_case_punctuation_and_white_space(text: str) -> None:
-    assert collected([QUESTION]).search(pa.array([text])).tolist() == [0]
+    assert collect([QUESTION]).search(pa.array([text])).tolist() == [0]
 
 
 def test_decontamination_requires_thirteen_consecutive_words() -> None:
     words = plain_words(QUESTION)
-    found = collected([QUESTION])
+    found = collect([QUESTION])
     twelve, thirteen = " ".join(words[2:14]), " ".join(words[2:15])
     gap = " ".join([*words[:7], "really", *words[7:14]])
     assert found.search(pa.array([twelve, thirteen, gap, "", None])).tolist() == [NONE, 0, NONE, NONE, NONE]
@@ -76,12 +76,12 @@ def test_decontamination_requires_thirteen_consecutive_words() -> None:
 def test_ngram_does_not_span_two_documents() -> None:
     words = plain_words(QUESTION)
     halves = pa.array([" ".join(words[:7]), " ".join(words[7:])])
-    assert collected([QUESTION]).search(halves).tolist() == [NONE, NONE]
+    assert collect([QUESTION]).search(halves).tolist() == [NONE, NONE]
 
 
 def test_search_returns_first_matching_set() -> None:
     one, two = document("a", 100), document("b", 120)
-    found = collected([two], [one, two])
+    found = collect([two], [one, two])
     assert found.search(pa.array([f"{one} {two}", one, two, "x"])).tolist() == [0, 1, 0, NONE]
 
 
@@ -99,9 +99,9 @@ THAI = "นักเรียนคนหนึ่งมีหนังสือ
 
 @pytest.mark.parametrize(("text", "n"), [(CHINESE, 26), (THAI, 52)])
 def test_unspaced_scripts_use_character_ngrams(text: str, n: int) -> None:
-    found = collected([text, QUESTION])
+    found = collect([text, QUESTION])
     assert [grams.n for grams in found.ngrams] == [13, n]
-    parts = said(text)
+    parts = normalized(text)
     assert all(len(part) == 1 for part in parts)
     exactly, fewer = "".join(parts[1 : n + 1]), "".join(parts[1:n])
     english = " ".join(WORDS * 20)
@@ -123,12 +123,12 @@ def test_unspaced_scripts_use_character_ngrams(text: str, n: int) -> None:
     ],
 )
 def test_normalized_words_of_other_scripts(text: str, words: list[str]) -> None:
-    assert said(text) == words
+    assert normalized(text) == words
 
 
 @given(st.text(st.characters(max_codepoint=0x7F)))
 def test_normalized_words_of_ascii_are_runs_of_letters_and_digits(text: str) -> None:
-    assert said(text) == plain_words(text)
+    assert normalized(text) == plain_words(text)
 
 
 @given(st.lists(st.integers(0, 3), max_size=40), st.integers(2, 20))
@@ -147,14 +147,14 @@ texts = st.lists(
 
 @given(texts, st.lists(st.sampled_from(["a", "b", "ç", "中", "文", "d"]), min_size=3, max_size=9), st.integers(0, 8))
 def test_decontamination_does_not_depend_on_the_block(rows: list[str | None], words: list[str], cut: int) -> None:
-    found = collected([" ".join(words)], ngram=2)
-    whole = pa.array(rows, pa.string())
+    found = collect([" ".join(words)], ngram=2)
+    block = pa.array(rows, pa.string())
     alone = [found.search(pa.array([row], pa.string()))[0] for row in rows]
-    assert found.search(whole).tolist() == alone
-    assert [*found.search(whole.slice(0, cut)), *found.search(whole.slice(cut))] == alone
+    assert found.search(block).tolist() == alone
+    assert [*found.search(block.slice(0, cut)), *found.search(block.slice(cut))] == alone
 
 
-def grams(text: str, n: int) -> set[tuple[str, ...]]:
+def ngrams_of(text: str, n: int) -> set[tuple[str, ...]]:
     """Return the word n-grams of ASCII text."""
     words = plain_words(text)
     return {tuple(words[i : i + n]) for i in range(len(words) - n + 1)}
@@ -165,36 +165,38 @@ def test_decontamination_matches_reference() -> None:
     evaluation = [" ".join(draw.choices(WORDS[:6], k=draw.randrange(40))) for _ in range(30)]
     rows = [", ".join(draw.choices(WORDS[:6], k=draw.randrange(120))).upper() for _ in range(300)]
 
-    bad = set().union(*(grams(text, 5) for text in evaluation))
-    wanted = [bool(grams(row, 5) & bad) for row in rows]
-    assert 10 < sum(wanted) < 290
-    assert (collected(evaluation, ngram=5).search(pa.array(rows)) != NONE).tolist() == wanted
+    bad = set().union(*(ngrams_of(text, 5) for text in evaluation))
+    expected = [bool(ngrams_of(row, 5) & bad) for row in rows]
+    assert 10 < sum(expected) < 290
+    assert (collect(evaluation, ngram=5).search(pa.array(rows)) != NONE).tolist() == expected
 
 
-# ---- in a mix
+# In a mix
 
 QUESTIONS = {f"{document('a', 30)}\n\nYes.", f"{document('b', 44)}\n\nNo."}
 
 
 def contaminated(texts: set[str]) -> set[str]:
     """Return the texts that share 13 consecutive words with QUESTIONS. The toy sources contain some duplicates."""
-    bad = set().union(*(grams(text, 13) for text in QUESTIONS))
-    return {text for text in texts if grams(text, 13) & bad}
+    bad = set().union(*(ngrams_of(text, 13) for text in QUESTIONS))
+    return {text for text in texts if ngrams_of(text, 13) & bad}
 
 
-def evaluations(folder: Path, name: str = "questions.jsonl", **changes: Any) -> str:
+def write_evaluation_texts(folder: Path, name: str = "questions.jsonl", **changes: Any) -> str:
     """Write evaluation texts, one of which is in documents 30 of `a` and 44 of `b`."""
     rows = [{"question": document("a", 30), "answer": "Yes."}, {"question": document("b", 44), "answer": "No."}]
     (folder / name).write_text("".join(json.dumps({**row, **changes}) + "\n" for row in rows), encoding="utf-8")
     return name
 
 
-def asked(name: str, **more: Any) -> dict[str, Any]:
+def decontaminate_options(name: str, **more: Any) -> dict[str, Any]:
     return {"texts": {"name": name, "text_field": ["question", "answer"]}, **more}
 
 
 def test_mix_drops_and_counts_contaminated_documents(recipe_file: Make, tmp_path: Path) -> None:
-    path = recipe_file(decontaminate=asked(evaluations(tmp_path)), on_exhausted="renormalize")
+    path = recipe_file(
+        decontaminate=decontaminate_options(write_evaluation_texts(tmp_path)), on_exhausted="renormalize"
+    )
     stream = open_mix(path).stream()
     out = {record["text"] for record in stream}
     total = stream.stats.total
@@ -206,25 +208,25 @@ def test_mix_drops_and_counts_contaminated_documents(recipe_file: Make, tmp_path
 
 
 def test_contaminated_documents_name_their_set_after_resume(recipe_file: Make, tmp_path: Path) -> None:
-    action = asked(evaluations(tmp_path), action="mark")
+    action = decontaminate_options(write_evaluation_texts(tmp_path), action="mark")
     path = recipe_file(decontaminate=action, on_exhausted="renormalize", sources={"b": {"keep": ["id"]}})
     mix = open_mix(path)
-    whole = list(mix.stream())
-    marked = {r["text"]: json.loads(r["meta"]) for r in whole if "contaminated" in r["meta"]}
-    assert set(marked) == contaminated({record["text"] for record in whole})
+    records = list(mix.stream())
+    marked = {r["text"]: json.loads(r["meta"]) for r in records if "contaminated" in r["meta"]}
+    assert set(marked) == contaminated({record["text"] for record in records})
     mark = {"contaminated": True, "contaminated_by": "questions.jsonl"}
     assert marked[document("a", 30)] == mark
     assert marked[document("b", 44)] == {"id": "own-44"} | mark
     stream = mix.stream()
-    for place in range(0, len(whole), 25):
-        assert list(itertools.islice(stream, 25)) == whole[place : place + 25]
+    for start in range(0, len(records), 25):
+        assert list(itertools.islice(stream, 25)) == records[start : start + 25]
         state = json.loads(json.dumps(stream.state_dict()))
         stream = mix.stream()
         stream.load_state_dict(state)
 
 
 def test_workers_receive_the_ngrams_with_the_plan(recipe_file: Make, tmp_path: Path) -> None:
-    path = recipe_file(decontaminate=asked(evaluations(tmp_path)))
+    path = recipe_file(decontaminate=decontaminate_options(write_evaluation_texts(tmp_path)))
     mix = open_mix(path)
     expected = list(mix.stream())
     (tmp_path / "questions.jsonl").unlink()
@@ -232,8 +234,8 @@ def test_workers_receive_the_ngrams_with_the_plan(recipe_file: Make, tmp_path: P
 
 
 def test_written_mix_is_pinned_to_its_evaluation_texts(recipe_file: Make, tmp_path: Path) -> None:
-    evaluations(tmp_path)
-    path = recipe_file(decontaminate=asked(str(tmp_path / "questions.jsonl")))
+    write_evaluation_texts(tmp_path)
+    path = recipe_file(decontaminate=decontaminate_options(str(tmp_path / "questions.jsonl")))
     write(path, tmp_path / "one", num_proc=2)
     assert verify(tmp_path / "one").problems == ()
     pinned = load_recipe(tmp_path / "one" / "recipe.yaml")
@@ -252,7 +254,7 @@ def test_written_mix_is_pinned_to_its_evaluation_texts(recipe_file: Make, tmp_pa
 
 
 def test_open_mix_raises_when_an_evaluation_set_is_missing(recipe_file: Make, tmp_path: Path) -> None:
-    path = recipe_file(decontaminate={"texts": [evaluations(tmp_path), str(tmp_path / "gone.jsonl")]})
+    path = recipe_file(decontaminate={"texts": [write_evaluation_texts(tmp_path), str(tmp_path / "gone.jsonl")]})
     with pytest.raises(UnreadableSourcesError) as error:
         open_mix(path, skip_unreadable=True)
     first, *lines, last = str(error.value).splitlines()
@@ -265,8 +267,8 @@ def test_open_mix_raises_when_an_evaluation_set_is_missing(recipe_file: Make, tm
 def test_texts_without_an_ngram_are_reported(
     recipe_file: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    short = evaluations(tmp_path, "short.jsonl", question="How many?")
-    path = recipe_file(decontaminate=asked(short))
+    short = write_evaluation_texts(tmp_path, "short.jsonl", question="How many?")
+    path = recipe_file(decontaminate=decontaminate_options(short))
     with pytest.raises(RecipeError) as error:
         open_mix(path)
     assert str(error.value) == (
@@ -298,9 +300,13 @@ def test_invalid_decontaminate_options_are_rejected(options: str, problem: str) 
 
 
 def test_other_evaluation_texts_change_the_fingerprint(recipe_file: Make, tmp_path: Path) -> None:
-    evaluations(tmp_path)
+    write_evaluation_texts(tmp_path)
     recipes = [
-        load_recipe(recipe_file(**({"decontaminate": asked("questions.jsonl", **more)} if more is not None else {})))
+        load_recipe(
+            recipe_file(
+                **({"decontaminate": decontaminate_options("questions.jsonl", **more)} if more is not None else {})
+            )
+        )
         for more in (None, {}, {"ngram": 10}, {"action": "mark"})
     ]
     assert len({recipe.fingerprint for recipe in recipes}) == 4
@@ -312,14 +318,14 @@ def test_other_evaluation_texts_change_the_fingerprint(recipe_file: Make, tmp_pa
 
 
 def test_symbols_between_unspaced_characters_are_not_words():
-    assert said("カナ・カ x・y") == ["カ", "ナ", "カ", "x", "y"]
-    assert said("・") == []
+    assert normalized("カナ・カ x・y") == ["カ", "ナ", "カ", "x", "y"]
+    assert normalized("・") == []
 
 
 def test_ngrams_do_not_span_two_evaluation_texts() -> None:
     words = plain_words(QUESTION)
     halves = [" ".join(words[:15]), " ".join(words[15:])]
-    assert collected(halves, ngram=4).search(pa.array([" ".join(words[13:17]), *halves])).tolist() == [NONE, 0, 0]
+    assert collect(halves, ngram=4).search(pa.array([" ".join(words[13:17]), *halves])).tolist() == [NONE, 0, 0]
 
 
 def test_collector_counts_restart_with_each_set() -> None:
@@ -332,14 +338,14 @@ def test_collector_counts_restart_with_each_set() -> None:
 
 def test_digest_depends_on_sets() -> None:
     one, two = document("a", 100), document("b", 120)
-    assert collected([one], [two]).digest != collected([one, two]).digest
-    assert collected([one, two]).digest == collected([two, one]).digest
+    assert collect([one], [two]).digest != collect([one, two]).digest
+    assert collect([one, two]).digest == collect([two, one]).digest
 
 
 def test_text_half_in_unspaced_script_uses_word_ngrams() -> None:
     words = "a b 中 文"  # two of four are characters
-    assert [grams.n for grams in collected([words], ngram=3).ngrams] == [3]
-    assert [grams.n for grams in collected([words + " 我 们"], ngram=3).ngrams] == [6]
+    assert [grams.n for grams in collect([words], ngram=3).ngrams] == [3]
+    assert [grams.n for grams in collect([words + " 我 们"], ngram=3).ngrams] == [6]
 
 
 def test_ngram_length_must_be_from_2_to_64() -> None:

@@ -1,4 +1,4 @@
-"""Fingerprints and the options of dedup."""
+"""Text hashes, options of dedup, and duplicate rows."""
 
 import re
 
@@ -18,8 +18,8 @@ from smollm3_mix.text.dedup.text_hashes import hash_texts
 
 @given(st.lists(st.one_of(st.none(), st.text(max_size=40))), st.integers(0, 5), st.booleans())
 def test_text_hashes_are_xxh3_of_utf8_bytes(texts, start, large):
-    whole = pa.array(texts, pa.large_string() if large else pa.string())
-    found = hash_texts(whole.slice(min(start, len(texts))))
+    block = pa.array(texts, pa.large_string() if large else pa.string())
+    found = hash_texts(block.slice(min(start, len(texts))))
     assert found.shape == (len(texts[start:]), 2)
     assert found.dtype == np.uint64
     for text, pair in zip(texts[start:], found.tolist(), strict=True):
@@ -28,7 +28,7 @@ def test_text_hashes_are_xxh3_of_utf8_bytes(texts, start, large):
 
 
 @pytest.mark.parametrize(
-    ("given", "fault"),
+    ("options", "problem"),
     [
         ({"bands": 0}, "dedup.near.bands: expected a whole number from 1 to 64, got 0"),
         ({"rows": 17}, "dedup.near.rows: expected a whole number from 1 to 16, got 17"),
@@ -38,9 +38,9 @@ def test_text_hashes_are_xxh3_of_utf8_bytes(texts, start, large):
         ({"jaccard": float("nan")}, "dedup.near.jaccard: expected a number from 0 to 1, got nan"),
     ],
 )
-def test_near_rejects_invalid_options(given, fault):
-    with pytest.raises(ValueError, match=f"^{re.escape(fault)}$"):
-        Near(**given)
+def test_near_rejects_invalid_options(options, problem):
+    with pytest.raises(ValueError, match=f"^{re.escape(problem)}$"):
+        Near(**options)
 
 
 @pytest.mark.parametrize("memory", [0, -1, "1GiB", True])
@@ -69,11 +69,11 @@ def test_dedup_capacity_matches_store():
 
 
 @given(st.lists(st.integers(0, 40), unique=True), st.lists(st.sampled_from([0, 1, 2]), min_size=41, max_size=41))
-def test_duplicate_rows_classifies_each_row(rows, kinds):
-    listed = [np.array([row for row, kind in enumerate(kinds) if kind == code], np.uint32) for code in (1, 2)]
+def test_duplicate_rows_classifies_each_row(rows, codes):
+    listed = [np.array([row for row, code_ in enumerate(codes) if code_ == code], np.uint32) for code in (1, 2)]
     drops = DuplicateRows(*listed)
     rows = np.array(sorted(rows) or [0], np.int64)
-    assert drops.codes(rows).tolist() == [kinds[row] for row in rows]
+    assert drops.codes(rows).tolist() == [codes[row] for row in rows]
     again = DuplicateRows.from_bytes(drops.to_bytes(), len(listed[0]))
     assert again.codes(rows).tolist() == drops.codes(rows).tolist()
 

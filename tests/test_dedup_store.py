@@ -1,4 +1,4 @@
-"""Seen: the verdicts of a plain model of the rule, however rows are cut into calls, resumed, and grown."""
+"""The dedup store decides like a plain reference for any calls, after resuming and after growth."""
 
 import re
 import tracemalloc
@@ -27,19 +27,19 @@ DEDUPS = st.sampled_from(
 
 
 def columns(rows):
-    """Fingerprints, signatures and candidates of drawn rows."""
+    """Return text hashes, signatures and candidates of generated rows."""
     hashes = np.array([[number, 7] for number, *_ in rows], dtype=np.uint64).reshape(-1, 2)
     bands = np.array([np.array(keys) * some for _, keys, some, _ in rows], dtype=np.uint64).reshape(-1, 3)
-    return hashes, bands | bands << np.uint64(31), np.array([asked for *_, asked in rows], dtype=bool)
+    return hashes, bands | bands << np.uint64(31), np.array([candidate for *_, candidate in rows], dtype=bool)
 
 
-def model(dedup, hashes, bands, candidates):
-    """Codes, one row after the other."""
+def reference(dedup, hashes, bands, candidates):
+    """Return the codes of a plain reference, row by row."""
     exact, holders, codes = set(), {}, []
-    for number, keys, asked in zip(hashes[:, 0].tolist(), bands.tolist(), candidates, strict=True):
+    for number, keys, candidate in zip(hashes[:, 0].tolist(), bands.tolist(), candidates, strict=True):
         mine = [(column, key) for column, key in enumerate(keys) if key] if dedup.near else []
         code = FIRST
-        if asked and (dedup.exact or mine):
+        if candidate and (dedup.exact or mine):
             if dedup.exact and number in exact:
                 code = EXACT
             elif any(pair in holders and jaccard(keys, holders[pair], dedup.near) for pair in mine):
@@ -59,7 +59,7 @@ def jaccard(one, other, near):
 
 
 def in_calls(store, hashes, bands, candidates, cuts):
-    """Codes when the rows come in several calls."""
+    """Return the codes if the rows are split into several calls."""
     edges = [0, *sorted(min(cut, len(hashes)) for cut in cuts), len(hashes)]
     return [
         code for a, b in pairwise(edges) for code in store.classify(hashes[a:b], bands[a:b], candidates[a:b]).tolist()
@@ -68,12 +68,12 @@ def in_calls(store, hashes, bands, candidates, cuts):
 
 @given(DEDUPS, ROWS, st.lists(st.integers(0, 30)))
 def test_dedup_store_matches_reference_for_any_blocks(dedup, rows, cuts):
-    given = columns(rows)
-    whole, parts = DedupStore(dedup, 2**20), DedupStore(dedup, 2**20)
-    expected = model(dedup, *given)
-    assert whole.classify(*given).tolist() == expected
-    assert in_calls(parts, *given, cuts) == expected
-    assert (len(parts), parts.digest) == (len(whole), whole.digest)
+    drawn = columns(rows)
+    single, parts = DedupStore(dedup, 2**20), DedupStore(dedup, 2**20)
+    expected = reference(dedup, *drawn)
+    assert single.classify(*drawn).tolist() == expected
+    assert in_calls(parts, *drawn, cuts) == expected
+    assert (len(parts), parts.digest) == (len(single), single.digest)
 
 
 @given(DEDUPS, ROWS, st.integers(0, 30), st.integers(0, 30))
@@ -112,12 +112,12 @@ def test_dedup_store_searches_end_in_small_memory(documents):
 def test_dedup_store_finds_all_keys_after_growth_within_memory():
     store = DedupStore(Dedup(near=Near()), 195 * 9000)
     assert store.capacity == 9000
-    given = rows_of(9000, seed=0)
-    assert not any(in_calls(store, *given, range(0, 9000, 700)))
+    rows = rows_of(9000, seed=0)
+    assert not any(in_calls(store, *rows, range(0, 9000, 700)))
     assert len(store) == 9000
     assert store.nbytes <= 195 * 9000
-    assert (store.classify(*given) == EXACT).all()
-    hashes, bands, candidates = given
+    assert (store.classify(*rows) == EXACT).all()
+    hashes, bands, candidates = rows
     last = np.zeros_like(bands)
     last[:, 13] = bands[:, 13]
     assert (store.classify(~hashes, last, candidates) == NEAR).all()

@@ -55,8 +55,8 @@ def mix_of(folder: Path, rows: list[dict[str, object]], listed: str, ending: str
     return path
 
 
-def given_out(path: Path) -> tuple[set[int], dict[str, int]]:
-    """Return the emitted rows, and the dropped ones by reason."""
+def emitted(path: Path) -> tuple[set[int], dict[str, int]]:
+    """Return the emitted rows, and the number of dropped rows by reason."""
     stream = open_mix(path).stream()
     rows = {record["row"] for record in stream}
     counts = stream.stats.total
@@ -71,7 +71,7 @@ FORMATS = [".parquet", ".jsonl", ".jsonl.gz", ".csv", ".arrow"]
 def test_exclusion_matches_every_key_in_every_format(tmp_path: Path, ending: str) -> None:
     listed = f"# taken down\n\nown-3\nhttp://www.Example.org/page/7/\n{5:040x}\ngithub.com/owner/NAME-9\n"
     listed += f"rows{ending}:11\n  own-12  \r\nnobody\n"
-    rows, dropped = given_out(mix_of(tmp_path, ROWS, listed, ending))
+    rows, dropped = emitted(mix_of(tmp_path, ROWS, listed, ending))
     gone = {3, 5, 7, 9, 11, 12, 19, 29, 39, 49, 59}
     assert rows == set(range(60)) - gone
     assert dropped == {"excluded": len(gone)}
@@ -94,19 +94,19 @@ def test_exclusion_finds_keys_of_later_lines(tmp_path: Path) -> None:
     lines = "".join(json.dumps(row) + "\n" for row in rows)
     (tmp_path / "rows.jsonl").write_text(lines)
     path.write_text(path.read_text().replace("rows.parquet", "rows.jsonl"))
-    assert given_out(path)[0] == set(range(100)) - {95}
+    assert emitted(path)[0] == set(range(100)) - {95}
 
 
 def test_exclusion_finds_columns_kept_by_path(tmp_path: Path) -> None:
     rows = [{"text": f"document {n}", "metadata": {"url": f"u/{n}"}} for n in range(9)]
-    assert len(given_out(mix_of(tmp_path, rows, "u/4"))[0]) == 9
-    assert given_out(mix_of(tmp_path, rows, "u/4", source={"keep": ["metadata.url"]}))[0] == set(range(9)) - {4}
+    assert len(emitted(mix_of(tmp_path, rows, "u/4"))[0]) == 9
+    assert emitted(mix_of(tmp_path, rows, "u/4", source={"keep": ["metadata.url"]}))[0] == set(range(9)) - {4}
 
 
 def test_exclusion_ignores_columns_of_lists_and_numbers(tmp_path: Path) -> None:
     rows = [{"text": f"document {n}", "repo": {"name": "x"}, "id": n, "url": [f"u/{n}"]} for n in range(9)]
     for ending in (".parquet", ".jsonl"):
-        assert given_out(mix_of(tmp_path, rows, "4\n", ending))[0] == set(range(9)) - {4}
+        assert emitted(mix_of(tmp_path, rows, "4\n", ending))[0] == set(range(9)) - {4}
 
 
 def test_reason_where_precedes_excluded_and_invalid_text(tmp_path: Path) -> None:
@@ -119,12 +119,12 @@ def test_reason_where_precedes_excluded_and_invalid_text(tmp_path: Path) -> None
 @pytest.mark.parametrize("rows", [1, 7, 64])
 def test_exclusion_does_not_depend_on_blocks(tmp_path: Path, rows: int) -> None:
     path = mix_of(tmp_path, ROWS, "own-3\nowner/name-4\n", block={"rows": rows, "bytes": 10_000})
-    assert given_out(path)[0] == {n for n in range(60) if n != 3 and n % 10 != 4}
+    assert emitted(path)[0] == {n for n in range(60) if n != 3 and n % 10 != 4}
 
 
 def test_block_of_excluded_rows_is_skipped(tmp_path: Path) -> None:
     listed = "".join(f"own-{n}\n" for n in range(16))
-    assert given_out(mix_of(tmp_path, ROWS, listed, block={"rows": 8, "bytes": 10_000}))[0] == set(range(16, 60))
+    assert emitted(mix_of(tmp_path, ROWS, listed, block={"rows": 8, "bytes": 10_000}))[0] == set(range(16, 60))
 
 
 def test_fingerprint_depends_on_entries_of_the_list(tmp_path: Path) -> None:
@@ -151,28 +151,30 @@ def test_recipes_read_back_from_dict_and_yaml(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "fault"),
+    ("content", "problem"),
     [
         (None, "exclude: no file 'gone.txt' beside the recipe or here; create it or correct the path"),
         (
             b"",
-            "exclude: 'gone.txt' has no entries. Write one id, blob id, URL or repository per line, or remove `exclude`",
+            "exclude: 'gone.txt' has no entries. Write one id, blob id, URL or repository per line, or remove "
+            "`exclude`",
         ),
         (
             b"# only\n\n  \n",
-            "exclude: 'gone.txt' has no entries. Write one id, blob id, URL or repository per line, or remove `exclude`",
+            "exclude: 'gone.txt' has no entries. Write one id, blob id, URL or repository per line, or remove "
+            "`exclude`",
         ),
         (b"a\nb\n\xe9t\xe9\n", "exclude: 'gone.txt' is not UTF-8 in line 3. Save it as UTF-8"),
     ],
 )
 def test_invalid_exclusion_lists_are_rejected(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes | None, fault: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes | None, problem: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
     if content is not None:
         (tmp_path / "gone.txt").write_bytes(content)
     small = "datasets:\n  - {name: a/b, weight: 1}\n"
-    assert faults_of(f"exclude: gone.txt\n{small}") == [fault]
+    assert faults_of(f"exclude: gone.txt\n{small}") == [problem]
     assert faults_of("exclude: ''\n" + small) == ["exclude.file: expected the path of a list, got ''"]
 
 
@@ -211,7 +213,7 @@ def test_changed_list_changes_the_mix(tmp_path: Path) -> None:
     path = mix_of(tmp_path, ROWS, "own-1\n")
     write(path, tmp_path / "out")
     (tmp_path / "list.txt").write_text("own-1\nown-2\n")
-    with pytest.raises(OSError, match="holds another mix: it was asked for with fingerprint="):
+    with pytest.raises(OSError, match=r"already contains a different mix \(fingerprint: "):
         write(path, tmp_path / "out")
 
 
@@ -255,13 +257,13 @@ def test_excluded_rows_are_found_in_any_blocks(listed: list[str], others: list[s
         return
     values = [*found, *others, None]
     list_ = build_exclusion_list(found)
-    wanted = [value in set(found) for value in values]
-    whole = pa.array(values, pa.string())
-    parts = [whole.slice(0, cut), whole.slice(cut)]
-    said = [
+    expected = [value in set(found) for value in values]
+    block = pa.array(values, pa.string())
+    parts = [block.slice(0, cut), block.slice(cut)]
+    matches = [
         list_.matches([(part, False)], "", pa.nulls(len(part), pa.int64()).fill_null(0).to_numpy()) for part in parts
     ]
-    assert [*said[0].tolist(), *said[1].tolist()] == wanted
+    assert [*matches[0].tolist(), *matches[1].tolist()] == expected
 
 
 @pytest.mark.parametrize(
@@ -281,7 +283,7 @@ def test_normal_forms(url: str, form: str) -> None:
 
 
 def test_null_is_never_excluded() -> None:
-    found = build_exclusion_list(["https://www."])  # whose normal form is empty, as is what Arrow holds under a null
+    found = build_exclusion_list(["https://www."])  # its normal form is empty, like the bytes of a null in Arrow
     urls = pa.array(["a.org", None, "http://"])
     assert found.matches([(urls, True)], "f", np.arange(3)).tolist() == [False, False, True]
 
@@ -302,8 +304,8 @@ def test_rows_are_excluded_by_numbers_of_up_to_18_digits() -> None:
 
 
 def test_revision_in_the_url_of_a_list_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = []
-    monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda *_, **options: asked.append(options["revision"]))
+    revisions = []
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda *_, **options: revisions.append(options["revision"]))
     local_copy("hf://datasets/org/lists@refs%2Fpr%2F1/a/b.txt", None)
     local_copy("hf://datasets/org/lists/a/b.txt", None)
-    assert asked == ["refs/pr/1", None]
+    assert revisions == ["refs/pr/1", None]

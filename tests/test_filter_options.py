@@ -1,4 +1,4 @@
-"""What a judge can be asked: presets, groups, kinds, languages, and what is refused."""
+"""Filter options: presets, groups, kinds, languages, custom functions, and invalid values."""
 
 import pickle
 from dataclasses import replace
@@ -18,14 +18,14 @@ from smollm3_mix.text.filters.thresholds import C4, Code, FineWeb, GopherQuality
 PROSE = "The first line says what it is about.\nThe second says a little more of it, with 3 numbers: 1, 2 and 3.\n"
 
 
-def read(given):
+def read(filters):
     problems = []
-    value = read_value(FilterOptions, given, FieldPath(keys="filters"), problems)
+    value = read_value(FilterOptions, filters, FieldPath(keys="filters"), problems)
     return problems or value
 
 
 @pytest.mark.parametrize(
-    ("given", "expected"),
+    ("filters", "expected"),
     [
         ({}, FilterOptions()),
         ("prose", FilterOptions(preset="prose")),
@@ -36,14 +36,14 @@ def read(given):
         ({"python": "rules:reasons"}, FilterOptions(python="rules:reasons")),
     ],
 )  # fmt: skip
-def test_filter_options_are_read_from_recipes(given, expected):
-    assert read(given) == expected
+def test_filter_options_are_read_from_recipes(filters, expected):
+    assert read(filters) == expected
     assert read(plain(expected)) == expected
     assert pickle.loads(pickle.dumps(expected)) == expected
 
 
 @pytest.mark.parametrize(
-    ("given", "fault"),
+    ("filters", "problem"),
     [
         ("web", "filters.preset: expected prose, code, math, fineweb2 or kind, got 'web'"),
         ({"min_chars": -1}, "filters.min_chars: expected 0 or more, got -1"),
@@ -57,8 +57,8 @@ def test_filter_options_are_read_from_recipes(given, expected):
         ({"gopher_qualty": True}, "filters: unknown key 'gopher_qualty' (did you mean 'gopher_quality'?)"),
     ],
 )  # fmt: skip
-def test_recipe_with_invalid_filters_is_rejected(given, fault):
-    assert read(given) == [fault]
+def test_recipe_with_invalid_filters_is_rejected(filters, problem):
+    assert read(filters) == [problem]
 
 
 def test_filter_options_reject_nan_thresholds():
@@ -102,8 +102,8 @@ def test_filter_group_overrides_preset_and_false_disables_it():
     ("kind", "preset"), [("prose", "prose"), ("code", "code"), ("math", "math"), ("reasoning", None)]
 )
 def test_preset_kind_selects_preset_of_source_kind(kind, preset):
-    asked = FilterOptions(preset="kind", min_chars=5)
-    assert asked.for_kind(kind, "fr") == FilterOptions(preset=preset, min_chars=5, language="fr")
+    options = FilterOptions(preset="kind", min_chars=5)
+    assert options.for_kind(kind, "fr") == FilterOptions(preset=preset, min_chars=5, language="fr")
 
 
 def test_for_kind_keeps_explicit_language_and_preset():
@@ -118,7 +118,7 @@ def test_expand_preset_rejects_preset_kind_without_kind():
 
 
 def test_presets_have_fixed_thresholds():
-    """Other values get another name; this changes with none."""
+    """The values of a preset never change. New values need a new name."""
     prose, math, code = (FilterOptions(name).expand_preset() for name in ("prose", "math", "code"))
     assert list(plain(prose.gopher_repetition).values()) == [
         0.8, None, 0.6, 0.6, 0.5, 0.5, 0.5, 4, 0.7, None, None, None, None, 0.6,
@@ -164,7 +164,7 @@ def test_lenient_presets_keep_short_text_and_drop_non_text(name):
 
 
 def entries(n, other):
-    """n times the same ten words of five letters, then a word of so many; (n - 1) · 50 letters are repeated."""
+    """Return n times the same ten words of five letters, then one long word. (n - 1) · 50 letters are repeated."""
     same = " ".join(letter * 5 for letter in "abcdefghij")
     return " ".join([same] * n + ["x" * other])
 
@@ -175,7 +175,7 @@ def entries(n, other):
 )
 @pytest.mark.parametrize("name", ["prose", "math"])
 def test_prose_preset_keeps_repetitive_manual_entries(name, n, other, expected):
-    """250 of 417 characters are less than 0.6, of 416 more; 350 of 500 are 0.7, of 499 more."""
+    """250 of 417 characters are below 0.6, of 416 above. 350 of 500 are 0.7, of 499 above."""
     text = entries(n, other)
     rules = FilterOptions(name).expand_preset().gopher_repetition
     if expected != "duplicate_10grams":
@@ -220,7 +220,7 @@ def test_presets_and_languages_have_thresholds_in_range():
 
 
 def keeping(texts):
-    """A user's own function: keeps what has an e."""
+    """Custom filter that keeps texts with an e."""
     return [None if "e" in text else "no_e" for text in texts.to_pylist()]
 
 
@@ -259,11 +259,11 @@ def test_custom_filter_is_not_called_without_texts():
 
 @pytest.mark.parametrize("name", BROKEN)
 def test_custom_filter_error_names_function_with_invalid_result(name, monkeypatch):
-    function, fault = BROKEN[name]
+    function, problem = BROKEN[name]
     monkeypatch.setattr(f"{__name__}.as_arrow", function)
     with pytest.raises(RecipeError) as caught:
         drop_reasons(pa.array(["a", "b"]), FilterOptions(python=f"{__name__}:as_arrow"))
-    assert str(caught.value) == f"filters.python '{__name__}:as_arrow': {fault}"
+    assert str(caught.value) == f"filters.python '{__name__}:as_arrow': {problem}"
 
 
 NOT_FOUND = (
@@ -273,17 +273,17 @@ NOT_FOUND = (
 
 
 @pytest.mark.parametrize(
-    ("name", "fault"),
+    ("name", "problem"),
     [
         ("no_such_module:reasons", NOT_FOUND),
         ("math:reasons", "module 'math' has no 'reasons'. Name a function of it"),
         ("math:pi", "expected a function, got float"),
     ],
 )  # fmt: skip
-def test_custom_filter_error_names_missing_function(name, fault):
+def test_custom_filter_error_names_missing_function(name, problem):
     with pytest.raises(RecipeError) as caught:
         drop_reasons(pa.array(["a"]), FilterOptions(python=name))
-    assert str(caught.value) == f"filters.python {name!r}: {fault}"
+    assert str(caught.value) == f"filters.python {name!r}: {problem}"
 
 
 def test_thresholds_may_be_zero_or_equal():

@@ -1,4 +1,4 @@
-"""Verdicts: every rule by example at its threshold, the order of reasons, independence of the block, bad input."""
+"""Examples of every filter at its threshold, order of reasons, independence of the block, and invalid input."""
 
 from dataclasses import fields, replace
 
@@ -26,7 +26,7 @@ ALL = FilterOptions(min_chars=3, max_chars=200, language="en", **dict.fromkeys(G
 
 
 def only(group, **rules):
-    """A judge with these rules of a group and no others; thresholds that are no rules keep their defaults."""
+    """Return options with these rules of a group only. Thresholds that are not rules keep their defaults."""
     cls = GROUPS[group]
     off = {f.name: None for f in fields(cls) if "None" in str(f.type)} | {"lorem_ipsum": False, "curly_bracket": False}
     off = {name: value for name, value in off.items() if name in {f.name for f in fields(cls)}}
@@ -37,8 +37,8 @@ def reason(text, rules):
     return drop_reasons(pa.array([text]), rules).to_pylist()[0]
 
 
-def plain(n):
-    """So many different words of three letters, on one line."""
+def distinct_words(n):
+    """Return n different words of three letters on one line."""
     return " ".join(f"{chr(97 + i // 26 % 26)}{chr(97 + i % 26)}x" for i in range(n))
 
 
@@ -148,7 +148,7 @@ def test_filters_accept_empty_and_all_null_blocks():
 
 
 def test_reasons_are_in_documented_order():
-    """What fails several rules gives the first; with that rule off the next."""
+    """A text that fails several rules has the first reason, or the next if that rule is off."""
     texts = pa.array(
         [
             *STRANGE,
@@ -158,8 +158,8 @@ def test_reasons_are_in_documented_order():
             "如果" * 60,
             "ทดสอบ" * 36,
             "{}; " * 49,
-            plain(50),
-            f"{plain(48)}. The of",
+            distinct_words(50),
+            f"{distinct_words(48)}. The of",
         ]
     )
     single = [FilterOptions(min_chars=3), FilterOptions(max_chars=200)]
@@ -182,10 +182,12 @@ def test_reasons_are_in_documented_order():
 @given(BLOCKS, st.integers(0, 8), st.booleans())
 def test_drop_reasons_do_not_depend_on_the_block(texts, cut, large):
     block = pa.array(texts, pa.large_string() if large else pa.string())
-    whole = drop_reasons(block, ALL)
-    assert whole.type == pa.string()
-    assert drop_reasons(block[:cut], ALL).to_pylist() + drop_reasons(block[cut:], ALL).to_pylist() == whole.to_pylist()
-    assert drop_reasons(block, ALL, find_words(block)).to_pylist() == whole.to_pylist()
+    reasons = drop_reasons(block, ALL)
+    assert reasons.type == pa.string()
+    assert (
+        drop_reasons(block[:cut], ALL).to_pylist() + drop_reasons(block[cut:], ALL).to_pylist() == reasons.to_pylist()
+    )
+    assert drop_reasons(block, ALL, find_words(block)).to_pylist() == reasons.to_pylist()
 
 
 def test_filters_accept_line_of_50_mb():

@@ -1,4 +1,4 @@
-"""Calls of the compiled kernels: which arguments are refused, and that all others keep C within its arrays."""
+"""Calls of the compiled kernels: invalid arguments are rejected, and all others keep C within its arrays."""
 
 import re
 
@@ -14,7 +14,7 @@ OUTSIDE = "(): the contents of the arrays are invalid: they point outside the ar
 every_function = pytest.mark.parametrize("declared", DECLARED, ids=lambda each: each.name)
 
 
-# What is refused
+# Invalid arguments
 
 
 def value(expression, known):
@@ -22,7 +22,7 @@ def value(expression, known):
 
 
 def numbers(declared, choose, **fixed):
-    """Choose all numbers of a call and all lengths within their bounds, those that other bounds name first."""
+    """Choose all numbers and lengths of a call within their bounds, in the order of their dependencies."""
     known = {length: choose(length, 0, INT64_MAX) for length in declared.lengths} | fixed
     left = [own for own in declared.parameters if own.length is None and own.name not in fixed]
     while left:
@@ -44,7 +44,7 @@ def small(_, low, high):
 
 
 def valid(declared, **fixed):
-    """Return arguments by name that are all right, with the numbers given in `fixed`."""
+    """Return valid arguments by name, with the numbers in `fixed`."""
     known = numbers(declared, small, **fixed)
     found = dict(known)
     for own in declared.parameters:
@@ -55,7 +55,7 @@ def valid(declared, **fixed):
     return {own.name: found[own.name] for own in declared.parameters}
 
 
-def refused(declared, arguments, error, message):
+def assert_rejected(declared, arguments, error, message):
     with pytest.raises(error) as caught:
         native.KERNELS[declared.name](*arguments.values())
     assert type(caught.value) is error
@@ -71,7 +71,7 @@ def integers_of(declared):
 
 
 def limit(expression, known):
-    """Return an expression as messages show it."""
+    """Return an expression as in messages."""
     number = value(expression, known)
     return str(number) if is_constant(expression) else f"{expression} = {number}"
 
@@ -85,7 +85,7 @@ def test_kernel_runs_with_valid_arguments(declared):
     try:
         result = native.KERNELS[declared.name](*valid(declared).values())
     except ValueError as error:
-        assert str(error) == declared.name + OUTSIDE  # noqa: PT017 - zeros are no valid table of donors
+        assert str(error) == declared.name + OUTSIDE  # noqa: PT017 - zeros are not a valid table of donors
         assert declared.name == "minhash_signatures"
     else:
         assert isinstance(result, bytes if declared.name == "digest" else int)
@@ -106,16 +106,20 @@ def test_kernel_rejects_other_types(declared):
     arguments = valid(declared)
     for own in declared.parameters:
         if own.length is None:
-            wanted = "an int" if own.dtype == "int64" else "a float"
-            wrong = [("1", "str"), (None, "NoneType"), (np.int64(1), "int64")] + [(1.0, "float")] * (wanted == "an int")
+            expected = "an int" if own.dtype == "int64" else "a float"
+            wrong = [("1", "str"), (None, "NoneType"), (np.int64(1), "int64")] + [(1.0, "float")] * (
+                expected == "an int"
+            )
         else:
-            wanted = f"an array of {own.dtype}"
+            expected = f"an array of {own.dtype}"
             other = "int32" if own.dtype != "int32" else "int64"
             size = arguments[own.name].size
             wrong = [([0] * size, "list"), (bytes(size), "bytes"), (None, "NoneType")]
             wrong += [(np.zeros(size, other), f"an array of {other}"), (np.zeros(size, ">u8"), "an array of >u8")]
         for argument, got in wrong:
-            refused(declared, arguments | {own.name: argument}, TypeError, f"{own.name} must be {wanted}, got {got}")
+            assert_rejected(
+                declared, arguments | {own.name: argument}, TypeError, f"{own.name} must be {expected}, got {got}"
+            )
 
 
 @every_function
@@ -126,13 +130,13 @@ def test_kernel_rejects_other_layouts(declared):
         apart = np.repeat(array, 2)[::2]
         if len(array) > 1:
             message = f"{own.name} must be C-contiguous, got strides ({2 * array.itemsize},)"
-            refused(declared, arguments | {own.name: apart}, ValueError, message)
+            assert_rejected(declared, arguments | {own.name: apart}, ValueError, message)
         if array.itemsize > 1:
             shifted = np.frombuffer(bytearray(array.nbytes + 1), array.dtype, len(array), offset=1)
-            refused(declared, arguments | {own.name: shifted}, ValueError, f"{own.name} must be aligned")
+            assert_rejected(declared, arguments | {own.name: shifted}, ValueError, f"{own.name} must be aligned")
         if own.writable:
             array.flags.writeable = False
-            refused(declared, arguments, ValueError, f"{own.name} must be writable")
+            assert_rejected(declared, arguments, ValueError, f"{own.name} must be writable")
             array.flags.writeable = True
 
 
@@ -145,7 +149,7 @@ def test_kernel_rejects_other_lengths(declared):
             continue  # the array that defines the length
         for other in (length + 1, length - 1, 0, 2 * length):
             message = f"{own.name} must have the length {limit(own.length, known)}, got {other}"
-            refused(declared, arguments | {own.name: np.zeros(other, own.dtype)}, ValueError, message)
+            assert_rejected(declared, arguments | {own.name: np.zeros(other, own.dtype)}, ValueError, message)
 
 
 @every_function
@@ -155,10 +159,10 @@ def test_kernel_rejects_numbers_out_of_bounds(declared):
         high = own.high or str(INT64_MAX)
         for edge, step, must in ((own.low, -1, "at least"), (high, 1, "at most")):
             number = value(edge, known) + step
-            fixed = {} if is_constant(edge) else {own.name: number}  # all lengths are as the number wants them
+            fixed = {} if is_constant(edge) else {own.name: number}  # all lengths match the number
             arguments = valid(declared, **fixed) | {own.name: number}
             message = f"{own.name} must be {must} {limit(edge, known)}, got {number}"
-            refused(declared, arguments, ValueError, message)
+            assert_rejected(declared, arguments, ValueError, message)
 
 
 @every_function
@@ -169,26 +173,26 @@ def test_kernel_rejects_elements_out_of_bounds(declared):
             continue
         lower = own.low if own.low in {each.name for each in arrays_of(declared)} else None
         low, high = 0 if lower else value(own.low, known), value(own.high, known)
-        for place in (0, -1):
+        for position in (0, -1):
             for number in (low - 1, high + 1, -(2**63), 2**63 - 1):
                 arguments = valid(declared)
-                arguments[own.name][place] = number
-                nth = place % len(arguments[own.name])
+                arguments[own.name][position] = number
+                nth = position % len(arguments[own.name])
                 message = f"{own.name}[{nth}] must be from {low} to {high}, got {number}"
-                refused(declared, arguments, ValueError, message)
+                assert_rejected(declared, arguments, ValueError, message)
         arguments = valid(declared)
         array = arguments[own.name]
         if own.ascending:
             array[:-1] = high
             message = f"{own.name}[{len(array) - 1}] must be from {high} to {high}, got {low}"
-            refused(declared, arguments, ValueError, message)
+            assert_rejected(declared, arguments, ValueError, message)
         if lower:
             arguments[lower][-1] = 1
             message = f"{own.name}[{len(array) - 1}] must be from 1 to {high}, got 0"
-            refused(declared, arguments, ValueError, message)
+            assert_rejected(declared, arguments, ValueError, message)
             arguments[lower][-1] = -1
             message = f"{lower}[{len(array) - 1}] must be from 0 to {high}, got -1"
-            refused(declared, arguments, ValueError, message)
+            assert_rejected(declared, arguments, ValueError, message)
 
 
 def test_ascending_detects_overflowing_differences():
@@ -198,14 +202,14 @@ def test_ascending_detects_overflowing_differences():
     assert native.ascending(np.zeros(0, np.int64), 0, 1, 5) == 1
 
 
-# What is accepted stays within the arrays, also under the sanitizers; see .ci/sanitize
+# Accepted arguments keep C within the arrays, also under the sanitizers of .ci/sanitize
 
 GUARD = 64  # bytes on both sides of each array that C writes to
 TEXT = "Word … word\n\n\u00a0- été • 混合\u200b物 e\u0301\u0301 `code` 🇻🇳\t...  \u2003Ö#\x85".encode()
 
 
 class Arbitrary:
-    """Arguments that pass the checks, with arbitrary contents."""
+    """Valid arguments with arbitrary contents."""
 
     def __init__(self, declared, rng):
         self.declared, self.rng = declared, rng
@@ -230,10 +234,10 @@ class Arbitrary:
         if not own.writable:
             return values
         size = values.nbytes
-        whole = np.full(GUARD + size + GUARD, 0xA5, np.uint8)
-        whole[GUARD : GUARD + size] = values.view(np.uint8)
-        self.guarded.append((own.name, whole, size))
-        return whole[GUARD : GUARD + size].view(own.dtype)
+        buffer = np.full(GUARD + size + GUARD, 0xA5, np.uint8)
+        buffer[GUARD : GUARD + size] = values.view(np.uint8)
+        self.guarded.append((own.name, buffer, size))
+        return buffer[GUARD : GUARD + size].view(own.dtype)
 
     def contents(self, own, length, known):
         rng = self.rng
@@ -255,12 +259,12 @@ class Arbitrary:
         wide = np.frombuffer(rng.bytes(8 * length), np.uint64)
         found = np.where(rng.random(length) < rng.random(), wide, wide % np.uint64(5))
         if own.name == "table" and own.dtype == "uint32":
-            found |= np.uint64(2**31)  # no document has such a number, or a search in a full table would not end
+            found |= np.uint64(2**31)  # no document has such a number, so the search in a full table ends
         return found
 
     def intact(self):
         return [
-            name for name, whole, size in self.guarded if (np.delete(whole, slice(GUARD, GUARD + size)) != 0xA5).any()
+            name for name, buffer, size in self.guarded if (np.delete(buffer, slice(GUARD, GUARD + size)) != 0xA5).any()
         ]
 
 
@@ -282,35 +286,35 @@ def test_kernel_stays_within_arrays_for_any_contents(declared):
 
 
 def test_replace_spans_rejects_overlap_and_overflow():
-    data, fresh = np.frombuffer(b"0123456789", np.uint8), np.frombuffer(b"abc", np.uint8)
+    data, new_bytes = np.frombuffer(b"0123456789", np.uint8), np.frombuffer(b"abc", np.uint8)
     first, last = np.array([0, 1]), np.array([1, 3])
 
-    def replaced(starts, ends, room, offsets=(0, 10)):
-        out, moved = np.zeros(room, np.uint8), np.zeros(2, np.int64)
-        parts = (data, np.array(offsets), 1, np.array(starts), np.array(ends), 2, fresh, first, last)
-        return out[: native.replace_spans(*parts, out, room, moved)].tobytes()
+    def replaced(starts, ends, size, offsets=(0, 10)):
+        out, new_offsets = np.zeros(size, np.uint8), np.zeros(2, np.int64)
+        parts = (data, np.array(offsets), 1, np.array(starts), np.array(ends), 2, new_bytes, first, last)
+        return out[: native.replace_spans(*parts, out, size, new_offsets)].tobytes()
 
     assert replaced([2, 5], [4, 5], 11) == b"01a4bc56789"
-    for starts, ends, room, offsets in (
+    for starts, ends, size, offsets in (
         ([2, 3], [4, 5], 11, (0, 10)),  # the second begins within the first
         ([5, 2], [5, 4], 11, (0, 10)),  # not in order
-        ([2, 5], [4, 5], 10, (0, 10)),  # no room for the rest
-        ([2, 5], [4, 5], 3, (0, 10)),  # no room for the second
-        ([2, 5], [4, 9], 11, (0, 8)),  # the second ends behind the row
+        ([2, 5], [4, 5], 10, (0, 10)),  # no space for the rest
+        ([2, 5], [4, 5], 3, (0, 10)),  # no space for the second
+        ([2, 5], [4, 9], 11, (0, 8)),  # the second ends after the row
     ):
         with pytest.raises(ValueError, match=re.escape("replace_spans" + OUTSIDE)):
-            replaced(starts, ends, room, offsets)
+            replaced(starts, ends, size, offsets)
 
 
 def test_minhash_kernel_rejects_tables_with_missing_bins():
-    wanted, factors, keys = np.ones(1, np.bool_), np.ones(16, np.uint64), np.zeros((1, 2), np.uint64)
+    selected, factors, keys = np.ones(1, np.bool_), np.ones(16, np.uint64), np.zeros((1, 2), np.uint64)
     donors, offers = np.zeros((16, 16), np.int64), np.zeros((16, 16), np.uint32)
 
-    def signed(count, donors, offers):
+    def signatures(count, donors, offers):
         return native.minhash_signatures(
             np.arange(count, dtype=np.uint64),
             np.array([0, count]),
-            wanted,
+            selected,
             1,
             1,
             2,
@@ -323,23 +327,27 @@ def test_minhash_kernel_rejects_tables_with_missing_bins():
             keys,
         )
 
-    assert signed(2, donors, np.arange(16, dtype=np.uint32) + offers) == 0
+    assert signatures(2, donors, np.arange(16, dtype=np.uint32) + offers) == 0
     for count, wrong, offered in (
-        (2, donors, offers + np.uint32(16)),  # few bins are filled, so these offer
-        (12, donors + 16, offers),  # many bins are filled, so the others ask
+        (2, donors, offers + np.uint32(16)),  # few bins are occupied, so the offers are used
+        (12, donors + 16, offers),  # many bins are occupied, so the donors are used
         (12, donors - 1, offers),
-        (12, np.repeat(np.arange(16), 16).reshape(16, 16).T.copy(), offers),  # each empty bin asks itself again
+        (
+            12,
+            np.repeat(np.arange(16), 16).reshape(16, 16).T.copy(),
+            offers,
+        ),  # the donor of each empty bin is the bin itself
     ):
         with pytest.raises(ValueError, match=re.escape("minhash_signatures" + OUTSIDE)):
-            signed(count, wrong, offered)
+            signatures(count, wrong, offered)
 
 
 def test_key_table_treats_unknown_documents_as_free():
     keys, flags, codes = np.array([[5], [5], [6]], np.uint64), np.ones(3, np.bool_), np.zeros(3, np.uint8)
-    held, table = np.zeros((3, 1), np.uint64), np.full(5, 2**32 - 1, np.uint32)
-    assert native.find_duplicates(keys, flags, 3, 1, 1, 0, 1, 1, 0.0, held, 0, 3, table, 5, codes) == 2
+    stored, table = np.zeros((3, 1), np.uint64), np.full(5, 2**32 - 1, np.uint32)
+    assert native.find_duplicates(keys, flags, 3, 1, 1, 0, 1, 1, 0.0, stored, 0, 3, table, 5, codes) == 2
     assert codes.tolist() == [0, 1, 0]
-    assert held.tolist() == [[5], [6], [0]]
+    assert stored.tolist() == [[5], [6], [0]]
 
 
 @pytest.mark.parametrize("text", [b"\xc3", b"a\xe4\xb8", b"\xf0\x9f\x98"])

@@ -1,4 +1,4 @@
-"""The compiled kernels: which library is loaded, and that it has what the header declares."""
+"""The library of the kernels: import errors, exported functions, and invalid headers."""
 
 import re
 import shutil
@@ -16,8 +16,8 @@ DECLARED = declarations(compile_kernels.HERE.joinpath("kernels.h").read_text(enc
 
 
 @pytest.fixture
-def elsewhere(tmp_path):
-    """A copy of the package, to be changed."""
+def package_copy(tmp_path):
+    """Copy of the package that a test can change."""
     shutil.copytree(PACKAGE, tmp_path / "smollm3_mix", ignore=shutil.ignore_patterns("__pycache__"))
     return tmp_path
 
@@ -27,27 +27,27 @@ def imported(folder):
     return subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False)
 
 
-def test_import_raises_with_compile_command_when_library_is_stale(elsewhere):
-    folder = elsewhere / "smollm3_mix" / "text" / "kernels"
+def test_import_raises_with_compile_command_when_library_is_stale(package_copy):
+    folder = package_copy / "smollm3_mix" / "text" / "kernels"
     with (folder / "words.c").open("a") as file:
         file.write("/* changed */\n")
-    done = imported(elsewhere)
+    done = imported(package_copy)
     assert done.returncode
     message = done.stderr.splitlines()[-1]
     assert message.startswith(f"ImportError: {folder / compile_kernels.LIBRARY.name} was compiled from other sources (")
     assert message.endswith(f". Compile it: python {folder / 'compile_kernels.py'}")
 
 
-def test_import_raises_with_compile_command_when_library_is_missing(elsewhere):
-    folder = elsewhere / "smollm3_mix" / "text" / "kernels"
+def test_import_raises_with_compile_command_when_library_is_missing(package_copy):
+    folder = package_copy / "smollm3_mix" / "text" / "kernels"
     (folder / compile_kernels.LIBRARY.name).unlink()
-    done = imported(elsewhere)
+    done = imported(package_copy)
     assert "the compiled kernels of smollm3_mix cannot be loaded" in done.stderr
     assert done.stderr.strip().endswith(f". Compile it: python {folder / 'compile_kernels.py'}")
     if compile_kernels.compiler() is None:
         pytest.skip("no C compiler is left on this machine: the one that built the package came with the build")
     subprocess.run([sys.executable, folder / "compile_kernels.py"], check=True, capture_output=True)
-    assert str(folder) in imported(elsewhere).stdout
+    assert str(folder) in imported(package_copy).stdout
 
 
 def test_library_exports_declared_functions():
@@ -58,17 +58,17 @@ def test_library_exports_declared_functions():
 
 
 def test_definitions_have_declared_parameters():
-    """Check the order of the names. The compiler checks the types alone."""
+    """Check the order of the names. The compiler checks the types only."""
     source = "".join(path.read_text(encoding="utf-8") for path in compile_kernels.sources() if path.suffix == ".c")
     defined = re.findall(r"^[a-z0-9_ ]+ \*?(sm_\w+)\(([^)]*)\)\n\{", source, re.M)
-    found = {symbol: [re.findall(r"\w+", each)[-1] for each in given.split(",")] for symbol, given in defined}
+    found = {symbol: [re.findall(r"\w+", each)[-1] for each in parameters.split(",")] for symbol, parameters in defined}
     assert found == {each.symbol: [own.name for own in each.parameters] or ["void"] for each in DECLARED}
 
 
-def test_compiler_rejects_undeclared_function(elsewhere):
+def test_compiler_rejects_undeclared_function(package_copy):
     if compile_kernels.compiler() is None:
         pytest.skip("no C compiler is left on this machine: the one that built the package came with the build")
-    folder = elsewhere / "smollm3_mix" / "text" / "kernels"
+    folder = package_copy / "smollm3_mix" / "text" / "kernels"
     folder.joinpath("more.c").write_text("int sm_more(void)\n{\n    return 0;\n}\n")
     command = [sys.executable, folder / "compile_kernels.py", "-fsyntax-only"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -1,4 +1,4 @@
-"""Measures of a block against a slow reading of one document, and their independence of the block."""
+"""Measures of a block equal those of a slow reference, and do not depend on the block."""
 
 import re
 import unicodedata
@@ -36,7 +36,7 @@ def has_letter(word):
     return bool(are_letters(np.array([ord(c) for c in word])).any())
 
 
-def is_signs(word):
+def is_symbols(word):
     return not has_letter(word) and not any(unicodedata.ucd_3_2_0.category(c)[0] == "N" for c in word)
 
 
@@ -52,7 +52,7 @@ def script(text):
 
 
 def tokens(text):
-    """Words; in a script without spaces its characters, and what is left of words between them."""
+    """Return the words, or the characters of an unspaced script and the parts of words between them."""
     if script(text) is None:
         return text.split()
     cut = re.compile(f"({HAN.pattern}|{THAI.pattern})")
@@ -60,7 +60,7 @@ def tokens(text):
 
 
 def reference(text):
-    """All measures of one document, computed as one would say them."""
+    """Compute all measures of one document from their definitions."""
     found = text.split()
     lines = [line for line in text.split("\n") if line.split()]
     keys = [tuple(line.split()) for line in lines]
@@ -75,9 +75,9 @@ def reference(text):
     parts = tokens(text)
     singles = [part for part in parts if HAN.fullmatch(part) or THAI.fullmatch(part)] if script(text) else []
     count = len(parts) - len(singles) + len(singles) // {"han": 2, "thai": 4, None: 1}[script(text)]
-    signs = [part for part in parts if is_signs(part) and part not in singles]
-    counted = [word for word in found if not is_signs(word)]
-    whole = text.split("\n")[: -1 if text.endswith("\n") else None] if text else []
+    signs = [part for part in parts if is_symbols(part) and part not in singles]
+    counted = [word for word in found if not is_symbols(word)]
+    all_lines = text.split("\n")[: -1 if text.endswith("\n") else None] if text else []
     return {
         "chars": len(text),
         "newlines": text.count("\n"),
@@ -95,9 +95,9 @@ def reference(text):
         "duplicate_paragraph_chars": sum(spans[i] for i, p in enumerate(paragraphs) if p in paragraphs[:i]),
         "punctuated_lines": share([s for s in lines if are_terminal(np.array([ord(s.rstrip()[-1])]))[0]], lines),
         "newlines_per_word": text.count("\n") / max(count, 1),
-        "line_count": len(whole),
-        "mean_line_chars": sum(map(len, whole)) / max(len(whole), 1),
-        "longest_line_chars": max(map(len, whole), default=0),
+        "line_count": len(all_lines),
+        "mean_line_chars": sum(map(len, all_lines)) / max(len(all_lines), 1),
+        "longest_line_chars": max(map(len, all_lines), default=0),
         "alphanumerics": share([c for c in text if c in "0123456789" or has_letter(c)], text),
     }
 
@@ -120,25 +120,25 @@ def test_measures_match_reference(texts):
 @examples(100)
 @given(BLOCKS, st.integers(0, 8))
 def test_measures_do_not_depend_on_the_block(texts, cut):
-    whole = Measures(pa.array(texts, pa.string()))
+    block = Measures(pa.array(texts, pa.string()))
     parts = [Measures(pa.array(texts, pa.string())[:cut]), Measures(pa.array(texts, pa.large_string())[cut:])]
     for name in reference(""):
         np.testing.assert_array_equal(
-            getattr(whole, name), np.concatenate([getattr(part, name) for part in parts]), err_msg=name
+            getattr(block, name), np.concatenate([getattr(part, name) for part in parts]), err_msg=name
         )
 
 
 @examples(100)
 @given(BLOCKS, st.lists(st.sampled_from(["the", "a", "naïve,", "absent", "我", "は", "ไทย"]), max_size=5))
-def test_distinct_words_counts_each_word_once(texts, wanted):
-    found = Measures(pa.array(texts, pa.string())).distinct_words(tuple(wanted))
+def test_distinct_words_counts_each_word_once(texts, targets):
+    found = Measures(pa.array(texts, pa.string())).distinct_words(tuple(targets))
     for row, text in enumerate(texts):
-        expected = len(set(wanted) & set(tokens(text or "")))
+        expected = len(set(targets) & set(tokens(text or "")))
         assert found[row] == pytest.approx(np.nan if script(text or "") == "thai" else expected, nan_ok=True)
 
 
 def kept_by_reference(text, least, longest):
-    """C4's page rules, line by line."""
+    """Apply the page rules of C4 line by line."""
     sentences, lorem, curly = 0, False, False
     for line in text.split("\n"):
         found = line.split()

@@ -1,4 +1,4 @@
-"""MinHash signatures: what they find, measured against the theory, and that they depend on the text alone."""
+"""MinHash signatures find near duplicates at the theoretical rate and depend on the text only."""
 
 import random
 from itertools import pairwise
@@ -27,8 +27,8 @@ TEXTS = st.lists(
 )
 
 
-def planted(length, share, count, seed, vocabulary=VOCABULARY, between=" "):
-    """Texts, the same with some words replaced, and the Jaccard of their shingles."""
+def near_duplicates(length, share, count, seed, vocabulary=VOCABULARY, between=" "):
+    """Return texts, copies with some words replaced, and the Jaccard similarity of their shingles."""
     draw = random.Random(seed)
     n = NEAR.ngram if between else 2 * NEAR.ngram
     texts, others, jaccard = [], [], []
@@ -47,7 +47,7 @@ def planted(length, share, count, seed, vocabulary=VOCABULARY, between=" "):
 )
 def test_near_duplicates_are_found_at_theoretical_rate(length, share):
     count = 2000 if length < 100 else 400 if length < 1000 else 100
-    texts, others, jaccard = planted(length, share, count, seed=length)
+    texts, others, jaccard = near_duplicates(length, share, count, seed=length)
     met = (minhash_signatures(texts, NEAR) == minhash_signatures(others, NEAR)).any(axis=1)
     expected = 1 - (1 - jaccard**NEAR.rows) ** NEAR.bands
     assert abs(met.mean() - expected.mean()) < 3.5 * np.sqrt(np.sum(expected * (1 - expected))) / count
@@ -55,7 +55,7 @@ def test_near_duplicates_are_found_at_theoretical_rate(length, share):
 
 def test_signature_agreement_estimates_jaccard():
     for length in (30, 300):
-        texts, others, jaccard = planted(length, 0.1, 500, seed=1)
+        texts, others, jaccard = near_duplicates(length, 0.1, 500, seed=1)
         error = signature_agreement(minhash_signatures(texts, NEAR), minhash_signatures(others, NEAR), NEAR) - jaccard
         assert abs(error.mean()) < 0.01
         assert np.sqrt(np.mean(error**2)) < 0.055
@@ -70,11 +70,11 @@ def test_unrelated_short_documents_have_no_common_band():
 
 @given(TEXTS, st.integers(0, 10))
 def test_signature_depends_on_text_only(texts, start):
-    whole = pa.array(texts, pa.string())
-    keys = minhash_signatures(whole, NEAR)
+    block = pa.array(texts, pa.string())
+    keys = minhash_signatures(block, NEAR)
     assert keys.tolist() == [minhash_signatures(pa.array([text], pa.string()), NEAR)[0].tolist() for text in texts]
-    assert keys[start:].tolist() == minhash_signatures(whole.slice(min(start, len(texts))), NEAR).tolist()
-    assert keys.tolist() == minhash_signatures(whole.cast(pa.large_string()), NEAR, find_words(whole)).tolist()
+    assert keys[start:].tolist() == minhash_signatures(block.slice(min(start, len(texts))), NEAR).tolist()
+    assert keys.tolist() == minhash_signatures(block.cast(pa.large_string()), NEAR, find_words(block)).tolist()
 
 
 def test_signatures_are_platform_independent():
@@ -108,7 +108,7 @@ def test_text_without_words_has_zero_signature():
 
 @pytest.mark.parametrize("last", ["", " sometimes with a few English words inside"])
 def test_unspaced_scripts_are_shingled_by_characters(last):
-    texts, others, jaccard = planted(400, 0.02, 300, seed=5, vocabulary=HAN, between="")
+    texts, others, jaccard = near_duplicates(400, 0.02, 300, seed=5, vocabulary=HAN, between="")
     met = [(minhash_signatures(pa.array([f"{text.as_py()}{last}" for text in part]), NEAR)) for part in (texts, others)]
     expected = (1 - (1 - jaccard**NEAR.rows) ** NEAR.bands).mean()
     assert (met[0] == met[1]).any(axis=1).mean() > expected - 0.06
@@ -127,16 +127,16 @@ def test_signatures_differ_for_any_bands_rows_and_ngrams(near):
     assert abs(signature_agreement(keys, np.roll(keys, 1, axis=0), near).mean()) < 0.1 / np.sqrt(near.bands * near.rows)
 
 
-def by_hand(hashes, near):
-    """The bands of one document, by Python's whole numbers."""
-    whole, bins = 2**64 - 1, near.bands * near.rows
+def reference(hashes, near):
+    """Return the bands of one document, computed with Python integers."""
+    mask, bins = 2**64 - 1, near.bands * near.rows
     minima = [None] * bins
     n = min(near.ngram, len(hashes))
     for at in range(len(hashes) - n + 1):
         value = 0
         for token in hashes[at : at + n]:
-            value = (value * 0x9E3779B97F4A7C15 + token) & whole
-        value = (value ^ value >> 32) * 0xD6E8FEB86659FD93 & whole
+            value = (value * 0x9E3779B97F4A7C15 + token) & mask
+        value = (value ^ value >> 32) * 0xD6E8FEB86659FD93 & mask
         value ^= value >> 32
         bin_ = (value >> 32) * bins >> 32
         minima[bin_] = value if minima[bin_] is None else min(minima[bin_], value)
@@ -144,9 +144,9 @@ def by_hand(hashes, near):
     factors = (mix_bits(np.arange(1, bins + 1, dtype=np.uint64)) | np.uint64(1)).tolist()
     keys = [0] * near.bands
     for bin_ in range(bins):
-        turns = (minima[asked[bin_]] for asked in donors)
-        value = minima[bin_] if minima[bin_] is not None else next(found for found in turns if found is not None)
-        keys[bin_ // near.rows] |= (value * factors[bin_] & whole) >> (64 - bits) << bin_ % near.rows * bits
+        candidates = (minima[donor[bin_]] for donor in donors)
+        value = minima[bin_] if minima[bin_] is not None else next(found for found in candidates if found is not None)
+        keys[bin_ // near.rows] |= (value * factors[bin_] & mask) >> (64 - bits) << bin_ % near.rows * bits
     return keys
 
 
@@ -159,7 +159,7 @@ def test_signatures_match_reference_of_one_permutation_hashing(near):
     found = find_words(texts)
     keys = minhash_signatures(texts, near)
     for row, (begin, end) in enumerate(pairwise(found.first.tolist())):
-        assert keys[row].tolist() == by_hand(found.hashes[begin:end].tolist(), near)
+        assert keys[row].tolist() == reference(found.hashes[begin:end].tolist(), near)
 
 
 @given(TEXTS, st.lists(st.booleans(), min_size=10, max_size=10))
@@ -171,7 +171,7 @@ def test_signatures_do_not_depend_on_excluded_documents(texts, chosen):
 
 
 def test_signature_agreement_is_corrected_for_chance():
-    near = Near(2, 16)  # 4 bits of each minimum: a sixteenth agree by chance
+    near = Near(2, 16)  # 4 bits per minimum: one sixteenth agrees by chance
     one = np.array([[0x1111_1111_1111_1111, 0x2222_2222_2222_2222]] * 3, dtype=np.uint64)
     other = one.copy()
     other[1, 0] = 0x1111_1111_3333_3333  # 24 of 32 agree

@@ -1,4 +1,4 @@
-"""Repeated n-grams against a slow count of one document."""
+"""Limits on repeated n-grams equal those of a slow reference."""
 
 from collections import Counter
 
@@ -25,33 +25,33 @@ TOPS = st.dictionaries(st.sampled_from([2, 3, 4]), SHARE)
 DUPLICATES = st.dictionaries(st.sampled_from([5, 6, 7, 8, 9, 10]), SHARE)
 
 
-def parted(text):
-    """Tokens, code points between two, and how many make a word."""
+def tokenized(text):
+    """Return the tokens, the code points between two tokens, and the tokens per word."""
     kind = script(text)
     return tokens(text), int(kind is None), {None: 1, "han": 2, "thai": 4}[kind]
 
 
 def top_share(text, n, occurrences):
-    found, spaced, scale = parted(text)
+    found, separator, scale = tokenized(text)
     size = n * scale
     grams = [tuple(found[i : i + size]) for i in range(len(found) - size + 1)]
     if not grams:
         return 0
-    gram, count = Counter(grams).most_common(1)[0]  # of several, the one that is met first
-    return count * (sum(map(len, gram)) + spaced * (size - 1)) / len(text) if count >= occurrences else 0
+    gram, count = Counter(grams).most_common(1)[0]  # the first of several
+    return count * (sum(map(len, gram)) + separator * (size - 1)) / len(text) if count >= occurrences else 0
 
 
 def duplicate_share(text, n):
-    found, _, scale = parted(text)
+    found, _, scale = tokenized(text)
     size = n * scale
     grams = [tuple(found[i : i + size]) for i in range(len(found) - size + 1)]
-    place, chars = 0, 0
-    while place < len(grams):
-        if grams[place] in grams[:place]:
-            chars += sum(map(len, grams[place]))
-            place += size
+    position, chars = 0, 0
+    while position < len(grams):
+        if grams[position] in grams[:position]:
+            chars += sum(map(len, grams[position]))
+            position += size
         else:
-            place += 1
+            position += 1
     return chars / len(text)
 
 
@@ -75,10 +75,10 @@ def test_first_exceeded_limit_matches_reference(texts, tops, duplicates, occurre
 
 def test_ngram_limits_do_not_mix_long_documents():
     rng = np.random.default_rng(7)
-    plain = [" ".join(f"w{i}" for i in rng.integers(0, 10**9, 9_000)) for _ in range(12)]
-    twice = [f"{text} {text}" for text in plain[:4]]
+    distinct = [" ".join(f"w{i}" for i in rng.integers(0, 10**9, 9_000)) for _ in range(12)]
+    twice = [f"{text} {text}" for text in distinct[:4]]
     limits = NgramLimits({2: 0.01}, {5: 0.4, 10: 0.3})
-    found = Measures(pa.array([*plain[:4], *twice, *plain[4:]])).exceeded_ngram_limit(limits)
+    found = Measures(pa.array([*distinct[:4], *twice, *distinct[4:]])).exceeded_ngram_limit(limits)
     assert found.tolist() == [0] * 4 + [5] * 4 + [0] * 8
 
 
@@ -90,7 +90,7 @@ def test_ngram_limits_accept_occurrences_beyond_int64():
 
 @pytest.mark.parametrize("n", [2, 3, 4])
 def test_top_ngram_counts_spaces_and_passes_at_the_limit(n):
-    # The n-gram takes up (2n - 1) code points of 100, twice.
+    # Two occurrences of the n-gram take up (2n - 1) code points each, of 100.
     gram = " ".join("abcd"[:n])
     text = f"{gram} {gram} "
     text += " ".join("efghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"[: (100 - len(text) + 1) // 2])

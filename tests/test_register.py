@@ -1,4 +1,4 @@
-"""`load_dataset` of recipe folders, and of every other folder as before. Runs on every supported `datasets`."""
+"""`load_dataset` loads recipe folders, and other folders as before. Runs on every supported `datasets`."""
 
 import sys
 from pathlib import Path
@@ -18,7 +18,7 @@ from smollm3_mix.errors import RecipeError
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A recipe folder without a card: two recipes under configs/."""
+    """Recipe folder without a card: two recipes in configs/."""
     root = tmp_path_factory.mktemp("register")
     write_sources(root / "sources")
     for name, seed in (("one", 1), ("two", 2)):
@@ -30,7 +30,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     "beside, hidden",
     [("test.smollm3_mix.yaml", "test"), ("a.jsonl b.jsonl", "default"), ("other.smollm3_mix.yaml", None)],
 )
-def test_a_card_names_recipes_that_datasets_would_not_see(tmp_path: Path, beside: str, hidden: str | None) -> None:
+def test_card_lists_recipes_that_datasets_does_not_find(tmp_path: Path, beside: str, hidden: str | None) -> None:
     write_sources(tmp_path / "sources", rows=60)
     recipe = write_recipe(tmp_path / "folder/mine.smollm3_mix.yaml", tmp_path / "sources")
     for name in beside.split():
@@ -48,57 +48,57 @@ def ids(examples: Any) -> list[str]:
     return [example["id"] for example in examples]
 
 
-def test_a_recipe_folder_streams_what_load_gives(folder: Path, tmp_path: Path) -> None:
+def test_load_dataset_streams_recipe_folder(folder: Path, tmp_path: Path) -> None:
     for name in ("one", "two"):
         dataset = load_dataset(str(folder), name, split="train", streaming=True, cache_dir=str(tmp_path))
         direct = load(folder / f"configs/{name}.smollm3_mix.yaml", cache_dir=str(tmp_path))
         assert list(dataset.take(1000)) == list(direct.take(1000))
 
 
-def test_every_recipe_of_a_folder_is_a_config(folder: Path) -> None:
+def test_each_recipe_of_a_folder_is_a_config(folder: Path) -> None:
     assert get_dataset_config_names(str(folder)) == ["one", "two"]
 
 
-def test_fields_pass_through_load_dataset(folder: Path, tmp_path: Path) -> None:
-    asked = {"seed": 9, "max_samples": 8, "lanes": 2}
-    dataset = load_dataset(str(folder), "two", split="train", streaming=True, cache_dir=str(tmp_path), **asked)
+def test_load_dataset_passes_options(folder: Path, tmp_path: Path) -> None:
+    options = {"seed": 9, "max_samples": 8, "lanes": 2}
+    dataset = load_dataset(str(folder), "two", split="train", streaming=True, cache_dir=str(tmp_path), **options)
     assert dataset.num_shards == 2
-    direct = load(folder / "configs/two.smollm3_mix.yaml", cache_dir=str(tmp_path), **asked)
+    direct = load(folder / "configs/two.smollm3_mix.yaml", cache_dir=str(tmp_path), **options)
     assert len(ids(direct)) == 8
     assert ids(dataset) == ids(direct)
 
 
-def test_prepares_without_streaming_too(folder: Path, tmp_path: Path) -> None:
+def test_load_dataset_prepares_recipe_folder(folder: Path, tmp_path: Path) -> None:
     prepared = load_dataset(str(folder), "one", split="train", cache_dir=str(tmp_path), max_samples=20, num_proc=2)
     direct = load(folder / "configs/one.smollm3_mix.yaml", cache_dir=str(tmp_path), max_samples=20)
     assert sorted(ids(prepared)) == sorted(ids(direct))
 
 
-def test_a_name_is_asked_for_where_there_are_several(folder: Path, tmp_path: Path) -> None:
+def test_load_dataset_requires_name_for_several_recipes(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"Config name is missing\.\nPlease pick one among .*\['one', 'two'\]"):
         load_dataset(str(folder), streaming=True, cache_dir=str(tmp_path))
     with pytest.raises(ValueError, match=r"BuilderConfig 'three' not found\. Available: \['one', 'two'\]"):
         load_dataset(str(folder), "three", streaming=True, cache_dir=str(tmp_path))
 
 
-def test_a_name_is_asked_for_where_fields_are_given_as_well(folder: Path, tmp_path: Path) -> None:
+def test_load_dataset_requires_name_when_options_are_passed(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"Config name is missing\.\nPlease pick one among .*\['one', 'two'\]"):
         load_dataset(str(folder), streaming=True, cache_dir=str(tmp_path), seed=3)
 
 
-def test_several_recipes_as_data_files_of_one_config_are_refused(folder: Path, tmp_path: Path) -> None:
+def test_load_dataset_rejects_several_recipes_as_data_files(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(RecipeError) as refused:
         load_dataset("smollm3_mix", data_files=str(folder / "configs/*"), streaming=True, cache_dir=str(tmp_path))
-    assert str(refused.value) == "default: 2 recipes and none of that name; choose one of one, two"
+    assert str(refused.value) == "default: none of the 2 recipes has this name. Choose one of one, two"
 
 
-def test_the_only_recipe_needs_no_name(folder: Path, tmp_path: Path) -> None:
+def test_only_recipe_needs_no_name(folder: Path, tmp_path: Path) -> None:
     write_recipe(tmp_path / "only/mine.smollm3_mix.yaml", folder.parent / "sources", seed=1)
     dataset = load_dataset(str(tmp_path / "only"), split="train", streaming=True, cache_dir=str(tmp_path))
     assert ids(dataset.take(9)) == ids(load(folder / "configs/one.smollm3_mix.yaml", cache_dir=str(tmp_path)).take(9))
 
 
-def test_a_card_names_the_configs(folder: Path, tmp_path: Path) -> None:
+def test_card_names_configs(folder: Path, tmp_path: Path) -> None:
     card = tmp_path / "carded"
     for name, seed in (("one", 1), ("two", 2)):
         write_recipe(card / f"configs/{name}.smollm3_mix.yaml", folder.parent / "sources", seed=seed)
@@ -116,7 +116,7 @@ def test_a_card_names_the_configs(folder: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("where", ["folder", "smollm3_mix"])
-def test_one_recipe_can_be_named_as_a_data_file(folder: Path, tmp_path: Path, where: str) -> None:
+def test_recipe_can_be_a_data_file(folder: Path, tmp_path: Path, where: str) -> None:
     file = folder / "configs/two.smollm3_mix.yaml"
     path = str(folder) if where == "folder" else where
     dataset = load_dataset(path, data_files=str(file), split="train", streaming=True, cache_dir=str(tmp_path))
@@ -132,7 +132,7 @@ print(json.dumps({"id": record["id"], "early": early, "loaders": loaders}))
 """
 
 
-def test_the_package_may_be_imported_before_or_after_datasets(folder: Path, tmp_path: Path) -> None:
+def test_package_can_be_imported_before_or_after_datasets(folder: Path, tmp_path: Path) -> None:
     before = run("import smollm3_mix, sys\nearly = 'datasets' in sys.modules\n" + STREAM, tmp_path, folder=folder)
     after = run("import datasets, smollm3_mix\nearly = None\n" + STREAM, tmp_path, folder=folder)
     first = next(iter(load(folder / "configs/two.smollm3_mix.yaml", cache_dir=str(tmp_path))))["id"]
@@ -156,7 +156,7 @@ print(json.dumps({
 """
 
 
-def test_a_recipe_repository_of_the_hub_streams_what_load_gives(folder: Path, tmp_path: Path) -> None:
+def test_load_dataset_streams_recipe_repository(folder: Path, tmp_path: Path) -> None:
     with hub("org/smollm3_mix", folder) as endpoint:
         found = run(HUB, tmp_path, endpoint)
     direct = load(folder / "configs/two.smollm3_mix.yaml", cache_dir=str(tmp_path), seed=9)
@@ -196,7 +196,7 @@ def test_folders_without_recipes_load_as_before(tmp_path: Path) -> None:
     assert found["after"]["imagefolder"][0] == "datasets.packaged_modules.imagefolder.imagefolder"
 
 
-def test_installing_twice_changes_nothing() -> None:
+def test_install_is_idempotent() -> None:
     tables = sys.modules["datasets.packaged_modules"]
     allowed = getattr(tables, "_ALL_ALLOWED_EXTENSIONS", None) or datasets.load.ALL_ALLOWED_EXTENSIONS
     register.install()
@@ -205,10 +205,10 @@ def test_installing_twice_changes_nothing() -> None:
     assert sys.meta_path.count(register._FINDER) == 1
 
 
-def test_moved_tables_are_told_with_what_to_do() -> None:
-    with pytest.warns(RuntimeWarning) as told:
+def test_install_warns_with_remedy_when_tables_are_missing() -> None:
+    with pytest.warns(RuntimeWarning) as caught:
         register.add_rows(ModuleType("datasets.packaged_modules"))
-    assert str(told[0].message) == (
+    assert str(caught[0].message) == (
         f"datasets {datasets.__version__} has no _PACKAGED_DATASETS_MODULES, _EXTENSION_TO_MODULE, "
         "_MODULE_TO_EXTENSIONS, _MODULE_TO_METADATA_FILE_NAMES in datasets.packaged_modules, so load_dataset() "
         "cannot find the recipes of a folder or repository. "

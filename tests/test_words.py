@@ -1,4 +1,4 @@
-"""Words: the same as `str.split`, whatever the text, the slicing and the cutting into blocks."""
+"""Words equal those of `str.split` for any text, slice and block."""
 
 import sys
 
@@ -30,8 +30,8 @@ TEXTS = st.text(
 BLOCKS = st.lists(st.one_of(st.none(), TEXTS), max_size=8)
 
 
-def spelled(found: Words) -> list[list[str]]:
-    """Words of each document as str."""
+def as_strings(found: Words) -> list[list[str]]:
+    """Return the words of each document as strings."""
     data = found.data.tobytes()
     each = [data[a:b].decode() for a, b in zip(found.starts, found.ends, strict=True)]
     return [each[a:b] for a, b in zip(found.first[:-1], found.first[1:], strict=True)]
@@ -39,20 +39,20 @@ def spelled(found: Words) -> list[list[str]]:
 
 @given(BLOCKS)
 def test_words_match_str_split(texts):
-    assert spelled(find_words(pa.array(texts, pa.string()))) == [(text or "").split() for text in texts]
+    assert as_strings(find_words(pa.array(texts, pa.string()))) == [(text or "").split() for text in texts]
 
 
 @pytest.mark.parametrize("space", SPACES, ids=lambda c: f"U+{ord(c):04X}")
 def test_words_are_separated_by_every_unicode_space(space):
-    assert spelled(find_words(pa.array([f"a{space}b{space}", f"{space}c", space]))) == [["a", "b"], ["c"], []]
+    assert as_strings(find_words(pa.array([f"a{space}b{space}", f"{space}c", space]))) == [["a", "b"], ["c"], []]
 
 
 @given(BLOCKS, st.integers(0, 8), st.integers(0, 8))
 def test_find_words_supports_slices_and_large_strings(texts, start, length):
-    whole, part = pa.array(texts, pa.string()), texts[start : start + length]
-    found = find_words(whole.slice(min(start, len(texts)), length))
-    assert spelled(found) == [(text or "").split() for text in part]
-    large = find_words(whole.cast(pa.large_string()).slice(min(start, len(texts)), length))
+    block, part = pa.array(texts, pa.string()), texts[start : start + length]
+    found = find_words(block.slice(min(start, len(texts)), length))
+    assert as_strings(found) == [(text or "").split() for text in part]
+    large = find_words(block.cast(pa.large_string()).slice(min(start, len(texts)), length))
     assert large.starts.tolist() == found.starts.tolist()
     assert large.hashes.tolist() == found.hashes.tolist() == find_words(pa.array(part, pa.string())).hashes.tolist()
 
@@ -95,7 +95,7 @@ def test_find_words_ignores_bytes_under_nulls():
     buffers = pa.array(["one two", "hidden words", "three"]).buffers()
     validity = pa.py_buffer(bytes([0b101]))
     texts = pa.StringArray.from_buffers(3, buffers[1], buffers[2], validity, null_count=1)
-    assert spelled(find_words(texts)) == [["one", "two"], [], ["three"]]
+    assert as_strings(find_words(texts)) == [["one", "two"], [], ["three"]]
 
 
 def test_find_words_accepts_word_of_fifty_megabytes():
@@ -111,12 +111,12 @@ def test_find_words_accepts_word_of_fifty_megabytes():
 def test_word_features_do_not_depend_on_length_or_offset(piece, size):
     text = (piece * size)[:size]
     found = find_words(pa.array([text, f"{text} {text}", f"-{text}"]))
-    assert spelled(found) == [text.split(), f"{text} {text}".split(), f"-{text}".split()]
-    each = [word for part in spelled(found) for word in part]
+    assert as_strings(found) == [text.split(), f"{text} {text}".split(), f"-{text}".split()]
+    each = [word for part in as_strings(found) for word in part]
     assert np.diff(found.features.code_point_offsets).tolist() == [len(word) for word in each]
-    letters = [sum(any(c in "aé日本𝒳" for c in word) for word in part) for part in spelled(found)]
+    letters = [sum(any(c in "aé日本𝒳" for c in word) for word in part) for part in as_strings(found)]
     assert found.features.with_letters.tolist() == letters
-    signs = [[word for word in part if not any(c in "aé日本𝒳71²٣" for c in word)] for part in spelled(found)]
+    signs = [[word for word in part if not any(c in "aé日本𝒳71²٣" for c in word)] for part in as_strings(found)]
     assert found.features.symbol_words.tolist() == [*map(len, signs)]
     assert found.features.symbol_code_points.tolist() == [sum(map(len, part)) for part in signs]
     alone = [int(find_words(pa.array([word])).hashes[0]) for word in each]
