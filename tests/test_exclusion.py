@@ -156,13 +156,17 @@ def test_recipes_read_back_from_dict_and_yaml(tmp_path: Path) -> None:
         (None, "exclude: no file 'gone.txt' beside the recipe or here; create it or correct the path"),
         (
             b"",
-            "exclude: 'gone.txt' has no entries. Write one id, blob id, URL or repository per line, or remove "
-            "`exclude`",
+            (
+                "exclude: 'gone.txt' has no entries. Write one id, blob id, URL or repository per line, or remove "
+                "`exclude`"
+            ),
         ),
         (
             b"# only\n\n  \n",
-            "exclude: 'gone.txt' has no entries. Write one id, blob id, URL or repository per line, or remove "
-            "`exclude`",
+            (
+                "exclude: 'gone.txt' has no entries. Write one id, blob id, URL or repository per line, or remove "
+                "`exclude`"
+            ),
         ),
         (b"a\nb\n\xe9t\xe9\n", "exclude: 'gone.txt' is not UTF-8 in line 3. Save it as UTF-8"),
     ],
