@@ -1,4 +1,4 @@
-"""Windows of a mix: every token once, documents' ends, exact shares, resume after every window, lanes dealt at will."""
+"""Packed mixes: each token is used once, shares are exact, and windows resume anywhere with any number of readers."""
 
 import json
 import os
@@ -35,8 +35,8 @@ def tokenizer_file(tmp_path):
 
 
 @pytest.fixture
-def toy(recipe_file, tokenizer_file):
-    """Packs the toy recipe, with dedup, passes and shuffled blocks in it."""
+def pack_toy(recipe_file, tokenizer_file):
+    """Return a function that packs the toy recipe, which has dedup, passes and shuffled blocks."""
     recipe = recipe_file(lanes=3, sources={"c": {"max_passes": 2}}, on_exhausted="stop")
     mix = open_mix(recipe, max_samples=240)
 
@@ -46,8 +46,8 @@ def toy(recipe_file, tokenizer_file):
     return make
 
 
-def line_of(windows):
-    """The tokens of one lane's windows as one line, which their overlap makes whole."""
+def token_stream(windows):
+    """Return the tokens of one lane's windows as one array. Consecutive windows overlap by one token."""
     ids = [window["input_ids"] for window in windows]
     assert all(a[-1] == b[0] for a, b in pairwise(ids))
     return np.concatenate([*(row[:-1] for row in ids), ids[-1][-1:]])
@@ -60,49 +60,49 @@ def same(one, two):
     )
 
 
-def test_a_lane_of_windows_is_its_documents_end_to_end(toy, tokenizer_file):
-    whole = toy()
+def test_windows_of_a_lane_contain_its_documents_end_to_end(pack_toy, tokenizer_file):
+    packed = pack_toy()
     tokenizer = Tokenizer(str(tokenizer_file), eos="<|endoftext|>")
     for lane in range(3):
-        windows = whole.stream([lane])
-        given = line_of(list(windows))
-        texts = [record["text"] for record in whole.mix.stream([lane])]
+        windows = packed.stream([lane])
+        emitted = token_stream(list(windows))
+        texts = [record["text"] for record in packed.mix.stream([lane])]
         expected = np.concatenate([tokenizer.encode(pa.array([text])).values.to_numpy() for text in texts])
-        assert given.tolist() == expected[: len(given)].tolist()
-        # the last token given is a target, and still to be an input
-        assert windows.leftover_tokens == len(expected) - len(given) + 1
+        assert emitted.tolist() == expected[: len(emitted)].tolist()
+        # the last emitted token was a target, and has not been an input
+        assert windows.leftover_tokens == len(expected) - len(emitted) + 1
         assert 0 < windows.leftover_tokens <= LENGTH
 
 
-def test_places_count_from_each_documents_first_token(toy, tokenizer_file):
+def test_position_ids_restart_at_each_document(pack_toy, tokenizer_file):
     eos = Tokenizer(str(tokenizer_file), eos="<|endoftext|>").eos
-    for window in toy():
+    for window in pack_toy():
         ends = np.flatnonzero(window["input_ids"][:-1] == eos) + 1
         assert np.flatnonzero(window["position_ids"] == 0).tolist() == [0, *ends.tolist()]
         assert window["input_ids"].dtype == window["position_ids"].dtype == np.int32
         assert window["input_ids"].shape == (LENGTH + 1,)
 
 
-def test_tokens_before_and_after_each_document_are_the_ones_asked_for(toy, tokenizer_file):
+def test_bos_and_eos_are_added_when_requested(pack_toy, tokenizer_file):
     start, end = 1, 0  # ids of the small tokenizer's special tokens
     for bos, eos, expected in ((None, None, set()), ("<|start|>", None, {start}), ("<|start|>", "auto", {start, end})):
-        ids = np.concatenate([window["input_ids"] for window in toy(bos=bos, eos=eos)])
+        ids = np.concatenate([window["input_ids"] for window in pack_toy(bos=bos, eos=eos)])
         assert set(ids.tolist()) & {start, end} == expected
 
 
-def test_state_after_every_window_goes_on_with_the_same_ones(recipe_file, tokenizer_file):
+def test_windows_resume_after_every_window(recipe_file, tokenizer_file):
     recipe = recipe_file(lanes=3, sources={"c": {"max_passes": 2}}, sizes=(90, 45, 9))
-    whole = open_packed(open_mix(recipe, max_samples=90), tokenizer=tokenizer_file, sequence_length=LENGTH)
-    expected = list(whole)
-    windows = whole.stream()
+    packed = open_packed(open_mix(recipe, max_samples=90), tokenizer=tokenizer_file, sequence_length=LENGTH)
+    expected = list(packed)
+    windows = packed.stream()
     states = [windows.state_dict()]
     for _ in windows:
         states.append(json.loads(json.dumps(windows.state_dict())))  # noqa: PERF401 - a state after each
     assert len(states) == len(expected) + 1 > 50
     for number, state in enumerate(states):
-        again = whole.stream()
+        again = packed.stream()
         again.load_state_dict(state)
-        if number % 8:  # where a lane goes on: what follows follows from the next ones
+        if number % 8:  # the next windows determine all later ones
             assert same(list(islice(again, 4)), expected[number : number + 4]), number
         else:
             assert again.state_dict() == state
@@ -110,7 +110,7 @@ def test_state_after_every_window_goes_on_with_the_same_ones(recipe_file, tokeni
             assert again.leftover_tokens == windows.leftover_tokens
 
 
-def test_long_documents_span_windows_and_resume_inside(recipe_file, tokenizer_file):
+def test_windows_resume_inside_long_documents(recipe_file, tokenizer_file):
     mix = open_packed(recipe_file(lanes=1), tokenizer=tokenizer_file, sequence_length=7, max_samples=12)
     expected = list(mix)
     for number in range(0, len(expected), 5):
@@ -122,7 +122,7 @@ def test_long_documents_span_windows_and_resume_inside(recipe_file, tokenizer_fi
         assert same(list(again), expected[number:])
 
 
-def test_windows_do_not_depend_on_how_many_documents_are_taken_at_once(recipe_file, tokenizer_file, monkeypatch):
+def test_windows_do_not_depend_on_the_number_of_documents_pulled_at_once(recipe_file, tokenizer_file, monkeypatch):
     mix = open_packed(recipe_file(lanes=1), tokenizer=tokenizer_file, sequence_length=150, max_samples=24)
     expected = list(mix)
     for documents in (1, 2, 5):
@@ -138,116 +138,116 @@ def test_windows_do_not_depend_on_how_many_documents_are_taken_at_once(recipe_fi
         assert again.leftover_tokens == windows.leftover_tokens > 0
 
 
-def test_lanes_hold_the_same_windows_whoever_reads_them(toy):
-    whole = toy()
-    lanes = [list(whole.stream([lane])) for lane in range(3)]
-    for order in ([0, 1, 2], [1, 2, 0], [2, 0, 1]):  # so that the shortest lane is once between the others
-        turns, expected = [iter(lanes[lane]) for lane in order], []
-        while turns:
-            for lane in list(turns):
+def test_windows_of_a_lane_do_not_depend_on_its_reader(pack_toy):
+    packed = pack_toy()
+    lanes = [list(packed.stream([lane])) for lane in range(3)]
+    for order in ([0, 1, 2], [1, 2, 0], [2, 0, 1]):  # the shortest lane is in each position
+        active, expected = [iter(lanes[lane]) for lane in order], []
+        while active:
+            for lane in list(active):
                 window = next(lane, None)
                 if window is None:
-                    turns.remove(lane)
+                    active.remove(lane)
                 else:
                     expected.append(window)
-        assert same(list(whole.stream(order)), expected)
-    pair = whole.stream([2, 0])
+        assert same(list(packed.stream(order)), expected)
+    pair = packed.stream([2, 0])
     assert same([w for n, w in enumerate(pair) if n % 2 == 0][:5], lanes[2][:5])
 
 
-def test_a_batch_holds_the_same_windows_as_the_dicts(toy):
-    expected = list(toy())
-    windows, found = toy().stream(), []
+def test_read_returns_the_windows_of_iteration(pack_toy):
+    expected = list(pack_toy())
+    windows, found = pack_toy().stream(), []
     while (batch := windows.read(7)).num_rows:
         assert batch.schema == windows.schema
         columns = [np.stack(batch[name].to_numpy(zero_copy_only=False)) for name in ("input_ids", "position_ids")]
         found += [{"input_ids": a, "position_ids": b} for a, b in zip(*columns, strict=True)]
     assert same(found, expected)
-    with pytest.raises(ValueError, match="rows must be at least 1, got 0"):
+    with pytest.raises(ValueError, match=r"^max_windows must be at least 1, got 0\.$"):
         windows.read(0)
 
 
-def test_shares_are_exact_on_the_tokens_given(recipe_file, tokenizer_file):
+def test_shares_are_exact_for_emitted_tokens(recipe_file, tokenizer_file):
     mix = open_packed(recipe_file(lanes=1), tokenizer=tokenizer_file, sequence_length=32, max_tokens=20_000)
     windows = mix.stream()
-    given = sum(len(window["input_ids"]) - 1 for window in windows)
+    emitted = sum(len(window["input_ids"]) - 1 for window in windows)
     stats = windows.stats
-    assert given + windows.leftover_tokens == stats.total.emitted_tokens
+    assert emitted + windows.leftover_tokens == stats.total.emitted_tokens
     for source, share in mix.mix.recipe.shares.items():
         assert abs(stats.shares[source] - share) < 0.01
 
 
-def test_states_of_two_readers_go_on_in_three(toy):
-    whole = toy()
-    first, second = whole.stream([0, 1]), whole.stream([2])
-    expected = {lane: list(whole.stream([lane])) for lane in range(3)}
+def test_merged_states_of_two_readers_resume_in_three(pack_toy):
+    packed = pack_toy()
+    first, second = packed.stream([0, 1]), packed.stream([2])
+    expected = {lane: list(packed.stream([lane])) for lane in range(3)}
     first.read(11), second.read(5)
     state = merge_states([first.state_dict(), second.state_dict()])
-    taken = {0: 6, 1: 5, 2: 5}
+    emitted = {0: 6, 1: 5, 2: 5}
     for lane in range(3):
-        alone = whole.stream([lane])
+        alone = packed.stream([lane])
         alone.load_state_dict(state)
-        assert same(list(alone), expected[lane][taken[lane] :])
-    together = whole.stream()
+        assert same(list(alone), expected[lane][emitted[lane] :])
+    together = packed.stream()
     together.load_state_dict(state)
-    assert same(list(islice(together, 2)), [expected[1][5], expected[2][5]])  # of the lanes that have given least
+    assert same(list(islice(together, 2)), [expected[1][5], expected[2][5]])  # lanes with the fewest windows come first
 
 
-def test_states_that_do_not_fit_are_refused(toy, recipe_file):
-    state = toy().stream().state_dict()
+def test_windows_reject_incompatible_states(pack_toy, recipe_file):
+    state = pack_toy().stream().state_dict()
     with pytest.raises(StateError) as error:
-        toy(sequence_length=50).stream().load_state_dict(state)
+        pack_toy(sequence_length=50).stream().load_state_dict(state)
     assert str(error.value) == (
-        f"this state was saved with sequence_length={LENGTH}, but these windows have sequence_length=50. "
-        "Open them as they were."
+        f"This state was saved with sequence_length={LENGTH}, but these windows have sequence_length=50. "
+        f"Open the mix with sequence_length={LENGTH}."
     )
-    with pytest.raises(StateError, match=r"lanes \[0\], but the windows are of lanes \[1\]\. Load the state"):
-        toy().stream([1]).load_state_dict(toy().stream([0]).state_dict())
+    with pytest.raises(StateError, match=r"lanes \[0\], but the windows have lanes \[1\]\. Load the state"):
+        pack_toy().stream([1]).load_state_dict(pack_toy().stream([0]).state_dict())
     with pytest.raises(StateError, match=r"tokens\.eos"):
-        toy(eos=None).stream().load_state_dict(state)
-    with pytest.raises(StateError, match="this state is of a stream of records, and these are windows of tokens"):
-        toy().stream().load_state_dict(open_mix(recipe_file()).stream().state_dict())
+        pack_toy(eos=None).stream().load_state_dict(state)
+    with pytest.raises(StateError, match="This state belongs to a stream of records, not of token windows"):
+        pack_toy().stream().load_state_dict(open_mix(recipe_file()).stream().state_dict())
 
 
-def test_faults_of_the_caller(recipe_file, toy, tokenizer_file, tmp_path):
+def test_open_packed_rejects_invalid_arguments(recipe_file, pack_toy, tokenizer_file, tmp_path):
     with pytest.raises(RecipeError) as error:
         open_packed(recipe_file())
     assert str(error.value).endswith(
         "toy.yaml: names no tokenizer. Pass tokenizer=FILE (--tokenizer FILE), or add `tokens: {tokenizer: FILE}`."
     )
     with pytest.raises(ValueError, match="sequence_length must be a whole number above 0, got 0"):
-        toy(sequence_length=0)
+        pack_toy(sequence_length=0)
     text = tokenizer_file.read_text().replace("endoftext", "fin")
     (tmp_path / "other.json").write_text(text)
-    with pytest.raises(smollm3_mix.SourceError) as fault:
+    with pytest.raises(smollm3_mix.SourceError) as error:
         open_packed(recipe_file(), tokenizer=tmp_path / "other.json")
-    assert str(fault.value) == (
+    assert str(error.value) == (
         f"tokenizer {tmp_path / 'other.json'} has no known end-of-document token. "
         "Pass eos=… (--eos) with a token or `none`."
     )
 
 
 @pytest.mark.parametrize("split", ["train", "validation"])
-def test_a_written_folder_is_packed_in_its_order(recipe_file, tokenizer_file, tmp_path, split):
+def test_open_packed_reads_a_written_mix_in_its_order(recipe_file, tokenizer_file, tmp_path, split):
     recipe = recipe_file(lanes=2, holdout={"fraction": 0.2}, weigh_by="bytes")
     write(recipe, tmp_path / "out", max_shard_size=4000)
     options = {"tokenizer": tokenizer_file, "sequence_length": 64, "split": split}
-    live, stored = open_packed(recipe, **options), open_packed(tmp_path / "out", **options)
+    live, written = open_packed(recipe, **options), open_packed(tmp_path / "out", **options)
     assert len(list((tmp_path / "out" / "data").glob(f"{split}-*"))) >= (2 if split == "train" else 1)
     expected = list(live)
-    assert same(list(stored), expected)
-    windows = stored.stream()
+    assert same(list(written), expected)
+    windows = written.stream()
     for _ in range(9):
         next(iter(windows))
     (tmp_path / "out").rename(tmp_path / "moved")
     (tmp_path / "elsewhere").mkdir()
-    (tmp_path / "moved").rename(tmp_path / "elsewhere" / "out")  # a state belongs to the files, not to their place
+    (tmp_path / "moved").rename(tmp_path / "elsewhere" / "out")  # a state belongs to the files, not to their path
     again = open_packed(tmp_path / "elsewhere" / "out", **options).stream()
     again.load_state_dict(windows.state_dict())
     assert same(list(again), expected[9:])
 
 
-def test_fewer_lanes_read_stored_lanes_one_after_another(recipe_file, tokenizer_file, tmp_path):
+def test_fewer_lanes_read_written_lanes_in_sequence(recipe_file, tokenizer_file, tmp_path):
     write(recipe_file(lanes=2), tmp_path / "out")
     options = {"tokenizer": tokenizer_file, "sequence_length": 64}
     one = open_packed(tmp_path / "out", lanes=1, **options)
@@ -260,10 +260,10 @@ def test_fewer_lanes_read_stored_lanes_one_after_another(recipe_file, tokenizer_
         open_packed(tmp_path / "out", lanes=3, **options)
 
 
-def test_a_folder_that_is_no_finished_mix_is_refused(recipe_file, tokenizer_file, tmp_path):
+def test_open_packed_rejects_folders_without_a_finished_mix(recipe_file, tokenizer_file, tmp_path):
     write(recipe_file(), tmp_path / "out")
     (tmp_path / "out" / "README.md").unlink()
-    with pytest.raises(OutputError, match="is no finished mix"):
+    with pytest.raises(OutputError, match=r"is not finished: it has no README\.md\."):
         open_packed(tmp_path / "out", tokenizer=tokenizer_file)
     with pytest.raises(RecipeError, match="is a folder"):
         open_packed(tmp_path, tokenizer=tokenizer_file)
@@ -274,14 +274,14 @@ def windows_of(mix, lane):
     return ids, os.environ.get("TOKENIZERS_PARALLELISM")
 
 
-def test_workers_tokenise_with_one_thread_each(toy):
-    mix = pickle.loads(pickle.dumps(toy()))
+def test_worker_processes_tokenize_with_one_thread(pack_toy):
+    mix = pickle.loads(pickle.dumps(pack_toy()))
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         ids, parallel = pool.submit(windows_of, mix, 1).result()
     assert parallel == "false"
     assert ids == [window["input_ids"].tolist() for window in mix.stream([1])]
 
 
-def test_importing_the_package_imports_no_tokenizer():
-    code = "import sys, smollm3_mix, smollm3_mix.packing; sys.exit('tokenizers' in sys.modules)"
+def test_importing_the_package_does_not_import_tokenizers():
+    code = "import sys; from smollm3_mix import open_packed; sys.exit('tokenizers' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
