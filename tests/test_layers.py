@@ -64,6 +64,10 @@ FOR_ANNOTATIONS = {"typing_extensions"}
 """Packages that every module may import under TYPE_CHECKING."""
 
 
+TORCH = ("torch_loader.torch_format", "integrations.")
+"""Beginnings of the names of the modules that may import torch."""
+
+
 @functools.cache
 def modules() -> dict[str, Path]:
     """Return every module of the package by its dotted name below `smollm3_mix`."""
@@ -153,6 +157,17 @@ def test_imports_go_down_the_layers() -> None:
     assert [breach for module, path in modules().items() for breach in breaches(module, path)] == []
 
 
+def imports_torch(path: Path) -> bool:
+    """Return True if a module imports torch."""
+    return any(name.partition(".")[0] == "torch" for name in imports(path))
+
+
+def test_torch_is_imported_by_the_torch_format_and_integrations_only() -> None:
+    importers = [module for module, path in modules().items() if imports_torch(path)]
+    assert "torch_loader.torch_format" in importers
+    assert [module for module in importers if not module.startswith(TORCH)] == []
+
+
 @pytest.mark.parametrize(
     "planted",
     [
@@ -165,19 +180,19 @@ def test_imports_go_down_the_layers() -> None:
         "if TYPE_CHECKING:\n    from smollm3_mix.sources.resolve import resolve",
     ],
 )
-def test_a_planted_import_that_goes_up_is_reported(tmp_path: Path, planted: str) -> None:
+def test_breaches_contain_a_planted_import(tmp_path: Path, planted: str) -> None:
     file = tmp_path / "planted.py"
     file.write_text(planted + "\n")
     assert list(breaches("recipe.planted", file))
 
 
-def test_modules_do_not_import_each_other_in_circles() -> None:
+def test_modules_have_no_import_cycles() -> None:
     known = modules()
     graph = {module: {t for n in imports(path) if (t := target_of(n, known))} for module, path in known.items()}
     assert cycles(graph) == []
 
 
-def test_a_planted_circle_is_reported() -> None:
+def test_cycles_contain_a_planted_cycle() -> None:
     assert cycles({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == [["b", "c", "b"]]
 
 
