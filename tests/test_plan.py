@@ -118,7 +118,8 @@ def test_plan_rejects_unknown_options_with_nearest_name(recipe: Path) -> None:
 
 def test_plan_result_has_repr_html_and_dict(recipe: Path) -> None:
     found = plan(recipe, max_tokens="90k")
-    assert repr(found).startswith("MixPlan('mine', 3 of 4 sources, ")
+    assert repr(found) == "MixPlan('mine', 3 of 4 sources, 106.3kB to read, 0.0 seconds)"
+    assert repr(plan(recipe, offline=True)) == "MixPlan('mine', 4 of 4 sources)"
     assert found._repr_html_().count("<tr>") == 5
     content = json.loads(json.dumps(found.to_dict()))
     assert [row["source"] for row in content["rows"]] == ["web", "lines", "code", "gone"]

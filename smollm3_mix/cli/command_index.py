@@ -10,7 +10,7 @@ from tqdm import tqdm
 from smollm3_mix.cli import executor_flags
 from smollm3_mix.cli.mix_options import add_recipe, add_source_options
 from smollm3_mix.cli.size_arguments import bytes_argument, count_argument
-from smollm3_mix.dedup_index.build_index import MEMORY, build_index
+from smollm3_mix.dedup_index.build_index import MEMORY, build_index, counts_table
 from smollm3_mix.dedup_index.index_workers import IndexProgress
 from smollm3_mix.sources.dedup_lookup import MANIFEST
 from smollm3_mix.table_format import plain_table
@@ -64,7 +64,7 @@ def index(arguments: argparse.Namespace) -> int:
     documents = sum(counts.documents for counts in built.stats.values())
     per_million = built.nbytes / documents * 1e6 if documents else 0
     sys.stdout.write(
-        f"{plain_table(built.table())}\n"
+        f"{plain_table(counts_table(built.stats))}\n"
         f"Read {built.units_read:,} of {built.units:,} parts of files in {time.perf_counter() - started:.1f} s and "
         f"reused the others. The index has {built.nbytes:,} bytes, {per_million:,.0f} per million documents.\n"
         f"Use it: add `index: {arguments.output_dir}` to `dedup` in the recipe.\n"

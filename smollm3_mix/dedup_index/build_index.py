@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -87,16 +87,17 @@ class IndexBuild:
         """Return the build as JSON-able values."""
         return asdict(self)
 
-    def table(self) -> Table:
-        """Return the counts of all sources as a table. The first row is the header."""
-        rows = [[source, *(f"{count:,}" for count in asdict(counts).values())] for source, counts in self.stats.items()]
-        return [["source", "rows", "documents", "duplicates", "near duplicates"], *rows]
-
     def __repr__(self) -> str:
         return f"IndexBuild({self.output_dir!r}, {len(self.stats)} sources, {self.nbytes:,} bytes)"
 
     def _repr_html_(self) -> str:
-        return html_table(self.table())
+        return html_table(counts_table(self.stats))
+
+
+def counts_table(stats: Mapping[str, IndexCounts]) -> Table:
+    """Return the counts of all sources. The first row is the header."""
+    rows = [[source, *(f"{count:,}" for count in asdict(counts).values())] for source, counts in stats.items()]
+    return [["source", "rows", "documents", "duplicates", "near duplicates"], *rows]
 
 
 def build_index(
@@ -116,9 +117,9 @@ def build_index(
 
     A document is a duplicate if an earlier document has the same text or shares a band with it, whether or not that one
     is a duplicate itself. Earlier means the recipe's order of sources, then files, then rows. The bytes of the index
-    depend on the sources and on the index scope of the recipe, not on lanes, seed, weights, processes or memory. A
-    repeated call resumes an interrupted build. No part of a file is read twice, also not by later builds of a changed
-    recipe.
+    depend on the sources and on how the recipe cleans, filters and deduplicates them. They do not depend on lanes,
+    seed, weights, processes or memory. A repeated call resumes an interrupted build. Later builds of a changed recipe
+    read only the files that the change affects.
 
     Args:
         recipe: AnyRecipe, or its path, URL or shipped name. Its own `dedup.index` is ignored. The index of a curriculum

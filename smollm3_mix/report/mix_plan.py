@@ -55,8 +55,8 @@ class MixPlan:
                 {
                     "source": row.source.id,
                     "share": self.recipe.shares[row.source.id],
-                    "files": None if row.resolved is None else len(row.resolved.files),
-                    "stored_bytes": None if row.resolved is None else row.resolved.bytes,
+                    "files": row.files,
+                    "stored_bytes": row.stored_bytes,
                     "tokens": row.tokens,
                     "text_bytes": row.text_bytes,
                     "passes": row.passes,
@@ -71,11 +71,11 @@ class MixPlan:
         }
 
     def __repr__(self) -> str:
-        readable = len(self.rows) - len(self.unreadable)
-        return (
-            f"MixPlan({self.recipe.name!r}, {readable} of {len(self.rows)} sources, "
-            f"{format_bytes(self.bytes_to_read)} to read, {self.seconds / 3600:.1f} hours)"
+        sources = f"{len(self.rows) - len(self.unreadable)} of {len(self.rows)} sources"
+        cost = (
+            f", {format_bytes(self.bytes_to_read)} to read, {format_time(self.seconds)}" if self.bytes_to_read else ""
         )
+        return f"MixPlan({self.recipe.name!r}, {sources}{cost})"
 
     def _repr_html_(self) -> str:
         return html_table(plan_table(self.recipe, self.rows))
@@ -113,3 +113,10 @@ def _planned_tokens(recipe: AnyRecipe, limits: Limits) -> float | None:
         bytes_per_token = sum(recipe.shares[source.id] / source.tokens_per_byte for source in recipe.active)
         ends.append(limits.max_bytes / bytes_per_token)
     return min(ends, default=None)
+
+
+def format_time(seconds: float) -> str:
+    """Return a time as text, such as 3.5 hours or 12 minutes."""
+    if seconds >= 3600:
+        return f"{seconds / 3600:,.1f} hours"
+    return f"{seconds / 60:.0f} minutes" if seconds >= 100 else f"{seconds:.1f} seconds"

@@ -17,7 +17,8 @@ class PlanRow:
 
     Attributes:
         source: Source of the recipe.
-        resolved: Its files. None if the source was not inspected or cannot be read.
+        files: Number of files. None if the source was not inspected or cannot be read.
+        stored_bytes: Bytes of the files. None like `files`.
         tokens: Target number of tokens. None without a number of tokens for the mix.
         text_bytes: Bytes of text with that many tokens.
         passes: Number of passes over the source. None if unknown.
@@ -26,7 +27,8 @@ class PlanRow:
     """
 
     source: Source
-    resolved: ResolvedSource | None
+    files: int | None
+    stored_bytes: int | None
     tokens: float | None
     text_bytes: float | None
     passes: int | None
@@ -47,13 +49,14 @@ def plan_rows(
     """
     rows = []
     for source in recipe.active:
-        files = resolved.get(source.id)
+        found = resolved.get(source.id)
         target = None if tokens is None else recipe.shares[source.id] * tokens
         text_bytes = None if target is None else target / source.tokens_per_byte
         passes, bytes_to_read, measured = None, None, False
-        if files is not None and files.bytes and text_bytes is not None:
-            density, cost, measured = text_density(source, files, token)
+        if found is not None and found.bytes and text_bytes is not None:
+            density, cost, measured = text_density(source, found, token)
             bytes_to_read = text_bytes * cost
-            passes = None if density is None else ceil(text_bytes / (files.bytes * density))
-        rows.append(PlanRow(source, files, target, text_bytes, passes, bytes_to_read, measured))
+            passes = None if density is None else ceil(text_bytes / (found.bytes * density))
+        files, stored_bytes = (None, None) if found is None else (len(found.files), found.bytes)
+        rows.append(PlanRow(source, files, stored_bytes, target, text_bytes, passes, bytes_to_read, measured))
     return tuple(rows)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from smollm3_mix.network.urls import endpoint
 from smollm3_mix.recipe.curriculum import AnyRecipe
 from smollm3_mix.recipe.model import Source
-from smollm3_mix.report.mix_plan import MixPlan
+from smollm3_mix.report.mix_plan import MixPlan, format_time
 from smollm3_mix.sizes import format_bytes
 from smollm3_mix.sources.preflight import COMPRESSION_RATIO
 
@@ -14,10 +14,10 @@ def plan_summary(plan: MixPlan) -> list[str]:
     """Return sentences about the whole mix: bytes, time, gated sources, unreadable sources and warnings."""
     recipe, rows, messages = plan.recipe, plan.rows, []
     if read := plan.bytes_to_read:
-        files = sum(len(row.resolved.files) for row in rows if row.resolved is not None)
-        disk = sum((row.text_bytes or 0) / COMPRESSION_RATIO for row in rows if row.resolved is not None)
+        files = sum(row.files or 0 for row in rows)
+        disk = sum((row.text_bytes or 0) / COMPRESSION_RATIO for row in rows if row.files is not None)
         messages.append(
-            f"To read: about {format_bytes(read)} in {files:,} files, {_time(plan.seconds)} at "
+            f"To read: about {format_bytes(read)} in {files:,} files, {format_time(plan.seconds)} at "
             f"{format_bytes(plan.rate)}/s. A written mix needs about {format_bytes(disk)} of disk."
         )
     if all(row.tokens is None for row in rows):
@@ -53,10 +53,3 @@ def _unreadable(recipe: AnyRecipe, unreadable: Mapping[str, str]) -> list[str]:
         count = f"{len(unreadable)} of {len(recipe.active)} sources"
         lines.insert(0, f"{count} ({share:.4%} of the mix) cannot be read.")
     return lines
-
-
-def _time(seconds: float) -> str:
-    """Return a time as text, such as 3.5 hours or 12 minutes."""
-    if seconds >= 3600:
-        return f"{seconds / 3600:,.1f} hours"
-    return f"{seconds / 60:.0f} minutes" if seconds >= 100 else f"{seconds:.1f} seconds"

@@ -68,12 +68,6 @@ class VerificationReport:
     note: str
     rows: tuple[SourceRow, ...]
 
-    @classmethod
-    def of(cls, findings: Findings) -> VerificationReport:
-        """Return the report of a finished verification."""
-        rows = _source_rows(findings)
-        return cls(findings.recipe, findings.stats, tuple(findings.problems), findings.files, findings.note, rows)
-
     @property
     def ok(self) -> bool:
         """True if there are no problems."""
@@ -103,6 +97,13 @@ class VerificationReport:
         problems = [["problem"], *([problem] for problem in self.problems)]
         table = html_table(shares_table(self.rows, self.recipe.weigh_by))
         return table if self.ok else table + html_table(problems)
+
+
+def finished_report(findings: Findings) -> VerificationReport:
+    """Return the report of a finished verification."""
+    rows = _source_rows(findings)
+    problems = tuple(findings.problems)
+    return VerificationReport(findings.recipe, findings.stats, problems, findings.files, findings.note, rows)
 
 
 def _problem_count(problems: Sequence[str]) -> str:

@@ -14,7 +14,7 @@ from smollm3_mix.recipe.read_recipe import load_recipe
 from smollm3_mix.report.evidence import Evidence, dropped_examples
 from smollm3_mix.report.html_page import html_page
 from smollm3_mix.verification import recount_records, recount_sources, recount_tokens
-from smollm3_mix.verification.verification_report import Findings, VerificationReport, check_files
+from smollm3_mix.verification.verification_report import Findings, VerificationReport, check_files, finished_report
 
 
 def verify(
@@ -34,7 +34,9 @@ def verify(
       index,
     - no text of the validation split is in train.
 
-    For documents by source see `recount_sources.recount`, for token files see `recount_tokens.recount`.
+    For documents by source, checks the documents and tokens of every source, then mixes the stored documents again and
+    checks the counts and the discrepancies. For token files, checks that every index fits its file, that every token is
+    an id of the tokenizer, that documents start and end with the tokens of the recipe, and the counts of each split.
 
     Args:
         output_dir: Written mix, or its folder.
@@ -49,7 +51,7 @@ def verify(
     folder = _finished_folder(output_dir)
     summary = json.loads((folder / output_layout.STATS).read_bytes())
     if report is None:
-        return VerificationReport.of(_recount(folder, summary, None))
+        return finished_report(_recount(folder, summary, None))
     format_name = output_layout.written_format(summary)
     if format_name != "parquet":
         raise OutputError(
@@ -57,7 +59,7 @@ def verify(
         )
     examples = {} if dropped is None else dropped_examples(Path(dropped))
     evidence = Evidence(load_recipe(folder / output_layout.RECIPE))
-    result = VerificationReport.of(_recount(folder, summary, evidence))
+    result = finished_report(_recount(folder, summary, evidence))
     page = html_page(result.recipe, summary, result.rows, result.problems, evidence, examples)
     try:
         Path(report).write_text(page, encoding="utf-8")
