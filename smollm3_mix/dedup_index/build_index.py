@@ -122,7 +122,7 @@ def build_index(
     read only the files that the change affects.
 
     Args:
-        recipe: AnyRecipe, or its path, URL or shipped name. Its own `dedup.index` is ignored. The index of a curriculum
+        recipe: Recipe, or its path, URL or shipped name. Its own `dedup.index` is ignored. The index of a curriculum
             covers all sources of all stages, in order of first appearance.
         output_dir: Folder that is new, empty or has an index, which is replaced. Or a URL of the Hub or of fsspec.
         num_proc: Number of processes.

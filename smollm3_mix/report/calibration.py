@@ -148,7 +148,7 @@ def calibrate(
     """Measure tokens per byte of each source on a sample of its cleaned and filtered documents.
 
     Args:
-        recipe: AnyRecipe, or its path, URL or shipped name.
+        recipe: Recipe, or its path, URL or shipped name.
         tokenizer: File, folder or Hub repository of the tokenizer.
         samples: Number of documents per source.
         on_progress: Called with the ratio of each source.

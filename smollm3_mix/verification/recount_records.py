@@ -64,7 +64,7 @@ class _Lane:
 
     def __init__(
         self,
-        recipe: AnyRecipe,
+        recipe: Recipe,
         label: str,
         expected: MixStats,
         evidence: Evidence | None,
