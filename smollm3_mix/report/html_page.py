@@ -23,7 +23,7 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
 def html_page(  # noqa: PLR0917 - one argument per section
-    recipe: Recipe,
+    recipe: AnyRecipe,
     summary: Mapping[str, Any],
     rows: Sequence[SourceRow],
     problems: Sequence[str],
@@ -230,7 +230,7 @@ def _missing(recipe: AnyRecipe) -> str:
 
 
 def _examples(
-    recipe: Recipe, kept: Mapping[str, Sequence[Example]], dropped: Mapping[str, Sequence[Example]]
+    recipe: AnyRecipe, kept: Mapping[str, Sequence[Example]], dropped: Mapping[str, Sequence[Example]]
 ) -> str:
     sections = []
     for number, source in enumerate(recipe.active):

@@ -37,7 +37,7 @@ class PlanRow:
 
 
 def plan_rows(
-    recipe: Recipe, resolved: Mapping[str, ResolvedSource], tokens: float | None, token: Token = None
+    recipe: AnyRecipe, resolved: Mapping[str, ResolvedSource], tokens: float | None, token: Token = None
 ) -> tuple[PlanRow, ...]:
     """Return the estimates for each active source. They assume that no document is dropped.
 

@@ -48,7 +48,7 @@ def memory_line(recipe: AnyRecipe) -> str:
 
 
 def expected_bytes(
-    recipe: Recipe, resolved: Mapping[str, ResolvedSource], tokens: int | None, size: int | None
+    recipe: AnyRecipe, resolved: Mapping[str, ResolvedSource], tokens: int | None, size: int | None
 ) -> float:
     """Return the approximate bytes on disk of a written mix. Assumes that text compresses as it does in its sources.
 

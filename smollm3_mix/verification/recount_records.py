@@ -64,7 +64,7 @@ class _Lane:
 
     def __init__(
         self,
-        recipe: Recipe,
+        recipe: AnyRecipe,
         label: str,
         expected: MixStats,
         evidence: Evidence | None,
