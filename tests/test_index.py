@@ -422,7 +422,7 @@ def test_open_mix_pins_index_on_hub_to_commit(corpus, monkeypatch):
         monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", endpoint)
         template = endpoint + "/{repo_id}/resolve/{revision}/{filename}"
         monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
-        mix = open_mix(indexed(at="hf://datasets/org/index/stage1"))
+        mix = open_mix(indexed(path="hf://datasets/org/index/stage1"))
         assert mix.resolved.dedup_index.location == f"hf://datasets/org/index@{COMMIT}/stage1"
         assert texts_of(mix) == here
         with pytest.raises(RecipeError, match=r"no index found at hf://datasets/org/index/stage9\. Build it"):
@@ -434,7 +434,7 @@ def test_verify_checks_duplicates_across_lanes_with_index(corpus):
     write(indexed(lanes=3), "out")
     assert verify("out").problems == ()
     assert (
-        f"index: {{path: idx, digest: {open_mix('looked.yaml').resolved.dedup_index.digest}}}"
+        f"index: {{path: idx, digest: {open_mix('indexed.yaml').resolved.dedup_index.digest}}}"
         in Path("out/recipe.yaml").read_text()
     )
     write(recipe(lanes=3), "lanes")  # each lane has a dedup state of its own
