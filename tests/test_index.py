@@ -424,7 +424,7 @@ def test_open_mix_pins_index_on_hub_to_commit(corpus, monkeypatch):
         monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
         mix = open_mix(indexed(path="hf://datasets/org/index/stage1"))
         assert mix.resolved.dedup_index.location == f"hf://datasets/org/index@{COMMIT}/stage1"
-        assert texts_of(mix) == here
+        assert texts_of(mix) == local
         with pytest.raises(RecipeError, match=r"no index found at hf://datasets/org/index/stage9\. Build it"):
             open_mix(indexed(path="hf://datasets/org/index/stage9"))
 
