@@ -58,7 +58,9 @@ def test_function_that_opens_a_mix_takes_every_mix_option(name: str) -> None:
     annotation = inspect.signature(function).parameters.get("options")
     if annotation is None:
         assert {*OPTION_NAMES} <= {*inspect.signature(function).parameters}
-    with pytest.raises(TypeError, match=re.escape(f"{name}() got an unexpected keyword argument 'max_token'")) as caught:
+    with pytest.raises(
+        TypeError, match=re.escape(f"{name}() got an unexpected keyword argument 'max_token'")
+    ) as caught:
         function("demo", *(["out"] if name == "write" else []), max_token=5)
     assert "Did you mean 'max_tokens'?" in str(caught.value)
 
@@ -88,15 +90,26 @@ for use in (lambda: smollm3_mix.MixLoader("demo", 8, format="torch"), lambda: sm
         use()
     except smollm3_mix.MissingExtraError as error:
         found.append([error.package, error.extra, str(error)])
-found.append(len(next(iter(smollm3_mix.MixLoader("demo", 8, format="numpy", lanes=2)))["text"]))
 print(json.dumps(found))
 """
     )
-    torch, ray, rows = run(code, tmp_path, blocked=["torch", "ray"])
-    assert torch == ["torch", "torch", 'MixLoader(format="torch") needs torch. Install it: pip install "smollm3_mix[torch]"']
+    torch, ray = run(code, tmp_path, blocked=["torch", "ray"])
+    assert torch == [
+        "torch",
+        "torch",
+        'MixLoader(format="torch") needs torch. Install it: pip install "smollm3_mix[torch]"',
+    ]
     assert ray[:2] == ["ray", "ray"]
     assert "pip install 'smollm3_mix[ray]'" in ray[2]
-    assert rows == 8
+
+
+def test_loader_imports_torch_for_its_own_format_only(tmp_path: Path) -> None:
+    code = """
+import sys, smollm3_mix
+loader = smollm3_mix.MixLoader("demo", 8, format="numpy", lanes=2)
+print(json.dumps([len(next(iter(loader))["text"]), "torch" in sys.modules]))
+"""
+    assert run(code, tmp_path) == [8, False]
 
 
 def test_public_functions_have_annotations_and_docstrings() -> None:
