@@ -1,4 +1,4 @@
-"""The job array of docs/scaling.md on a real Slurm: the files of one command, whatever is killed."""
+"""The job array of docs/scaling.md on a Slurm cluster: the files of one command, also if jobs are killed."""
 
 import os
 import re
@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from slurm import Hurry, cluster, missing, said, wait
+from slurm import RequeuedJobs, cluster, missing, output_of, wait
 
 from smollm3_mix.output import output_layout
 from smollm3_mix.output.write_mix import write
@@ -24,7 +24,7 @@ SMALLER = {"--array=0-15": "--array=0-1", "--cpus-per-task=4": "--cpus-per-task=
 
 
 def scripts():
-    """The page's script of the array and the lines that submit it, for a smaller array."""
+    """Return the script of the page and the commands that submit it, changed to a smaller array."""
     section = PAGE.read_text(encoding="utf-8").split("## Job arrays (Slurm)")[1].split("\n## ")[0]
     array, submit = re.findall(r"```bash\n(.*?)```", section, re.DOTALL)
     for large, small in SMALLER.items():
@@ -37,7 +37,7 @@ def content(folder):
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
-def test_an_array_of_which_jobs_are_killed_gives_the_files_of_one_command(recipe_file, tmp_path):
+def test_job_array_gives_the_files_of_one_command_when_jobs_are_killed(recipe_file, tmp_path):
     path = recipe_file("mine.smollm3_mix", lanes=4, holdout={"fraction": 0.1, "tokens": 500}, dedup={"near": True})
     write(path, tmp_path / "one")
     programs = tmp_path / "venv/bin"
@@ -54,14 +54,14 @@ def test_an_array_of_which_jobs_are_killed_gives_the_files_of_one_command(recipe
         run = {"cwd": tmp_path, "env": env, "check": True, "capture_output": True, "text": True}
         submitted = subprocess.run(["bash", "-euc", f"{submit}\necho $array"], **run)  # noqa: PLW1510 - in `run`
         job = submitted.stdout.split()[-1]
-        wait(lambda: work.exists() and (tmp_path / "pid-1").exists(), "no job began to write")
-        said(env, "scontrol", "requeue", f"{job}_0")
-        os.kill(int((tmp_path / "pid-1").read_text()), signal.SIGKILL)  # its script has it queued again
+        wait(lambda: work.exists() and (tmp_path / "pid-1").exists(), "no job has started to write")
+        output_of(env, "scontrol", "requeue", f"{job}_0")
+        os.kill(int((tmp_path / "pid-1").read_text()), signal.SIGKILL)  # its script requeues the job
 
-        hurry = Hurry(env)
+        start_requeued = RequeuedJobs(env)
 
         def finished():
-            hurry(f"{job}_0", f"{job}_1")
+            start_requeued(f"{job}_0", f"{job}_1")
             return (mix / output_layout.CARD).exists() and not work.exists()
 
         wait(finished, "the mix was not finished")
