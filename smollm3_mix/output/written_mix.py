@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -14,7 +14,7 @@ from smollm3_mix.mix.mix_stats import MixStats
 from smollm3_mix.mix.options import Split
 from smollm3_mix.network.urls import Token
 from smollm3_mix.output import output_layout
-from smollm3_mix.recipe.curriculum import AnyRecipe
+from smollm3_mix.recipe.curriculum import AnyRecipe, Curriculum
 from smollm3_mix.recipe.read_recipe import load_recipe
 from smollm3_mix.report.source_rows import source_rows
 from smollm3_mix.report.tables import shares_table
@@ -119,7 +119,9 @@ def open_written(output_dir: str | os.PathLike[str], *, token: Token = None) -> 
                     f"{location} has no {name}. Name a mix that `smollm3-mix write` has finished.", path=location
                 )
             (Path(scratch) / name).write_bytes(content)
-        return _read(location, Path(scratch))
+        written = _read(location, Path(scratch))
+        recipe = replace(written.recipe, file=f"{location}/{output_layout.RECIPE}")
+        return replace(written, recipe=recipe if isinstance(recipe, Curriculum) else replace(recipe, folder=""))
 
 
 def _read(location: str, folder: Path) -> WrittenMix:
