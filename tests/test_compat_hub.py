@@ -46,5 +46,5 @@ def test_missing_name_raises_with_the_installed_version(monkeypatch: pytest.Monk
         hf_hub.build_headers(None)
     assert str(error.value) == (
         f"huggingface_hub {huggingface_hub.__version__} has no utils.build_hf_headers. smollm3_mix was tested with "
-        "versions 0.30 to 1.x. Install one of them: pip install 'huggingface_hub>=0.30,<2'"
+        "versions 0.34 to 2.x. Install one of them: pip install 'huggingface_hub>=0.34,<3'"
     )

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from datasets import Features
-from datasets.iterable_dataset import _BaseExamplesIterable
 
+from smollm3_mix.compat.hf_builder import ExamplesBase
 from smollm3_mix.errors import StateError
 from smollm3_mix.mix.recipe_mix import Mix
 from smollm3_mix.mix.state.merge_states import CURSOR
@@ -38,7 +38,7 @@ at most a twentieth of the time, and resuming rereads at most that much. Rare co
 nothing."""
 
 
-class MixExamples(_BaseExamplesIterable):  # type: ignore[misc]  # datasets carries no types
+class MixExamples(ExamplesBase):
     """Records of some lanes of a mix, interleaved round-robin.
 
     The recipe's seed decides the order, so `shuffle_data_sources` and `set_epoch` have no effect. Lanes are the shards,
@@ -51,8 +51,6 @@ class MixExamples(_BaseExamplesIterable):  # type: ignore[misc]  # datasets carr
         table_rows: Number of records per table of `iter_arrow`. The last table may have fewer.
     """
 
-    _sleep_on_threads_shutdown = False  # read by datasets ≥ 5 when it interleaves
-
     def __init__(self, mix: Mix, lanes: list[int], table_rows: int = TABLE_ROWS) -> None:
         super().__init__()
         self.mix, self.lanes, self.table_rows = mix, lanes, table_rows
@@ -63,7 +61,7 @@ class MixExamples(_BaseExamplesIterable):  # type: ignore[misc]  # datasets carr
                 state.emitted += 1
                 yield record["id"], record
 
-    def _iter_arrow(self) -> Iterator[tuple[str, pa.Table]]:
+    def _arrow_tables(self) -> Iterator[tuple[str, pa.Table]]:
         with self._stream() as (stream, state):
             for number, table in enumerate(_tables(stream, self.table_rows)):
                 state.emitted += table.num_rows
@@ -72,7 +70,7 @@ class MixExamples(_BaseExamplesIterable):  # type: ignore[misc]  # datasets carr
     @property
     def iter_arrow(self) -> Any:
         """Method that yields (key, table) pairs. `datasets` reads the property, then calls the method."""
-        return self._iter_arrow
+        return self._arrow_tables
 
     @property
     def is_typed(self) -> bool:
@@ -108,15 +106,15 @@ class MixExamples(_BaseExamplesIterable):  # type: ignore[misc]  # datasets carr
         own = np.array_split(lanes, num_shards)[index] if contiguous else lanes[index::num_shards]
         return [int(lane) for lane in own]
 
-    def _init_state_dict(self) -> dict[str, Any]:
-        self._state_dict = _State()
-        return self._state_dict
+    def new_state(self) -> "_State":
+        """Return the state at the start."""
+        return _State()
 
     @contextmanager
     def _stream(self) -> Iterator[tuple[Stream, "_State"]]:
         """Open a stream at the loaded state. The state follows the stream until it is closed."""
-        has_state = isinstance(self._state_dict, _State)  # False if no state was requested
-        state = self._state_dict if has_state else _State()
+        has_state = isinstance(self.current_state, _State)  # False if no state was requested
+        state = self.current_state if has_state else _State()
         stream = self.mix.stream(self.lanes)
         try:
             state.follow(stream)

@@ -4,16 +4,16 @@
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, ClassVar
 
 import datasets
-from datasets.utils.py_utils import classproperty
 
 from smollm3_mix.builder.examples_iterable import FEATURES, MixExamples
 from smollm3_mix.builder.mix_config import SmolLM3MixConfig
 from smollm3_mix.builder.prepared_cache import link_prepared, newest_prepared, plain_cache_id
+from smollm3_mix.compat.hf_builder import BuilderBase
 from smollm3_mix.mix.open_mix import open_mix
 from smollm3_mix.mix.recipe_mix import Mix
 from smollm3_mix.recipe.curriculum import AnyRecipe
@@ -31,7 +31,26 @@ PREPARED_ROWS = 1000
 """Number of records per batch of the Arrow files in the cache, as in `datasets`."""
 
 
-class SmolLM3Mix(datasets.GeneratorBasedBuilder):  # type: ignore[misc]  # datasets carries no types
+class _ClassProperty:
+    """Property of a class, as `datasets` reads the configs of a builder.
+
+    Args:
+        function: Function that returns the value for a class.
+    """
+
+    def __init__(self, function: Callable[[Any], dict[str, SmolLM3MixConfig]]) -> None:
+        self._function = function
+
+    def __get__(self, instance: Any, owner: type) -> dict[str, SmolLM3MixConfig]:
+        return self._function(owner)
+
+
+def _configs_by_name(builder: Any) -> dict[str, SmolLM3MixConfig]:
+    """Return the configs of a builder. Every recipe of a folder that `load_dataset` opens is a config."""
+    return {each.name: each for config in builder.BUILDER_CONFIGS for each in config.split_by_recipe()}
+
+
+class SmolLM3Mix(BuilderBase):
     """Builder of SmolLM3's pretraining mixture, with one config per shipped recipe, and of any other recipe.
 
         SmolLM3Mix(config_name="stage2", seed=1).as_streaming_dataset("train")
@@ -49,25 +68,22 @@ class SmolLM3Mix(datasets.GeneratorBasedBuilder):  # type: ignore[misc]  # datas
     BUILDER_CONFIG_CLASS = SmolLM3MixConfig
     BUILDER_CONFIGS: ClassVar[list[SmolLM3MixConfig]] = [SmolLM3MixConfig(name=name) for name in list_recipes()]
 
+    builder_configs = _ClassProperty(_configs_by_name)
+
     recipe: AnyRecipe
 
     def __init__(self, cache_dir: str | None = None, dataset_name: str | None = None, **kwargs: Any) -> None:
         super().__init__(cache_dir=cache_dir, dataset_name=dataset_name or NAME, **kwargs)
 
-    @classproperty  # type: ignore[untyped-decorator]
-    @classmethod
-    def builder_configs(cls) -> dict[str, SmolLM3MixConfig]:
-        """Configs by name. Every recipe of a folder that `load_dataset` opens is a config."""
-        return {each.name: each for config in cls.BUILDER_CONFIGS for each in config.split_by_recipe()}
-
-    def _create_builder_config(
-        self, config_name: str | None = None, custom_features: Any = None, **kwargs: Any
+    def create_config(
+        self, config_name: str | None, custom_features: Any, **kwargs: Any
     ) -> tuple[SmolLM3MixConfig, str]:
+        """Return the config with these options, and its id in the cache."""
         self.BUILDER_CONFIGS = list(self.builder_configs.values())  # type: ignore[misc]  # this instance's only
         if config_name is None and not kwargs.keys() & {"recipe", "data_files"}:
             # without other arguments, `datasets` takes the default config, or asks for a name and lists them all
-            config_name = super()._create_builder_config()[0].name
-        config, _ = super()._create_builder_config(config_name, custom_features, **kwargs)
+            config_name = super().create_config(None, None)[0].name
+        config, _ = super().create_config(config_name, custom_features, **kwargs)
         self.recipe = config.read(self.token)
         cache_id = kwargs.get("config_id") or config.cache_id(self.recipe, custom_features)
         self._requested = self.recipe, cache_id
@@ -87,7 +103,7 @@ class SmolLM3Mix(datasets.GeneratorBasedBuilder):  # type: ignore[misc]  # datas
             self._pin_commits()
         super().download_and_prepare(output_dir, **kwargs)
         if output_dir is None and self.repo_id is not None:
-            link_prepared(self._cache_dir, self._plain_id)
+            link_prepared(self.cache_dir, self._plain_id)
 
     def _pin_commits(self) -> None:
         """Pin the recipe to the current commits of its sources, and set the cache folder."""
@@ -98,10 +114,10 @@ class SmolLM3Mix(datasets.GeneratorBasedBuilder):  # type: ignore[misc]  # datas
             before = newest_prepared(self.cache_dir, cache_id)
             if before is not None:
                 log.warning("The Hub is unreachable. Using the cached dataset at %s.", before)
-                self.config_id = before
+                cache_id = before
         elif found or texts:
-            self.recipe, self.config_id = recipe.pin(found), f"{cache_id}-{index_scope_digest([found, texts])[:8]}"
-        self._cache_dir = self._output_dir = self._build_cache_dir()
+            self.recipe, cache_id = recipe.pin(found), f"{cache_id}-{index_scope_digest([found, texts])[:8]}"
+        self.move_cache(cache_id)
 
     def _split_generators(self, dl_manager: Any) -> list[datasets.SplitGenerator]:  # noqa: ARG002
         config = self.config
@@ -124,8 +140,9 @@ class SmolLM3Mix(datasets.GeneratorBasedBuilder):  # type: ignore[misc]  # datas
             for mix in mixes
         ]
 
-    def _get_examples_iterable_for_split(self, split_generator: datasets.SplitGenerator) -> MixExamples:
-        return MixExamples(**split_generator.gen_kwargs)
+    def split_examples(self, **options: Any) -> MixExamples:
+        """Return the examples of a split."""
+        return MixExamples(**options)
 
     def _generate_examples(self, mix: Mix, lanes: list[int]) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield keys and records lane by lane, so that the order is the same for any number of processes."""
@@ -138,11 +155,3 @@ class SmolLM3Mix(datasets.GeneratorBasedBuilder):  # type: ignore[misc]  # datas
         for lane in lanes:
             for number, table in MixExamples(mix, [lane], table_rows=PREPARED_ROWS).iter_arrow():
                 yield f"{lane}-{number}", table
-
-    def _prepare_split_single(
-        self, gen_kwargs: dict[str, Any], fpath: str, file_format: str, max_shard_size: int, job_id: int, **_: Any
-    ) -> Iterator[tuple[int, bool, Any]]:
-        """Write tables directly. `GeneratorBasedBuilder` would write record by record."""
-        yield from datasets.ArrowBasedBuilder._prepare_split_single(
-            self, gen_kwargs, fpath, file_format, max_shard_size, job_id
-        )

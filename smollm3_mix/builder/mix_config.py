@@ -10,6 +10,7 @@ from typing import Any
 
 import datasets
 
+from smollm3_mix.compat import hf_datasets
 from smollm3_mix.compat.register import EXTENSION
 from smollm3_mix.errors import RecipeError
 from smollm3_mix.mix.limits import Limits
@@ -74,9 +75,7 @@ class SmolLM3MixConfig(datasets.BuilderConfig):  # type: ignore[misc]  # dataset
     @property
     def recipe_files(self) -> dict[str, str]:
         """Paths or URLs of the recipes in `data_files` by name. Empty before `datasets` has listed the files."""
-        if not isinstance(self.data_files, datasets.data_files.DataFilesDict):
-            return {}
-        files = [str(file) for split in self.data_files.values() for file in split]
+        files = hf_datasets.resolved_files(self.data_files)
         return {recipe_name(file): file for file in files if EXTENSION in PurePosixPath(file).suffixes}
 
     def split_by_recipe(self) -> "list[SmolLM3MixConfig]":

@@ -1,16 +1,24 @@
 """Undocumented names of `huggingface_hub`. Every other module takes these names from here.
 
-`huggingface_hub.utils` has the names from 0.30 to 1.x, but its `__all__` does not list them. Up to 0.36 they use
+`huggingface_hub.utils` has the names from 0.34 to 2.x, but its `__all__` does not list them. Up to 0.36 they use
 `requests`, from 1.0 on httpx.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
+
+from smollm3_mix.compat.moved_names import find_name
+
+TESTED, REQUIREMENT = "0.34 to 2.x", "huggingface_hub>=0.34,<3"
 
 NAMES = ("build_hf_headers", "get_session", "hf_raise_for_status", "http_backoff", "tqdm", "validate_repo_id")
 """Names of `huggingface_hub.utils` that this module uses."""
+
+CONSTANTS = ("ENDPOINT", "HF_HOME")
+"""Names of `huggingface_hub.constants` that this module uses."""
 
 
 def build_headers(token: str | bool | None) -> dict[str, str]:
@@ -53,18 +61,26 @@ def validate_repo_id(repo_id: str) -> None:
     _utility("validate_repo_id")(repo_id)
 
 
+def endpoint() -> str:
+    """Return the URL of the Hub."""
+    return str(_constant("ENDPOINT"))
+
+
+def home() -> Path:
+    """Return the folder of caches and tokens, which the variable HF_HOME sets."""
+    return Path(_constant("HF_HOME"))
+
+
+def client_errors() -> tuple[type[Exception], ...]:
+    """Return the bases of HTTP errors, of the client that `huggingface_hub` uses: requests or httpx."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    return HfHubHTTPError.__bases__
+
+
 def _utility(name: str) -> Any:
-    """Return a name of `huggingface_hub.utils`.
+    return find_name("huggingface_hub.utils", name, tested=TESTED, requirement=REQUIREMENT)
 
-    Raises:
-        ImportError: If the installed version does not have the name.
-    """
-    import huggingface_hub.utils
 
-    found = getattr(huggingface_hub.utils, name, None)
-    if found is None:
-        raise ImportError(
-            f"huggingface_hub {huggingface_hub.__version__} has no utils.{name}. smollm3_mix was tested with "
-            "versions 0.30 to 1.x. Install one of them: pip install 'huggingface_hub>=0.30,<2'"
-        )
-    return found
+def _constant(name: str) -> Any:
+    return find_name("huggingface_hub.constants", name, tested=TESTED, requirement=REQUIREMENT)

@@ -2,8 +2,7 @@
 
 `datasets` selects the builder of a folder by the extension of its files, from tables in `datasets.packaged_modules`.
 This module adds one row to each table: `.smollm3_mix` selects `smollm3_mix.builder.mix_builder`. No other package uses
-    this
-extension, so other folders and repositories are loaded as before.
+this extension, so other folders and repositories are loaded as before.
 
 `datasets` takes seconds to import, so `import smollm3_mix` does not import it. If it is not imported yet, a finder at
 the start of `sys.meta_path` adds the rows when it is. The finder handles one module name only.
@@ -17,8 +16,19 @@ from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
+from smollm3_mix.compat.hf_datasets import REQUIREMENT, TESTED
+from smollm3_mix.compat.moved_names import moved_message
+
 EXTENSION = ".smollm3_mix"
 """Extension of recipe files, as in `.smollm3_mix.yaml` or `.smollm3_mix`. `datasets` checks every suffix of a name."""
+
+NAMES = (
+    "_PACKAGED_DATASETS_MODULES",
+    "_EXTENSION_TO_MODULE",
+    "_MODULE_TO_EXTENSIONS",
+    "_MODULE_TO_METADATA_FILE_NAMES",
+)
+"""Tables of `datasets.packaged_modules` that get a row."""
 
 _NAME = "smollm3_mix"
 _BUILDER = "smollm3_mix.builder.mix_builder"
@@ -35,13 +45,7 @@ def install() -> None:
 
 def add_rows(tables: ModuleType) -> None:
     """Add our rows to the tables of `datasets.packaged_modules`. Warns if a table is missing."""
-    names = (
-        "_PACKAGED_DATASETS_MODULES",
-        "_EXTENSION_TO_MODULE",
-        "_MODULE_TO_EXTENSIONS",
-        "_MODULE_TO_METADATA_FILE_NAMES",
-    )
-    missing = [name for name in names if not isinstance(getattr(tables, name, None), dict)]
+    missing = [name for name in NAMES if not isinstance(getattr(tables, name, None), dict)]
     if missing:
         warnings.warn(_moved(missing), RuntimeWarning, stacklevel=2)
         return
@@ -64,11 +68,8 @@ def add_rows(tables: ModuleType) -> None:
 
 def _moved(names: list[str]) -> str:
     """Return the warning for a version of `datasets` without these tables."""
-    version = getattr(sys.modules.get("datasets"), "__version__", "?")
-    return (
-        f"datasets {version} has no {', '.join(names)} in {_TABLES}, so load_dataset() cannot find the recipes of a "
-        'folder or repository. Use smollm3_mix.load("<recipe>") instead, or: pip install "datasets<6"'
-    )
+    message = moved_message("datasets", f"{', '.join(names)} in packaged_modules", TESTED, REQUIREMENT)
+    return f"load_dataset() cannot find recipes: {message}. Until then, use smollm3_mix.load()."
 
 
 class _Finder(MetaPathFinder):

@@ -14,13 +14,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
-from huggingface_hub.errors import (
-    EntryNotFoundError,
-    HfHubHTTPError,
-    RepositoryNotFoundError,
-)
+from huggingface_hub.errors import EntryNotFoundError, RepositoryNotFoundError
 from huggingface_hub.hf_api import RepoFile
 
+from smollm3_mix.compat import hf_hub
 from smollm3_mix.errors import HubError, OutputError
 from smollm3_mix.network.retry import http_statuses, is_transient, with_retries
 
@@ -35,7 +32,7 @@ ATTEMPTS = 8
 CONFLICT = 412
 """HTTP status if another commit came first."""
 
-HUB_ERRORS: tuple[type[Exception], ...] = (OSError, RuntimeError, ValueError, *HfHubHTTPError.__bases__)
+HUB_ERRORS: tuple[type[Exception], ...] = (OSError, RuntimeError, ValueError, *hf_hub.client_errors())
 """Errors of `huggingface_hub` and of its HTTP client (requests or httpx, by version)."""
 
 Response = TypeVar("Response")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from smollm3_mix.compat import hf_hub
 from smollm3_mix.network.retry import http_statuses, is_offline_mode
 
 Token = str | bool | None
@@ -22,9 +23,7 @@ def file_system(url: str, token: Token) -> tuple[Any, str]:
 
 def endpoint() -> str:
     """URL of the Hub."""
-    from huggingface_hub import constants
-
-    return constants.ENDPOINT
+    return hf_hub.endpoint()
 
 
 def unreachable_message(error: BaseException) -> str:

@@ -39,6 +39,7 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from smollm3_mix.compat import hf_hub
 from smollm3_mix.errors import SourceError
 
 log = logging.getLogger("smollm3_mix")
@@ -120,9 +121,7 @@ def materialize(name: str) -> Path:
 
 
 def _cache() -> Path:
-    from huggingface_hub import constants
-
-    return Path(constants.HF_HOME) / "smollm3_mix" / "demo"
+    return hf_hub.home() / "smollm3_mix" / "demo"
 
 
 def _write(file: Path, rows: list[Document]) -> None:

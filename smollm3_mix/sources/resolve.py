@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from smollm3_mix.compat import hf_hub
+from smollm3_mix.compat import hf_datasets, hf_hub
 from smollm3_mix.errors import UnreadableSourcesError
 from smollm3_mix.network.urls import Token, unreachable_message
 from smollm3_mix.recipe.curriculum import AnyRecipe
@@ -265,12 +265,12 @@ def _percent(share: float) -> str:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Hide the progress bars of `datasets` and `huggingface_hub`. Sixteen at once are not readable."""
-    import datasets.utils
+    import datasets
     import huggingface_hub.utils
 
-    datasets.utils.tqdm.get_lock()
+    hf_datasets.lock_progress_bars()
     hf_hub.lock_progress_bars()
-    noisy = [utils for utils in (datasets.utils, huggingface_hub.utils) if not utils.are_progress_bars_disabled()]
+    noisy = [utils for utils in (datasets, huggingface_hub.utils) if not utils.are_progress_bars_disabled()]
     for utils in noisy:
         utils.disable_progress_bars()
     try:

@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from smollm3_mix.compat import torchdata
+from smollm3_mix.compat.hf_datasets import is_dataset_state
 from smollm3_mix.errors import StateError
 from smollm3_mix.mix.state.state_codec import STATE_VERSION
 from smollm3_mix.recipe.read_recipe import recipe_from_dict
@@ -36,7 +38,7 @@ def merge_states(states: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     found = [part for number, state in enumerate(states) for part in _parts(state, f"state {number}")]
     if not found:
         raise StateError("No mix state found. Pass the result of state_dict() from every reader.")
-    kinds = {"examples_iterable" in part for _, part in found}
+    kinds = {is_dataset_state(part) for _, part in found}
     if len(kinds) > 1:
         raise StateError(
             "Some of these states belong to datasets and some to loaders or streams. Merge states of one kind."
@@ -100,10 +102,10 @@ def find_stream_state(state: Mapping[str, Any]) -> dict[str, Any] | None:
 def _parts(state: Any, where: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Yield every state of a stream or dataset inside `state`, with its location."""
     if isinstance(state, Mapping):
-        if {"fingerprint", "lanes"} <= state.keys() or {"examples_iterable", "epoch"} <= state.keys():
+        if {"fingerprint", "lanes"} <= state.keys() or is_dataset_state(state):
             yield where, state
             return
-        since = state.get("_steps_since_snapshot", 0)
+        since = torchdata.steps_since_snapshot(state)
         if since:
             raise StateError(
                 f"{where} was saved {since} batches after the last snapshot of its workers. "

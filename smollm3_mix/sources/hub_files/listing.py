@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+from smollm3_mix.compat import hf_datasets
 from smollm3_mix.messages import did_you_mean, listed, nearest
 from smollm3_mix.network.rate_limit import FILE_REQUESTS, LISTING_REQUESTS
 from smollm3_mix.network.retry import is_transient, network_errors, with_retries
@@ -91,9 +92,7 @@ class HubListing:
             SourceFault: If config, split or files do not exist, or cannot be read.
         """
         builder = self._build(source)
-        module = type(builder).__module__
-        found = re.search(r"packaged_modules\.(\w+)", module)
-        format_ = found[1] if found else module
+        format_ = hf_datasets.packaged_module(builder) or type(builder).__module__
         if format_ not in FORMATS:
             raise SourceFault(f"its files have format {format_!r}, expected one of {', '.join(FORMATS)}")
         if getattr(builder.config, "field", None):
@@ -143,7 +142,7 @@ class HubListing:
             revision=self.commit,
             token=self._token,
         )
-        if self.commit and "packaged_modules.cache" in type(builder).__module__:
+        if self.commit and hf_datasets.packaged_module(builder) == "cache":
             raise ConnectionError(f"only the cache of `datasets` has {self._name}")
         return builder
 
@@ -259,10 +258,9 @@ def _config(config: str | None, names: list[str]) -> str:
 
 def _file_system(token: Token) -> Any:
     """Return the file system that `datasets` uses in this thread, with everything it has listed."""
-    import datasets
     from huggingface_hub import HfFileSystem
 
-    return HfFileSystem(endpoint=datasets.config.HF_ENDPOINT, token=token)
+    return HfFileSystem(endpoint=hf_datasets.endpoint(), token=token)
 
 
 def gated(name: str) -> str:

@@ -194,9 +194,7 @@ def _content(blob: str) -> bytes | None:
 
 def folder() -> Path:
     """Return the cache folder of the contents: HF_HOME/smollm3_mix/swh."""
-    from huggingface_hub import constants
-
-    return Path(constants.HF_HOME) / "smollm3_mix" / "swh"
+    return hf_hub.home() / "smollm3_mix" / "swh"
 
 
 class BrokenGzipError(EOFError):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from pathlib import Path
+
+from smollm3_mix.compat import hf_hub
 
 SOFTWARE_HERITAGE = "softwareheritage"
 
@@ -42,13 +43,11 @@ def accepted_terms(name: str, accept_terms: Sequence[str] | str | None) -> bool:
     Raises:
         ValueError: If `accept_terms` contains an unknown name.
     """
-    from huggingface_hub import constants
-
     names = (accept_terms,) if isinstance(accept_terms, str) else tuple(accept_terms or ())
     unknown = [each for each in names if each not in TERMS]
     if unknown:
         raise ValueError(f"unknown terms {unknown[0]!r}. Known terms: {', '.join(TERMS)}")
-    marker = Path(constants.HF_HOME) / "smollm3_mix" / "terms" / name
+    marker = hf_hub.home() / "smollm3_mix" / "terms" / name
     if name in names and not marker.exists():
         try:
             marker.parent.mkdir(parents=True, exist_ok=True)
