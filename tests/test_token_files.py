@@ -186,7 +186,7 @@ def test_write_command_prints_how_to_read_token_files(recipe_file, tokenizer_fil
     assert "Token after each document: none." in (tmp_path / "out" / "README.md").read_text()
     files = json.loads((tmp_path / "out" / "stats.json").read_text())["files"]
     assert "train/train-00000-00000.idx" in files
-    with pytest.raises(OutputError, match="holds megatron files, tokens already"):
+    with pytest.raises(OutputError, match="has megatron files, which are tokens already"):
         open_packed(out, tokenizer=tokenizer_file)
 
 
