@@ -291,7 +291,7 @@ def test_loader_raises_when_a_worker_exceeds_the_timeout(eight: Mix) -> None:
     with pytest.raises(RuntimeError) as error:
         list(make_loader(slow, num_workers=2, timeout=0.5, multiprocessing_context="fork"))
     assert str(error.value) == (
-        "loader worker 1 has made no block for 0.5 seconds. Raise timeout=, or 0 to wait forever."
+        "loader worker 1 has made no block for 0.5 seconds. Raise timeout=, or pass 0 to wait forever."
     )
 
 

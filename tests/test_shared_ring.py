@@ -2,6 +2,9 @@
 
 import itertools
 import multiprocessing
+import os
+import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +150,19 @@ def test_workers_with_fewer_lanes_read_no_further_ahead(
     for first, lanes in ((0, 3), (1, 3), (2, 2)):
         read = (tmp_path / str(first)).stat().st_size
         assert 250 * lanes <= read <= 250 * lanes + 16 * (prefetch_factor + 3)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="Windows has no signals to kill with")
+def test_loader_raises_when_a_worker_is_killed_while_it_sends(eight: Mix, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mix_loader, "SharedRing", lambda: SharedRing(4_096))  # all blocks go through the pipe
+    before = set(multiprocessing.active_children())
+    batches = iter(smollm3_mix.MixLoader(eight, 24, num_workers=1, prefetch_factor=20))
+    next(batches)
+    (worker,) = set(multiprocessing.active_children()) - before
+    time.sleep(1)  # the pipe is full, and a block is sent in part
+    os.kill(worker.pid, signal.SIGKILL)
+    with pytest.raises(RuntimeError, match=r"^loader worker 0 exited with code -9\."):
+        list(batches)
 
 
 def test_iterator_raises_when_persistent_workers_are_reused(eight: Mix) -> None:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 SIZE = 16 << 20
-"""Bytes of a ring. Batches that do not fit go through the worker's queue, which needs several more copies."""
+"""Bytes of a ring. Batches that do not fit go through the worker's pipe, which needs several more copies."""
 
 ALIGNMENT = 64
 """Alignment of batches in bytes, as Arrow recommends."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import pickle
-import queue
+import signal
 import time
 import traceback
 import weakref
@@ -65,15 +65,17 @@ class WorkerProcess:
         if context is None or isinstance(context, str):
             context = multiprocessing.get_context(context)
         self.blocks, self._number, self._timeout = blocks, number, options.timeout
-        self._blocks: Any = context.Queue(options.prefetch_factor)
+        self._receiver, sender = context.Pipe(duplex=False)
+        self._credits: Any = context.Semaphore(options.prefetch_factor)
         self._requests: Any = context.SimpleQueue()
         self._process = context.Process(
             target=_work,
-            args=(blocks, self._blocks, self._requests, number, options.init_fn),
+            args=(blocks, _Output(sender, self._credits), self._requests, number, options.init_fn),
             name=f"smollm3-mix-worker-{number}",
             daemon=True,
         )
         self._process.start()
+        sender.close()  # the pipe then ends when the worker dies, even in the middle of a block
         weakref.finalize(self, _stop, self._process)
         self._iteration = 0
 
@@ -104,27 +106,48 @@ class WorkerProcess:
 
     def _next_message(self) -> tuple[int, WorkerBlock | _Failure | None]:
         started = time.monotonic()
-        while True:
-            try:
-                message: tuple[int, WorkerBlock | _Failure | None] = self._blocks.get(timeout=POLL_SECONDS)
-            except queue.Empty:  # noqa: PERF203 - a timeout is not an error
+        try:
+            while not self._receiver.poll(POLL_SECONDS):
                 if not self._process.is_alive():
-                    raise RuntimeError(
-                        f"loader worker {self._number} exited with code {self._process.exitcode}. A negative code is a "
-                        "signal, such as -9 when the system was out of memory."
-                    ) from None
+                    raise EOFError
                 if self._timeout and time.monotonic() - started > self._timeout:
                     raise RuntimeError(
                         f"loader worker {self._number} has made no block for {self._timeout:g} seconds. "
-                        "Raise timeout=, or 0 to wait forever."
-                    ) from None
-            else:
-                return message
+                        "Raise timeout=, or pass 0 to wait forever."
+                    )
+            message: tuple[int, WorkerBlock | _Failure | None] = self._receiver.recv()
+        except (EOFError, OSError):
+            self._process.join(POLL_SECONDS)
+            raise RuntimeError(
+                f"loader worker {self._number} exited with code {self._process.exitcode}. A negative code is a signal, "
+                "such as -9 when the system was out of memory."
+            ) from None
+        if isinstance(message[1], WorkerBlock):
+            self._credits.release()
+        return message
 
 
-def _work(blocks: WorkerBlocks, output: Any, requests: Any, number: int, init_fn: Callable[[int], None] | None) -> None:
+@dataclass(frozen=True)
+class _Output:
+    """The worker's end of the pipe. `send_block` waits while `prefetch_factor` blocks have not been read."""
+
+    sender: Any
+    credits: Any
+
+    def send_block(self, iteration: int, block: WorkerBlock) -> None:
+        self.credits.acquire()
+        self.sender.send((iteration, block))
+
+    def send_end(self, iteration: int, failure: _Failure | None = None) -> None:
+        self.sender.send((iteration, failure))
+
+
+def _work(
+    blocks: WorkerBlocks, output: _Output, requests: Any, number: int, init_fn: Callable[[int], None] | None
+) -> None:
     """Make the blocks of each requested iteration, in the worker process."""
     end_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C stops the training process, which stops its workers
     fsspec.asyn.reset_lock()  # a forked child inherits the lock but not the thread that would release it
     while True:
         iteration = requests.get()
@@ -133,13 +156,13 @@ def _work(blocks: WorkerBlocks, output: Any, requests: Any, number: int, init_fn
                 init_fn(number)
                 init_fn = None
             for block in blocks:
-                output.put((iteration, block))
+                output.send_block(iteration, block)
                 if not requests.empty():  # a new iteration has started
                     break
             else:
-                output.put((iteration, None))
+                output.send_end(iteration)
         except Exception as error:  # noqa: BLE001 - raised in the training process
-            output.put((iteration, _failure(error)))
+            output.send_end(iteration, _failure(error))
 
 
 def _failure(error: Exception) -> _Failure:
