@@ -27,8 +27,9 @@ from typing import Any
 import numpy as np
 
 from smollm3_mix.mix.limits import Limits, lane_limit
+from smollm3_mix.mix.mix import Mix
 from smollm3_mix.mix.mix_stats import MixStats, SourceStats
-from smollm3_mix.mix.recipe_mix import Mix
+from smollm3_mix.mix.recipe_mix import RecipeMix
 from smollm3_mix.mix.state.merge_states import check_lanes, merge_states
 from smollm3_mix.mix.state.state_codec import encode_state
 from smollm3_mix.output.lane_pool import run_jobs
@@ -84,7 +85,7 @@ def planned(lanes: int, files: int) -> Mix:
         )
         resolved[source.id] = ResolvedSource(source.id, "parquet", "0" * 40, each)
     pinned = recipe.pin(dict.fromkeys(resolved, "0" * 40))
-    return Mix(ResolvedRecipe(pinned, resolved), limits=Limits(max_tokens=TOKENS))
+    return RecipeMix(ResolvedRecipe(pinned, resolved), limits=Limits(max_tokens=TOKENS))
 
 
 def all_stats(recipe: Recipe, tokens: int) -> Iterator[MixStats]:

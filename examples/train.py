@@ -21,8 +21,8 @@ from torch import nn
 from torch.nn import functional
 
 import smollm3_mix
+import smollm3_mix.mix.mix
 import smollm3_mix.mix.open_mix
-import smollm3_mix.mix.recipe_mix
 import smollm3_mix.packing.packed_mix
 
 END = "<|endoftext|>"

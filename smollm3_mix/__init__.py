@@ -38,10 +38,10 @@ if TYPE_CHECKING:
     from smollm3_mix.hub.push_recipes import push_recipes_to_hub
     from smollm3_mix.merge_datasets.dataset_merger import DatasetMerger
     from smollm3_mix.mix.limits import Limits
+    from smollm3_mix.mix.mix import Mix
     from smollm3_mix.mix.mix_stats import MixStats, SourceStats
     from smollm3_mix.mix.open_mix import open_mix
-    from smollm3_mix.mix.options import MixOptions, RecipeLike, Split
-    from smollm3_mix.mix.recipe_mix import Mix
+    from smollm3_mix.mix.options import MixOptions, Split
     from smollm3_mix.mix.state.merge_states import merge_states
     from smollm3_mix.mix.stream import Stream
     from smollm3_mix.network.urls import Token
@@ -52,12 +52,13 @@ if TYPE_CHECKING:
     from smollm3_mix.output.written_mix import WrittenMix, open_written
     from smollm3_mix.packing.packed_mix import PackedMix, open_packed
     from smollm3_mix.packing.window_stream import WindowStream
-    from smollm3_mix.recipe.curriculum import Curriculum, Stage
+    from smollm3_mix.recipe.curriculum import Curriculum, RecipeLike
     from smollm3_mix.recipe.model import Block, Holdout, Kind, Source
     from smollm3_mix.recipe.read_recipe import check_recipe, load_recipe
     from smollm3_mix.recipe.recipe import Recipe
     from smollm3_mix.recipe.sections import Decontaminate, Exclude, TokenCounting
     from smollm3_mix.recipe.shipped import list_recipes
+    from smollm3_mix.recipe.stages import Stage
     from smollm3_mix.report.calibration import Calibration, TokenRatio, calibrate
     from smollm3_mix.report.mix_plan import MixPlan, plan
     from smollm3_mix.report.plan_rows import PlanRow
@@ -96,10 +97,10 @@ _MODULES = {
     "hub.push_recipes": ("push_recipes_to_hub",),
     "merge_datasets.dataset_merger": ("DatasetMerger",),
     "mix.limits": ("Limits",),
+    "mix.mix": ("Mix",),
     "mix.mix_stats": ("MixStats", "SourceStats"),
     "mix.open_mix": ("open_mix",),
-    "mix.options": ("MixOptions", "RecipeLike", "Split"),
-    "mix.recipe_mix": ("Mix",),
+    "mix.options": ("MixOptions", "Split"),
     "mix.state.merge_states": ("merge_states",),
     "mix.stream": ("Stream",),
     "network.urls": ("Token",),
@@ -110,12 +111,13 @@ _MODULES = {
     "output.written_mix": ("WrittenMix", "open_written"),
     "packing.packed_mix": ("PackedMix", "open_packed"),
     "packing.window_stream": ("WindowStream",),
-    "recipe.curriculum": ("Curriculum", "Stage"),
+    "recipe.curriculum": ("Curriculum", "RecipeLike"),
     "recipe.model": ("Block", "Holdout", "Kind", "Source"),
     "recipe.read_recipe": ("check_recipe", "load_recipe"),
     "recipe.recipe": ("Recipe",),
     "recipe.sections": ("Decontaminate", "Exclude", "TokenCounting"),
     "recipe.shipped": ("list_recipes",),
+    "recipe.stages": ("Stage",),
     "report.calibration": ("Calibration", "TokenRatio", "calibrate"),
     "report.mix_plan": ("MixPlan", "plan"),
     "report.plan_rows": ("PlanRow",),

@@ -7,7 +7,7 @@ import pytest
 from doors import write_recipe, write_sources
 
 from smollm3_mix.mix.open_mix import open_mix
-from smollm3_mix.mix.recipe_mix import Mix
+from smollm3_mix.mix.mix import Mix
 from smollm3_mix.torch_loader import worker_blocks
 from smollm3_mix.torch_loader.lane_merger import LaneMerger, WorkerReader
 

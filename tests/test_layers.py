@@ -171,7 +171,7 @@ def test_torch_is_imported_by_the_torch_format_and_integrations_only() -> None:
 @pytest.mark.parametrize(
     "planted",
     [
-        "from smollm3_mix.mix.recipe_mix import Mix",
+        "from smollm3_mix.mix.mix import Mix",
         "import torch",
         "import smollm3_mix.cli.main",
         "from smollm3_mix import load",

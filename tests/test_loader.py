@@ -17,8 +17,8 @@ from doors import WITHOUT_EXTRAS, run, write_lanes, write_recipe, write_sources
 
 import smollm3_mix
 from smollm3_mix.errors import StateError
+from smollm3_mix.mix.mix import Mix
 from smollm3_mix.mix.open_mix import open_mix
-from smollm3_mix.mix.recipe_mix import Mix
 from smollm3_mix.mix.state.merge_states import merge_states
 from smollm3_mix.torch_loader import worker_blocks
 

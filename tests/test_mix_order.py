@@ -69,7 +69,7 @@ def keys(records):
 def passes(mix, lane, source):
     """Yield the documents of each pass of a source in a lane, in placement order, as (key, tokens) pairs. Endless."""
     recipe = mix.recipe
-    resolved = mix.resolved.resolved[source.id]
+    resolved = mix.resolved.sources[source.id]
     parts = partition_source(resolved, recipe.lanes, recipe.seed, recipe.shuffle == "block")[lane]
     for number in itertools.count():
         found = []

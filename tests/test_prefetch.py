@@ -20,8 +20,8 @@ from network_faults import Faults
 
 from smollm3_mix.errors import SourceError
 from smollm3_mix.mix.interleave import Concatenation, Exact, Iid, stream_key
+from smollm3_mix.mix.mix import Mix
 from smollm3_mix.mix.open_mix import open_mix
-from smollm3_mix.mix.recipe_mix import Mix
 from smollm3_mix.sources import prefetch
 from smollm3_mix.sources.source_files import SourceFile
 
@@ -73,9 +73,9 @@ def remote(recipe_file: Any, tmp_path: Path, problems: Faults, monkeypatch: pyte
             )
             found = {
                 id_: replace(each, files=tuple(there(file) for file in each.files))
-                for id_, each in mix.resolved.resolved.items()
+                for id_, each in mix.resolved.sources.items()
             }
-            return replace(mix, resolved=replace(mix.resolved, resolved=found))
+            return replace(mix, resolved=replace(mix.resolved, sources=found))
 
         yield make
         gc.collect()

@@ -5,10 +5,11 @@ from dataclasses import replace
 import pytest
 
 from smollm3_mix.errors import RecipeError
-from smollm3_mix.recipe.curriculum import Curriculum, Stage
+from smollm3_mix.recipe.curriculum import Curriculum
 from smollm3_mix.recipe.index_scope import disagreements
 from smollm3_mix.recipe.model import Source
 from smollm3_mix.recipe.recipe import Recipe
+from smollm3_mix.recipe.stages import Stage
 from smollm3_mix.text.filters.filter_options import FilterOptions
 
 ONE = Recipe(sources=(Source("a", 2, name="org/a"), Source("b", 1, name="org/b")))
@@ -36,7 +37,7 @@ def test_every_scaled_stage_has_a_token() -> None:
 def test_fingerprint_of_a_curriculum_is_over_names_tokens_and_recipes() -> None:
     base, other = course((5, ONE), (6, ONE)), with_first(weight=3)
     others = [course((5, ONE), (7, ONE)), course((5, ONE), (6, other)), course((6, ONE), (5, ONE))]
-    others.append(Curriculum(tuple([Stage("s1", 5, ONE), Stage("end", 6, ONE)]), "course.yaml"))
+    others.append(Curriculum((Stage("s1", 5, ONE), Stage("end", 6, ONE)), "course.yaml"))
     assert len({base.fingerprint, *(each.fingerprint for each in others)}) == 5
     assert all(base.diff(each) for each in others)
     assert course((5, ONE), (6, replace(ONE, description="x"))).fingerprint == base.fingerprint

@@ -57,25 +57,25 @@ def folder(tmp_path: Path) -> Path:
 
 def test_folder_with_configs_and_splits_is_resolved(folder: Path) -> None:
     plan = one(folder, config="en")
-    assert [file.path for file in plan.resolved["s"].files] == ["s/en/train-0.parquet", "s/en/train-1.parquet"]
-    assert [file.path for file in one(folder, config="en", split="test").resolved["s"].files] == ["s/en/test-0.parquet"]
-    assert plan.resolved["s"].format == "parquet"
-    assert plan.resolved["s"].bytes == sum((folder / f"en/train-{n}.parquet").stat().st_size for n in (0, 1))
-    assert plan.recipe.sources[0].revision == plan.resolved["s"].revision
+    assert [file.path for file in plan.sources["s"].files] == ["s/en/train-0.parquet", "s/en/train-1.parquet"]
+    assert [file.path for file in one(folder, config="en", split="test").sources["s"].files] == ["s/en/test-0.parquet"]
+    assert plan.sources["s"].format == "parquet"
+    assert plan.sources["s"].bytes == sum((folder / f"en/train-{n}.parquet").stat().st_size for n in (0, 1))
+    assert plan.recipe.sources[0].revision == plan.sources["s"].revision
     assert plan.skipped == {}
     assert pickle.loads(pickle.dumps(plan)) == plan
 
 
 def test_data_dir_and_data_files_select_files(folder: Path) -> None:
-    assert [f.path for f in one(folder, data_dir="fr").resolved["s"].files] == ["s/fr/train-0.parquet"]
-    found = one(folder, data_files=("en/test*", "fr/*")).resolved["s"].files
+    assert [f.path for f in one(folder, data_dir="fr").sources["s"].files] == ["s/fr/train-0.parquet"]
+    found = one(folder, data_files=("en/test*", "fr/*")).sources["s"].files
     assert [file.path for file in found] == ["s/en/test-0.parquet", "s/fr/train-0.parquet"]
 
 
 def test_relative_names_stay_as_written(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for here, name, base in ((folder.parent, "web/", ""), (Path("/"), "web", str(folder.parent))):
         monkeypatch.chdir(here)
-        found = resolve(recipe(source(name=name, config="fr"), folder=base)).resolved["s"]
+        found = resolve(recipe(source(name=name, config="fr"), folder=base)).sources["s"]
         assert [file.path for file in found.files] == ["web/fr/train-0.parquet"]
         monkeypatch.chdir("/")
         assert len(blocks(Reader(source(), found, partition_source(found, 1, 0, True)[0], Block()))) == 1
@@ -103,7 +103,7 @@ def test_files_and_globs_are_resolved(
     (tmp_path / "d/t.tsv").write_text("n\ttext\n1\ta\n")
     monkeypatch.chdir(tmp_path)
     for location, expected in ((name, relative), (f"{tmp_path}/{name}", absolute)):
-        found = one(location).resolved["s"]
+        found = one(location).sources["s"]
         assert [file.path for file in found.files] == expected
         read = rows(blocks(Reader(source(), found, partition_source(found, 1, 0, False)[0], Block())))
         assert [text for _, _, text, _ in read] == ["a", "b"][: len(relative)]
@@ -114,7 +114,7 @@ def test_folders_of_every_format_are_resolved(tmp_path: Path) -> None:
         root = tmp_path / ending.replace(".", "_")
         (root / "deep" / "er").mkdir(parents=True)
         write(root / f"deep/er/a{ending}", [{"text": "a"}])
-        found = one(root).resolved["s"]
+        found = one(root).sources["s"]
         assert found.format == form
         assert rows(blocks(Reader(source(), found, partition_source(found, 1, 0, False)[0], Block())))[0][2] == "a"
 
@@ -123,13 +123,13 @@ def test_local_revision_depends_on_content_and_not_on_location(tmp_path: Path) -
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         write(tmp_path / name / "x.jsonl", [{"text": "same"}])
-    first, second = (one(tmp_path / name).resolved["s"].revision for name in "ab")
+    first, second = (one(tmp_path / name).sources["s"].revision for name in "ab")
     assert first == second
     assert first.startswith("files-")
     assert len(first) == len("files-") + 12
-    assert one(tmp_path / "a", revision=first).resolved["s"].revision == first
+    assert one(tmp_path / "a", revision=first).sources["s"].revision == first
     write(tmp_path / "a" / "x.jsonl", [{"text": "other"}])
-    changed = one(tmp_path / "a").resolved["s"].revision
+    changed = one(tmp_path / "a").sources["s"].revision
     assert problem(tmp_path / "a", revision=first) == (
         f"its files have revision {changed}, but the recipe is pinned to {first}. "
         "Restore the old files, or remove `revision`."
@@ -168,7 +168,7 @@ def test_skipping_unreadable_sources_logs_a_warning(tmp_path: Path, caplog: pyte
     )
     with caplog.at_level(logging.WARNING, "smollm3_mix"):
         plan = resolve(mine, skip_unreadable=True)
-    assert list(plan.resolved) == ["good"]
+    assert list(plan.sources) == ["good"]
     assert plan.recipe.shares == {"good": 1.0}
     assert plan.skipped["secret"] == "internal"
     assert plan.skipped["bad"].startswith("the file is one JSON array")

@@ -18,7 +18,7 @@ from datasets import Features
 
 from smollm3_mix.compat.hf_builder import ExamplesBase
 from smollm3_mix.errors import StateError
-from smollm3_mix.mix.recipe_mix import Mix
+from smollm3_mix.mix.mix import Mix
 from smollm3_mix.mix.state.merge_states import CURSOR
 from smollm3_mix.mix.stream import Stream
 from smollm3_mix.schema import RECORD_SCHEMA

@@ -6,9 +6,8 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from smollm3_mix.builder.mix_builder import SmolLM3Mix
-from smollm3_mix.mix.options import LoadOptions, RecipeLike, Split, check_options
-from smollm3_mix.recipe.curriculum import Curriculum
-from smollm3_mix.recipe.recipe import Recipe
+from smollm3_mix.mix.options import LoadOptions, Split, check_options
+from smollm3_mix.recipe.curriculum import AnyRecipe, RecipeLike
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict, IterableDataset, IterableDatasetDict
@@ -89,7 +88,7 @@ def load(
         UnreadableSourcesError: If sources cannot be read.
         ValueError: If a limit or the split is invalid.
     """
-    if not isinstance(recipe, str | PathLike | Recipe | Curriculum):
+    if not isinstance(recipe, str | PathLike | AnyRecipe):
         raise TypeError(
             f"recipe must be a name, a path or a Recipe, got {type(recipe).__name__}. "
             "Use smollm3_mix.Recipe.from_dict() to build one."

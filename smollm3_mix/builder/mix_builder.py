@@ -14,8 +14,8 @@ from smollm3_mix.builder.examples_iterable import FEATURES, MixExamples
 from smollm3_mix.builder.mix_config import SmolLM3MixConfig
 from smollm3_mix.builder.prepared_cache import link_prepared, newest_prepared, plain_cache_id
 from smollm3_mix.compat.hf_builder import BuilderBase
+from smollm3_mix.mix.mix import Mix
 from smollm3_mix.mix.open_mix import open_mix
-from smollm3_mix.mix.recipe_mix import Mix
 from smollm3_mix.recipe.curriculum import AnyRecipe
 from smollm3_mix.recipe.index_scope import index_scope_digest
 from smollm3_mix.recipe.shipped import list_recipes

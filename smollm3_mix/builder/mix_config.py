@@ -36,7 +36,7 @@ class SmolLM3MixConfig(datasets.BuilderConfig):  # type: ignore[misc]  # dataset
 
     Attributes:
         name: Name of a shipped recipe, of a recipe in the loaded folder, or of the file in `recipe`.
-        recipe: AnyRecipe, or its path, `hf://datasets/…` URL or name. Defaults to the recipe called `name`.
+        recipe: Recipe or curriculum, or its path, `hf://datasets/…` URL or name. Defaults to the recipe called `name`.
         seed: Seed of the order. Defaults to the recipe's seed.
         lanes: Number of lanes. Defaults to the recipe's number.
         max_samples: Maximum number of records in the whole mix. No limit by default.

@@ -29,10 +29,10 @@ from smollm3_mix.dedup_index.index_workers import IndexListener, IndexWorkers
 from smollm3_mix.errors import MixError, OutputError, RecipeError
 from smollm3_mix.executors.open_executor import open_executor
 from smollm3_mix.executors.protocol import Executor
-from smollm3_mix.mix.options import RecipeLike, requested_recipe
+from smollm3_mix.mix.options import requested_recipe
 from smollm3_mix.network.urls import Token
 from smollm3_mix.output import output_layout
-from smollm3_mix.recipe.curriculum import AnyRecipe
+from smollm3_mix.recipe.curriculum import AnyRecipe, RecipeLike
 from smollm3_mix.recipe.index_scope import disagreements, index_scope, index_scope_digest
 from smollm3_mix.sizes import ByteSize, parse_bytes, parse_count
 from smollm3_mix.sources.dedup_lookup import DROPS, MANIFEST, DedupIndex, IndexEntry
@@ -122,8 +122,8 @@ def build_index(
     read only the files that the change affects.
 
     Args:
-        recipe: Recipe, or its path, URL or shipped name. Its own `dedup.index` is ignored. The index of a curriculum
-            covers all sources of all stages, in order of first appearance.
+        recipe: Recipe or curriculum, or its path, URL or shipped name. Its own `dedup.index` is ignored. The index
+            of a curriculum covers all sources of all stages, in order of first appearance.
         output_dir: Folder that is new, empty or has an index, which is replaced. Or a URL of the Hub or of fsspec.
         num_proc: Number of processes.
         memory: Bytes for the keys that all processes together compare at once, such as `"2GiB"`.
@@ -250,7 +250,7 @@ def _write_index(  # noqa: PLR0917 - called in one place only
     for number, source in enumerate(resolved.recipe.active):
         names = ("rows", "documents", "duplicates", "near_duplicates")
         mine = counts.setdefault(source.id, dict.fromkeys(names, 0))
-        for file_number, file in enumerate(resolved.resolved[source.id].files):
+        for file_number, file in enumerate(resolved.sources[source.id].files):
             end = start
             while end < len(units) and units[end][:2] == (source.id, file_number):
                 for segment in read_segments(keys / f"{units[end].name}.arrow"):

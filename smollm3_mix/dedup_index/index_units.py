@@ -116,7 +116,7 @@ def index_units(resolved_recipe: ResolvedRecipe) -> list[IndexUnit]:
     scope = index_scope(resolved_recipe.recipe)
     found = []
     for source in resolved_recipe.recipe.active:
-        resolved = resolved_recipe.resolved[source.id]
+        resolved = resolved_recipe.sources[source.id]
         inputs = [INDEX_VERSION, of_rows(scope, source.id), resolved.format, resolved.delimiter]
         for number, file in enumerate(resolved.files):
             step = UNIT_BYTES if resolved.format == "parquet" else max(file.size, 1)
@@ -134,7 +134,7 @@ def unit_jobs(resolved_recipe: ResolvedRecipe, units: list[IndexUnit], folder: P
     recipe = without_index(resolved_recipe.recipe)
     sources = {source.id: source for source in recipe.active}
     for unit in units:
-        resolved = resolved_recipe.resolved[unit.source]
+        resolved = resolved_recipe.sources[unit.source]
         one = replace(resolved, files=(resolved.files[unit.file],))
         yield IndexUnitJob(
             recipe,

@@ -14,12 +14,11 @@ from huggingface_hub import HfApi
 from smollm3_mix.errors import OutputError
 from smollm3_mix.hub.access import prepare_repository
 from smollm3_mix.hub.repository import Repository
-from smollm3_mix.mix.options import RecipeLike, requested_recipe
+from smollm3_mix.mix.options import requested_recipe
 from smollm3_mix.network.urls import Token
 from smollm3_mix.output.card.dataset_card import dump
-from smollm3_mix.recipe.curriculum import AnyRecipe, Curriculum
+from smollm3_mix.recipe.curriculum import AnyRecipe, RecipeLike
 from smollm3_mix.recipe.display_names import display_name
-from smollm3_mix.recipe.recipe import Recipe
 from smollm3_mix.recipe.sections import TokenCounting
 from smollm3_mix.recipe.shipped import ENDING, find_recipe
 from smollm3_mix.table_format import markdown_table
@@ -106,7 +105,7 @@ def push_recipes_to_hub(
     loaded: dict[str, AnyRecipe] = {}
     content: dict[str, bytes] = {}
     for each in recipes:
-        path = None if isinstance(each, Recipe | Curriculum) else find_recipe(each)
+        path = None if isinstance(each, AnyRecipe) else find_recipe(each)
         recipe = requested_recipe(each)
         name = recipe.name if path is None else path.name.split(".")[0]
         if name in loaded:

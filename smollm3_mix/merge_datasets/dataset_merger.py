@@ -13,9 +13,10 @@ from smollm3_mix.merge_datasets import merge_output
 from smollm3_mix.merge_datasets.row_draws import Outcome, RowDraws
 from smollm3_mix.mix.open_mix import open_mix
 from smollm3_mix.network.urls import Token
-from smollm3_mix.recipe.curriculum import AnyRecipe
+from smollm3_mix.recipe.curriculum import overview
 from smollm3_mix.recipe.model import Source
 from smollm3_mix.recipe.read_recipe import load_recipe
+from smollm3_mix.recipe.recipe import Recipe
 from smollm3_mix.recipe.shipped import find_recipe
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ class DatasetMerger:
         on_progress: Listener | None = None,
     ) -> None:
         log.info("Loading configuration from %s", config_path)
-        self.recipe = load_recipe(config_path, use_weights=use_weights)
+        self.recipe = overview(load_recipe(config_path, use_weights=use_weights))
         path = find_recipe(config_path)
         if path.name != os.path.basename(config_path):  # noqa: PTH119 - the value need not be a path
             log.info("No such file. Using the shipped recipe %s", path.name)
@@ -115,7 +116,7 @@ class DatasetMerger:
     def weighted(self, max_samples: int | None = None, seed: int | None = None) -> Iterator[pa.StringArray]:
         """Yield the texts of `merge_all_datasets_weighted` in batches."""
         log.info("Loading datasets for weighted sampling...")
-        recipe = self.recipe if self.recipe.weighted else load_recipe(self._config, use_weights=True)
+        recipe = self.recipe if self.recipe.weighted else overview(load_recipe(self._config, use_weights=True))
         for source in recipe.active:
             log.info("Loading %s%s [weight: %s]", source.name, _config(source), source.weight)
         recipe = recipe.replace(seed=seed, on_exhausted="repeat")
@@ -179,7 +180,7 @@ class DatasetMerger:
         merge_output.push(dataset, repo_name, private, self._token)
         log.info("Successfully pushed to %s", repo_name)
 
-    def _select(self, english: bool, vietnamese: bool) -> AnyRecipe:
+    def _select(self, english: bool, vietnamese: bool) -> Recipe:
         """Return the recipe with the sources of the selected languages."""
         selected = {"english": english, "vietnamese": vietnamese}
         if all(selected.values()):
@@ -193,7 +194,7 @@ class DatasetMerger:
             raise RecipeError(self.recipe.file, [problem + advice])
         return self.recipe.replace(sources=chosen)
 
-    def _open(self, recipe: AnyRecipe, max_samples: int | None) -> RowDraws:
+    def _open(self, recipe: Recipe, max_samples: int | None) -> RowDraws:
         plain = recipe.replace(lanes=1, order="iid", shuffle="none")
         mix = open_mix(
             plain,

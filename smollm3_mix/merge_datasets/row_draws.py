@@ -17,10 +17,10 @@ import pyarrow.compute as pc
 from smollm3_mix.mix import interleave
 from smollm3_mix.mix.block_pipeline import AcceptedBlock, accept_rows, clean_raw_block, filter_raw_block
 from smollm3_mix.mix.lane import Lane
-from smollm3_mix.mix.recipe_mix import Mix
+from smollm3_mix.mix.mix import Mix
 from smollm3_mix.mix.source_stream import DROPPED_IN_FIRST_PASS, SourceStream
-from smollm3_mix.recipe.curriculum import AnyRecipe
 from smollm3_mix.recipe.model import Source
+from smollm3_mix.recipe.recipe import Recipe
 from smollm3_mix.sources.block_reader import DUPLICATES, RawBlock, Reader
 from smollm3_mix.sources.partition import partition_source
 from smollm3_mix.text.decontamination import EvaluationNgrams
@@ -73,7 +73,7 @@ class RawRowStream(SourceStream):
     """
 
     def __init__(
-        self, recipe: AnyRecipe, number: int, source: Source, reader: Reader, evaluation_ngrams: EvaluationNgrams | None
+        self, recipe: Recipe, number: int, source: Source, reader: Reader, evaluation_ngrams: EvaluationNgrams | None
     ) -> None:
         super().__init__(recipe, number, source, reader, 0, "train", evaluation_ngrams=evaluation_ngrams)
         self._kept_in_first_pass = bytearray()  # one byte per row of the first pass
@@ -121,7 +121,8 @@ class RowDraws:
     """
 
     def __init__(self, mix: Mix) -> None:
-        self.recipe, self.skipped = mix.recipe, mix.resolved.skipped
+        (self.recipe,) = mix.recipe.recipes
+        self.skipped = mix.skipped
         self.outcomes = {source.id: Outcome() for source in self.recipe.active}
         self._mix = mix
         self._dedup_store = (
@@ -165,7 +166,7 @@ class RowDraws:
             lane.close()
 
     def _stream(self, number: int, source: Source) -> RawRowStream:
-        resolved = self._mix.resolved.resolved[source.id]
+        resolved = self._mix.resolved.sources[source.id]
         slices = partition_source(resolved, 1, self.recipe.seed, shuffle=False)[0]
         reader = Reader(
             source,

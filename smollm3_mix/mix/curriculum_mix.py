@@ -8,8 +8,9 @@ import pyarrow as pa
 
 from smollm3_mix.mix.lane import Lane
 from smollm3_mix.mix.limits import Limits, lane_limit
+from smollm3_mix.mix.mix import Mix
 from smollm3_mix.mix.mix_stats import MixStats, SourceStats
-from smollm3_mix.mix.recipe_mix import Mix
+from smollm3_mix.mix.recipe_mix import RecipeMix
 from smollm3_mix.mix.record_chunk import RecordChunk
 from smollm3_mix.mix.source_stream import SourceStream
 from smollm3_mix.mix.state import continuation
@@ -19,7 +20,7 @@ from smollm3_mix.text.dedup.dedup_store import DedupStore
 
 @dataclass(frozen=True, repr=False)
 class CurriculumMix(Mix):
-    """A curriculum with resolved sources. It has the interface of the mix of one recipe.
+    """The mix of a curriculum.
 
     In each lane, a stage ends with the record that reaches the lane's part of the tokens of all stages so far. If a
     stage overshoots its token budget by part of a document, the next stage is shortened by the same amount. Overshoot
@@ -37,11 +38,11 @@ class CurriculumMix(Mix):
             raise TypeError(f"CurriculumMix needs a curriculum, got the recipe {recipe.name!r}.")
         return recipe
 
-    def stage(self, number: int) -> Mix:
+    def stage(self, number: int) -> RecipeMix:
         """Return the mix of one stage, without limits. All stages share the resolved files."""
         recipe = self.curriculum.stages[number].recipe
-        resolved = {source.id: self.resolved.resolved[source.id] for source in recipe.active}
-        return Mix(replace(self.resolved, recipe=recipe, resolved=resolved), self.split, ids=self.ids)
+        sources = {source.id: self.resolved.sources[source.id] for source in recipe.active}
+        return RecipeMix(replace(self.resolved, recipe=recipe, sources=sources), self.split, ids=self.ids)
 
     def stage_lane(self, stage: int, lane: int, limits: Limits, dedup_store: DedupStore | None = None) -> Lane:
         """Return one lane of a stage without a state. It keeps the row decisions that later stages need."""
@@ -53,14 +54,14 @@ class CurriculumMix(Mix):
         """Return the number of tokens of a lane at which each stage ends."""
         return lane_ends(self.curriculum, self.split, lane)
 
-    def lane(self, number: int) -> "CurriculumLane":  # type: ignore[override]  # has the same interface
+    def lane(self, number: int) -> "CurriculumLane":
         """Return one lane at its start. Reads nothing, unless the mix continues from a state."""
         lane = self.blank_lane(number)
         if self.start is not None:
             continuation.begin_continuation(lane.current, self.start, self)
         return lane
 
-    def blank_lane(self, number: int) -> "CurriculumLane":  # type: ignore[override]
+    def blank_lane(self, number: int) -> "CurriculumLane":
         """Return one lane into which a state can be loaded."""
         return CurriculumLane(self, number)
 
@@ -192,7 +193,7 @@ class CurriculumLane:
         if finished or stopped or self.stage + 1 == len(self._ends):
             return False
         saved, decisions = self.current.state_dict(), self.current.decision_logs()
-        recipe = self._mix.stage(self.stage).recipe
+        (recipe,) = self._mix.stage(self.stage).recipe.recipes
         self.current.close()
         for source in stats.sources.values():
             source.read, source.pending = source.read - source.pending, 0

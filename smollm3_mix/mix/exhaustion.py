@@ -5,13 +5,11 @@ from math import ceil
 from smollm3_mix.errors import SourceExhaustedError
 from smollm3_mix.mix.limits import Limits
 from smollm3_mix.mix.source_stream import SourceStream
-from smollm3_mix.recipe.curriculum import AnyRecipe
+from smollm3_mix.recipe.recipe import Recipe
 from smollm3_mix.sizes import format_count
 
 
-def exhausted_error(
-    recipe: AnyRecipe, stream: SourceStream, limits: Limits, emitted_tokens: int
-) -> SourceExhaustedError:
+def exhausted_error(recipe: Recipe, stream: SourceStream, limits: Limits, emitted_tokens: int) -> SourceExhaustedError:
     """Return the error for a source that ended after its last pass. Its numbers are those of the whole mix."""
     source, share, lanes = stream.source, recipe.shares[stream.source.id], recipe.lanes
     placed = stream.units + (int(stream.accepted.units.sum()) if stream.accepted is not None else 0)
@@ -37,7 +35,7 @@ def exhausted_error(
     )
 
 
-def no_rows_error(recipe: AnyRecipe, stream: SourceStream, lane: int) -> SourceExhaustedError:
+def no_rows_error(recipe: Recipe, stream: SourceStream, lane: int) -> SourceExhaustedError:
     """Return the error for a lane without a row of a source."""
     return SourceExhaustedError(
         f"{recipe.file}: '{stream.source.id}' has no row in lane {lane} of {recipe.lanes}: "
@@ -46,7 +44,7 @@ def no_rows_error(recipe: AnyRecipe, stream: SourceStream, lane: int) -> SourceE
     )
 
 
-def empty_pass_error(recipe: AnyRecipe, stream: SourceStream, lane: int) -> SourceExhaustedError:
+def empty_pass_error(recipe: Recipe, stream: SourceStream, lane: int) -> SourceExhaustedError:
     """Return the error for a source without an accepted document in a complete pass."""
     return SourceExhaustedError(
         f"{recipe.file}: '{stream.source.id}' has no accepted document in lane {lane} of {recipe.lanes} "

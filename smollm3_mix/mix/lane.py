@@ -17,7 +17,7 @@ from smollm3_mix.mix.mix_stats import DiscrepancyTracker, MixStats, SourceStats
 from smollm3_mix.mix.prefetch_schedule import PrefetchScheduler
 from smollm3_mix.mix.record_chunk import RecordChunk
 from smollm3_mix.mix.source_stream import SourceStream
-from smollm3_mix.recipe.curriculum import AnyRecipe
+from smollm3_mix.recipe.recipe import Recipe
 from smollm3_mix.text.dedup.dedup_store import DedupStore
 
 Ints = npt.NDArray[np.int64]
@@ -63,7 +63,7 @@ class Lane:
 
     def __init__(  # noqa: PLR0917 - called in one place
         self,
-        recipe: AnyRecipe,
+        recipe: Recipe,
         streams: list[SourceStream],
         number: int,
         limits: Limits,

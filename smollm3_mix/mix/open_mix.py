@@ -7,12 +7,13 @@ from typing import Any, NoReturn
 
 from smollm3_mix.mix.curriculum_mix import CurriculumMix
 from smollm3_mix.mix.limits import Limits
-from smollm3_mix.mix.options import RecipeLike, Split, check_options, requested_recipe
-from smollm3_mix.mix.recipe_mix import Mix
+from smollm3_mix.mix.mix import Mix
+from smollm3_mix.mix.options import Split, check_options, requested_recipe
+from smollm3_mix.mix.recipe_mix import RecipeMix
 from smollm3_mix.mix.state import continuation
 from smollm3_mix.mix.state.merge_states import find_stream_state
 from smollm3_mix.network.urls import Token
-from smollm3_mix.recipe.curriculum import Curriculum
+from smollm3_mix.recipe.curriculum import Curriculum, RecipeLike
 from smollm3_mix.recipe.read_recipe import recipe_from_dict
 from smollm3_mix.sizes import ByteSize, Count
 from smollm3_mix.sources.resolve import resolve
@@ -79,8 +80,9 @@ def open_mix(
     resolved = resolve(opened, skip_unreadable=skip_unreadable, token=token, accept_terms=accept_terms)
     for warning in resolved.recipe.warnings:
         log.warning("%s: %s", opened.name, warning)
-    kind = CurriculumMix if isinstance(resolved.recipe, Curriculum) else Mix
-    return kind(resolved, split, limits, None if dedup_state_dir is None else os.fspath(dedup_state_dir), start=start)
+    mix_class = CurriculumMix if isinstance(resolved.recipe, Curriculum) else RecipeMix
+    state_dir = None if dedup_state_dir is None else os.fspath(dedup_state_dir)
+    return mix_class(resolved, split, limits, state_dir, start=start)
 
 
 def _complete_state(

@@ -7,15 +7,11 @@ from typing import Any, Literal, TypeAlias, TypedDict
 from smollm3_mix.errors import RecipeError
 from smollm3_mix.messages import listed, nearest
 from smollm3_mix.network.urls import Token
-from smollm3_mix.recipe.curriculum import AnyRecipe, Curriculum
+from smollm3_mix.recipe.curriculum import AnyRecipe, Curriculum, RecipeLike
 from smollm3_mix.recipe.read_recipe import load_recipe
-from smollm3_mix.recipe.recipe import Recipe
 from smollm3_mix.sizes import ByteSize, Count, parse_count
 
 Split: TypeAlias = Literal["train", "validation"]
-
-RecipeLike: TypeAlias = Recipe | Curriculum | str | os.PathLike[str]
-"""A recipe, or its path, URL or shipped name."""
 
 
 class LoadOptions(TypedDict, total=False):
@@ -77,8 +73,7 @@ def requested_recipe(
         RecipeError: If the recipe is missing or invalid, or `total_tokens` is given for a recipe without stages.
         ValueError: If `total_tokens` is not positive.
     """
-    loaded: AnyRecipe = recipe if isinstance(recipe, Recipe | Curriculum) else load_recipe(recipe)
-    loaded = loaded.replace(seed=seed, lanes=lanes)
+    loaded = load_recipe(recipe, seed=seed, lanes=lanes)
     if total_tokens is None:
         return loaded
     if not isinstance(loaded, Curriculum):

@@ -62,7 +62,7 @@ class LaneProtocol(HasDedupState, Protocol):
 
 
 class MixProtocol(Protocol):
-    """The mix of a recipe (`Mix`) or of a curriculum (`CurriculumMix`)."""
+    """The mix of a recipe (`RecipeMix`) or of a curriculum (`CurriculumMix`)."""
 
     @property
     def split(self) -> str:

@@ -1,110 +1,28 @@
-"""The mix of one recipe: its lanes, their sources and their limits."""
+"""The mix of one recipe: its lanes and their sources."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from collections.abc import Collection
+from dataclasses import dataclass
 
 import numpy as np
 
-from smollm3_mix.errors import RecipeError
 from smollm3_mix.mix import interleave
 from smollm3_mix.mix.block_pipeline import TokenEncoding
 from smollm3_mix.mix.lane import Lane
 from smollm3_mix.mix.limits import Limits
+from smollm3_mix.mix.mix import Mix
 from smollm3_mix.mix.source_stream import SourceStream
 from smollm3_mix.mix.state import continuation
-from smollm3_mix.mix.stream import Stream
-from smollm3_mix.recipe.curriculum import AnyRecipe
 from smollm3_mix.recipe.model import Source
-from smollm3_mix.schema import SPLITS
-from smollm3_mix.sizes import format_bytes, format_count
+from smollm3_mix.recipe.recipe import Recipe
 from smollm3_mix.sources.block_reader import Reader
 from smollm3_mix.sources.partition import partition_source, partition_stored_source
-from smollm3_mix.sources.resolved_recipe import ResolvedRecipe
-from smollm3_mix.table_format import html_table
 from smollm3_mix.text.dedup.dedup_store import DedupStore
 from smollm3_mix.tokenizer import recipe_tokenizer
 
 
 @dataclass(frozen=True, repr=False)
-class Mix:
-    """A recipe with resolved sources. Picklable: a copy in another process resolves nothing again.
-
-    A lane is a fixed, disjoint slice of every source. After every record of a lane, each source's share of the emitted
-    units is within `interleave.discrepancy_bound` of its target, as long as no source ends. The recipe decides the
-    order of each lane. It depends neither on the size of reads nor on the reader.
-
-    The order is not that of SmolLM3's own run, because its tokenized shards are not public.
-
-    Attributes:
-        resolved: Pinned recipe and resolved files.
-        split: `"train"`, or `"validation"`: the holdout, in one lane. Validation continues when a source ends.
-        limits: Limits of the whole mix. Every lane has an equal part of them.
-        dedup_state_dir: Folder for the dedup state, one file per lane. Without it, states contain the dedup state.
-        ids: Adds a column `ids` to batches of records: token ids of the recipe's tokenizer.
-        start: State of another mix from which this mix continues. Limits count from the state on.
-    """
-
-    resolved: ResolvedRecipe
-    split: str = "train"
-    limits: Limits = field(default_factory=Limits)
-    dedup_state_dir: str | None = None
-    ids: bool = False
-    start: Mapping[str, Any] | None = field(default=None, repr=False)
-
-    def __post_init__(self) -> None:
-        if self.split not in SPLITS:
-            raise ValueError(f"split must be {' or '.join(map(repr, SPLITS))}, got {self.split!r}.")
-        if self.split == "validation" and not self.resolved.recipe.holdout.fraction:
-            problem = "holds nothing out, so it has no validation split; add `holdout: {fraction: 0.001}`"
-            raise RecipeError(self.resolved.recipe.file, [problem])
-        if self.start is not None:
-            continuation.check_continuation(self.resolved.recipe, self.split, self.num_lanes, self.start)
-
-    def __repr__(self) -> str:
-        sources, skipped = len(self.recipe.active), len(self.skipped)
-        lanes = f"{self.num_lanes} lane{'s' * (self.num_lanes != 1)}"
-        parts = [repr(self.recipe.name), f"split={self.split!r}", lanes, f"{sources} source{'s' * (sources != 1)}"]
-        parts += [f"{skipped} skipped"] * bool(skipped)
-        for name, limit in self.limits.to_dict().items():
-            if limit is not None:
-                parts.append(f"{name}={format_bytes(limit) if name == 'max_bytes' else format_count(limit)}")
-        return f"Mix({', '.join(parts)})"
-
-    def _repr_html_(self) -> str:
-        """Return the shares of the sources, and the sources that are skipped, as HTML tables."""
-        shares = [["source", "share"], *([source, f"{share:.4%}"] for source, share in self.recipe.shares.items())]
-        skipped = [["skipped source", "reason"], *([source, reason] for source, reason in self.skipped.items())]
-        return html_table(shares) + (html_table(skipped, words=(0, 1)) if self.skipped else "")
-
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        """Yield the records of all lanes, round-robin, as dicts with the columns of RECORD_SCHEMA."""
-        with self.stream() as stream:
-            yield from stream
-
-    @property
-    def recipe(self) -> AnyRecipe:
-        """The recipe with every source pinned. The validation split continues when a source ends."""
-        recipe = self.resolved.recipe
-        return recipe.replace(on_exhausted="renormalize") if self.split == "validation" else recipe
-
-    @property
-    def skipped(self) -> dict[str, str]:
-        """Reason for each source of the recipe that is not read, by source id."""
-        return self.resolved.skipped
-
-    @property
-    def num_lanes(self) -> int:
-        """Number of lanes of this split: the recipe's number for `train`, 1 for `validation`."""
-        return self.resolved.recipe.lanes if self.split == "train" else 1
-
-    def lane_limits(self, lane: int) -> Limits:
-        """Return the limits of one lane."""
-        limits = self.limits
-        if self.split == "validation":
-            most = self.recipe.holdout.tokens
-            limits = replace(limits, max_tokens=min(limits.max_tokens or most, most))
-        return limits.for_lane(lane, self.num_lanes)
+class RecipeMix(Mix):
+    """The mix of one recipe."""
 
     def lane(self, number: int) -> Lane:
         """Return one lane at its start. Reads nothing, unless the mix continues from a state.
@@ -137,8 +55,8 @@ class Mix:
         """
         if not 0 <= number < self.num_lanes:
             last = self.num_lanes - 1
-            raise ValueError(f"There is no lane {number}: {self.resolved.recipe.file} has lanes 0 to {last}.")
-        recipe = self.recipe
+            raise ValueError(f"There is no lane {number}: {self.recipe.file} has lanes 0 to {last}.")
+        (recipe,) = self.recipe.recipes
         encoding = TokenEncoding(recipe_tokenizer.load_tokenizer(recipe, self.resolved.token), self.ids)
         streams = []
         for index, source in enumerate(recipe.active):
@@ -153,35 +71,17 @@ class Mix:
         limits = limits or self.lane_limits(number)
         return Lane(recipe, streams, number, limits, dedup_store, self._order(recipe, number, limits))
 
-    def stream(self, lanes: Sequence[int] | None = None) -> Stream:
-        """Return a stream over some or all lanes, interleaved round-robin.
-
-        Args:
-            lanes: Numbers of the lanes. Defaults to all lanes.
-
-        Raises:
-            ValueError: If a lane is repeated or does not exist.
-        """
-        return Stream(self, range(self.num_lanes) if lanes is None else lanes)
-
-    def _reader(self, recipe: AnyRecipe, source: Source, lane: int) -> Reader:
+    def _reader(self, recipe: Recipe, source: Source, lane: int) -> Reader:
         """Return the reader of a source's slices in one lane."""
-        resolved = self.resolved.resolved[source.id]
+        resolved = self.resolved.sources[source.id]
         if source.content == "records":
             slices = partition_stored_source(resolved, self.num_lanes)[lane]
         else:
             slices = partition_source(resolved, self.num_lanes, recipe.seed, recipe.shuffle == "block")[lane]
-        return Reader(
-            source,
-            resolved,
-            slices,
-            recipe.block,
-            self.resolved.token,
-            self.resolved.excluded,
-            self.resolved.dedup_index,
-        )
+        shared = self.resolved
+        return Reader(source, resolved, slices, recipe.block, shared.token, shared.excluded, shared.dedup_index)
 
-    def _order(self, recipe: AnyRecipe, lane: int, limits: Limits) -> interleave.Order:
+    def _order(self, recipe: Recipe, lane: int, limits: Limits) -> interleave.Order:
         """Return the order in which a lane interleaves its sources."""
         ids = [source.id for source in recipe.active]
         if not recipe.weighted:

@@ -27,8 +27,8 @@ from smollm3_mix.mix.block_pipeline import (
 from smollm3_mix.mix.mix_stats import SourceStats
 from smollm3_mix.mix.state.block_layout import BlockLayout
 from smollm3_mix.mix.state.row_decisions import RowDecisions
-from smollm3_mix.recipe.curriculum import AnyRecipe
 from smollm3_mix.recipe.model import Source
+from smollm3_mix.recipe.recipe import Recipe
 from smollm3_mix.sources.block_reader import RawBlock, Reader
 from smollm3_mix.sources.partition import partition_source
 from smollm3_mix.sources.prefetch import BlockPrefetcher, PrefetchBudget
@@ -71,7 +71,7 @@ class SourceStream:
 
     def __init__(  # noqa: PLR0917 - called in one place
         self,
-        recipe: AnyRecipe,
+        recipe: Recipe,
         number: int,
         source: Source,
         reader: Reader,

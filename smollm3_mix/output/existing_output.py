@@ -7,9 +7,9 @@ from pathlib import Path
 
 from smollm3_mix.errors import OutputError
 from smollm3_mix.mix.limits import Limits
+from smollm3_mix.mix.mix import Mix
 from smollm3_mix.mix.mix_stats import MixStats
 from smollm3_mix.mix.open_mix import open_mix
-from smollm3_mix.mix.recipe_mix import Mix
 from smollm3_mix.output import output_layout
 from smollm3_mix.output.commit import keep_exclusion_list
 from smollm3_mix.output.output_formats import TOKEN_FORMATS
@@ -113,7 +113,7 @@ def _check_disk_space(mix: Mix, work: Path) -> None:
     """Raise OutputError if the disk is too small for the mix. Finished shards count as free space."""
     written = sum(path.stat().st_size for path in work.rglob("*") if path.is_file())
     available = shutil.disk_usage(work).free + written
-    needed = expected_bytes(mix.recipe, mix.resolved.resolved, mix.limits.max_tokens, mix.limits.max_bytes)
+    needed = expected_bytes(mix.recipe, mix.resolved.sources, mix.limits.max_tokens, mix.limits.max_bytes)
     if mix.limits.max_samples is None and needed > available:
         raise OutputError(
             f"{work.parent} has {available:,} bytes available, but the mix needs about {needed:,.0f}. "

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from smollm3_mix.mix.mix import Mix
 from smollm3_mix.mix.mix_stats import MixStats
-from smollm3_mix.mix.recipe_mix import Mix
 from smollm3_mix.output.lane_pool import StoppedError, run_jobs
 from smollm3_mix.output.lane_writer import LaneJob
 from smollm3_mix.output.output_formats import BY_SOURCE, TOKEN_FORMATS, BySource, OutputFormat, Tables, Tokens

@@ -18,9 +18,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from smollm3_mix.errors import MixError, OutputError
+from smollm3_mix.mix.mix import Mix
 from smollm3_mix.mix.mix_stats import MixStats
 from smollm3_mix.mix.protocols import LaneProtocol
-from smollm3_mix.mix.recipe_mix import Mix
 from smollm3_mix.output.dropped_documents import FOLDER, DroppedShards
 from smollm3_mix.output.output_formats import OutputFormat, Tables, closing_shard
 from smollm3_mix.output.output_layout import DATA, lane_label, shard_folder

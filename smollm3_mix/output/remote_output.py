@@ -15,8 +15,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from smollm3_mix.errors import OutputError
+from smollm3_mix.mix.mix import Mix
 from smollm3_mix.mix.mix_stats import MixStats
-from smollm3_mix.mix.recipe_mix import Mix
 from smollm3_mix.output import dropped_documents, output_layout
 from smollm3_mix.output.commit import compose
 from smollm3_mix.output.existing_output import open_output_in, read_finished

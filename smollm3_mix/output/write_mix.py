@@ -13,9 +13,9 @@ from smollm3_mix.errors import OutputError, RecipeError
 from smollm3_mix.executors.open_executor import open_executor
 from smollm3_mix.executors.protocol import Executor
 from smollm3_mix.mix.limits import Limits
+from smollm3_mix.mix.mix import Mix
 from smollm3_mix.mix.mix_stats import MixStats
-from smollm3_mix.mix.options import MixOptions, RecipeLike, check_options, requested_recipe
-from smollm3_mix.mix.recipe_mix import Mix
+from smollm3_mix.mix.options import MixOptions, check_options, requested_recipe
 from smollm3_mix.output import dropped_documents, output_layout
 from smollm3_mix.output.commit import commit, written_recipe
 from smollm3_mix.output.existing_output import open_output, open_output_in, read_finished
@@ -26,7 +26,7 @@ from smollm3_mix.output.remote_output import write_remote
 from smollm3_mix.output.uploads import Uploads, UploadTarget, uploaded_shards
 from smollm3_mix.output.write_request import WriteContext, WriteRequest
 from smollm3_mix.output.written_mix import WrittenMix, open_written
-from smollm3_mix.recipe.curriculum import AnyRecipe, Curriculum
+from smollm3_mix.recipe.curriculum import AnyRecipe, Curriculum, RecipeLike
 from smollm3_mix.sizes import ByteSize, parse_bytes, parse_count
 from smollm3_mix.storage import atomic_files, folder_lock
 from smollm3_mix.storage.locations import local_path, open_store

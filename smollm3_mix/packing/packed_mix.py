@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from smollm3_mix.errors import OutputError
+from smollm3_mix.mix.mix import Mix
 from smollm3_mix.mix.open_mix import open_mix
-from smollm3_mix.mix.options import MixOptions, RecipeLike, Split, check_options
-from smollm3_mix.mix.recipe_mix import Mix
+from smollm3_mix.mix.options import MixOptions, Split, check_options
 from smollm3_mix.output import output_layout
 from smollm3_mix.packing.window_stream import WindowStream
-from smollm3_mix.recipe.curriculum import AnyRecipe, Curriculum
+from smollm3_mix.recipe.curriculum import AnyRecipe, RecipeLike
 from smollm3_mix.recipe.model import Source
 from smollm3_mix.recipe.read_recipe import load_recipe
 from smollm3_mix.recipe.recipe import Recipe
@@ -116,7 +116,7 @@ def open_packed(
 
 def _recipe_and_split(mix: RecipeLike, split: Split) -> tuple[AnyRecipe, Split]:
     """Return the recipe and its split. A written mix has a recipe over its records."""
-    if isinstance(mix, Recipe | Curriculum):
+    if isinstance(mix, AnyRecipe):
         return mix, split
     folder = Path(mix)
     return _written_recipe(folder, split) if (folder / output_layout.STATS).exists() else (load_recipe(mix), split)

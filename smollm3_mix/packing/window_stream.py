@@ -8,8 +8,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from smollm3_mix.errors import StateError
+from smollm3_mix.mix.mix import Mix
 from smollm3_mix.mix.mix_stats import MixStats
-from smollm3_mix.mix.recipe_mix import Mix
 from smollm3_mix.mix.state.merge_states import next_lane_position
 from smollm3_mix.mix.stream import Stream
 from smollm3_mix.text import token_windows

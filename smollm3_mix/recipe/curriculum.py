@@ -5,46 +5,23 @@ import functools
 import hashlib
 import itertools
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from smollm3_mix.errors import RecipeError
-from smollm3_mix.recipe.model import Block as BlockSize
 from smollm3_mix.recipe.model import Holdout, Source
-from smollm3_mix.recipe.parsing import plain, show
 from smollm3_mix.recipe.read_curriculum import read_stages
 from smollm3_mix.recipe.recipe import Recipe
 from smollm3_mix.recipe.sections import Decontaminate, Exclude, TokenCounting
 from smollm3_mix.recipe.serialize import recipe_block
+from smollm3_mix.recipe.stages import Stage, combined_sources, ignored_settings, stage_problems
 from smollm3_mix.recipe.yaml_text import Block, dump
 from smollm3_mix.sizes import Count, format_count, parse_count
 from smollm3_mix.table_format import html_table
 from smollm3_mix.text.dedup.dedup_options import Dedup
-
-SHARED_READ_KEYS = (
-    *("name", "config", "data_dir", "data_files", "revision", "split", "text_field", "separator", "where", "content"),
-)
-"""Fields of a source that decide its rows and their text. A cursor is valid only for sources with equal fields."""
-
-SHARED_KEYS = ("seed", "lanes", "weigh_by", "tokens", "dedup", "holdout", "exclude", "decontaminate")
-"""Keys that must be equal in all stages. At the top of a curriculum they apply to all stages."""
-
-
-@dataclass(frozen=True)
-class Stage:
-    """A stage of training.
-
-    Attributes:
-        name: Name, unique in the curriculum.
-        tokens: Tokens of the stage over all lanes.
-        recipe: Mix of the stage.
-    """
-
-    name: str
-    tokens: int
-    recipe: Recipe
 
 
 @dataclass(frozen=True, repr=False)
@@ -68,23 +45,32 @@ class Curriculum:
     description: str = ""
 
     def __post_init__(self) -> None:
-        problems = _problems(self.stages)
+        problems = stage_problems(self.stages)
         if problems:
             raise RecipeError(self.file, problems)
 
     @functools.cached_property
     def overview(self) -> Recipe:
         """One recipe with the combined sources, and the other fields of the first stage. It is not read."""
-        sources = _combined(self.stages)
+        sources = combined_sources(self.stages)
         first = self.stages[0].recipe
         return dataclasses.replace(
-            first, sources=sources, file=self.file, description=self.description, ignored=_ignored(self.stages, sources)
+            first,
+            sources=sources,
+            file=self.file,
+            description=self.description,
+            ignored=ignored_settings(self.stages, sources),
         )
 
     @property
     def name(self) -> str:
         """Name of the file without its ending."""
         return self.overview.name
+
+    @property
+    def recipes(self) -> tuple[Recipe, ...]:
+        """The recipes of the stages, which are read in sequence."""
+        return tuple(stage.recipe for stage in self.stages)
 
     @property
     def sources(self) -> tuple[Source, ...]:
@@ -162,29 +148,9 @@ class Curriculum:
         return self.overview.decontaminate
 
     @property
-    def order(self) -> str:
-        """Order of the first stage."""
-        return self.overview.order
-
-    @property
-    def block(self) -> BlockSize:
-        """Block size of the first stage."""
-        return self.overview.block
-
-    @property
-    def shuffle(self) -> str:
-        """Shuffling of the first stage."""
-        return self.overview.shuffle
-
-    @property
-    def on_exhausted(self) -> str:
-        """Policy of the first stage for sources that end."""
-        return self.overview.on_exhausted
-
-    @property
     def weighted(self) -> bool:
-        """Whether the first stage has weights."""
-        return self.overview.weighted
+        """Whether every stage has weights."""
+        return all(recipe.weighted for recipe in self.recipes)
 
     def __repr__(self) -> str:
         sizes = f"{len(self.stages)} stages, {format_count(self.total_tokens)} tokens"
@@ -268,8 +234,17 @@ class Curriculum:
         return self._with([dataclasses.replace(stage, tokens=count) for stage, count in pairs])
 
     def replace(self, **changes: Any) -> "Curriculum":
-        """Return a copy with other values of top-level keys in every stage."""
-        return self._with([dataclasses.replace(stage, recipe=stage.recipe.replace(**changes)) for stage in self.stages])
+        """Return a copy with other values of top-level keys in every stage. `None` changes nothing.
+
+        `description` and `stages` (a sequence of `Stage`) are those of the curriculum itself.
+
+        Raises:
+            RecipeError: If a file could not have the key or the value.
+        """
+        own = {key: changes.pop(key) for key in ("description", "stages") if changes.get(key) is not None}
+        stages = own.pop("stages", self.stages)
+        changed = [dataclasses.replace(stage, recipe=stage.recipe.replace(**changes)) for stage in stages]
+        return dataclasses.replace(self._with(changed), **own)
 
     def replace_source(self, source_id: str, **changes: Any) -> "Curriculum":
         """Return a copy in which one source has other values, in every stage that has it.
@@ -326,114 +301,18 @@ class Curriculum:
 AnyRecipe: TypeAlias = Recipe | Curriculum
 """A recipe or a curriculum."""
 
+RecipeLike: TypeAlias = Recipe | Curriculum | str | os.PathLike[str]
+"""A recipe or curriculum, or its path, URL or shipped name."""
+
 
 def overview(recipe: AnyRecipe) -> Recipe:
     """Return a recipe as it is, or the overview of a curriculum."""
     return recipe.overview if isinstance(recipe, Curriculum) else recipe
 
 
-def _ignored(stages: Sequence[Stage], sources: Sequence[Source]) -> tuple[str, ...]:
-    """Return the sentences about unused settings and unavailable sources of single stages."""
-    readable = {source.id for source in sources if source.unavailable is None}
-    messages: list[str] = []
-    for stage in stages:
-        messages += [f"stage {stage.name!r}: {message}" for message in stage.recipe.ignored]
-        messages += [
-            f"stage {stage.name!r}: source {source.id!r} is not available: {source.unavailable}"
-            for source in stage.recipe.sources
-            if source.unavailable is not None and source.id in readable
-        ]
-    return tuple(messages)
-
-
 def _reject_name(name: str) -> Recipe:
     raise RecipeError(name, ["expected a recipe, got a name. Use load_recipe to read a file that names recipes"])
 
 
-def incompatible_stages(one: Source, two: Source) -> list[str]:
-    """Return `key: one → two` for each field of `SHARED_READ_KEYS` that differs between two sources."""
-    pairs = ((key, getattr(one, key), getattr(two, key)) for key in SHARED_READ_KEYS)
-    return [f"{key}: {_display(was)} → {_display(now)}" for key, was, now in pairs if was != now]
-
-
-def _display(value: Any) -> str:
-    return "none" if value is None else json.dumps(plain(value), ensure_ascii=False) if value == () else show(value)
-
-
 def _of_stage(stage: Stage, values: Mapping[str, str]) -> dict[str, str]:
     return {source.id: values[source.id] for source in stage.recipe.sources if source.id in values}
-
-
-def _problems(stages: Sequence[Stage]) -> list[str]:
-    """Return the reasons why these stages are incompatible."""
-    if not stages:
-        return ["stages: expected at least one stage, got an empty list"]
-    problems = [
-        f"stage {stage.name!r}: tokens: expected 1 or more, got {stage.tokens}" for stage in stages if stage.tokens < 1
-    ]
-    names = [stage.name for stage in stages]
-    problems += [
-        f"stages have the same name {name!r}. Give one of them another `name`"
-        for name in dict.fromkeys(names)
-        if names.count(name) > 1
-    ]
-    first = stages[0]
-    for stage in stages[1:]:
-        for key in SHARED_KEYS:
-            was, now = getattr(first.recipe, key), getattr(stage.recipe, key)
-            if was != now:
-                problems.append(
-                    f"stages {first.name!r} and {stage.name!r} differ in {key}: {show(plain(was))} → "
-                    f"{show(plain(now))}. Write `{key}:` at the top of the curriculum, where it applies to all stages"
-                )
-    known: dict[str, tuple[Stage, Source]] = {}
-    for stage in stages:
-        for source in stage.recipe.active:
-            other, before = known.setdefault(source.id, (stage, source))
-            differ = incompatible_stages(before, source)
-            if before.tokens_per_byte != source.tokens_per_byte:
-                differ.append(f"tokens_per_byte: {before.tokens_per_byte} → {source.tokens_per_byte}")
-            if not differ and _folder(other.recipe, before) != _folder(stage.recipe, source):
-                differ = [f"folder: {_folder(other.recipe, before)} → {_folder(stage.recipe, source)}"]
-            if differ:
-                problems.append(
-                    f"source {source.id!r} differs between stages {other.name!r} and {stage.name!r} "
-                    f"({', '.join(differ)}). Make it equal, or give one of them another id"
-                )
-    return problems
-
-
-def _folder(recipe: Recipe, source: Source) -> str | None:
-    """Return the resolved path of a local source, None for a Hub repository."""
-    path = recipe.path(source)
-    return None if path is None else str(path.resolve())
-
-
-def _combined(stages: Sequence[Stage]) -> tuple[Source, ...]:
-    """Return every source of any stage, in order of first appearance, weighted by its tokens over all stages."""
-    length = sum(stage.tokens for stage in stages)
-    found: dict[str, Source] = {}
-    targets: dict[str, float] = {}
-    missing: dict[str, float] = {}
-    for stage in stages:
-        part = stage.tokens / length
-        for source in stage.recipe.sources:
-            readable = source.id in stage.recipe.shares
-            if readable and source.id not in targets:
-                found[source.id] = source
-            found.setdefault(source.id, source)
-            if readable:
-                targets[source.id] = targets.get(source.id, 0.0) + part * stage.recipe.shares[source.id]
-            elif source.unavailable is not None:
-                fraction = part * source.weight / stage.recipe.raw_sum
-                missing[source.id] = missing.get(source.id, 0.0) + fraction
-    there = 1 - sum(weight for source, weight in missing.items() if source not in targets)
-    weights = {source: targets.get(source, missing.get(source, 0.0) / there) for source in found}
-    passes = {
-        source: max(each.max_passes for stage in stages for each in stage.recipe.sources if each.id == source)
-        for source in found
-    }
-    return tuple(
-        dataclasses.replace(source, weight=weights[source.id], max_passes=passes[source.id])
-        for source in found.values()
-    )

@@ -7,29 +7,30 @@ from pathlib import Path
 from typing import Any
 
 from smollm3_mix.errors import RecipeError
-from smollm3_mix.recipe.curriculum import AnyRecipe, Curriculum, Stage
+from smollm3_mix.recipe.curriculum import AnyRecipe, Curriculum, RecipeLike
 from smollm3_mix.recipe.parse_recipe import parse_recipe
 from smollm3_mix.recipe.parsing import FieldPath, read_value
 from smollm3_mix.recipe.read_curriculum import read_stages
 from smollm3_mix.recipe.recipe import Recipe
 from smollm3_mix.recipe.shipped import ENDING, UNWEIGHTED, find_recipe, list_recipes
+from smollm3_mix.recipe.stages import Stage
 from smollm3_mix.recipe.yaml_text import load
 
 
 def load_recipe(
-    path_or_name: str | os.PathLike[str],
+    recipe: RecipeLike,
     *,
     use_weights: bool | None = None,
     folder: str | None = None,
     **changes: Any,
 ) -> AnyRecipe:
-    """Read a recipe from a file, or by the name of a shipped recipe (see `find_recipe`).
+    """Read and validate a recipe. Report every problem of the file in one RecipeError.
 
     Args:
-        path_or_name: Path, or name such as `stage1`.
+        recipe: Path, or name of a shipped recipe such as `stage1` (see `find_recipe`). An object is not read again.
         use_weights: True rejects a recipe without weights. False and None accept every recipe.
         folder: Path or hf:// URL in which relative paths are tried first. The folder of the file by default.
-        changes: Other values of top-level keys, as in `Recipe.replace`. None keeps the value of the file.
+        **changes: Other values of top-level keys, as in `Recipe.replace`. None keeps the value of the file.
 
     Returns:
         A `Curriculum` if the file has `stages`, else a `Recipe`.
@@ -37,25 +38,29 @@ def load_recipe(
     Raises:
         RecipeError: If the file is missing or invalid. The error lists every problem.
     """
+    loaded = recipe if isinstance(recipe, AnyRecipe) else _read(recipe, folder)
+    if use_weights and isinstance(loaded, Recipe) and not loaded.weighted:
+        need = "has no weights to use. List its sources under `datasets:` with a `weight` each"
+        remedy = f"remove --use-weights, or use a shipped recipe: {', '.join(list_recipes())}"
+        raise RecipeError(loaded.file, [f"{need}, {remedy}"])
+    return loaded.replace(**changes)
+
+
+def _read(path_or_name: str | os.PathLike[str], folder: str | None) -> AnyRecipe:
+    """Return the recipe or curriculum of a file."""
     path = find_recipe(path_or_name)
     requested = Path(path_or_name)
     own = requested.expanduser().is_file()
     file = os.fspath(path_or_name) if own else path.name
     problems: list[str] = []
-    given = load(path.read_bytes(), problems)
+    content = load(path.read_bytes(), problems)
     if problems:
         raise RecipeError(file, problems)
-    recipe = _recipe(given, file, folder or str(path.resolve().parent), path.resolve().parent)
-    if isinstance(recipe, Curriculum):
-        return recipe.replace(**changes)
-    if not own and requested.name == UNWEIGHTED:
+    recipe = _recipe(content, file, folder or str(path.resolve().parent), path.resolve().parent)
+    if not own and requested.name == UNWEIGHTED and isinstance(recipe, Recipe):
         sources = tuple(dataclasses.replace(source, weight=1.0) for source in recipe.sources)
         recipe = dataclasses.replace(recipe, file=UNWEIGHTED, sources=sources, weighted=False)
-    if use_weights and not recipe.weighted:
-        weighted = ", ".join(name for name in list_recipes())
-        need = "has no weights to use. List its sources under `datasets:` with a `weight` each"
-        raise RecipeError(recipe.file, [f"{need}, remove --use-weights, or use a shipped recipe: {weighted}"])
-    return recipe.replace(**changes)
+    return recipe
 
 
 def check_recipe(recipe: str | os.PathLike[str] | Mapping[str, Any]) -> list[str]:

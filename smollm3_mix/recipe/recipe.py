@@ -28,6 +28,11 @@ class Recipe(RecipeDescription):
             table.append(row)
         return html_table(table, words=(0, 3, 4))
 
+    @property
+    def recipes(self) -> tuple[Recipe, ...]:
+        """The recipes that are read in sequence: this one alone."""
+        return (self,)
+
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Recipe:
         """Return the recipe that `to_dict` was called on.

@@ -15,8 +15,8 @@ import numpy as np
 from smollm3_mix.errors import OutputError, RecipeError, SourceExhaustedError
 from smollm3_mix.mix.block_pipeline import filter_raw_block
 from smollm3_mix.mix.open_mix import open_mix
-from smollm3_mix.mix.options import MixOptions, RecipeLike, check_options, requested_recipe
-from smollm3_mix.recipe.curriculum import AnyRecipe, Curriculum
+from smollm3_mix.mix.options import MixOptions, check_options, requested_recipe
+from smollm3_mix.recipe.curriculum import AnyRecipe, Curriculum, RecipeLike
 from smollm3_mix.recipe.display_names import display_name
 from smollm3_mix.recipe.model import Source
 from smollm3_mix.recipe.read_recipe import load_recipe
@@ -166,7 +166,7 @@ def calibrate(
     loaded = requested_recipe(recipe)
     if isinstance(loaded, Curriculum):
         raise RecipeError(loaded.file, ["a curriculum cannot be calibrated. Calibrate the recipe of each stage"])
-    text = "" if isinstance(recipe, Recipe | Curriculum) else find_recipe(recipe).read_text(encoding="utf-8")
+    text = "" if isinstance(recipe, AnyRecipe) else find_recipe(recipe).read_text(encoding="utf-8")
     name = os.fspath(tokenizer)
     path, _ = recipe_tokenizer.find_tokenizer(TokenCounting(name), loaded.folder, options.get("token"))
     encoder = Tokenizer(path)
@@ -219,7 +219,7 @@ def measure_ratios(
     """
     ratios = {}
     for source in resolved.recipe.active:
-        ratio = _measure(resolved, source, resolved.resolved[source.id], tokenizer, samples)
+        ratio = _measure(resolved, source, resolved.sources[source.id], tokenizer, samples)
         on_progress(ratio)
         ratios[source.id] = ratio
     return ratios
@@ -228,7 +228,7 @@ def measure_ratios(
 def _measure(
     resolved_recipe: ResolvedRecipe, source: Source, resolved: ResolvedSource, tokenizer: Tokenizer, samples: int
 ) -> TokenRatio:
-    recipe, remaining = resolved_recipe.recipe, samples
+    (recipe,), remaining = resolved_recipe.recipe.recipes, samples
     lengths, counts = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
     partition = partition_source(resolved, POSITIONS, recipe.seed, recipe.shuffle == "block")
     for position, slices in enumerate(partition):

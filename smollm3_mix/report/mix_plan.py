@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from smollm3_mix.mix.limits import Limits
-from smollm3_mix.mix.options import MixOptions, RecipeLike, check_options, requested_recipe
-from smollm3_mix.recipe.curriculum import AnyRecipe
+from smollm3_mix.mix.options import MixOptions, check_options, requested_recipe
+from smollm3_mix.recipe.curriculum import AnyRecipe, RecipeLike
 from smollm3_mix.report.plan_rows import PlanRow, plan_rows
 from smollm3_mix.report.plan_table import plan_table
 from smollm3_mix.sizes import ByteSize, format_bytes, parse_bytes

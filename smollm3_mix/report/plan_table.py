@@ -59,14 +59,15 @@ def expected_bytes(
         size: Limit in bytes of text, or None. With a limit, text is assumed not to compress.
     """
     stored = {source.id: resolved[source.id].bytes * source.max_passes for source in recipe.active}
-    if not recipe.weighted or recipe.on_exhausted == "renormalize":
+    policies = {each.on_exhausted for each in recipe.recipes}
+    if not recipe.weighted or "renormalize" in policies:
         total = float(sum(stored.values()))
         return total if size is None else min(total, size)
     # Number of tokens of the mix at which each source ends.
     ends = [stored[source.id] * source.tokens_per_byte / recipe.shares[source.id] for source in recipe.active]
-    end = max(ends) if recipe.on_exhausted == "repeat" else min(ends)
+    end = max(ends) if "repeat" in policies else min(ends)
     if tokens is not None:
-        end = tokens if recipe.on_exhausted == "repeat" else min(end, tokens)
+        end = tokens if "repeat" in policies else min(end, tokens)
     total = sum(end * _per_token(recipe, source) for source in recipe.active)
     return total if size is None else min(total, size)
 

@@ -18,7 +18,7 @@ class ResolvedRecipe:
 
     Attributes:
         recipe: Recipe with every source pinned to the revision that was found.
-        resolved: Files by source id, in recipe order.
+        sources: Files by source id, in recipe order.
         token: Hugging Face access token. Part of no representation and of no state.
         excluded: Exclusion list of the recipe, read once for all lanes.
         evaluation_ngrams: Word n-grams of the recipe's evaluation texts, read once for all lanes.
@@ -26,7 +26,7 @@ class ResolvedRecipe:
     """
 
     recipe: AnyRecipe
-    resolved: dict[str, ResolvedSource] = field(default_factory=dict)
+    sources: dict[str, ResolvedSource] = field(default_factory=dict)
     token: Token = field(default=None, repr=False, compare=False)
     excluded: ExclusionList | None = field(default=None, repr=False, compare=False)
     evaluation_ngrams: EvaluationNgrams | None = field(default=None, repr=False, compare=False)

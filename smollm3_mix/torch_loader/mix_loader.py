@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator, Mapping
 from numbers import Integral
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
 
-from smollm3_mix.mix.options import MixOptions, RecipeLike, check_options
+from smollm3_mix.mix.options import MixOptions, check_options
 from smollm3_mix.mix.state.merge_states import check_lanes
+from smollm3_mix.recipe.curriculum import RecipeLike
 from smollm3_mix.torch_loader.batch_formats import BatchFormat, formatter
 from smollm3_mix.torch_loader.lane_merger import LaneMerger, WorkerReader
 from smollm3_mix.torch_loader.ranks import DeviceMesh, open_for_rank, rank_and_world_size

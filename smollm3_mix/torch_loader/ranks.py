@@ -5,9 +5,8 @@ import sys
 from typing import Any, Protocol
 
 from smollm3_mix.mix.open_mix import open_mix
-from smollm3_mix.mix.options import MixOptions, RecipeLike
-from smollm3_mix.recipe.curriculum import Curriculum
-from smollm3_mix.recipe.recipe import Recipe
+from smollm3_mix.mix.options import MixOptions
+from smollm3_mix.recipe.curriculum import AnyRecipe, RecipeLike
 from smollm3_mix.torch_loader.worker_blocks import LaneReadable
 
 
@@ -62,7 +61,7 @@ def open_for_rank(mix: RecipeLike | LaneReadable, *, shared: bool, options: MixO
         TypeError: If there are options for a mix that is already open.
         MixError: If the recipe or its sources cannot be read. All ranks raise the error of rank 0.
     """
-    if not isinstance(mix, Recipe | Curriculum | str | os.PathLike):
+    if not isinstance(mix, AnyRecipe | str | os.PathLike):
         if options:
             names = ", ".join(options)
             raise TypeError(

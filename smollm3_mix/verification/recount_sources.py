@@ -8,9 +8,9 @@ import pyarrow.compute as pc
 
 from smollm3_mix.errors import MixError
 from smollm3_mix.mix.interleave import discrepancy_bound
+from smollm3_mix.mix.mix import Mix
 from smollm3_mix.mix.mix_stats import MixStats, SourceStats
 from smollm3_mix.mix.open_mix import open_mix
-from smollm3_mix.mix.recipe_mix import Mix
 from smollm3_mix.output import output_layout
 from smollm3_mix.output.output_formats import source_folder
 from smollm3_mix.text.dedup.text_hashes import hash_texts

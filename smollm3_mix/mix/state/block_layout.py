@@ -3,9 +3,9 @@
 from typing import Any, NamedTuple
 
 from smollm3_mix.errors import StateError
-from smollm3_mix.recipe.curriculum import AnyRecipe
 from smollm3_mix.recipe.model import Block, Source
 from smollm3_mix.recipe.parsing import FieldPath, plain, read_value
+from smollm3_mix.recipe.recipe import Recipe
 from smollm3_mix.text.clean.cleaning_options import Cleaning
 
 
@@ -25,7 +25,7 @@ class BlockLayout(NamedTuple):
     clean: Cleaning
 
     @classmethod
-    def of(cls, recipe: AnyRecipe, source: Source) -> "BlockLayout":
+    def of(cls, recipe: Recipe, source: Source) -> "BlockLayout":
         """Return the layout of a recipe's blocks of a source."""
         return cls(recipe.seed, recipe.shuffle, recipe.block, source.clean)
 

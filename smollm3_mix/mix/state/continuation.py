@@ -19,10 +19,12 @@ from smollm3_mix.mix.protocols import MixProtocol
 from smollm3_mix.mix.state.block_layout import BlockLayout
 from smollm3_mix.mix.state.checkpoint import open_dedup_state, restore_dedup_state, row_decisions
 from smollm3_mix.mix.state.state_codec import decode_state
-from smollm3_mix.recipe.curriculum import SHARED_READ_KEYS, AnyRecipe, Curriculum, incompatible_stages
+from smollm3_mix.recipe.curriculum import AnyRecipe
 from smollm3_mix.recipe.model import Source
 from smollm3_mix.recipe.parsing import FieldPath, plain, read_value
 from smollm3_mix.recipe.read_recipe import recipe_from_dict
+from smollm3_mix.recipe.recipe import Recipe
+from smollm3_mix.recipe.stages import SHARED_READ_KEYS, incompatible_stages
 
 LOCAL_REVISION = "files-"
 """Prefix of the revision of local files. It is computed from the files and cannot be requested."""
@@ -102,10 +104,9 @@ def begin_continuation(lane: Lane, state: Mapping[str, Any], mix: MixProtocol) -
     at = next(at for at in state["lanes"] if at["lane"] == lane.number)
     recipe = recipe_from_dict(state["recipe"])
     saved = decode_state(at, recipe)
-    if isinstance(recipe, Curriculum):
-        recipe = recipe.stages[saved["stage"]].recipe
+    stage = recipe.recipes[saved.get("stage", 0)]
     restore_dedup_state(lane, at, open_dedup_state(mix, lane.number))
-    continue_lane(lane, saved, recipe, mix.num_lanes, row_decisions(at))
+    continue_lane(lane, saved, stage, mix.num_lanes, row_decisions(at))
 
 
 def is_complete(state: Mapping[str, Any]) -> bool:
@@ -120,9 +121,7 @@ def is_complete(state: Mapping[str, Any]) -> bool:
     return True
 
 
-def continue_lane(
-    lane: Lane, saved: Mapping[str, Any], old: AnyRecipe, lanes: int, decisions: dict[str, bytes]
-) -> None:
+def continue_lane(lane: Lane, saved: Mapping[str, Any], old: Recipe, lanes: int, decisions: dict[str, bytes]) -> None:
     """Move a lane to the position of a saved lane of an earlier recipe. Both have the same dedup state.
 
     Args:
@@ -152,7 +151,7 @@ def continue_lane(
             stream.stats.longest = int(stream.accepted.units.max())
 
 
-def source_positions(saved: Mapping[str, Any], old: AnyRecipe, lanes: int) -> dict[str, dict[str, Any]]:
+def source_positions(saved: Mapping[str, Any], old: Recipe, lanes: int) -> dict[str, dict[str, Any]]:
     """Return the position of each source of a saved lane, including inactive sources, as `source` and `stream` by id.
 
     Sources that this lane has not read are included. Other lanes may have read them, so their slices must not change.

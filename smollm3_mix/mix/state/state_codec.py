@@ -10,7 +10,8 @@ import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from smollm3_mix.recipe.curriculum import AnyRecipe, Curriculum
+from smollm3_mix.recipe.curriculum import AnyRecipe
+from smollm3_mix.recipe.recipe import Recipe
 
 STATE_VERSION = 3
 """Version of the states. Increased when their keys or their encoding change."""
@@ -36,7 +37,7 @@ def decode_state(at: Mapping[str, Any], recipe: AnyRecipe) -> dict[str, Any]:
         recipe: Recipe that saved the state.
     """
     state = json.loads(decode_text(at["position"]))
-    stages = [stage.recipe for stage in recipe.stages] if isinstance(recipe, Curriculum) else [recipe]
+    stages = recipe.recipes
     state["streams"] = _rows(state["streams"])
     kept, start = decode_text(at["kept_rows"]), 0
     for stream in state["streams"]:
@@ -77,7 +78,7 @@ def _stats_in_columns(stats: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     return columns
 
 
-def _stats_by_source(columns: Mapping[str, Any], recipe: AnyRecipe) -> dict[str, dict[str, Any]]:
+def _stats_by_source(columns: Mapping[str, Any], recipe: Recipe) -> dict[str, dict[str, Any]]:
     ids = [source.id for source in recipe.active]
     by_reason = columns["dropped"].items()
     dropped = [{reason: each[n] for reason, each in by_reason if each[n]} for n in range(len(ids))]
