@@ -158,7 +158,7 @@ def test_the_readme_shows_the_demo_s_columns_sources_and_shares() -> None:
     assert head == empty[0]
     assert [row[:2] for row in body[: len(demo.shares)]] == [row[:2] for row in empty[1:-1]]
     assert body[len(demo.shares)][0] == "total"
-    assert re.search(r"^Wrote [0-9,]+ records \([0-9,]+ tokens\) and [0-9,]+ of validation to ", shown, re.MULTILINE)
+    assert re.search(r"^Wrote [0-9,]+ records \([0-9,]+ tokens\) and [0-9,]+ validation records to ", shown, re.MULTILINE)
 
 
 # ---- Python and recipes
@@ -375,8 +375,8 @@ def provoked(folder: Path) -> Iterator[tuple[str, BaseException]]:
 # ---- words and links
 
 
-def test_nouns_are_in_the_code() -> None:
-    nouns = rows(section(DESIGN, "## Nouns"))
+def test_terms_of_the_design_exist_in_the_code() -> None:
+    nouns = rows(section(DESIGN, "## Terms"))
     assert len(nouns) > 20
     for noun, _, place in nouns:
         assert exists(place.strip("`")), noun
