@@ -97,7 +97,7 @@ class EvaluationNgrams:
         return state.hexdigest()
 
     def search(self, texts: pa.StringArray) -> Ints:
-        """Return the number of the first set that shares an n-gram with each document, else `NONE`; int64[rows].
+        """Return the number of the first set that shares an n-gram with each document, else `NONE`, int64[rows].
 
         The result depends on the text only. A null row shares nothing.
         """

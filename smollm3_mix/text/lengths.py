@@ -20,7 +20,7 @@ def byte_lengths(texts: pa.StringArray) -> Ints:
 
 
 def estimate_tokens(lengths: Ints, ratio: float) -> Ints:
-    """Estimate the tokens of each document: bytes × tokens per byte of the source, rounded, at least 1; int64[rows].
+    """Estimate the tokens of each document: bytes × tokens per byte of the source, rounded, at least 1, int64[rows].
 
     The error of the total of a source is that of its ratio. The error of a single document can be larger.
     """

@@ -75,7 +75,7 @@ class Alphabet(NamedTuple):
 
     Attributes:
         kinds: Bits of each code point, uint8[0x110000].
-        replacements: Space or line feed that replaces a code point in any context, else 0; uint8[0x110000].
+        replacements: Space or line feed that replaces a code point in any context, else 0, uint8[0x110000].
         classes: Canonical combining classes, uint8[0x110000].
         composites: first << 21 | second of each pair of characters that NFC composes, int64[k], ascending.
     """

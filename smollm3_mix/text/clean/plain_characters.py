@@ -29,7 +29,7 @@ class _Irregular(NamedTuple):
         points: Code points, int64[k].
         start: First byte of each span, int64[n].
         end: End of each span, int64[n].
-        replacements: Space or line feed that replaces the span, 0 for a whole line; uint8[n].
+        replacements: Space or line feed that replaces the span, 0 for a whole line, uint8[n].
         last: Number of `points` before `end`, int64[n].
     """
 

@@ -32,7 +32,7 @@ class DuplicateRows:
         return self.duplicates.nbytes + self.near.nbytes
 
     def codes(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
-        """Return EXACT or NEAR for each duplicate row, 0 for the others; uint8[rows].
+        """Return EXACT or NEAR for each duplicate row, 0 for the others, uint8[rows].
 
         Finds the range of the rows in each list with two binary searches, and reads only this range.
 

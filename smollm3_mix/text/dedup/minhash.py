@@ -86,7 +86,7 @@ def _donors(bins: int) -> Ints:
 
 @cache
 def _offers(bins: int) -> tuple[npt.NDArray[np.uint32], int]:
-    """Return the ranks of bin i among the donors of bin j (0 for i = j), shifted, plus i; uint32[bins, bins]."""
+    """Return the ranks of bin i among the donors of bin j (0 for i = j), shifted, plus i, uint32[bins, bins]."""
     rank = np.argsort(_donors(bins), axis=0, kind="stable") + 1
     np.fill_diagonal(rank, 0)
     bits = bins.bit_length()

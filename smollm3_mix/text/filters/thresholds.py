@@ -55,7 +55,7 @@ class GopherQuality(_Checked):
 
 @dataclass(frozen=True)
 class GopherRepetition(_Checked):
-    """Repetition rules of Gopher: Rae et al. 2021 (arXiv 2112.11446), table A1, in its order; all are shares.
+    """Repetition rules of Gopher: Rae et al. 2021 (arXiv 2112.11446), table A1, in its order. All are shares.
 
     Lines and paragraphs are duplicates from their second occurrence on. `NgramLimits` defines how n-grams are
     counted.

@@ -145,7 +145,7 @@ def letters() -> Flags:
 
 @lru_cache(maxsize=1)
 def letters_and_numbers() -> Bytes:
-    """Return 1 for `letters`, 2 for numbers of any script (N* in Unicode 3.2), else 0; uint8[0x40001] by code point."""
+    """Return 1 for `letters`, 2 for numbers of any script (N* in Unicode 3.2), else 0, uint8[0x40001] by code point."""
     category = unicodedata.ucd_3_2_0.category
     numbers = np.array([category(chr(code))[0] == "N" for code in range(0x40000)] + [False])
     return np.where(letters(), np.uint8(1), numbers.astype(np.uint8) * np.uint8(2))

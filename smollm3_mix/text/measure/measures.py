@@ -147,7 +147,7 @@ class Measures:
         return self.lines.counts.duplicate_paragraph_chars
 
     def exceeded_ngram_limit(self, limits: NgramLimits, selected: Flags | None = None) -> Ints:
-        """Return n of the first limit on n-grams that each document exceeds, 0 for none; int64[rows].
+        """Return n of the first limit on n-grams that each document exceeds, 0 for none, int64[rows].
 
         Args:
             limits: Shares that n-grams may take up.

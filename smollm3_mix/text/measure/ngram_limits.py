@@ -50,7 +50,7 @@ class NgramLimits:
 
 
 def first_exceeded_limit(tokens: NgramTokens, chars: Ints, limits: NgramLimits, selected: Flags) -> Ints:
-    """Return n of the first limit that each document exceeds, 0 for none; int64[rows].
+    """Return n of the first limit that each document exceeds, 0 for none, int64[rows].
 
     Limits on the top n-grams come first, then those on duplicates.
 

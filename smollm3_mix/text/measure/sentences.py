@@ -57,7 +57,7 @@ def kept_lines(measures: Measures, min_words: int, max_word_chars: int) -> KeptL
 
 
 def _finished(data: Bytes, starts: Ints, ends: Ints) -> Flags:
-    """Return True for lines that end with . ? ! " or ' without citations, but not with three dots; bool[lines]."""
+    """Return True for lines that end with . ? ! " or ' without citations, but not with three dots, bool[lines]."""
     good = _is_any(data[ends - 1], b".?!\"'")
     dots = np.flatnonzero(good & (data[ends - 1] == ord(".")) & (ends - starts >= 3))
     good[dots[(data[ends[dots] - 2] == ord(".")) & (data[ends[dots] - 3] == ord("."))]] = False
@@ -68,7 +68,7 @@ def _finished(data: Bytes, starts: Ints, ends: Ints) -> Flags:
 
 
 def _end_sentences(words: Words) -> Flags:
-    """Return True for words that end with . ! or ?, ignoring closing quotes and brackets; bool[words].
+    """Return True for words that end with . ! or ?, ignoring closing quotes and brackets, bool[words].
 
     A full stop after a single capital letter marks an initial and does not count.
     """
