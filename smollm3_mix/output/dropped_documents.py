@@ -33,7 +33,7 @@ class DroppedShards:
     def __init__(self) -> None:
         self._path: Path | None = None
         self._table: Table | None = None
-        self._held: list[pa.RecordBatch] = []
+        self._batches: list[pa.RecordBatch] = []
         self._rows = self._size = 0
 
     def begin(self, path: Path) -> None:
@@ -44,7 +44,7 @@ class DroppedShards:
         """Add dropped rows with the columns of DROPPED_SCHEMA."""
         if not batch.num_rows:  # all dropped rows of a block may belong to the other split
             return
-        self._held.append(batch)
+        self._batches.append(batch)
         self._rows += batch.num_rows
         self._size += pc.sum(pc.binary_length(batch["text"])).as_py() or 0
         if self._size >= GROUP_BYTES or self._rows >= GROUP_ROWS:
@@ -64,12 +64,12 @@ class DroppedShards:
             self._table = None
 
     def _flush(self) -> None:
-        if not self._held or self._path is None:
+        if not self._batches or self._path is None:
             return
         if self._table is None:
             self._table = Table(self._path, DROPPED_SCHEMA)
-        self._table.add(pa.Table.from_batches(self._held).combine_chunks())
-        self._held, self._rows, self._size = [], 0, 0
+        self._table.add(pa.Table.from_batches(self._batches).combine_chunks())
+        self._batches, self._rows, self._size = [], 0, 0
 
 
 def check(dropped: Path, folder: Path, *, resumed: bool) -> None:

@@ -139,13 +139,13 @@ class _RowGroups:
 
     def __init__(self, lane: LaneProtocol, *, pending: bool) -> None:
         self._lane = lane
-        self._rest: pa.RecordBatch | None = None
+        self._remaining: pa.RecordBatch | None = None
         self._pending = pending
 
     @property
     def ahead(self) -> int:
         """Number of records pulled from the lane that are not in a group yet."""
-        return 0 if self._rest is None else self._rest.num_rows
+        return 0 if self._remaining is None else self._remaining.num_rows
 
     def more(self) -> bool:
         """Return True if a record is left, or a pending document if those are written too."""
@@ -156,11 +156,11 @@ class _RowGroups:
         batches: list[pa.RecordBatch] = []
         rows = size = 0
         while rows < GROUP_ROWS and size < GROUP_BYTES and (self.ahead > 0 or self._lane.fill()):
-            batch = self._rest if self._rest is not None else self._lane.pull(PULL).batch()
+            batch = self._remaining if self._remaining is not None else self._lane.pull(PULL).batch()
             sizes = np.cumsum(pc.binary_length(batch["text"]).to_numpy())
             full = int(np.searchsorted(sizes, GROUP_BYTES - size)) + 1
             take = min(full, GROUP_ROWS - rows, batch.num_rows)
-            self._rest = batch.slice(take) if take < batch.num_rows else None
+            self._remaining = batch.slice(take) if take < batch.num_rows else None
             batches.append(batch.slice(0, take))
             rows += take
             size += int(sizes[take - 1])

@@ -126,28 +126,28 @@ def source_folder(number: int, source: str) -> str:
 class _SourceFolders:
     def __init__(self, folder: Path, name: str, sources: Sequence[str]) -> None:
         self._paths = {id_: folder / source_folder(n, id_) / f"{name}.parquet" for n, id_ in enumerate(sources)}
-        self._held: dict[str, list[pa.Table]] = {id_: [] for id_ in sources}
+        self._tables: dict[str, list[pa.Table]] = {id_: [] for id_ in sources}
         self._bytes = dict.fromkeys(sources, 0)
         self._open: dict[str, Table] = {}
 
     def add(self, table: pa.Table) -> None:
         for id_ in pc.unique(table["source"]).to_pylist():
-            mine = table.filter(pc.equal(table["source"], id_))
-            self._held[id_].append(mine)
-            self._bytes[id_] += pc.sum(pc.binary_length(mine["text"])).as_py()
+            own = table.filter(pc.equal(table["source"], id_))
+            self._tables[id_].append(own)
+            self._bytes[id_] += pc.sum(pc.binary_length(own["text"])).as_py()
             if self._bytes[id_] >= SOURCE_GROUP:
                 self._flush(id_)
 
     def _flush(self, id_: str) -> None:
-        if not self._held[id_]:
+        if not self._tables[id_]:
             return
         if id_ not in self._open:
             self._open[id_] = Table(self._paths[id_])
-        self._open[id_].add(pa.concat_tables(self._held[id_]).combine_chunks())
-        self._held[id_], self._bytes[id_] = [], 0
+        self._open[id_].add(pa.concat_tables(self._tables[id_]).combine_chunks())
+        self._tables[id_], self._bytes[id_] = [], 0
 
     def close(self) -> None:
-        for id_ in self._held:
+        for id_ in self._tables:
             self._flush(id_)
         for table in self._open.values():
             table.close()

@@ -203,8 +203,8 @@ def _missing(recipe: AnyRecipe, stats: MixStats) -> list[str]:
 def _origins(recipe: AnyRecipe, stats: MixStats) -> list[list[str]]:
     table = [["source", "dataset", "revision", "license", "passes"]]
     for source in recipe.active:
-        parts = (public_name(source), source.config, source.data_dir and display_name(source.data_dir))
-        dataset = " ".join(part for part in parts if part)
+        names = (public_name(source), source.config, source.data_dir and display_name(source.data_dir))
+        dataset = " ".join(name for name in names if name)
         dataset += " (local files)" if is_local(source) else ""
         passes = stats.sources[source.id].passes
         table.append([source.id, dataset, source.revision or "", source.license or "not stated", str(passes)])

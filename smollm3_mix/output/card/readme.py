@@ -43,7 +43,7 @@ def readme(recipe: AnyRecipe, summary: Mapping[str, Any]) -> str:
     train = MixStats.from_dict(summary["splits"]["train"]["sources"])
     format_name = summary["request"]["format"]
     about = _by_source(summary) if format_name == BY_SOURCE else _tokens(recipe, format_name)
-    parts = [
+    sections = [
         f"---\npretty_name: {summary['name']} mixture\ntags: [smollm3_mix, {format_name}]\n---",
         f"# {summary['name']}, {'by source' if format_name == BY_SOURCE else f'as tokens for {format_name}'}",
         recipe.description,
@@ -55,7 +55,7 @@ def readme(recipe: AnyRecipe, summary: Mapping[str, Any]) -> str:
         drops_markdown(train),
         f"Fingerprint of the recipe: `{summary['recipe']}`. The texts remain under the licenses of their sources.",
     ]
-    return "\n\n".join(part for part in parts if part) + "\n"
+    return "\n\n".join(section for section in sections if section) + "\n"
 
 
 def _by_source(summary: Mapping[str, Any]) -> list[str]:
