@@ -117,4 +117,4 @@ def _commit(
     )
     store.send({name: work / name for name in (LIST, RECIPE, STATS, CARD) if (work / name).exists()})
     states = [f"{label}.json" for label in labels]
-    store.clear(f"{WORK_FOLDER}/{name}" for name in (*sent, *states, REQUEST, Path(LOCK_FILE).name))
+    store.clear([f"{WORK_FOLDER}/{name}" for name in (*sent, *states, Path(LOCK_FILE).name, REQUEST)])

@@ -4,7 +4,7 @@ Files that belong together are one commit. The repository must be private, becau
 of each source may be public. A new repository is made private.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -86,7 +86,7 @@ class HubStore(UrlStore):
             self.check()
             self._commit(f"Move {len(group)} files", partial(_each, CommitOperationCopy, group))
 
-    def clear(self, names: Iterable[str]) -> None:  # noqa: ARG002 - removes the whole folder
+    def clear(self, names: Sequence[str]) -> None:  # noqa: ARG002 - removes the whole folder
         """Remove the work folder."""
         from huggingface_hub import CommitOperationDelete
 

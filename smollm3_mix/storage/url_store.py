@@ -7,7 +7,7 @@ Listings, which object stores may update late, are not relied on.
 import json
 import os
 import socket
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -150,10 +150,17 @@ class UrlStore:
             )
         self._request("write", new, request)
 
-    def clear(self, names: Iterable[str]) -> None:
-        """Remove files, and everything that the store lists in the work folder."""
+    def clear(self, names: Sequence[str]) -> None:
+        """Remove files, and everything that the store lists in the work folder.
+
+        The last file is removed after the others. As long as it exists, an interrupted removal can be repeated.
+        """
         with ThreadPoolExecutor(MAX_CONNECTIONS) as pool:
-            list(pool.map(self._remove, names))
+            list(pool.map(self._remove, names[:-1]))
+        self._remove_work_folder()
+        self._remove(names[-1])
+
+    def _remove_work_folder(self) -> None:
 
         def request(fs: Any, root: str) -> None:
             fs.invalidate_cache()
