@@ -1,4 +1,4 @@
-"""The builder: what it streams, what it prepares, and how they are identified. Runs on every supported `datasets`."""
+"""The builder: streamed and prepared datasets, and their ids. Runs on every supported `datasets`."""
 
 import ast
 import dataclasses
@@ -20,6 +20,7 @@ from smollm3_mix.builder import mix_builder
 from smollm3_mix.builder.load import load
 from smollm3_mix.builder.mix_builder import SmolLM3Mix
 from smollm3_mix.builder.mix_config import SmolLM3MixConfig, refuse_functions
+from smollm3_mix.compat import hf_builder
 from smollm3_mix.errors import RecipeError
 from smollm3_mix.mix.open_mix import open_mix
 from smollm3_mix.recipe.read_recipe import load_recipe
@@ -42,7 +43,7 @@ def recipe(folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def records(recipe: Path) -> list[dict[str, Any]]:
-    """What the mix itself gives."""
+    """Records of the mix itself."""
     return list(open_mix(recipe).stream())
 
 
@@ -53,26 +54,26 @@ def ids(examples: Any) -> list[str]:
 # Streaming
 
 
-def test_streams_the_records_of_the_mix_lanes_in_turn(recipe: Path, records: list[dict[str, Any]]) -> None:
+def test_load_streams_the_records_of_the_mix(recipe: Path, records: list[dict[str, Any]]) -> None:
     assert len(records) > 400
     assert list(load(recipe, cache_dir=str(recipe.parent / "cache"))) == records
 
 
-def test_columns_are_declared_and_lanes_are_shards(recipe: Path) -> None:
+def test_dataset_declares_columns_and_has_lanes_as_shards(recipe: Path) -> None:
     dataset = stream(recipe)
     assert dataset.features.arrow_schema.names == RECORD_SCHEMA.names
     assert [field.type for field in dataset.features.arrow_schema] == RECORD_SCHEMA.types
     assert dataset.num_shards == LANES
 
 
-def test_streams_twice_the_same(recipe: Path, records: list[dict[str, Any]]) -> None:
+def test_dataset_repeats_its_records(recipe: Path, records: list[dict[str, Any]]) -> None:
     dataset = stream(recipe)
     assert ids(dataset.take(5)) == ids(records[:5])
     assert ids(dataset) == ids(dataset) == ids(records)
 
 
 @pytest.mark.parametrize("format_type", ["arrow", "numpy"])
-def test_formats_give_the_same_records(recipe: Path, records: list[dict[str, Any]], format_type: str) -> None:
+def test_formats_yield_the_same_records(recipe: Path, records: list[dict[str, Any]], format_type: str) -> None:
     batches = list(stream(recipe).with_format(format_type).iter(batch_size=100))
     found = [
         str(one) for batch in batches for one in (batch["id"].to_pylist() if format_type == "arrow" else batch["id"])
@@ -80,7 +81,7 @@ def test_formats_give_the_same_records(recipe: Path, records: list[dict[str, Any
     assert found == ids(records)
 
 
-def test_batched_map_runs_over_arrow_tables(recipe: Path, records: list[dict[str, Any]]) -> None:
+def test_batched_map_reads_arrow_tables(recipe: Path, records: list[dict[str, Any]]) -> None:
     arrow = stream(recipe).with_format("arrow")
     mapped = arrow.map(lambda table: table.select(["id", "tokens"]), batched=True, batch_size=64)
     assert [one for table in mapped.iter(batch_size=64) for one in table["id"].to_pylist()] == ids(records)
@@ -88,7 +89,7 @@ def test_batched_map_runs_over_arrow_tables(recipe: Path, records: list[dict[str
     assert [one["length"] for one in lengths] == [len(one["text"]) for one in records]
 
 
-def test_an_epoch_and_a_shuffle_leave_the_order_of_the_lanes_alone(recipe: Path, records: list[dict[str, Any]]) -> None:
+def test_epoch_and_shuffle_keep_the_order_of_lanes(recipe: Path, records: list[dict[str, Any]]) -> None:
     dataset = stream(recipe)
     dataset.set_epoch(3)
     assert ids(dataset) == ids(records)
@@ -96,21 +97,19 @@ def test_an_epoch_and_a_shuffle_leave_the_order_of_the_lanes_alone(recipe: Path,
 
 
 @pytest.mark.parametrize("world", [1, 2, 4])
-def test_nodes_get_whole_lanes(recipe: Path, records: list[dict[str, Any]], world: int) -> None:
+def test_nodes_get_complete_lanes(recipe: Path, records: list[dict[str, Any]], world: int) -> None:
     parts = [ids(split_dataset_by_node(stream(recipe), rank=rank, world_size=world)) for rank in range(world)]
     assert sorted(one for part in parts for one in part) == sorted(ids(records))
     mix = open_mix(recipe)
     assert parts[0] == ids(mix.stream(range(0, LANES, world)))
 
 
-def test_a_world_that_does_not_divide_the_lanes_still_gives_each_record_once(
-    recipe: Path, records: list[dict[str, Any]]
-) -> None:
+def test_nodes_read_each_record_once_when_lanes_are_not_divisible(recipe: Path, records: list[dict[str, Any]]) -> None:
     parts = [ids(split_dataset_by_node(stream(recipe), rank=rank, world_size=3)) for rank in range(3)]
     assert sorted(one for part in parts for one in part) == sorted(ids(records))
 
 
-def test_two_mixes_interleave(recipe: Path, records: list[dict[str, Any]]) -> None:
+def test_mixes_interleave(recipe: Path, records: list[dict[str, Any]]) -> None:
     both = datasets.interleave_datasets([stream(recipe), stream(recipe, seed=8)])
     assert ids(both.take(20))[::2] == ids(records[:10])
 
@@ -119,21 +118,19 @@ def _ids_of_shard(pickled: bytes, index: int) -> list[str]:
     return ids(pickle.loads(pickled).shard(LANES, index))
 
 
-def test_spawned_workers_read_their_lanes_without_listing_anything_again(
-    tmp_path: Path, records: list[dict[str, Any]]
-) -> None:
+def test_spawned_workers_read_their_lanes_without_listing_files(tmp_path: Path, records: list[dict[str, Any]]) -> None:
     write_sources(tmp_path / "sources")
     path = write_recipe(tmp_path / "mine.yaml", tmp_path / "sources")
     dataset = load(path, cache_dir=str(tmp_path))
-    path.unlink()  # a worker that read the recipe again would fail
-    (tmp_path / "sources/alpha/1.parquet").write_bytes(b"no parquet: a worker that lists would trip over it")
+    path.unlink()  # a worker that reads the recipe again would fail
+    (tmp_path / "sources/alpha/1.parquet").write_bytes(b"not Parquet, so a worker that lists files would fail")
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         shards = [pool.apply_async(_ids_of_shard, (pickle.dumps(dataset), index)) for index in (1, 3)]
         assert [shard.get(120) for shard in shards] == [ids(dataset.shard(LANES, index)) for index in (1, 3)]
 
 
-def test_a_held_out_fraction_is_the_validation_split(tmp_path: Path, folder: Path) -> None:
-    path = write_recipe(tmp_path / "held.yaml", folder / "sources", holdout={"fraction": 0.2, "tokens": 500})
+def test_holdout_is_the_validation_split(tmp_path: Path, folder: Path) -> None:
+    path = write_recipe(tmp_path / "holdout.yaml", folder / "sources", holdout={"fraction": 0.2, "tokens": 500})
     splits = load(path, split=None, cache_dir=str(tmp_path))
     assert list(splits) == ["train", "validation"]
     train, validation = set(ids(splits["train"])), ids(splits["validation"])
@@ -141,7 +138,7 @@ def test_a_held_out_fraction_is_the_validation_split(tmp_path: Path, folder: Pat
     assert not train & set(validation)
 
 
-def test_a_split_that_is_not_there_is_named(recipe: Path) -> None:
+def test_load_refuses_a_missing_split(recipe: Path) -> None:
     with pytest.raises(ValueError, match=r"Bad split: validation\. Available splits: \['train'\]"):
         stream(recipe, split="validation")
 
@@ -149,11 +146,11 @@ def test_a_split_that_is_not_there_is_named(recipe: Path) -> None:
 # Configs
 
 
-def test_every_shipped_stage_is_a_config() -> None:
+def test_every_shipped_recipe_is_a_config() -> None:
     assert list(SmolLM3Mix.builder_configs) == list_recipes()
 
 
-def test_fields_change_the_recipe(recipe: Path, tmp_path: Path) -> None:
+def test_config_options_change_the_recipe(recipe: Path, tmp_path: Path) -> None:
     builder = SmolLM3Mix(recipe=recipe, seed=1, lanes=2, cache_dir=str(tmp_path))
     assert (builder.recipe.seed, builder.recipe.lanes) == (1, 2)
     assert builder.config.name == "mine"
@@ -163,13 +160,13 @@ def test_fields_change_the_recipe(recipe: Path, tmp_path: Path) -> None:
     assert ids(dataset) == ids(open_mix(recipe, seed=1, lanes=2).stream())
 
 
-def test_a_limit_is_for_the_whole_mix(recipe: Path) -> None:
+def test_limit_applies_to_the_whole_mix(recipe: Path) -> None:
     assert len(list(stream(recipe, max_samples=10))) == 10
 
 
-def test_a_recipe_object_is_taken_as_it_is(recipe: Path, tmp_path: Path) -> None:
-    made = load_recipe(recipe).replace(seed=3)
-    assert ids(load(made, cache_dir=str(tmp_path)).take(9)) == ids(stream(recipe, seed=3).take(9))
+def test_load_takes_a_recipe_object(recipe: Path, tmp_path: Path) -> None:
+    changed = load_recipe(recipe).replace(seed=3)
+    assert ids(load(changed, cache_dir=str(tmp_path)).take(9)) == ids(stream(recipe, seed=3).take(9))
 
 
 def test_unknown_names_are_refused(recipe: Path, tmp_path: Path) -> None:
@@ -177,24 +174,24 @@ def test_unknown_names_are_refused(recipe: Path, tmp_path: Path) -> None:
         SmolLM3Mix(config_name="stage9", cache_dir=str(tmp_path))
     with pytest.raises(RecipeError, match="stage9"):
         load("stage9", cache_dir=str(tmp_path))
-    with pytest.raises(TypeError, match="sede"):
+    with pytest.raises(TypeError, match=r"unexpected keyword argument 'sede'\. Did you mean 'seed'\?"):
         load(recipe, sede=1, cache_dir=str(tmp_path))
 
 
-@pytest.mark.parametrize("given", [{"datasets": []}, None])
-def test_what_is_no_recipe_is_refused_with_what_is(given: Any) -> None:
-    with pytest.raises(TypeError) as refused:
-        load(given)
-    assert str(refused.value) == (
-        f"recipe: expected a name, a path or a Recipe, got {type(given).__name__}; "
-        "smollm3_mix.Recipe.from_dict makes one of a dict"
+@pytest.mark.parametrize("value", [{"datasets": []}, None])
+def test_load_refuses_other_types(value: Any) -> None:
+    with pytest.raises(TypeError) as error:
+        load(value)
+    assert str(error.value) == (
+        f"recipe must be a name, a path or a Recipe, got {type(value).__name__}. "
+        "Use smollm3_mix.Recipe.from_dict() to build one."
     )
 
 
 # The prepared dataset
 
 
-def test_prepared_lane_by_lane_with_any_number_of_processes(recipe: Path, tmp_path: Path) -> None:
+def test_prepared_records_do_not_depend_on_num_proc(recipe: Path, tmp_path: Path) -> None:
     mix = open_mix(recipe)
     by_lane = [record for lane in range(mix.num_lanes) for record in mix.stream([lane])]
     one = load(recipe, streaming=False, cache_dir=str(tmp_path / "one"))
@@ -203,7 +200,7 @@ def test_prepared_lane_by_lane_with_any_number_of_processes(recipe: Path, tmp_pa
     assert two.to_list() == by_lane
 
 
-def test_prepared_as_parquet(recipe: Path, tmp_path: Path) -> None:
+def test_builder_prepares_parquet(recipe: Path, tmp_path: Path) -> None:
     builder = SmolLM3Mix(recipe=recipe, cache_dir=str(tmp_path / "cache"))
     builder.download_and_prepare(str(tmp_path / "out"), file_format="parquet", max_shard_size=20_000)
     files = sorted(str(file) for file in (tmp_path / "out").glob("*.parquet"))
@@ -213,7 +210,7 @@ def test_prepared_as_parquet(recipe: Path, tmp_path: Path) -> None:
     ]
 
 
-def test_generated_examples_are_the_same_records_under_unique_keys(recipe: Path, tmp_path: Path) -> None:
+def test_generated_examples_have_unique_keys(recipe: Path, tmp_path: Path) -> None:
     builder = SmolLM3Mix(recipe=recipe, cache_dir=str(tmp_path))
     (split,) = builder._split_generators(None)
     keys, examples = zip(*builder._generate_examples(**split.gen_kwargs), strict=True)
@@ -223,7 +220,7 @@ def test_generated_examples_are_the_same_records_under_unique_keys(recipe: Path,
     ]
 
 
-def test_an_edited_recipe_does_not_meet_the_old_cache(folder: Path, tmp_path: Path) -> None:
+def test_edited_recipe_has_another_cache_folder(folder: Path, tmp_path: Path) -> None:
     path = write_recipe(tmp_path / "edited.yaml", folder / "sources")
     first = load(path, streaming=False, cache_dir=str(tmp_path / "cache"), max_samples=20)
     write_recipe(path, folder / "sources", seed=8)
@@ -231,33 +228,34 @@ def test_an_edited_recipe_does_not_meet_the_old_cache(folder: Path, tmp_path: Pa
     assert ids(first) != ids(second)
 
 
-def test_what_is_asked_is_part_of_the_cache_identity(recipe: Path, tmp_path: Path) -> None:
-    asked: list[dict[str, Any]] = [
+def test_options_are_part_of_the_cache_id(recipe: Path, tmp_path: Path) -> None:
+    options: list[dict[str, Any]] = [
         {},
         {"seed": 1},
         {"lanes": 2},
         {"max_samples": 5},
         {"max_tokens": 5},
+        {"max_bytes": 5},
         {"skip_unreadable": True},
     ]
-    found = [SmolLM3Mix(recipe=recipe, cache_dir=str(tmp_path), **fields).cache_dir for fields in asked]
-    assert len(set(found)) == len(asked)
+    found = [SmolLM3Mix(recipe=recipe, cache_dir=str(tmp_path), **each).cache_dir for each in options]
+    assert len(set(found)) == len(options)
     assert SmolLM3Mix(recipe=recipe, cache_dir=str(tmp_path)).cache_dir == found[0]
     assert Path(found[0]).relative_to(tmp_path).parts[0] == "smollm3_mix"
     assert Path(found[0]).name == smollm3_mix.version.__version__
 
 
-def test_the_same_words_in_another_folder_are_another_dataset(tmp_path: Path) -> None:
-    places = []
-    for name in ("here", "there"):
+def test_equal_recipes_in_other_folders_have_other_cache_folders(tmp_path: Path) -> None:
+    folders = []
+    for name in ("first", "second"):
         write_sources(tmp_path / name / "data", rows=40)
         sources = [{"id": "alpha", "name": "data/alpha", "weight": 1}]
         path = write_recipe(tmp_path / name / "mine.yaml", tmp_path, datasets=sources)
-        places.append(SmolLM3Mix(recipe=path, cache_dir=str(tmp_path / "cache")).cache_dir)
-    assert places[0] != places[1]
+        folders.append(SmolLM3Mix(recipe=path, cache_dir=str(tmp_path / "cache")).cache_dir)
+    assert folders[0] != folders[1]
 
 
-def test_an_edited_source_file_does_not_meet_the_old_cache(tmp_path: Path) -> None:
+def test_edited_source_file_changes_the_cache_folder(tmp_path: Path) -> None:
     write_sources(tmp_path / "sources", rows=40)
     path = write_recipe(tmp_path / "mine.yaml", tmp_path / "sources")
     before = SmolLM3Mix(recipe=path, cache_dir=str(tmp_path / "cache")).cache_dir
@@ -265,41 +263,42 @@ def test_an_edited_source_file_does_not_meet_the_old_cache(tmp_path: Path) -> No
     assert SmolLM3Mix(recipe=path, cache_dir=str(tmp_path / "cache")).cache_dir != before
 
 
-def test_config_fields_pass_through_a_builder_loaded_by_name(recipe: Path, tmp_path: Path) -> None:
+def test_load_dataset_builder_passes_config_options(recipe: Path, tmp_path: Path) -> None:
     path = write_recipe(tmp_path / "a.smollm3_mix.yaml", recipe.parent / "sources")
     builder = load_dataset_builder("smollm3_mix", data_files=str(path), seed=5, cache_dir=str(tmp_path))
     assert (builder.config.name, builder.recipe.seed) == ("a", 5)
 
 
-def test_a_missing_name_is_asked_for(tmp_path: Path) -> None:
+def test_builder_asks_for_a_missing_config_name(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"Config name is missing\.\nPlease pick one among the available configs: \["):
         SmolLM3Mix(seed=1, cache_dir=str(tmp_path))
 
 
-# Rules of the house
+# Rules of builder modules
 
 
-def test_the_builders_module_does_no_io_of_its_own() -> None:
-    # `datasets` replaces these names in it by functions that open URLs
-    tree = ast.parse(Path(str(mix_builder.__file__)).read_text(encoding="utf-8"))
+@pytest.mark.parametrize("module", [mix_builder, hf_builder])
+def test_builder_modules_open_no_files(module: Any) -> None:
+    # `datasets` replaces these names in them by functions that open URLs
+    tree = ast.parse(Path(str(module.__file__)).read_text(encoding="utf-8"))
     imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
-    named = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
     assert not imported & {"os", "pathlib", "glob", "gzip", "io", "shutil"}
-    assert not named & {"open", "Path", "os"}
+    assert not used & {"open", "Path", "os"}
 
 
-def test_config_fields_have_defaults_so_that_a_card_can_set_them() -> None:
+def test_config_fields_have_defaults() -> None:
     assert all(hasattr(SmolLM3MixConfig, field.name) for field in dataclasses.fields(SmolLM3MixConfig))
 
 
-def test_a_recipe_of_the_hub_may_not_name_a_function_unasked(recipe: Path, tmp_path: Path) -> None:
+def test_recipe_from_the_hub_with_a_function_is_refused(recipe: Path, tmp_path: Path) -> None:
     own = yaml.safe_load(recipe.read_text()) | {"filters": {"python": "evil:run"}}
     (tmp_path / "own.yaml").write_text(yaml.safe_dump(own))
-    place = "hf://datasets/someone/mix/configs/own.smollm3_mix.yaml"
-    with pytest.raises(RecipeError) as caught:
-        refuse_functions(place, load_recipe(tmp_path / "own.yaml"))
-    assert caught.value.problems[0].endswith(
-        f"would run 'evil:run'; read the recipe, then smollm3_mix.load(\"{place}\", trust_remote_code=True), "
-        "or load a local copy"
+    url = "hf://datasets/someone/mix/configs/own.smollm3_mix.yaml"
+    with pytest.raises(RecipeError) as error:
+        refuse_functions(url, load_recipe(tmp_path / "own.yaml"))
+    assert error.value.problems[0].endswith(
+        f"would run 'evil:run'. Read the recipe, then use smollm3_mix.load(\"{url}\", trust_remote_code=True) "
+        "or a local copy"
     )
-    refuse_functions(place, load_recipe(recipe))
+    refuse_functions(url, load_recipe(recipe))

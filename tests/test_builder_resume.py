@@ -31,10 +31,10 @@ def table_ids(tables: Any) -> list[str]:
     return [one for table in tables for one in table["id"].to_pylist()]
 
 
-@pytest.mark.parametrize("patience", [0, 10**9])
-def test_resumes_after_every_record(recipe: Path, patience: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    # 0: each state is asked of the stream; 10**9: it rests on the first one that was
-    monkeypatch.setattr(examples_iterable, "PATIENCE", patience)
+@pytest.mark.parametrize("ratio", [0, 10**9])
+def test_dataset_resumes_after_every_record(recipe: Path, ratio: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    # 0: every state comes from the stream. 10**9: every state refers to the first one.
+    monkeypatch.setattr(examples_iterable, "STATE_COST_RATIO", ratio)
     dataset = stream(recipe, max_samples=48)
     found, states = [], [dataset.state_dict()]
     for record in dataset:
@@ -47,12 +47,12 @@ def test_resumes_after_every_record(recipe: Path, patience: int, monkeypatch: py
         assert ids(fresh) == found[position:]
 
 
-@pytest.mark.parametrize(("batch_size", "patience"), [(1, 0), (5, 0), (5, 10**9)])
-def test_resumes_after_every_arrow_batch(
-    recipe: Path, batch_size: int, patience: int, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("batch_size", "ratio"), [(1, 0), (5, 0), (5, 10**9)])
+def test_dataset_resumes_after_every_arrow_batch(
+    recipe: Path, batch_size: int, ratio: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(examples_iterable, "PATIENCE", patience)
-    # several tables, so that states lie in and between them
+    monkeypatch.setattr(examples_iterable, "STATE_COST_RATIO", ratio)
+    # several tables, so that states are inside and between tables
     monkeypatch.setattr(examples_iterable.MixExamples.__init__, "__defaults__", (16,))
     dataset = stream(recipe, max_samples=45).with_format("arrow")
     found, states = [[]], [dataset.state_dict()]
@@ -66,7 +66,7 @@ def test_resumes_after_every_arrow_batch(
         assert table_ids(fresh.iter(batch_size=batch_size)) == rest
 
 
-def test_resumes_through_map_and_take(recipe: Path) -> None:
+def test_dataset_resumes_through_map_and_take(recipe: Path) -> None:
     def build() -> Any:
         return stream(recipe).map(lambda record: {"length": len(record["text"])}).take(50)
 
@@ -80,7 +80,7 @@ def test_resumes_through_map_and_take(recipe: Path) -> None:
         assert ids(fresh) == found[position + 1 :]
 
 
-def test_resumes_an_interleaving_of_two_mixes(recipe: Path) -> None:
+def test_interleaved_mixes_resume(recipe: Path) -> None:
     def build() -> Any:
         return datasets.interleave_datasets([stream(recipe, max_samples=30), stream(recipe, max_samples=30, seed=8)])
 
@@ -94,18 +94,18 @@ def test_resumes_an_interleaving_of_two_mixes(recipe: Path) -> None:
         assert ids(fresh) == found[position + 1 :]
 
 
-def test_a_state_asked_for_after_a_break_still_counts(recipe: Path) -> None:
-    whole, dataset = ids(stream(recipe)), stream(recipe)
+def test_state_is_available_after_a_break(recipe: Path) -> None:
+    complete, dataset = ids(stream(recipe)), stream(recipe)
     for position, _ in enumerate(dataset, 1):
         if position == 10:
             break
     state = pickle.loads(pickle.dumps(dataset.state_dict()))
     fresh = stream(recipe)
     fresh.load_state_dict(state)
-    assert ids(fresh) == whole[10:]
+    assert ids(fresh) == complete[10:]
 
 
-def test_a_state_does_not_move_with_the_stream(recipe: Path) -> None:
+def test_state_does_not_change_with_the_stream(recipe: Path) -> None:
     dataset = stream(recipe)
     iterator = iter(dataset)
     next(iterator)
@@ -115,7 +115,7 @@ def test_a_state_does_not_move_with_the_stream(recipe: Path) -> None:
     assert json.dumps(state) == before
 
 
-def test_a_dataset_can_be_pickled_while_it_runs(recipe: Path) -> None:
+def test_dataset_can_be_pickled_while_it_is_read(recipe: Path) -> None:
     dataset = stream(recipe)
     iterator = iter(dataset)
     first = next(iterator)["id"]
@@ -125,7 +125,7 @@ def test_a_dataset_can_be_pickled_while_it_runs(recipe: Path) -> None:
     assert ids(copy) == ids(iterator)
 
 
-def test_a_finished_stream_gives_nothing_more(recipe: Path) -> None:
+def test_finished_dataset_resumes_at_its_end(recipe: Path) -> None:
     dataset = stream(recipe)
     assert ids(dataset)
     fresh = stream(recipe)
@@ -133,7 +133,7 @@ def test_a_finished_stream_gives_nothing_more(recipe: Path) -> None:
     assert ids(fresh) == []
 
 
-def test_each_node_resumes_its_own_lanes(recipe: Path) -> None:
+def test_node_resumes_its_own_lanes(recipe: Path) -> None:
     for rank in range(3):
         dataset = split_dataset_by_node(stream(recipe), rank=rank, world_size=3)
         iterator = iter(dataset)
@@ -144,32 +144,30 @@ def test_each_node_resumes_its_own_lanes(recipe: Path) -> None:
         assert ids(fresh) == rest
 
 
-def test_a_checkpoint_is_read_on_from_without_replay(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dataset_resumes_without_replay(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset = stream(recipe)
     iterator = iter(dataset)
     for _ in range(60):
         next(iterator)
     state = dataset.state_dict()
-    given: list[Any] = []
+    emitted: list[Any] = []
     original = Stream.__iter__
-    monkeypatch.setattr(Stream, "__iter__", lambda self: (given.append(one) or one for one in original(self)))
+    monkeypatch.setattr(Stream, "__iter__", lambda self: (emitted.append(one) or one for one in original(self)))
     monkeypatch.setattr(Stream, "read", lambda self, rows: pytest.fail(f"read {rows} records again"))
     fresh = stream(recipe)
     fresh.load_state_dict(state)
     assert next(iter(fresh)) == next(iterator)
-    assert len(given) == 1
+    assert len(emitted) == 1
 
 
-def test_states_asked_for_at_every_turn_cost_a_fraction_of_the_time(
-    recipe: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # as when dedup remembers millions of documents
-    asked: list[float] = []
+def test_frequent_states_cost_a_fraction_of_the_time(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # as if the dedup state had millions of documents
+    requested: list[float] = []
     original = Stream.snapshot
 
     def slow(self: Stream, since: Any = None) -> dict[str, Any]:
         if since is None:
-            asked.append(time.monotonic())
+            requested.append(time.monotonic())
             time.sleep(0.05)
         return original(self, since)
 
@@ -179,13 +177,13 @@ def test_states_asked_for_at_every_turn_cost_a_fraction_of_the_time(
     for record in dataset:
         found.append(record["id"])
         state = dataset.state_dict()
-    assert len(asked) <= 2 + (time.monotonic() - start) / (examples_iterable.PATIENCE * 0.05)
+    assert len(requested) <= 2 + (time.monotonic() - start) / (examples_iterable.STATE_COST_RATIO * 0.05)
     fresh = stream(recipe)
     fresh.load_state_dict(state)
     assert ids(fresh) == []
 
 
-def test_a_state_of_another_recipe_is_refused_when_iteration_starts(recipe: Path) -> None:
+def test_state_of_another_recipe_is_refused_when_iteration_starts(recipe: Path) -> None:
     other = stream(recipe, seed=8)
     next(iter(other))
     dataset = stream(recipe)
@@ -194,7 +192,7 @@ def test_a_state_of_another_recipe_is_refused_when_iteration_starts(recipe: Path
         next(iter(dataset))
 
 
-def test_a_state_of_other_lanes_is_refused(recipe: Path) -> None:
+def test_state_of_other_lanes_is_refused(recipe: Path) -> None:
     node = split_dataset_by_node(stream(recipe), rank=0, world_size=3)
     next(iter(node))
     dataset = stream(recipe)
@@ -203,17 +201,17 @@ def test_a_state_of_other_lanes_is_refused(recipe: Path) -> None:
         next(iter(dataset))
 
 
-def test_a_state_of_a_stock_dataset_is_refused(recipe: Path, tmp_path: Path) -> None:
+def test_state_of_another_dataset_is_refused(recipe: Path, tmp_path: Path) -> None:
     datasets.Dataset.from_dict({"id": ["a", "b"]}).to_parquet(tmp_path / "a.parquet")
-    stock = datasets.load_dataset(
+    other = datasets.load_dataset(
         "parquet", data_files=str(tmp_path / "a.parquet"), split="train", streaming=True, cache_dir=str(tmp_path)
     ).with_format("arrow")
-    next(iter(stock))
+    next(iter(other))
     dataset = stream(recipe).with_format("arrow")
-    dataset.load_state_dict(stock.state_dict())
-    with pytest.raises(StateError) as refused:
+    dataset.load_state_dict(other.state_dict())
+    with pytest.raises(StateError) as error:
         next(iter(dataset))
-    assert str(refused.value) == (
-        "this state belongs to another dataset: it has 'shard_idx' where a mix has 'smollm3_mix'. "
-        "Load a state that this dataset's state_dict() gave, or start without one."
+    assert str(error.value) == (
+        "This state belongs to another dataset: it has 'shard_idx', expected 'smollm3_mix'. "
+        "Load the result of state_dict() of this dataset, or start without a state."
     )

@@ -13,7 +13,7 @@ import yaml
 from conftest import document
 from doors import run
 
-from smollm3_mix.builder.prepared_cache import leave_link
+from smollm3_mix.builder.prepared_cache import link_prepared
 from smollm3_mix.hub.push_recipes import push_recipes_to_hub
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=':DeprecationWarning")  # raised inside huggingface_hub
@@ -80,7 +80,7 @@ def test_cache_of_another_commit_is_not_used(hub, recipe, tmp_path):
     assert other != place
     offline = prepared(None)
     assert offline[:2] == [second, other]
-    assert offline[2] == ["The Hub does not answer; taking what was prepared when it did: " + other.split("/")[-3]]
+    assert offline[2] == [f"The Hub is unreachable. Using the cached dataset at {other.split('/')[-3]}."]
 
 
 def test_offline_error_names_the_mode_without_a_cache(recipe, tmp_path):
@@ -228,13 +228,15 @@ def test_failed_link_is_logged(tmp_path, caplog):
     made = tmp_path / "org___recipes/mine-0123/0.1.0/ab"
     made.mkdir(parents=True)
     (tmp_path / "org___recipes/mine").write_text("in the way")
-    leave_link(str(made), "mine")
+    link_prepared(str(made), "mine")
     (output,) = caplog.messages
-    assert output.startswith(f"Offline, load_dataset will not find {made}: no link to it can be made ([Errno ")
+    assert output.startswith(
+        f"Offline, load_dataset will not find {made}, because a link to it cannot be made ([Errno "
+    )
 
 
 def test_existing_folder_of_the_same_name_is_kept(tmp_path):
     for name in ("mine-0123", "mine"):
         (tmp_path / f"org___recipes/{name}/0.1.0/ab").mkdir(parents=True)
-    leave_link(str(tmp_path / "org___recipes/mine-0123/0.1.0/ab"), "mine")
+    link_prepared(str(tmp_path / "org___recipes/mine-0123/0.1.0/ab"), "mine")
     assert not (tmp_path / "org___recipes/mine/0.1.0/ab").is_symlink()

@@ -88,7 +88,7 @@ def test_dataset_warns_when_nodes_do_not_divide_the_lanes(folder: Path, caplog: 
         next(iter(split_dataset_by_node(stream(folder / "12.yaml"), rank=0, world_size=13)))
     assert [record.getMessage() for record in caplog.records] == [
         (
-            "7 nodes read 12 lanes: nodes have 1 or 2 lanes, and those with fewer end sooner. "
+            "7 nodes read 12 lanes: nodes have 1 or 2 lanes, and those with fewer end earlier. "
             "Set `lanes` to a multiple of 7."
         ),
         (

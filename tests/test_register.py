@@ -2,7 +2,6 @@
 
 import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import datasets
@@ -87,9 +86,9 @@ def test_load_dataset_requires_name_when_options_are_passed(folder: Path, tmp_pa
 
 
 def test_load_dataset_rejects_several_recipes_as_data_files(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(RecipeError) as refused:
+    with pytest.raises(RecipeError) as error:
         load_dataset("smollm3_mix", data_files=str(folder / "configs/*"), streaming=True, cache_dir=str(tmp_path))
-    assert str(refused.value) == "default: none of the 2 recipes has this name. Choose one of one, two"
+    assert str(error.value) == "default: none of the 2 recipes has this name. Choose one of one, two"
 
 
 def test_only_recipe_needs_no_name(folder: Path, tmp_path: Path) -> None:
@@ -203,14 +202,3 @@ def test_install_is_idempotent() -> None:
     register.install()
     assert allowed.count(register.EXTENSION) == 1
     assert sys.meta_path.count(register._FINDER) == 1
-
-
-def test_install_warns_with_remedy_when_tables_are_missing() -> None:
-    with pytest.warns(RuntimeWarning) as caught:
-        register.add_rows(ModuleType("datasets.packaged_modules"))
-    assert str(caught[0].message) == (
-        f"datasets {datasets.__version__} has no _PACKAGED_DATASETS_MODULES, _EXTENSION_TO_MODULE, "
-        "_MODULE_TO_EXTENSIONS, _MODULE_TO_METADATA_FILE_NAMES in datasets.packaged_modules, so load_dataset() "
-        "cannot find the recipes of a folder or repository. "
-        'Use smollm3_mix.load("<recipe>") instead, or: pip install "datasets<6"'
-    )

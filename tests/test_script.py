@@ -1,4 +1,4 @@
-"""The loading script for `datasets` < 4, and what newer versions say of it. Runs on every supported `datasets`."""
+"""The loading script for `datasets` < 4, which newer versions refuse. Runs on every supported `datasets`."""
 
 import importlib.util
 from pathlib import Path
@@ -15,7 +15,7 @@ scripts = pytest.mark.skipif(int(datasets.__version__.split(".")[0]) >= 4, reaso
 no_scripts = pytest.mark.skipif(int(datasets.__version__.split(".")[0]) < 4, reason="datasets 3 runs scripts")
 
 
-def test_the_script_names_the_packages_builder() -> None:
+def test_script_has_the_builder_of_the_package() -> None:
     spec = importlib.util.spec_from_file_location("a_script", SCRIPT)
     assert spec is not None
     assert spec.loader is not None
@@ -24,7 +24,7 @@ def test_the_script_names_the_packages_builder() -> None:
     assert module.SmolLM3Mix is smollm3_mix.SmolLM3Mix
 
 
-def test_the_package_hides_the_script() -> None:
+def test_import_finds_the_package_and_not_the_script() -> None:
     assert str(smollm3_mix.__file__).endswith("__init__.py")
 
 
@@ -44,7 +44,7 @@ print(json.dumps({
 
 
 @scripts
-def test_the_script_streams_what_load_gives(tmp_path: Path) -> None:
+def test_script_streams_the_records_of_load(tmp_path: Path) -> None:
     write_sources(tmp_path / "sources")
     recipe = write_recipe(tmp_path / "mine.yaml", tmp_path / "sources")
     found = run(LOAD, tmp_path, script=SCRIPT, recipe=recipe)
@@ -54,12 +54,12 @@ def test_the_script_streams_what_load_gives(tmp_path: Path) -> None:
 
 
 @scripts
-def test_the_script_has_the_shipped_stages(tmp_path: Path) -> None:
+def test_script_has_the_shipped_recipes(tmp_path: Path) -> None:
     code = "import datasets\nprint(json.dumps(datasets.get_dataset_config_names(script, trust_remote_code=True)))"
     assert run(code, tmp_path, script=SCRIPT) == list(smollm3_mix.SmolLM3Mix.builder_configs)
 
 
 @no_scripts
-def test_newer_versions_refuse_the_script() -> None:
+def test_datasets_4_refuses_the_script() -> None:
     with pytest.raises(RuntimeError, match=r"Dataset scripts are no longer supported, but found smollm3_mix\.py"):
         datasets.load_dataset(str(SCRIPT), "stage1", streaming=True)

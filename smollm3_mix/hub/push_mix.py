@@ -9,11 +9,12 @@ from smollm3_mix.errors import OutputError
 from smollm3_mix.hub.hub_target import HubTarget
 from smollm3_mix.network.urls import Token
 from smollm3_mix.output import output_layout
+from smollm3_mix.output.written_mix import WrittenMix
 from smollm3_mix.recipe.read_recipe import load_recipe
 
 
 def push_to_hub(
-    output_dir: str | os.PathLike[str],
+    mix: WrittenMix | str | os.PathLike[str],
     repo_id: str,
     *,
     config_name: str | None = None,
@@ -30,7 +31,7 @@ def push_to_hub(
     A repeated call resumes an interrupted upload: it sends only missing files.
 
     Args:
-        output_dir: Written mix, or its folder.
+        mix: Written mix, or its folder.
         repo_id: Dataset repository as `owner/name`. Created if it does not exist.
         config_name: Name of the config. Defaults to the mix's name.
         private: Whether to require a private repository. By default, a new repository is public only if every license
@@ -50,16 +51,17 @@ def push_to_hub(
             public but must not be.
         HubError: If the Hub refuses or is unreachable.
     """
-    folder = Path(output_dir)
+    folder = Path(mix)
     if problem := output_layout.unfinished_reason(folder):
-        raise OutputError(problem)
+        raise OutputError(problem, path=str(folder))
     recipe = load_recipe(folder / output_layout.RECIPE)
     summary = json.loads((folder / output_layout.STATS).read_bytes())
     format_name = output_layout.written_format(summary)
     if format_name != "parquet":
         raise OutputError(
             f"{folder} has format {format_name!r}, but push needs Parquet, which load_dataset opens. "
-            f"Upload the files: hf upload {repo_id} {folder} --repo-type dataset"
+            f"Upload the files: hf upload {repo_id} {folder} --repo-type dataset",
+            path=str(folder),
         )
     _check_files(folder, summary["files"])
     target = HubTarget(
@@ -87,5 +89,6 @@ def _check_files(folder: Path, files: Mapping[str, int]) -> None:
         if not path.exists() or path.stat().st_size != size:
             raise OutputError(
                 f"{path} {'has another size' if path.exists() else 'is missing'}: {output_layout.STATS} says "
-                f"{size:,} bytes. Run `smollm3-mix verify {folder}`."
+                f"{size:,} bytes. Run `smollm3-mix verify {folder}`.",
+                path=str(path),
             )

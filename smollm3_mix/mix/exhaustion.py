@@ -23,7 +23,9 @@ def exhausted_error(recipe: Recipe, stream: SourceStream, limits: Limits, emitte
         return SourceExhaustedError(
             f"{start}, when the mix had {format_count(emitted_tokens * lanes)} tokens. Its share is {share:.4%}. "
             f"Raise its max_passes above {done}, take at most {format_count(most)} {unit}, "
-            "or set on_exhausted to stop, renormalize or repeat."
+            "or set on_exhausted to stop, renormalize or repeat.",
+            source=source.id,
+            available=available,
         )
     needed = share * target
     fitting = available / target
@@ -31,7 +33,10 @@ def exhausted_error(recipe: Recipe, stream: SourceStream, limits: Limits, emitte
     return SourceExhaustedError(
         f"{start}, but {format_count(target)} {unit} of the mix need {format_count(needed)} of it ({share:.4%}). "
         f"Raise its max_passes to {ceil(needed / (available / done))}, take at most {format_count(most)} {unit}, "
-        f"or lower its weight to {weight:.2g}."
+        f"or lower its weight to {weight:.2g}.",
+        source=source.id,
+        needed=needed,
+        available=available,
     )
 
 
@@ -40,7 +45,8 @@ def no_rows_error(recipe: Recipe, stream: SourceStream, lane: int) -> SourceExha
     return SourceExhaustedError(
         f"{recipe.file}: '{stream.source.id}' has no row in lane {lane} of {recipe.lanes}: "
         "it is empty or has fewer rows than lanes. "
-        "Lower `lanes`, set on_exhausted to renormalize, or remove the source."
+        "Lower `lanes`, set on_exhausted to renormalize, or remove the source.",
+        source=stream.source.id,
     )
 
 
@@ -49,5 +55,6 @@ def empty_pass_error(recipe: Recipe, stream: SourceStream, lane: int) -> SourceE
     return SourceExhaustedError(
         f"{recipe.file}: '{stream.source.id}' has no accepted document in lane {lane} of {recipe.lanes} "
         f"({stream.reasons()}). "
-        "Loosen its `filters`, `where` or `dedup`, lower `lanes`, or set on_exhausted to renormalize."
+        "Loosen its `filters`, `where` or `dedup`, lower `lanes`, or set on_exhausted to renormalize.",
+        source=stream.source.id,
     )

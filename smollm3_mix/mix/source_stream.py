@@ -164,7 +164,8 @@ class SourceStream:
                 raise SourceExhaustedError(
                     f"{self._recipe.file}: source '{self.source.id}': {empty} consecutive blocks have no accepted "
                     f"document ({self.reasons()}). "
-                    "Loosen its `filters`, `where` or `dedup`, or remove it from the recipe."
+                    "Loosen its `filters`, `where` or `dedup`, or remove it from the recipe.",
+                    source=self.source.id,
                 )
 
     def restart(self) -> None:

@@ -245,7 +245,8 @@ def _measure(
     if not bytes_.sum():
         raise SourceExhaustedError(
             f"{recipe.file}: source {source.id!r} has no document to measure, because cleaning and filters keep none. "
-            "Relax its `filters` or `where`, or remove it from the recipe."
+            "Relax its `filters` or `where`, or remove it from the recipe.",
+            source=source.id,
         )
     value = tokens.sum() / bytes_.sum()
     spread = float(np.sqrt(np.square(tokens - value * bytes_).sum()))

@@ -46,7 +46,7 @@ def pin_texts(recipe: AnyRecipe, inspect: Inspect, token: Token = None) -> tuple
         lines = [f"{name!r}: {problem}" for name, problem in problems.items()]
         head = f"{recipe.file}: decontaminate: {len(problems)} of {len(sources)} evaluation sets cannot be read"
         message = "\n  ".join([head, *lines]) + "\nFix these sets, or remove them from `decontaminate`."
-        raise UnreadableSourcesError(message)
+        raise UnreadableSourcesError(message, problems=problems)
     collector = NgramCollector(options.ngram)
     for source in sources:
         _read(recipe, options, source, found[source.id], collector, token)

@@ -68,7 +68,7 @@ def resolve(
     recipe, evaluation_ngrams = pin_texts(recipe, lambda texts: inspect(texts, token, accepted=accepted), token)
     found, problems = inspect(recipe, token, accepted=accepted)
     if problems and (not skip_unreadable or len(problems) == len(recipe.active)):
-        raise UnreadableSourcesError(_message(recipe, problems))
+        raise UnreadableSourcesError(_message(recipe, problems), problems=problems)
     for id_, problem in problems.items():
         weight = _percent(recipe.shares[id_])
         log.warning("%s: skipped source %r (%s of the weight): %s", recipe.file, id_, weight, problem)

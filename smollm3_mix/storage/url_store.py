@@ -249,7 +249,8 @@ class UrlStore:
             raise
         except ImportError as error:
             raise MissingExtraError(
-                f"{self.url}: {error}. Install the package that fsspec needs for this URL, such as s3fs or gcsfs."
+                f"{self.url}: {error}. Install the package that fsspec needs for this URL, such as s3fs or gcsfs.",
+                package=error.name or "",
             ) from error
         except Exception as error:  # the errors depend on the client of each file system
             first = (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -141,7 +141,9 @@ def read_encoder(path: str) -> Any:
     except ImportError as missing:
         raise MissingExtraError(
             "Counting tokens with a tokenizer requires tokenizers. Install it: pip install 'smollm3_mix[tokenizers]'. "
-            "Or count with `tokens: per_byte`."
+            "Or count with `tokens: per_byte`.",
+            package="tokenizers",
+            extra="tokenizers",
         ) from missing
     try:
         return Encoder.from_file(path)

@@ -22,18 +22,21 @@ def check_state(mix: MixProtocol, state: Mapping[str, Any]) -> None:
     recipe = mix.recipe
     if state["fingerprint"] != recipe.fingerprint:
         other = recipe_from_dict(state["recipe"])
-        differ = "\n  ".join(other.diff(recipe)) or "the version of the package"
+        differ = other.diff(recipe) or ["the version of the package"]
+        differ_lines = "\n  ".join(differ)
         raise StateError(
             f"This state was saved by recipe {other.name} {state['fingerprint'][:7]}, but the mix is {recipe.name} "
-            f"{recipe.fingerprint[:7]}. They differ in:\n  {differ}\n"
-            "Load the recipe of the state (Recipe.from_dict(state['recipe'])), or start again without the state."
+            f"{recipe.fingerprint[:7]}. They differ in:\n  {differ_lines}\n"
+            "Load the recipe of the state (Recipe.from_dict(state['recipe'])), or start again without the state.",
+            differences=differ,
         )
     saved = {"split": state["split"], **state["limits"]}
     for name, value in {"split": mix.split, **mix.limits.to_dict()}.items():
         if saved.get(name) != value:
             raise StateError(
                 f"This state was saved with {name}={saved.get(name)!r}, but the mix has {name}={value!r}. "
-                f"Open the mix with {name}={saved.get(name)!r}."
+                f"Open the mix with {name}={saved.get(name)!r}.",
+                differences=[f"{name}: {saved.get(name)!r} → {value!r}"],
             )
 
 

@@ -95,7 +95,8 @@ def check_continuation(recipe: AnyRecipe, split: str, lanes: int, state: Mapping
             + "the positions of these sources are not valid for the new recipe.\n  "
             + "\n  ".join(problems)
             + "\nRemove a changed `revision` to continue at that of the state, restore the other keys, "
-            "or give the source another id to start it anew."
+            "or give the source another id to start it anew.",
+            differences=problems,
         )
 
 

@@ -190,15 +190,18 @@ def _check_same_mix(first_location: str, first: Mapping[str, Any], where: str, p
     """Raise StateError unless both states belong to the same mix."""
     if part["fingerprint"] != first["fingerprint"]:
         one, other = recipe_from_dict(first["recipe"]), recipe_from_dict(part["recipe"])
-        differ = "\n  ".join(one.diff(other)) or "the version of the package"
+        differ = one.diff(other) or ["the version of the package"]
+        differ_lines = "\n  ".join(differ)
         raise StateError(
             f"{first_location} was saved by recipe {one.name} {one.fingerprint[:7]}, and {where} by {other.name} "
-            f"{other.fingerprint[:7]}. They differ in:\n  {differ}\n"
-            "Pass states of one run."
+            f"{other.fingerprint[:7]}. They differ in:\n  {differ_lines}\n"
+            "Pass states of one run.",
+            differences=differ,
         )
     for name in sorted(first.keys() - set(_READER_KEYS) - {"recipe"}):
         if part.get(name) != first[name]:
             raise StateError(
                 f"{first_location} was saved with {name}={first[name]!r}, and {where} with {name}={part.get(name)!r}. "
-                "Pass states of one run."
+                "Pass states of one run.",
+                differences=[f"{name}: {first[name]!r} → {part.get(name)!r}"],
             )

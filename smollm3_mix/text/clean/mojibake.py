@@ -48,7 +48,9 @@ def _ftfy() -> tuple[Callable[[str], bool], Callable[[str], str]]:
     except ImportError as missing:
         raise MissingExtraError(
             "clean: mojibake requires ftfy, which is not installed. Run: pip install 'smollm3_mix[mojibake]'. "
-            "Or remove mojibake"
+            "Or remove mojibake",
+            package="ftfy",
+            extra="mojibake",
         ) from missing
     return is_bad, fix_encoding
 
