@@ -12,6 +12,9 @@ from typing import Any
 import smollm3_mix
 from smollm3_mix.cli.parser import build_parser
 
+PUBLIC_BASES = {"BuilderBase": "GeneratorBasedBuilder"}
+"""Bases that the page shows in place of private classes."""
+
 PAGE = Path(__file__).parents[1] / "docs" / "api.md"
 
 INTRODUCTION = """\
@@ -174,7 +177,7 @@ def class_block(name: str, value: type) -> str:
     """Return a code block with the public attributes and methods of a class."""
     node = node_of(value)
     assert isinstance(node, ast.ClassDef)
-    bases = [ast.unparse(base).rpartition(".")[2] for base in node.bases]
+    bases = [PUBLIC_BASES.get(base, base) for base in (ast.unparse(each).rpartition(".")[2] for each in node.bases)]
     lines = [f"class {name}({', '.join(bases)}):" if bases else f"class {name}:"]
     if dataclasses.is_dataclass(value) and "_" not in name[:1]:
         lines += [f"    {ast.unparse(statement)}" for statement in node.body if is_public_field(statement)]

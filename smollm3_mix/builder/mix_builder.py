@@ -75,15 +75,15 @@ class SmolLM3Mix(BuilderBase):
     def __init__(self, cache_dir: str | None = None, dataset_name: str | None = None, **kwargs: Any) -> None:
         super().__init__(cache_dir=cache_dir, dataset_name=dataset_name or NAME, **kwargs)
 
-    def create_config(
+    def _make_config(
         self, config_name: str | None, custom_features: Any, **kwargs: Any
     ) -> tuple[SmolLM3MixConfig, str]:
         """Return the config with these options, and its id in the cache."""
         self.BUILDER_CONFIGS = list(self.builder_configs.values())  # type: ignore[misc]  # this instance's only
         if config_name is None and not kwargs.keys() & {"recipe", "data_files"}:
             # without other arguments, `datasets` takes the default config, or asks for a name and lists them all
-            config_name = super().create_config(None, None)[0].name
-        config, _ = super().create_config(config_name, custom_features, **kwargs)
+            config_name = super()._make_config(None, None)[0].name
+        config, _ = super()._make_config(config_name, custom_features, **kwargs)
         self.recipe = config.read(self.token)
         cache_id = kwargs.get("config_id") or config.cache_id(self.recipe, custom_features)
         self._requested = self.recipe, cache_id
@@ -117,7 +117,7 @@ class SmolLM3Mix(BuilderBase):
                 cache_id = before
         elif found or texts:
             self.recipe, cache_id = recipe.pin(found), f"{cache_id}-{index_scope_digest([found, texts])[:8]}"
-        self.move_cache(cache_id)
+        self._move_cache(cache_id)
 
     def _split_generators(self, dl_manager: Any) -> list[datasets.SplitGenerator]:  # noqa: ARG002
         config = self.config
@@ -140,7 +140,7 @@ class SmolLM3Mix(BuilderBase):
             for mix in mixes
         ]
 
-    def split_examples(self, **options: Any) -> MixExamples:
+    def _split_examples(self, **options: Any) -> MixExamples:
         """Return the examples of a split."""
         return MixExamples(**options)
 

@@ -39,21 +39,21 @@ _ExamplesIterable: Any = hf_datasets.examples_iterable()
 class BuilderBase(datasets.GeneratorBasedBuilder):  # type: ignore[misc]  # datasets carries no types
     """Builder that creates its configs and examples itself, and writes its cache from tables.
 
-    Subclasses override `create_config` and `split_examples`, and define `_generate_tables`.
+    Subclasses override `_make_config` and `_split_examples`, and define `_generate_tables`.
     """
 
-    def create_config(
+    def _make_config(
         self, config_name: str | None, custom_features: Any, **options: Any
     ) -> tuple[datasets.BuilderConfig, str]:
         """Return the config with these options, and its id."""
         config, config_id = super()._create_builder_config(config_name, custom_features, **options)
         return config, config_id
 
-    def split_examples(self, **options: Any) -> Any:
+    def _split_examples(self, **options: Any) -> Any:
         """Return the examples iterable of a split, from the `gen_kwargs` of its generator."""
         raise NotImplementedError
 
-    def move_cache(self, config_id: str) -> None:
+    def _move_cache(self, config_id: str) -> None:
         """Prepare the dataset in the cache folder of another config id."""
         self.config_id = config_id
         self._cache_dir = self._output_dir = self._build_cache_dir()
@@ -61,10 +61,10 @@ class BuilderBase(datasets.GeneratorBasedBuilder):  # type: ignore[misc]  # data
     def _create_builder_config(
         self, config_name: str | None = None, custom_features: Any = None, **options: Any
     ) -> tuple[datasets.BuilderConfig, str]:
-        return self.create_config(config_name, custom_features, **options)
+        return self._make_config(config_name, custom_features, **options)
 
     def _get_examples_iterable_for_split(self, split_generator: datasets.SplitGenerator) -> Any:
-        return self.split_examples(**split_generator.gen_kwargs)
+        return self._split_examples(**split_generator.gen_kwargs)
 
     def _prepare_split_single(
         self, gen_kwargs: dict[str, Any], fpath: str, file_format: str, max_shard_size: int, job_id: int, **_: Any
