@@ -1,4 +1,4 @@
-"""The example: killed at random steps and started again, it trains on bit-identical batches, with the same loss."""
+"""The example trains on the same batches with the same losses when it is killed and restarted."""
 
 import json
 import random
@@ -26,31 +26,31 @@ def start(folder):
 
 def steps(folder):
     log = folder / "log.jsonl"
-    whole = log.read_text().rpartition("\n")[0] if log.exists() else ""
-    return [json.loads(line) for line in whole.splitlines()]
+    complete_lines = log.read_text().rpartition("\n")[0] if log.exists() else ""
+    return [json.loads(line) for line in complete_lines.splitlines()]
 
 
-def test_killed_at_random_steps_it_goes_on_with_the_same_batches(tmp_path):
-    whole, cut = tmp_path / "whole", tmp_path / "cut"
-    assert start(whole).wait() == 0
-    expected = {line["step"]: (line["batch"], line["loss"]) for line in steps(whole)}
+def test_example_resumes_with_the_same_batches_when_killed(tmp_path):
+    reference, killed = tmp_path / "reference", tmp_path / "killed"
+    assert start(reference).wait() == 0
+    expected = {line["step"]: (line["batch"], line["loss"]) for line in steps(reference)}
     assert list(expected) == list(range(1, STEPS + 1))
     assert len({batch for batch, _ in expected.values()}) == STEPS
-    cut.mkdir()
-    shutil.copy(whole / "tokenizer.json", cut)
+    killed.mkdir()
+    shutil.copy(reference / "tokenizer.json", killed)
     for at in sorted(random.Random().sample(range(2, STEPS - 1), 2)):
-        process = start(cut)
-        while process.poll() is None and max((line["step"] for line in steps(cut)), default=0) < at:
+        process = start(killed)
+        while process.poll() is None and max((line["step"] for line in steps(killed)), default=0) < at:
             time.sleep(0.005)
         process.kill()
         process.wait()
-    assert start(cut).wait() == 0
-    lines = steps(cut)
+    assert start(killed).wait() == 0
+    lines = steps(killed)
     assert len({line["pid"] for line in lines}) >= 2
     assert {line["step"] for line in lines} == set(expected)
     for line in lines:
         assert (line["batch"], line["loss"]) == expected[line["step"]], line
 
 
-def test_the_example_is_short():
+def test_example_is_short():
     assert len(EXAMPLE.read_text(encoding="utf-8").splitlines()) <= 120

@@ -1,4 +1,4 @@
-"""Manners on the Hub: passing faults change nothing, lasting ones are named, workers list nothing again."""
+"""Requests to the Hub: transient errors change nothing, permanent ones are named, and workers list no files again."""
 
 import gzip
 import json
@@ -25,7 +25,7 @@ SOURCES = 12
 READ = """
 import hashlib, time
 pause = time.sleep
-time.sleep = lambda seconds: pause(min(seconds, 0.02))  # the waits are tested elsewhere
+time.sleep = lambda seconds: pause(min(seconds, 0.02))  # other tests cover the waits
 from smollm3_mix import open_mix
 try:
     mix = open_mix(recipe)
@@ -39,7 +39,7 @@ print(json.dumps(found))
 
 @pytest.fixture(scope="module")
 def repositories(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Twelve of them: Parquet, JSON lines, and configs named by a card, in turn."""
+    """Return twelve repositories: Parquet, JSON lines, and configs of a dataset card, in turn."""
     base, found = tmp_path_factory.mktemp("repositories"), {}
     for number in range(SOURCES):
         root = base / f"r{number}"
@@ -56,8 +56,8 @@ def repositories(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
             for config in ("x", "y"):
                 (root / config).mkdir(parents=True)
                 pq.write_table(pa.table({"text": texts if config == "y" else texts[:3]}), root / config / "0.parquet")
-            named = "- {config_name: x, data_files: x/*.parquet}\n- {config_name: y, data_files: y/0.parquet}"
-            (root / "README.md").write_text(f"---\nconfigs:\n{named}\n---\n")
+            card = "- {config_name: x, data_files: x/*.parquet}\n- {config_name: y, data_files: y/0.parquet}"
+            (root / "README.md").write_text(f"---\nconfigs:\n{card}\n---\n")
         found[f"org/r{number}"] = root
     return found
 
@@ -66,7 +66,7 @@ def lines(texts: list[str]) -> bytes:
     return "".join(json.dumps({"text": text}) + "\n" for text in texts).encode()
 
 
-def written(folder: Path, names: list[str], **top: Any) -> Path:
+def write_recipe(folder: Path, names: list[str], **top: Any) -> Path:
     sources = [
         {"name": name, "weight": 1 + number / 10} | ({"config": "y"} if number % 3 == 2 else {})
         for number, name in enumerate(names)
@@ -77,17 +77,15 @@ def written(folder: Path, names: list[str], **top: Any) -> Path:
     return path
 
 
-def served(repositories: dict[str, Path], problems: Faults) -> Any:
+def serve(repositories: dict[str, Path], problems: Faults) -> Any:
     (first, root), *others = repositories.items()
     return hub(first, root, others=dict(others), problems=problems)
 
 
-def test_a_mixture_of_twelve_sources_is_the_same_under_passing_faults(
-    repositories: dict[str, Path], tmp_path: Path
-) -> None:
-    recipe, found = written(tmp_path, list(repositories)), []
+def test_mix_of_twelve_sources_is_the_same_with_transient_errors(repositories: dict[str, Path], tmp_path: Path) -> None:
+    recipe, found = write_recipe(tmp_path, list(repositories)), []
     for problems in (Faults(), Faults(0.2, seed=1)):
-        with served(repositories, problems) as endpoint:
+        with serve(repositories, problems) as endpoint:
             home = tmp_path / str(len(found))
             home.mkdir()
             found.append(run(READ, home, endpoint, recipe=recipe))
@@ -96,11 +94,11 @@ def test_a_mixture_of_twelve_sources_is_the_same_under_passing_faults(
     assert found[1] == found[0]
 
 
-def test_a_fault_that_lasts_names_source_and_file(repositories: dict[str, Path], tmp_path: Path) -> None:
-    recipe = written(tmp_path, ["org/r0", "org/r1", "org/r2"])
-    with served(repositories, Faults(lasting=("/data/train", "/api/datasets/org/r1"))) as endpoint:
-        name, said = run(READ, tmp_path, endpoint, recipe=recipe)
-    head, first, second, rest = said.split("\n")
+def test_permanent_errors_name_source_and_file(repositories: dict[str, Path], tmp_path: Path) -> None:
+    recipe = write_recipe(tmp_path, ["org/r0", "org/r1", "org/r2"])
+    with serve(repositories, Faults(lasting=("/data/train", "/api/datasets/org/r1"))) as endpoint:
+        name, message = run(READ, tmp_path, endpoint, recipe=recipe)
+    head, first, second, rest = message.split("\n")
     assert name == "UnreadableSourcesError"
     assert head.endswith("mix.yaml: 2 of 3 sources (63.6 % of the weight) cannot be read")
     assert first.startswith(f"  'org/r0' (30.3 %): org/r0@{COMMIT}/data/train-0.parquet cannot be read (")
@@ -127,15 +125,15 @@ print(count)
 
 
 @pytest.mark.parametrize("loader", [False, True])
-def test_four_workers_list_what_one_does(repositories: dict[str, Path], tmp_path: Path, loader: bool) -> None:
-    """Processes that prepare, and workers of a `DataLoader`, all at work on lanes of their own."""
+def test_four_workers_list_the_same_files_as_one(repositories: dict[str, Path], tmp_path: Path, loader: bool) -> None:
+    """Each process that prepares a dataset, and each worker of a `DataLoader`, reads its own lanes."""
     if loader:
-        pytest.importorskip("torch", reason="a DataLoader is torch's; .ci/run --all has it")
-    recipe, listings, counts = written(tmp_path, ["org/r0", "org/r1", "org/r2"], lanes=4), [], []
+        pytest.importorskip("torch", reason="DataLoader needs torch; .ci/run --all has it")
+    recipe, listings, counts = write_recipe(tmp_path, ["org/r0", "org/r1", "org/r2"], lanes=4), [], []
     for workers in (1, 4):
         problems, home = Faults(), tmp_path / str(workers)
         home.mkdir()
-        with served(repositories, problems) as endpoint:
+        with serve(repositories, problems) as endpoint:
             counts.append(run(WORKERS, home, endpoint, recipe=recipe, workers=workers, loader=loader))
         listings.append(
             sorted(each for each in problems.asked if "/datasets/" in each and not each.endswith((".parquet", ".gz")))
@@ -143,10 +141,10 @@ def test_four_workers_list_what_one_does(repositories: dict[str, Path], tmp_path
     one, four = listings
     assert counts[0] == counts[1] > 100
     assert len(one) > 30
-    # threads that look up together may each ask for a repository's info, and `datasets` before 4 asks too
+    # simultaneous threads may each request a repository's info, and `datasets` before 4 requests it too
     assert [each for each in four if "/revision/" not in each] == [each for each in one if "/revision/" not in each]
-    looked_up = [sum("/revision/" in each for each in listing) for listing in (one, four)]
-    assert looked_up[1] <= 2 * looked_up[0]
+    lookups = [sum("/revision/" in each for each in listing) for listing in (one, four)]
+    assert lookups[1] <= 2 * lookups[0]
 
 
 CHANGED = """
@@ -163,28 +161,28 @@ print(json.dumps(found))
 """
 
 
-def test_a_file_is_compared_with_the_listed_digest(tmp_path: Path) -> None:
+def test_reading_raises_when_a_file_differs_from_its_listed_digest(tmp_path: Path) -> None:
     root = tmp_path / "root"
     root.mkdir()
     (root / "all.jsonl").write_bytes(lines([document("s", row) for row in range(60)]))
-    recipe = written(tmp_path, ["org/r0"])
+    recipe = write_recipe(tmp_path, ["org/r0"])
     with hub("org/r0", root) as endpoint:
-        said = run(CHANGED, tmp_path, endpoint, recipe=recipe, file=root / "all.jsonl")
-    assert said.startswith(f"SourceError: source 'org/r0': org/r0@{COMMIT}/all.jsonl: the content has SHA-256 ")
-    assert said.endswith("It was damaged in transit. Try again: the mix resumes at the same record.")
+        message = run(CHANGED, tmp_path, endpoint, recipe=recipe, file=root / "all.jsonl")
+    assert message.startswith(f"SourceError: source 'org/r0': org/r0@{COMMIT}/all.jsonl: the content has SHA-256 ")
+    assert message.endswith("It was damaged in transit. Try again: the mix resumes at the same record.")
 
 
 SPEND = """
 import sys, time
 from smollm3_mix.network.rate_limit import RateLimiter
-budget = RateLimiter("test", rate=100, burst=10)
+limiter = RateLimiter("test", rate=100, burst=10)
 for _ in range(20):
-    budget.wait("https://host/" + sys.argv[1])
+    limiter.wait("https://host/" + sys.argv[1])
     print(time.time(), flush=True)
 """
 
 
-def test_processes_share_one_budget(tmp_path: Path) -> None:
+def test_processes_share_one_rate_limit(tmp_path: Path) -> None:
     environment = os.environ | {"TMPDIR": str(tmp_path), "PYTHONPATH": str(Path(retry.__file__).parents[2])}
     started = [
         subprocess.Popen([sys.executable, "-c", SPEND, str(number)], env=environment, stdout=subprocess.PIPE, text=True)
@@ -196,48 +194,48 @@ def test_processes_share_one_budget(tmp_path: Path) -> None:
     assert times[-1] - times[0] >= 0.45  # 10 at once, 50 more at 100 a second, in twos
 
 
-def test_a_budget_without_a_folder_to_write_in_is_kept_for_oneself(
+def test_rate_limit_applies_per_process_without_a_writable_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setattr(rate_limit.tempfile, "gettempdir", lambda: str(tmp_path / "file"))
-    budget = rate_limit.RateLimiter("alone", rate=50, burst=1)
+    limiter = rate_limit.RateLimiter("alone", rate=50, burst=1)
     before = time.monotonic()
-    budget.wait("https://host", 6)
+    limiter.wait("https://host", 6)
     assert time.monotonic() - before >= 0.05
     assert "requests are spaced in each process by itself" in caplog.text
 
 
-def test_what_cannot_pass_is_not_asked_again() -> None:
-    asked = []
+def test_permanent_errors_are_not_retried() -> None:
+    requests = []
 
-    def ask() -> None:
-        asked.append(1)
+    def request() -> None:
+        requests.append(1)
         raise ValueError("no")
 
     with pytest.raises(ValueError, match="no"):
-        retry.with_retries(ask)
-    assert len(asked) == 1
+        retry.with_retries(request)
+    assert len(requests) == 1
 
 
-def test_retry_after_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_retry_waits_for_the_retry_after_header(monkeypatch: pytest.MonkeyPatch) -> None:
     import huggingface_hub.errors
 
     waits: list[float] = []
     monkeypatch.setattr(retry.time, "sleep", waits.append)
     monkeypatch.setattr(retry.random, "uniform", lambda low, high: 0.0)
 
-    class Answer:
+    class Response:
         status_code = 429
         headers = {"retry-after": "7"}  # noqa: RUF012
 
-    def ask() -> str:
+    def request() -> str:
         if len(waits) < 2:
             error = ConnectionError("busy")
-            error.response = Answer()  # type: ignore[attr-defined]
+            error.response = Response()  # type: ignore[attr-defined]
             raise error
-        return "given"
+        return "content"
 
-    assert retry.with_retries(ask) == "given"
+    assert retry.with_retries(request) == "content"
     assert waits == [7.0, 7.0]
     assert not retry.is_transient(huggingface_hub.errors.OfflineModeIsEnabled("offline"))
