@@ -320,7 +320,7 @@ def test_written_curriculum_is_recounted_by_stage(curriculum_file, tmp_path):
     given_ = all_stats["train"].total.emitted
     assert given_ == len(list(open_mix(path).stream()))
     report = verify(tmp_path / "whole")
-    assert report.problems == []
+    assert report.problems == ()
     saved = json.loads((tmp_path / "whole" / "stats.json").read_text())
     assert [stage["name"] for stage in saved["stages"]] == ["s1", "s2", "s3"]
     assert sum(stage["records"]["train-00000"] + stage["records"]["train-00001"] for stage in saved["stages"]) == given_
