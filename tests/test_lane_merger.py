@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from doors import write_recipe, write_sources
 
-from smollm3_mix.mix.open_mix import open_mix
 from smollm3_mix.mix.mix import Mix
+from smollm3_mix.mix.open_mix import open_mix
 from smollm3_mix.torch_loader import worker_blocks
 from smollm3_mix.torch_loader.lane_merger import LaneMerger, WorkerReader
 

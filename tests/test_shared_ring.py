@@ -16,8 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import smollm3_mix
-from smollm3_mix.mix.open_mix import open_mix
 from smollm3_mix.mix.mix import Mix
+from smollm3_mix.mix.open_mix import open_mix
 from smollm3_mix.torch_loader import mix_loader, worker_blocks
 from smollm3_mix.torch_loader.shared_ring import SharedRing
 from smollm3_mix.torch_loader.worker_process import WorkerOptions
