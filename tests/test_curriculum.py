@@ -135,9 +135,9 @@ def test_total_tokens_scale_stages_and_limits_end_the_mix(curriculum_file):
     cut = list(open_mix(path, max_tokens=2300).stream())
     assert cut == whole[: len(cut)]
     assert sum(r["tokens"] for r in cut[:-1]) < 2300 <= sum(r["tokens"] for r in cut)
-    with pytest.raises(RecipeError, match=r"s1\.yaml: total_tokens: 100, but it has no stages; use max_tokens"):
+    with pytest.raises(RecipeError, match=r"s1\.yaml: total_tokens: 100 needs a curriculum, but this recipe has no stages"):
         open_mix(path.parent / "s1.yaml", total_tokens=100)
-    with pytest.raises(RecipeError, match="total_tokens: 2 leave stage 's2' none; give more"):
+    with pytest.raises(RecipeError, match="total_tokens: 2 leaves stage 's2' without a token"):
         open_mix(path, total_tokens=2)
 
 
@@ -172,7 +172,7 @@ def test_recipe_and_curriculum_continue_each_other(curriculum_file, recipe_file)
     assert sum(r["tokens"] for r in last) >= 4500
 
 
-def test_curriculum_survives_its_text_forms(curriculum_file):
+def test_curriculum_survives_json_and_yaml(curriculum_file):
     course = load_recipe(curriculum_file())
     assert isinstance(course, Curriculum)
     assert course.name == "course"
@@ -390,7 +390,7 @@ def test_take_accepts_a_curriculum(curriculum_file, tmp_path, capsys):
     assert main(["verify", str(tmp_path / "out")]) == 0
     assert main(["plan", path, "--offline", "--max-tokens", "900"]) == 0
     assert main(["take", str(tmp_path / "s1.yaml"), "--total-tokens", "900"]) == 1
-    assert "total_tokens: 900, but it has no stages; use max_tokens" in capsys.readouterr().err
+    assert "total_tokens: 900 needs a curriculum, but this recipe has no stages" in capsys.readouterr().err
 
 
 def test_keep_dropped_covers_every_stage(curriculum_file, tmp_path):

@@ -119,7 +119,7 @@ def test_stage_ends_are_divided_by_lanes_and_scaled_for_validation(tmp_path: Pat
 
 
 @pytest.mark.parametrize("count", [4, 10, 16])
-def test_a_state_of_any_stage_goes_on_with_its_records_and_counts(tmp_path: Path, count: int) -> None:
+def test_state_of_any_stage_resumes_with_its_records_and_stats(tmp_path: Path, count: int) -> None:
     both = {"x": weight(0.5), "y": weight(0.5)}
     made = curriculum(tmp_path, (300, {"x": weight(1)}), (300, {"y": weight(1)}), (200, both))
     mix = open_mix(made)

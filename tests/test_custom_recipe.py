@@ -91,12 +91,12 @@ def said(recipe: Path) -> str:
     return str(error.value)
 
 
-def test_the_recipe_itself_is_well_formed() -> None:
+def test_custom_recipe_is_valid() -> None:
     weights = {"HuggingFaceFW/fineweb-edu": 0.5, "HuggingFaceTB/stack-edu/python": 0.3, "HuggingFaceTB/finemath": 0.2}
     assert load_recipe(FIXTURE).shares == pytest.approx(weights)
 
 
-def test_one_error_says_all_that_must_change(recipe: Path) -> None:
+def test_one_error_lists_every_unreadable_source(recipe: Path) -> None:
     assert said(recipe).splitlines() == [
         f"{recipe}: 2 of 3 sources (50 % of the weight) cannot be read",
         f"  'HuggingFaceTB/stack-edu/python' (30 %): {NO_PYTHON}. With `config: Python`: {NO_TEXT}",
@@ -105,14 +105,14 @@ def test_one_error_says_all_that_must_change(recipe: Path) -> None:
     ]
 
 
-def test_the_command_line_says_it_and_exits_with_1(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_command_line_prints_the_error_and_exits_with_1(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
     expected = said(recipe)
     assert main(["write", str(recipe), "--max-tokens", "1k", "--output-dir", str(recipe.with_name("out"))]) == 1
     assert capsys.readouterr().err.endswith(f"error: {expected}\n")
     assert not recipe.with_name("out").exists()
 
 
-def test_what_is_mended_is_not_said_again(recipe: Path) -> None:
+def test_fixed_source_is_not_reported(recipe: Path) -> None:
     assert said(mended(recipe, stack_edu={"config": "Python"}, finemath={"config": "finemath-4plus"})).splitlines() == [
         f"{recipe.with_name('mended.yaml')}: 1 of 3 sources (30 % of the weight) cannot be read",
         f"  'HuggingFaceTB/stack-edu/Python' (30 %): {NO_TEXT}",
@@ -120,7 +120,7 @@ def test_what_is_mended_is_not_said_again(recipe: Path) -> None:
     ]
 
 
-def test_mended_as_it_says_it_gives_its_shares(recipe: Path) -> None:
+def test_recipe_fixed_as_suggested_has_its_shares(recipe: Path) -> None:
     rows = [{"content": document("code", n)} for n in range(300)]
     repository(recipe.parent / "org/inline-code", ["Python"], rows)
     inline = {"name": "org/inline-code", "config": "Python", "text_field": "content", "kind": "code"}
@@ -133,14 +133,14 @@ def test_mended_as_it_says_it_gives_its_shares(recipe: Path) -> None:
     assert given == pytest.approx({"web": 0.5, "code": 0.3, "math": 0.2}, abs=0.02)  # at most 400 of 20,000 tokens
 
 
-def test_marked_unavailable_it_is_left_out_and_named(recipe: Path) -> None:
+def test_unavailable_source_is_skipped_and_named(recipe: Path) -> None:
     path = mended(recipe, stack_edu={"unavailable": "Blob ids, no text."}, finemath={"config": "finemath-4plus"})
     plan = open_mix(path).resolved
     assert plan.skipped == {"HuggingFaceTB/stack-edu/python": "Blob ids, no text."}
     assert list(plan.recipe.shares.values()) == pytest.approx([5 / 7, 2 / 7])
 
 
-def test_asked_to_skip_it_goes_on_and_logs_each(recipe: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_skip_unreadable_logs_every_skipped_source(recipe: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, "smollm3_mix"):
         mix = open_mix(recipe, skip_unreadable=True)
     assert mix.resolved.recipe.shares == {"HuggingFaceFW/fineweb-edu": 1.0}

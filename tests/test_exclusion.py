@@ -221,7 +221,7 @@ def test_changed_list_changes_the_mix(tmp_path: Path) -> None:
         write(path, tmp_path / "out")
 
 
-def test_workers_receive_the_list_with_the_plan(tmp_path: Path) -> None:
+def test_workers_receive_the_list_with_the_resolved_recipe(tmp_path: Path) -> None:
     mix = open_mix(mix_of(tmp_path, ROWS, "own-1\n"))
     (tmp_path / "list.txt").unlink()
     again = pickle.loads(pickle.dumps(mix))

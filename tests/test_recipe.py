@@ -19,7 +19,7 @@ from smollm3_mix.text.filters.filter_options import FilterOptions
 FIXTURES = Path(__file__).parent / "fixtures"
 
 
-def test_everything_written_is_read(recipe_text):
+def test_recipe_reads_every_key(recipe_text):
     recipe = load_recipe(recipe_text(WHOLE))
     assert recipe == Recipe(
         file="mine.yaml",
@@ -69,7 +69,7 @@ def test_everything_written_is_read(recipe_text):
     )
 
 
-def test_two_lines_are_a_recipe(recipe_text):
+def test_recipe_needs_two_lines_only(recipe_text):
     recipe = load_recipe(recipe_text(SMALL))
     assert recipe.sources == (Source(id="a/b", weight=1.0, name="a/b"),)
     assert (recipe.seed, recipe.lanes, recipe.weigh_by, recipe.order) == (42, 16, "tokens", "exact")
@@ -77,7 +77,7 @@ def test_two_lines_are_a_recipe(recipe_text):
     assert recipe.name == "mine"
 
 
-def test_shares_are_taken_over_what_can_be_read(recipe_text):
+def test_shares_count_available_sources_only(recipe_text):
     recipe = load_recipe(
         recipe_text("""
 datasets:
@@ -102,7 +102,7 @@ def test_raw_sum_is_rounded_once():
     assert Recipe(sources=sources).raw_sum == 1.0
 
 
-def test_a_recipe_wide_rule_is_for_sources_that_name_none(recipe_text):
+def test_rules_of_a_recipe_apply_to_sources_without_their_own(recipe_text):
     text = """
 clean: math
 filters: {min_chars: 9}
@@ -117,7 +117,7 @@ datasets:
     assert (three.clean, three.filters) == (Cleaning("math"), FilterOptions(min_chars=9))
 
 
-def test_cleaning_goes_by_kind_where_nothing_is_said(recipe_text):
+def test_cleaning_defaults_to_the_kind_of_text(recipe_text):
     text = "datasets:\n" + "".join(f"  - {{name: {k}, weight: 1, kind: {k}}}\n" for k in ("code", "math", "forum"))
     assert [source.clean.profile for source in load_recipe(recipe_text(text)).sources] == ["code", "math", "prose"]
 
@@ -126,7 +126,7 @@ def test_cleaning_goes_by_kind_where_nothing_is_said(recipe_text):
     ("given", "near"),
     [("true", Near()), ("false", None), ("null", None), ("{bands: 3}", Near(bands=3)), ("{}", Near())],
 )
-def test_near_is_a_mapping_or_true_or_nothing(recipe_text, given, near):
+def test_near_accepts_a_mapping_true_or_nothing(recipe_text, given, near):
     assert load_recipe(recipe_text(f"dedup: {{near: {given}}}\n{SMALL}")).dedup == Dedup(near=near)
 
 
@@ -144,22 +144,22 @@ def test_near_is_a_mapping_or_true_or_nothing(recipe_text, given, near):
         ),
     ],
 )
-def test_a_size_is_read_exactly(recipe_text, written, number):
+def test_sizes_are_read_exactly(recipe_text, written, number):
     assert load_recipe(recipe_text(f"holdout: {{tokens: {written}}}\n{SMALL}")).holdout.tokens == number
 
 
 @pytest.mark.parametrize("written", ["0.00001", "1e-5", "1E-5", "1.0e-05", ".00001", "10e-6", "+1e-5"])
-def test_a_number_may_be_written_as_yaml_1_2_has_it(recipe_text, written):
+def test_numbers_of_yaml_1_2_are_read(recipe_text, written):
     assert load_recipe(recipe_text(f"datasets: [{{name: a, weight: {written}}}]")).sources[0].weight == 1e-5
 
 
-def test_words_that_yaml_1_1_takes_for_other_things_stay_words(recipe_text):
+def test_words_with_another_meaning_in_yaml_1_1_stay_words(recipe_text):
     text = "datasets: [{name: on, config: no, split: 2024-01-01, weight: 1, license: 1:30, kind: {language: no}}]"
     source = load_recipe(recipe_text(text)).sources[0]
     assert (source.id, source.split, source.license, source.kind.language) == ("on/no", "2024-01-01", "1:30", "no")
 
 
-def test_an_alias_stands_for_what_it_names(recipe_text):
+def test_yaml_aliases_are_resolved(recipe_text):
     text = """
 datasets:
   - &code {name: org/code, config: a, kind: code, weight: 1, max_passes: 3}
@@ -171,7 +171,7 @@ datasets:
     ]
 
 
-def test_the_briefs_custom_recipe_is_read_as_it_stands():
+def test_custom_recipe_of_merge_datasets_is_read_unchanged():
     file = FIXTURES / "custom_recipe.yaml"
     assert load_recipe(file).shares == {
         "HuggingFaceFW/fineweb-edu": 0.5,
@@ -181,7 +181,7 @@ def test_the_briefs_custom_recipe_is_read_as_it_stands():
     assert sum(d["weight"] for d in yaml.safe_load(file.read_text())["datasets"]) == 1.0
 
 
-def test_overrides_are_read_like_the_file(recipe_text):
+def test_replace_reads_values_like_a_file(recipe_text):
     mine = recipe_text(SMALL)
     recipe = load_recipe(
         mine, seed=3, lanes=None, dedup={"near": True}, holdout=Holdout(fraction=0.5), block={"rows": "1k"}
@@ -190,7 +190,7 @@ def test_overrides_are_read_like_the_file(recipe_text):
     assert (recipe.dedup, recipe.holdout) == (Dedup(near=Near()), Holdout(0.5))
 
 
-def test_faults_of_overrides():
+def test_replace_reports_every_problem():
     keys = "description, seed, lanes, weigh_by, order, block, shuffle, tokens, exclude, decontaminate, dedup, holdout"
     keys += ", on_exhausted"
     assert faults_of(SMALL, seed="x", lanes=0, order="exakt", sede=1, clean="code") == [
@@ -202,7 +202,7 @@ def test_faults_of_overrides():
     ]
 
 
-def test_pinned_sources_have_their_revision(recipe_text):
+def test_pin_sets_revisions(recipe_text):
     recipe = load_recipe(recipe_text(WHOLE))
     pinned = recipe.pin({"fineweb-edu": "0" * 40})
     assert [source.revision for source in pinned.sources] == ["0" * 40, None, None]
@@ -212,7 +212,7 @@ def test_pinned_sources_have_their_revision(recipe_text):
     assert error.value.args == ("mine.yaml has no source 'x'; it has fineweb-edu, org/code, pull-requests",)
 
 
-def test_sources_may_be_left_out_but_not_all(recipe_text):
+def test_mark_unavailable_requires_a_readable_source(recipe_text):
     recipe = load_recipe(recipe_text(WHOLE)).mark_unavailable({"org/code": "It cannot be opened."})
     assert recipe.shares == {"fineweb-edu": 1.0}
     assert (
@@ -224,7 +224,7 @@ def test_sources_may_be_left_out_but_not_all(recipe_text):
     assert str(error.value) == "mine.yaml: every source with a weight above 0 is unavailable; nothing is left to read"
 
 
-def test_a_recipe_survives_pickle_and_json(recipe_text):
+def test_recipe_survives_pickle_and_json(recipe_text):
     recipe = load_recipe(recipe_text(WHOLE))
     assert recipe.shares
     assert pickle.loads(pickle.dumps(recipe)) == recipe
@@ -243,7 +243,7 @@ def test_from_dict_is_as_strict_as_a_file(recipe_text):
         Recipe.from_dict(given | {"file": 3})
 
 
-def test_the_written_file_is_readable(recipe_text):
+def test_to_yaml_is_readable(recipe_text):
     lines = load_recipe(recipe_text(WHOLE)).to_yaml().splitlines()
     assert lines[0].startswith("# smollm3_mix recipe; fingerprint ")
     assert lines[1:] == [
@@ -290,7 +290,7 @@ def test_the_written_file_is_readable(recipe_text):
     ]
 
 
-def test_a_recipe_without_weights_is_written_without_them(recipe_text):
+def test_to_yaml_omits_weights_of_an_unweighted_recipe(recipe_text):
     recipe = load_recipe(recipe_text(LISTS))
     again = load_recipe(recipe_text(recipe.to_yaml(), "again.yaml"), use_weights=False)
     assert "weighted: false" in Path("again.yaml").read_text()
@@ -298,7 +298,7 @@ def test_a_recipe_without_weights_is_written_without_them(recipe_text):
     assert again.fingerprint == recipe.fingerprint
 
 
-def test_differences_name_keys_sources_and_order(recipe_text):
+def test_diff_names_keys_sources_and_order(recipe_text):
     old = load_recipe(recipe_text(WHOLE))
     text = WHOLE.replace("seed: 7", "seed: 8").replace("0.333", "0.36").replace("min_chars: 50", "min_chars: 40")
     text = text.replace("near: {bands: 4, rows: 2, ngram: 5}", "near: null").replace("id: pull-requests", "id: issues")
@@ -328,7 +328,7 @@ datasets:
 """
 
 
-def test_rules_by_kind_are_filled_in(recipe_text):
+def test_preset_kind_is_filled_in(recipe_text):
     recipe = load_recipe(recipe_text(BY_KIND))
     assert [(source.filters.preset, source.filters.language) for source in recipe.sources] == [
         ("prose", "fr"),
@@ -340,7 +340,7 @@ def test_rules_by_kind_are_filled_in(recipe_text):
     assert Recipe.from_dict(recipe.to_dict()) == recipe
 
 
-def test_rules_by_kind_are_written_short_and_read_back(recipe_text):
+def test_preset_kind_is_written_short_and_read_back(recipe_text):
     recipe = load_recipe(recipe_text(BY_KIND))
     text = recipe.to_yaml()
     assert "\nfilters: {preset: prose, min_chars: 20}\n" in text

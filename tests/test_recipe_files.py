@@ -24,14 +24,14 @@ def test_shipped_recipes_are_found_by_name_and_by_file_name():
         assert (recipe.name, recipe.file) == (name, f"{name}.smollm3_mix.yaml")
 
 
-def test_old_file_names_mean_shipped_recipes(recipe_text):
+def test_old_file_names_find_shipped_recipes(recipe_text):
     for old, name in MERGE_CONFIG_NAMES.items():
         assert find_recipe(old) == find_recipe(f"some/folder/{old}") == find_recipe(name)
     mine = recipe_text(SMALL, "smollm3_weighted_config.yaml")
     assert load_recipe(mine).shares == {"a/b": 1.0}
 
 
-def test_the_old_default_name_means_stage_1_without_weights(tmp_path, monkeypatch):
+def test_old_default_name_finds_stage_1_without_weights(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     recipe, stage1 = load_recipe("datasets_config.yaml"), load_recipe("stage1")
     assert not recipe.weighted
@@ -46,7 +46,7 @@ def test_the_old_default_name_means_stage_1_without_weights(tmp_path, monkeypatc
     )
 
 
-def test_a_name_that_is_nowhere(tmp_path, monkeypatch):
+def test_find_recipe_rejects_an_unknown_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = ", ".join(list_recipes())
     for name, hint in {
@@ -61,7 +61,7 @@ def test_a_name_that_is_nowhere(tmp_path, monkeypatch):
         )
 
 
-def test_a_recipe_beside_the_name_is_suggested(tmp_path, monkeypatch):
+def test_find_recipe_suggests_a_file_with_an_ending(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.yaml").write_text("datasets: []")
     for name, meant in {
@@ -76,7 +76,7 @@ def test_a_recipe_beside_the_name_is_suggested(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["my-org/recipes", "hf://datasets/my-org/recipes/configs/mine.smollm3_mix.yaml"])
-def test_how_recipes_of_a_repository_are_had_is_said(name):
+def test_find_recipe_explains_recipes_of_a_repository(name):
     with pytest.raises(RecipeError) as error:
         load_recipe(name)
     assert str(error.value).endswith(
@@ -85,7 +85,7 @@ def test_how_recipes_of_a_repository_are_had_is_said(name):
     )
 
 
-def test_a_folder_is_not_a_recipe(tmp_path):
+def test_find_recipe_rejects_a_folder(tmp_path):
     with pytest.raises(RecipeError) as error:
         load_recipe(tmp_path)
     assert str(error.value) == f"{tmp_path}: is a folder; name a recipe file; it holds none"
@@ -96,7 +96,7 @@ def test_a_folder_is_not_a_recipe(tmp_path):
     assert str(error.value) == f"{tmp_path}: is a folder; name the one you mean, of: a.yml, b.yaml"
 
 
-def test_a_local_path_is_tried_beside_the_recipe_and_then_here(tmp_path, monkeypatch):
+def test_local_path_is_tried_in_the_recipe_folder_first(tmp_path, monkeypatch):
     for place in ("recipes/beside", "here", "recipes/both", "both", "far"):
         (tmp_path / place).mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
@@ -116,7 +116,7 @@ def test_a_local_path_is_tried_beside_the_recipe_and_then_here(tmp_path, monkeyp
     assert [source.name for source in recipe.sources][:3] == ["beside", "here", "both"]
 
 
-def test_the_split_list_form_is_read(recipe_text):
+def test_language_lists_of_merge_datasets_are_read(recipe_text):
     recipe = load_recipe(recipe_text(LISTS))
     assert not recipe.weighted
     assert [(source.id, source.kind.language) for source in recipe.sources] == [
@@ -134,20 +134,20 @@ def test_the_split_list_form_is_read(recipe_text):
     )
 
 
-def test_weights_cannot_be_used_where_there_are_none():
+def test_use_weights_rejects_a_recipe_without_weights():
     need = "has no weights to use. List its sources under `datasets:` with a `weight` each"
     assert faults_of(LISTS, use_weights=True) == [
         f"{need}, remove --use-weights, or use a shipped recipe: {', '.join(list_recipes())}"
     ]
 
 
-def test_weights_need_not_be_used(recipe_text):
+def test_use_weights_may_be_false_for_a_weighted_recipe(recipe_text):
     recipe = load_recipe(recipe_text(SMALL), use_weights=False)
     assert recipe.weighted
     assert recipe == load_recipe("mine.yaml", use_weights=True)
 
 
-def test_faults_of_the_split_list_form():
+def test_problems_of_language_lists_are_reported():
     assert faults_of("english_datasets: [{name: a, weight: 1}]") == [
         "source 'a': weight: this recipe has no weights; leave it out, or list all under `datasets:`"
     ]
@@ -163,7 +163,7 @@ def test_faults_of_the_split_list_form():
     assert faults_of("english_datasets: 3\n") == ["english_datasets: expected a list of sources, got 3"]
 
 
-def test_faults_of_old_settings():
+def test_problems_of_merge_settings_are_reported():
     text = """
 filters: {min_chars: 5}
 filtering: {min_length: ten, maxlength: 3, deduplication: {enable: true, enabled: 1}}
@@ -182,12 +182,12 @@ datasets: [{name: a, weight: 1}]
     ]
 
 
-def test_the_hubs_word_for_a_config_is_read(recipe_text):
+def test_subset_is_read_as_config(recipe_text):
     source = load_recipe(recipe_text("datasets: [{name: a/b, subset: pull-requests, weight: 1}]")).sources[0]
     assert (source.id, source.config) == ("a/b/pull-requests", "pull-requests")
 
 
-def test_a_recipe_without_weights_survives_json(recipe_text):
+def test_recipe_without_weights_survives_json(recipe_text):
     recipe = load_recipe(recipe_text(LISTS + "dedup: {near: true}\n"))
     given = json.loads(json.dumps(recipe.to_dict()))
     assert not any("weight" in source for source in given["datasets"])
@@ -209,7 +209,7 @@ def test_recipes_are_found_in_a_wheel_and_in_a_checkout(tmp_path, monkeypatch):
         assert load_recipe(name).shares == {"a/b": 1.0}
 
 
-def test_a_folder_does_not_hide_a_shipped_recipe(tmp_path, monkeypatch):
+def test_folder_does_not_hide_a_shipped_recipe(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "demo").mkdir()
     assert find_recipe("demo").name == "demo.smollm3_mix.yaml"

@@ -24,17 +24,17 @@ def with_first(**changes: object) -> Recipe:
 
 
 @pytest.mark.parametrize("total, tokens", [(4499, [2000, 999, 1500]), (9000, [4000, 2000, 3000]), (3, [1, 1, 1])])
-def test_scaled_stages_end_at_the_nearest_token(total: int, tokens: list[int]) -> None:
+def test_scale_rounds_the_end_of_a_stage_to_the_nearest_token(total: int, tokens: list[int]) -> None:
     scaled = course((2000, ONE), (1000, ONE), (1500, ONE)).scale(total)
     assert [stage.tokens for stage in scaled.stages] == tokens
 
 
-def test_every_scaled_stage_has_a_token() -> None:
-    with pytest.raises(RecipeError, match="total_tokens: 2 leave stage 's2' none; give more"):
+def test_scale_rejects_stages_without_a_token() -> None:
+    with pytest.raises(RecipeError, match="total_tokens: 2 leaves stage 's2' without a token"):
         course((2000, ONE), (1000, ONE), (1500, ONE)).scale(2)
 
 
-def test_fingerprint_of_a_curriculum_is_over_names_tokens_and_recipes() -> None:
+def test_curriculum_fingerprint_covers_names_tokens_and_recipes() -> None:
     base, other = course((5, ONE), (6, ONE)), with_first(weight=3)
     others = [course((5, ONE), (7, ONE)), course((5, ONE), (6, other)), course((6, ONE), (5, ONE))]
     others.append(Curriculum((Stage("s1", 5, ONE), Stage("end", 6, ONE)), "course.yaml"))
@@ -44,12 +44,12 @@ def test_fingerprint_of_a_curriculum_is_over_names_tokens_and_recipes() -> None:
 
 
 @pytest.mark.parametrize("ratio", [0.2, 0.3])
-def test_stages_count_the_tokens_of_a_source_alike(ratio: float) -> None:
-    with pytest.raises(RecipeError, match=rf"source 'a' is not the same .*\(tokens_per_byte: 0.25 → {ratio}\)"):
+def test_stages_must_agree_on_the_tokens_per_byte_of_a_source(ratio: float) -> None:
+    with pytest.raises(RecipeError, match=rf"source 'a' differs between stages .*\(tokens_per_byte: 0.25 → {ratio}\)"):
         course((5, ONE), (5, with_first(tokens_per_byte=ratio)))
 
 
-def test_index_of_a_curriculum_needs_one_set_of_rules_in_all_stages() -> None:
+def test_index_requires_equal_rules_in_all_stages() -> None:
     other = with_first(filters=FilterOptions(min_chars=9))
     assert disagreements(course((5, ONE), (5, ONE))) == []
     for stages, named in (((ONE, other, other), "'s1' and 's2'"), ((ONE, ONE, other), "'s2' and 's3'")):

@@ -66,7 +66,7 @@ def outcome(given, hint=Outer):
         ({"parts": [{}, {"share": 0}]}, Outer(parts=(Inner(), Inner(share=0.0)))),
     ],
 )
-def test_a_value_is_read_by_its_type(given, value):
+def test_read_value_converts_by_type(given, value):
     assert outcome(given) == value
 
 
@@ -97,14 +97,14 @@ def test_a_value_is_read_by_its_type(given, value):
         ({"always": None}, None),
     ],
 )
-def test_a_fault_names_its_place(given, problems):
+def test_problem_names_its_field_path(given, problems):
     if problems is None:
         problems = [".always: expected a mapping (keys: share, words), got nothing (leave the key out for its default)"]
     found = outcome(given)
     assert found == [f"source 'x': rules{'' if fault.startswith('.') else ': '}{fault}" for fault in problems]
 
 
-def test_a_fault_that_names_its_whole_place_is_not_given_it_twice():
+def test_problem_with_a_field_path_gets_no_second_one():
     @dataclass(frozen=True)
     class Near:
         bands: int = 1
@@ -117,13 +117,13 @@ def test_a_fault_that_names_its_whole_place_is_not_given_it_twice():
     assert problems == ["dedup.near.bands: expected 1 or more, got 0"]
 
 
-def test_a_long_value_is_shown_short():
+def test_long_value_is_shortened():
     problems = outcome({"mode": "x" * 5000, "pair": [[["y" * 500] * 50] * 50] * 50})
     assert len(problems) == 2
     assert max(map(len, problems)) < 400
 
 
-def test_a_required_field_that_cannot_be_stood_in_for_is_missed():
+def test_missing_field_without_a_placeholder_is_reported():
     @dataclass(frozen=True)
     class Needs:
         inner: Inner
@@ -133,12 +133,12 @@ def test_a_required_field_that_cannot_be_stood_in_for_is_missed():
     assert outcome({"inner": {}}, Needs) == ["source 'x': rules: missing key 'count' (a whole number)"]
 
 
-def test_a_type_that_is_not_known_is_a_fault_of_the_code():
+def test_read_value_raises_for_an_unknown_type():
     with pytest.raises(TypeError, match="no reading of the type <class 'complex'> is known"):
         read_value(complex, 1, FieldPath(keys="a"), [])
 
 
-def test_any_takes_scalars_and_lists_of_them():
+def test_any_accepts_scalars_and_lists_of_them():
     problems = []
     assert read_value(Any, [1, "a", None], FieldPath(), problems) == (1, "a", None)
     assert problems == []
@@ -146,7 +146,7 @@ def test_any_takes_scalars_and_lists_of_them():
     assert problems == ["a[1]: expected a string, a finite number, true, false, nothing or a list of them, got nan"]
 
 
-def test_plain_values_leave_out_defaults_where_asked():
+def test_plain_omits_defaults_on_request():
     value = Outer(inner=Inner(), either=False, pair=(2, "b"), always=Inner(share=0.1))
     assert plain(value, defaults=False) == {"inner": True, "either": False, "pair": [2, "b"], "always": {"share": 0.1}}
     assert outcome(plain(value, defaults=False)) == value
@@ -154,17 +154,17 @@ def test_plain_values_leave_out_defaults_where_asked():
     assert plain(Outer(), defaults=False) is True
 
 
-def test_several_faults_are_one_error():
+def test_several_problems_raise_one_error():
     assert str(Problems("a", "b")) == "a; b"
 
 
-def test_a_literal_is_of_its_type():
+def test_literal_requires_its_type():
     problems = []
     assert read_value(Literal[1, "a"], 1, FieldPath(keys="a"), problems) == 1
     assert [read_value(Literal[1, "a"], given, FieldPath(keys="a"), problems) for given in (True, 1.0)] == [BAD, BAD]
     assert problems == ["a: expected 1 or 'a', got true", "a: expected 1 or 'a', got 1.0"]
 
 
-def test_a_nan_is_below_every_least_value():
+def test_nan_is_below_every_minimum():
     assert list(at_least("rows", float("nan"), 1)) == ["rows: expected 1 or more, got nan"]
     assert list(at_least("rows", 1, 1)) == []

@@ -342,7 +342,7 @@ def test_bytes_of_null_rows_do_not_count_for_blocks(tmp_path: Path) -> None:
     assert block.bytes == 20
 
 
-def test_a_duplicate_of_an_index_keeps_the_reason_that_the_reader_found() -> None:
+def test_duplicate_of_an_index_keeps_an_earlier_reason() -> None:
     drops = DuplicateRows(np.array([3, 5], np.uint32), np.array([6], np.uint32))
     texts, reasons = pa.array([None, "b", "c", "d"]), pa.array(["where", None, None, None])
     found = block_reader._mark_duplicates(drops, texts, reasons, np.array([3, 4, 5, 6]))

@@ -59,7 +59,7 @@ def live(hub: Any, api: Any, recipe: Path | str, home: Path, monkeypatch: pytest
         return run(LIVE, home, hub.endpoint, repository="org/smollm3_mix", scripts=SCRIPTS, **asked)
 
 
-def test_the_shipped_stage_2_streams_live(hub, api, tmp_path, monkeypatch):
+def test_shipped_stage_2_streams_live(hub, api, tmp_path, monkeypatch):
     records = live(hub, api, "stage2", tmp_path, monkeypatch, 24)
     expected = {source.id: texts(source) for source in load_recipe("stage2").active}
     assert len(records) == 24

@@ -145,7 +145,7 @@ def test_headline_weights_are_the_official_ones(group: str) -> None:
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_every_source_says_where_its_text_is_or_why_it_is_not_there(name: str) -> None:
+def test_every_source_has_a_location_or_a_reason(name: str) -> None:
     for source in plain(name):
         assert ("name" in source) != ("unavailable" in source), source["id"]
         if "name" in source:
@@ -163,12 +163,12 @@ def test_recipe_reads_and_keeps_every_weight(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", OFFICIAL)
-def test_unpublished_weight_is_what_is_known_of_it(name: str) -> None:
+def test_unpublished_weight_is_the_known_sum(name: str) -> None:
     assert 100 * recipe(name).unavailable_share == pytest.approx(NOT_PUBLISHED[name], abs=0.005)
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_code_is_not_cleaned_as_prose_and_keeps_its_licences(name: str) -> None:
+def test_code_is_cleaned_as_code_and_keeps_its_licenses(name: str) -> None:
     for source in recipe(name).active:
         if is_language(source.id):
             assert (source.kind.type, source.clean.profile) == ("code", "code")
@@ -178,7 +178,7 @@ def test_code_is_not_cleaned_as_prose_and_keeps_its_licences(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_every_source_is_judged_by_the_preset_of_its_kind(name: str) -> None:
+def test_every_source_is_filtered_by_the_preset_of_its_kind(name: str) -> None:
     """Short is 20 code points, 8 where two are a word; sums of one line may be shorter still."""
     for source in recipe(name).sources:
         assert (source.filters.preset, source.filters.language) == (source.kind.type, source.kind.language), source.id
@@ -196,7 +196,7 @@ def test_open_recipe_needs_no_consent_and_no_other_host(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", OPEN)
-def test_open_recipe_differs_from_its_stage_only_where_it_says_so(name: str) -> None:
+def test_open_recipe_differs_from_its_stage_by_its_deviations_only(name: str) -> None:
     pairs = zip(recipe(name.removesuffix("-open")).sources, recipe(name).sources, strict=True)
     for theirs, ours in pairs:
         assert theirs.weight == ours.weight
@@ -239,7 +239,7 @@ def test_weights_page_lists_every_source(name: str) -> None:
     assert printed == expected
 
 
-def test_weights_page_tells_what_the_open_recipes_leave_out_and_replace() -> None:
+def test_weights_page_lists_removed_and_replaced_sources_of_open_recipes() -> None:
     expected = []
     for name in OPEN:
         mix, official = recipe(name), recipe(name.removesuffix("-open"))
@@ -254,14 +254,14 @@ def test_weights_page_tells_what_the_open_recipes_leave_out_and_replace() -> Non
     assert sorted(row[:4] for row in rows("weights.md", "The open recipes")) == sorted(expected)
 
 
-def test_stages_page_compares_the_recipes_as_they_are() -> None:
+def test_stages_page_compares_the_shipped_recipes() -> None:
     printed = {row[0]: row[1:] for row in rows("training-stages.md", "What each holds")}
     assert set(printed) == set(HEADLINES)
     for group, cells in printed.items():
         assert cells == [f"{per_cent(name, group):.4f}".rstrip("0").rstrip(".") for name in OFFICIAL], group
 
 
-def test_stages_page_tells_what_cannot_be_had() -> None:
+def test_stages_page_lists_unavailable_sources() -> None:
     expected = []
     for name in OFFICIAL:
         mix = recipe(name)

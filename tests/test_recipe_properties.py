@@ -104,7 +104,7 @@ def recipes(draw):
 
 @given(recipes())
 @examples(25)
-def test_a_recipe_is_the_same_through_json(recipe):
+def test_recipe_is_equal_after_json(recipe):
     again = Recipe.from_dict(json.loads(json.dumps(recipe.to_dict())))
     assert again == recipe
     assert again.fingerprint == recipe.fingerprint
@@ -112,7 +112,7 @@ def test_a_recipe_is_the_same_through_json(recipe):
 
 @given(recipe=recipes())
 @examples(25)
-def test_a_written_recipe_reads_back(tmp_path_factory, recipe):
+def test_written_recipe_is_read_back(tmp_path_factory, recipe):
     file = tmp_path_factory.mktemp("recipes") / "mine.yaml"
     file.write_text(recipe.to_yaml(), encoding="utf-8")
     again = load_recipe(file)
@@ -124,7 +124,7 @@ def test_a_written_recipe_reads_back(tmp_path_factory, recipe):
 
 
 @given(st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(WORDS, inner), max_leaves=8))
-def test_what_is_written_is_read_by_any_yaml(value):
+def test_written_recipe_is_plain_yaml(value):
     text = dump(value)
     assert load(text.encode(), []) == value
     assert yaml.safe_load(text) == value
@@ -143,7 +143,7 @@ def test_shares_add_up_to_one_in_proportion_to_the_weights(recipe):
 
 @given(recipes(), st.randoms(use_true_random=False))
 @examples(10)
-def test_the_order_of_keys_decides_nothing(recipe, rng: random.Random):
+def test_fingerprint_ignores_the_order_of_keys(recipe, rng: random.Random):
     def shuffled(value):
         if isinstance(value, list):
             return [shuffled(item) for item in value]
@@ -158,7 +158,7 @@ def test_the_order_of_keys_decides_nothing(recipe, rng: random.Random):
 
 @given(recipes(), recipes())
 @examples(10)
-def test_differences_are_shown_if_and_only_if_the_fingerprints_differ(one, two):
+def test_diff_is_empty_if_and_only_if_the_fingerprints_are_equal(one, two):
     assert (one.diff(two) == []) == (one.fingerprint == two.fingerprint)
 
 
@@ -211,21 +211,21 @@ SOURCE_DECIDING = {
 SOURCE_NOT_DECIDING = {"kind": Kind("code", "Python"), "license": "x", "gated": True, "deviation": "x"}
 
 
-def test_each_key_is_known_to_decide_or_not():
+def test_every_key_is_listed_as_deciding_or_not():
     top = {*DECIDING, *NOT_DECIDING}
     assert top == {field.name for field in dataclasses.fields(Recipe)}
     assert {*SOURCE_DECIDING, *SOURCE_NOT_DECIDING} == {field.name for field in dataclasses.fields(Source)}
 
 
 @pytest.mark.parametrize("key", DECIDING)
-def test_the_fingerprint_changes_with(key):
+def test_fingerprint_depends_on(key):
     changed = dataclasses.replace(BASE, **{key: DECIDING[key]})
     assert changed.fingerprint != BASE.fingerprint
     assert changed.diff(BASE)
 
 
 @pytest.mark.parametrize("key", NOT_DECIDING)
-def test_the_fingerprint_does_not_change_with(key):
+def test_fingerprint_ignores(key):
     assert dataclasses.replace(BASE, **{key: NOT_DECIDING[key]}).fingerprint == BASE.fingerprint
 
 
@@ -234,22 +234,22 @@ def with_first(**changes):
 
 
 @pytest.mark.parametrize("key", SOURCE_DECIDING)
-def test_the_fingerprint_changes_with_a_sources(key):
+def test_fingerprint_depends_on_a_sources(key):
     changed = with_first(**{key: SOURCE_DECIDING[key]})
     assert changed.fingerprint != BASE.fingerprint
     assert changed.diff(BASE)
 
 
 @pytest.mark.parametrize("key", SOURCE_NOT_DECIDING)
-def test_the_fingerprint_does_not_change_with_a_sources(key):
+def test_fingerprint_ignores_a_sources(key):
     assert with_first(**{key: SOURCE_NOT_DECIDING[key]}).fingerprint == BASE.fingerprint
 
 
-def test_the_reason_why_a_source_is_unavailable_decides_nothing():
+def test_fingerprint_ignores_the_reason_of_an_unavailable_source():
     assert with_first(unavailable="x").fingerprint == with_first(unavailable="y").fingerprint
 
 
-def test_the_way_a_file_is_written_decides_nothing(tmp_path):
+def test_fingerprint_ignores_the_notation_of_a_file(tmp_path):
     texts = (
         "seed: 7\nblock: {bytes: 1MiB}\ndatasets: [{name: a, weight: 1e-5, verified: true}]\n",
         "# Why.\ndatasets:\n- weight: 0.00001\n  name: a\n  note: y\nblock:\n  bytes: 1048576\nseed: 7\n",
@@ -262,7 +262,7 @@ def test_the_way_a_file_is_written_decides_nothing(tmp_path):
 
 
 @given(st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
-def test_any_bytes_are_a_recipe_or_a_recipe_error(tmp_path_factory, content):
+def test_any_bytes_are_a_recipe_or_raise_recipe_error(tmp_path_factory, content):
     file = tmp_path_factory.getbasetemp() / "any.yaml"
     file.write_bytes(content)
     with pytest.raises(RecipeError):
@@ -286,7 +286,7 @@ def test_any_bytes_are_a_recipe_or_a_recipe_error(tmp_path_factory, content):
         ),
     )
 )
-def test_any_values_are_a_recipe_or_a_recipe_error(given_values):
+def test_any_values_are_a_recipe_or_raise_recipe_error(given_values):
     try:
         recipe = Recipe.from_dict(given_values)
     except RecipeError as error:
@@ -297,7 +297,7 @@ def test_any_values_are_a_recipe_or_a_recipe_error(given_values):
     assert all(isinstance(fault, str) and fault for fault in problems)
 
 
-def test_fingerprint_of_a_pinned_tokenizer_is_over_its_content_and_the_tokens_around_documents():
+def test_fingerprint_covers_content_and_end_tokens_of_a_pinned_tokenizer():
     def printed(**options):
         return dataclasses.replace(BASE, tokens=TokenCounting(**{"tokenizer": "t.json", "sha256": "0" * 64} | options))
 
@@ -306,7 +306,7 @@ def test_fingerprint_of_a_pinned_tokenizer_is_over_its_content_and_the_tokens_ar
     assert len({printed(**options).fingerprint for options in ({}, *others)}) == 4
 
 
-def test_whole_numbers_have_one_fingerprint_however_they_are_written():
+def test_fingerprint_ignores_the_notation_of_whole_numbers():
     assert with_first(weight=1).fingerprint == with_first(weight=1.0).fingerprint
     assert with_first(weight=1).diff(with_first(weight=1.0)) == []
 
@@ -318,7 +318,7 @@ FILES = {"id", "name", "config", "data_dir", "data_files", "revision", "split"}
 
 
 @pytest.mark.parametrize("key", [key for key in {**SOURCE_DECIDING, **SOURCE_NOT_DECIDING} if key != "unavailable"])
-def test_scope_of_an_index_changes_with_what_decides_on_rows(key):
+def test_index_scope_depends_on_the_processing_of_rows(key):
     changed = with_first(**{key: (SOURCE_DECIDING | SOURCE_NOT_DECIDING)[key]})
     aside = SHARED_OUT | SOURCE_NOT_DECIDING.keys()
     assert (index_scope(changed) == index_scope(BASE)) is (key in aside)
@@ -326,7 +326,7 @@ def test_scope_of_an_index_changes_with_what_decides_on_rows(key):
     assert (next(rows) == next(rows)) is (key in aside | FILES)
 
 
-def test_scope_of_an_index_holds_the_sources_that_are_read():
+def test_index_scope_contains_the_active_sources():
     assert [source["id"] for source in index_scope(with_first(unavailable="x"))["sources"]] == ["b"]
 
 
@@ -340,11 +340,11 @@ def test_scope_of_an_index_holds_the_sources_that_are_read():
         ({"weighted": False}, False),
     ],
 )
-def test_shares_are_bounded_in_exact_order_while_no_source_leaves(top, bounded):
+def test_discrepancy_is_bounded_in_exact_order_unless_sources_leave(top, bounded):
     assert dataclasses.replace(BASE, **top).bounded is bounded
 
 
-def test_seed_is_a_number_of_63_bits():
+def test_seed_must_have_at_most_63_bits():
     assert dataclasses.replace(BASE, seed=2**63 - 1).seed == 2**63 - 1
     with pytest.raises(ValueError, match=r"seed: expected 0 or more and less than 2\*\*63"):
         dataclasses.replace(BASE, seed=2**63)

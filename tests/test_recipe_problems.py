@@ -18,13 +18,13 @@ def fault_of_source(keys):
     return f"datasets:\n  - {{name: a/b, weight: 1}}\n  - {{name: c/d, {keys}}}\n"
 
 
-def test_a_single_fault_reads_whole(recipe_text):
+def test_single_problem_has_a_complete_message(recipe_text):
     with pytest.raises(RecipeError) as error:
         load_recipe(recipe_text("datasets:\n  - {id: finemath, name: a/b, wieght: 0.5, weight: 0.5}\n"))
     assert str(error.value) == "mine.yaml: source 'finemath': unknown key 'wieght' (did you mean 'weight'?)"
 
 
-def test_all_faults_of_a_file_come_in_one_error(recipe_text):
+def test_one_error_lists_every_problem_of_a_file(recipe_text):
     text = """
 seeed: 4
 lanes: 0
@@ -78,18 +78,18 @@ datasets:
         ("a: \x00\n", "not valid YAML: special characters are not allowed"),
     ],
 )
-def test_a_file_that_is_no_recipe(text, fault):
+def test_load_recipe_rejects_other_files(text, fault):
     tag = "tag:yaml.org,2002:python/name:os.system"
     refused = f"not valid YAML at line 1, column 4: could not determine a constructor for the tag '{tag}'"
     assert faults_of(text) == [fault or refused]
 
 
-def test_a_key_that_stands_twice_in_a_source_is_named_with_both_lines():
+def test_repeated_key_of_a_source_is_reported_with_both_lines():
     text = "datasets:\n  - name: a\n    weight: 1\n    weight: 2\n"
     assert faults_of(text) == ["line 4: key 'weight' again; it stands at line 3 already"]
 
 
-def test_a_file_in_another_encoding(tmp_path):
+def test_load_recipe_rejects_other_encodings(tmp_path):
     file = tmp_path / "latin.yaml"
     file.write_bytes(b"description: caf\xe9\n")
     with pytest.raises(RecipeError) as error:
@@ -128,7 +128,7 @@ def test_a_file_in_another_encoding(tmp_path):
         ("description: [a]", "description: expected a string, got the list ['a']"),
     ],
 )
-def test_a_fault_at_the_top_reads_whole(top, fault):
+def test_problem_of_a_top_level_key_has_a_complete_message(top, fault):
     keys = "datasets, description, seed, lanes, weigh_by, order, block, shuffle, tokens, exclude, decontaminate"
     assert faults_of(f"{top}\n{SMALL}") == [
         fault or f"unknown key {read_key(top)} (keys: {keys}, dedup, holdout, on_exhausted, weighted, clean, filters)"
@@ -176,17 +176,17 @@ def test_a_fault_at_the_top_reads_whole(top, fault):
         ("weight: 1, unavailable: true", "unavailable: expected a string, got true (write it in quotes)"),
     ],
 )
-def test_a_fault_of_a_source_reads_whole(keys, fault):
+def test_problem_of_a_source_has_a_complete_message(keys, fault):
     assert faults_of(fault_of_source(keys)) == [f"source 'c/d': {fault}"]
 
 
-def test_two_words_for_a_config_that_differ():
+def test_config_and_subset_must_be_equal():
     assert faults_of(fault_of_source("weight: 1, subset: x, config: y")) == [
         "source 'c/d/y': subset: means the same as `config`, which is 'y'; leave it out"
     ]
 
 
-def test_an_unknown_key_like_no_other_shows_every_key():
+def test_unknown_key_without_a_near_match_lists_all_keys():
     keys = (
         "id, weight, name, config, data_dir, data_files, revision, split, text_field, separator, id_field, where, keep"
     )
@@ -195,7 +195,7 @@ def test_an_unknown_key_like_no_other_shows_every_key():
     assert faults_of(fault_of_source("weight: 1, xyz: 2")) == [f"source 'c/d': unknown key 'xyz' (keys: {keys})"]
 
 
-def test_a_source_without_a_name():
+def test_source_requires_a_name():
     assert faults_of("datasets: [{weight: 1}]") == [
         "datasets[0]: missing key 'name' (Hub repository or local path; or say why it is `unavailable`)"
     ]
@@ -204,20 +204,20 @@ def test_a_source_without_a_name():
     ]
 
 
-def test_an_id_with_control_characters():
+def test_id_rejects_control_characters():
     assert faults_of('datasets: [{name: a, weight: 1, id: "a\\nb"}]') == [
         "source 'a\\nb': id: expected at least one character and no control characters, got 'a\\nb'"
     ]
 
 
-def test_the_same_id_twice():
+def test_repeated_id_is_rejected():
     twin = "  - {name: a, config: x, weight: 1}\n"
     assert faults_of(f"datasets:\n{twin}  - {{name: b, weight: 1}}\n{twin}") == [
         "sources 1 and 3 have the same id 'a/x'; give one of them another, such as `id: a/x-2`",
     ]
 
 
-def test_weights_that_cannot_be_shared_out():
+def test_weights_too_far_apart_are_rejected():
     two = "datasets:\n  - {{name: a, weight: {}}}\n  - {{name: b, weight: {}}}\n"
     assert faults_of(two.format(0, 0.0)) == ["all 2 weights are 0; give at least one source a weight above 0"]
     assert faults_of(two.format(5e-324, 1e300)) == [
