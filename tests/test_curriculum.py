@@ -39,7 +39,7 @@ def curriculum_file(recipe_file, tmp_path):
         for number, changes in enumerate(sources, 1):
             recipe_file(f"s{number}", sources=changes, sizes=sizes, **{"on_exhausted": "error", **top})
         stages = [{"recipe": f"s{number}.yaml", "tokens": count} for number, count in enumerate(tokens, 1)]
-        path = tmp_path / "course.yaml"
+        path = tmp_path / "curriculum.yaml"
         path.write_text(yaml.safe_dump({"description": "Toys.", **(common or {}), "stages": stages}, sort_keys=False))
         return path
 
@@ -80,16 +80,16 @@ def test_shares_hold_in_each_stage_from_its_first_record(curriculum_file):
     while lane.fill():
         records += lane.pull(64).records()
     stages, all_stats = by_stage(records, mix.stage_ends(0)), lane.stage_stats()
-    for stage, stats, given_ in zip(mix.curriculum.stages, all_stats, stages, strict=True):
+    for stage, stats, emitted in zip(mix.curriculum.stages, all_stats, stages, strict=True):
         shares = stage.recipe.shares
         longest = np.array([float(stats.sources[source].longest) for source in shares])
-        tokens = np.array([r["tokens"] for r in given_])
+        tokens = np.array([r["tokens"] for r in emitted])
         for source, most in zip(shares, discrepancy_bound(np.array(list(shares.values())), longest), strict=True):
-            mine = np.where([r["source"] == source for r in given_], tokens, 0)
+            mine = np.where([r["source"] == source for r in emitted], tokens, 0)
             discrepancy = np.abs(shares[source] * np.cumsum(tokens) - np.cumsum(mine)).max()
             assert discrepancy <= most
             assert stats.sources[source].max_discrepancy == pytest.approx(discrepancy)
-        assert stats.total.emitted == len(given_)
+        assert stats.total.emitted == len(emitted)
     whole = lane.stats()
     assert whole.total.emitted == len(records)
     for counts in (*whole.sources.values(), *(c for stats in all_stats for c in stats.sources.values())):
@@ -135,7 +135,9 @@ def test_total_tokens_scale_stages_and_limits_end_the_mix(curriculum_file):
     cut = list(open_mix(path, max_tokens=2300).stream())
     assert cut == whole[: len(cut)]
     assert sum(r["tokens"] for r in cut[:-1]) < 2300 <= sum(r["tokens"] for r in cut)
-    with pytest.raises(RecipeError, match=r"s1\.yaml: total_tokens: 100 needs a curriculum, but this recipe has no stages"):
+    with pytest.raises(
+        RecipeError, match=r"s1\.yaml: total_tokens: 100 needs a curriculum, but this recipe has no stages"
+    ):
         open_mix(path.parent / "s1.yaml", total_tokens=100)
     with pytest.raises(RecipeError, match="total_tokens: 2 leaves stage 's2' without a token"):
         open_mix(path, total_tokens=2)
@@ -143,8 +145,8 @@ def test_total_tokens_scale_stages_and_limits_end_the_mix(curriculum_file):
 
 def test_exhausted_source_ends_the_lane_only_with_stop(curriculum_file):
     stop = open_mix(curriculum_file(lanes=1, tokens=(4000, 50_000, 1000), on_exhausted="stop")).stream()
-    given_ = list(stop)
-    assert sum(r["tokens"] for r in given_) < 54_000
+    emitted = list(stop)
+    assert sum(r["tokens"] for r in emitted) < 54_000
     complete = list(
         open_mix(curriculum_file(lanes=1, tokens=(4000, 50_000, 1000), on_exhausted="renormalize")).stream()
     )
@@ -161,8 +163,8 @@ def test_validation_of_a_curriculum_is_never_in_train(curriculum_file):
 
 
 def test_recipe_and_curriculum_continue_each_other(curriculum_file, recipe_file):
-    course = open_mix(curriculum_file(lanes=2))
-    stream = course.stream()
+    curriculum = open_mix(curriculum_file(lanes=2))
+    stream = curriculum.stream()
     first = list(itertools.islice(stream, 100))
     after = recipe_file("after", lanes=2, on_exhausted="renormalize")
     rest = open_mix(after, continue_from=json.loads(json.dumps(stream.state_dict()))).stream()
@@ -173,21 +175,21 @@ def test_recipe_and_curriculum_continue_each_other(curriculum_file, recipe_file)
 
 
 def test_curriculum_survives_json_and_yaml(curriculum_file):
-    course = load_recipe(curriculum_file())
-    assert isinstance(course, Curriculum)
-    assert course.name == "course"
-    assert [stage.name for stage in course.stages] == ["s1", "s2", "s3"]
+    curriculum = load_recipe(curriculum_file())
+    assert isinstance(curriculum, Curriculum)
+    assert curriculum.name == "curriculum"
+    assert [stage.name for stage in curriculum.stages] == ["s1", "s2", "s3"]
     expected = {"a": 2000 * 2 / 3 + 100 + 1500 * 6 / 7, "b": 2000 / 3 + 600, "c": 300 + 1500 / 7}
-    assert course.shares == pytest.approx({source: tokens / 4500 for source, tokens in expected.items()})
-    again = recipe_from_dict(json.loads(json.dumps(course.to_dict())))
-    assert again == course
-    assert again.fingerprint == course.fingerprint
-    assert course.diff(course.replace(seed=8)) == [f"s{n}.seed: 7 → 8" for n in (1, 2, 3)]
-    assert course.diff(course.scale(9000))[0] == "s1.tokens: 2000 → 4000"
-    assert course.replace(lanes=5).lanes == 5
+    assert curriculum.shares == pytest.approx({source: tokens / 4500 for source, tokens in expected.items()})
+    again = recipe_from_dict(json.loads(json.dumps(curriculum.to_dict())))
+    assert again == curriculum
+    assert again.fingerprint == curriculum.fingerprint
+    assert curriculum.diff(curriculum.replace(seed=8)) == [f"s{n}.seed: 7 → 8" for n in (1, 2, 3)]
+    assert curriculum.diff(curriculum.scale(9000))[0] == "s1.tokens: 2000 → 4000"
+    assert curriculum.replace(lanes=5).lanes == 5
     path = curriculum_file().with_name("written.yaml")
-    path.write_text(course.to_yaml(), encoding="utf-8")
-    assert load_recipe(path).fingerprint == course.fingerprint
+    path.write_text(curriculum.to_yaml(), encoding="utf-8")
+    assert load_recipe(path).fingerprint == curriculum.fingerprint
     assert load_recipe("curriculum").total_tokens == (3_450_000 + 748_000 + 522_000) * 2_359_296
 
 
@@ -239,25 +241,28 @@ def test_curriculum_rejects_incompatible_stages(curriculum_file, recipe_file, tm
     path = curriculum_file(sources=({}, {"a": {"text_field": "title"}, "b": {"revision": "main"}}, {}))
     recipe_file("s3", seed=8, weigh_by="bytes")
     assert problems(path) == [
-        "stages 's1' and 's3' differ in seed: 7 → 8; write `seed:` at the top of the curriculum, where it goes for all",
         (
-            "stages 's1' and 's3' differ in weigh_by: 'tokens' → 'bytes'; "
-            "write `weigh_by:` at the top of the curriculum, where it goes for all"
+            "stages 's1' and 's3' differ in seed: 7 → 8. "
+            "Write `seed:` at the top of the curriculum, where it applies to all stages"
         ),
         (
-            "source 'a' is not the same in stages 's1' and 's2' (text_field: 'text' → 'title'); "
-            "make it so, or give one of them another id"
+            "stages 's1' and 's3' differ in weigh_by: 'tokens' → 'bytes'. "
+            "Write `weigh_by:` at the top of the curriculum, where it applies to all stages"
         ),
         (
-            "source 'b' is not the same in stages 's1' and 's2' (revision: none → 'main'); "
-            "make it so, or give one of them another id"
+            "source 'a' differs between stages 's1' and 's2' (text_field: 'text' → 'title'). "
+            "Make it equal, or give one of them another id"
+        ),
+        (
+            "source 'b' differs between stages 's1' and 's2' (revision: none → 'main'). "
+            "Make it equal, or give one of them another id"
         ),
     ]
     recipe_file("s2")
     path.write_text(f"seed: 1\nweigh_by: bytes\n{path.read_text()}", encoding="utf-8")
     assert load_recipe(path).seed == 1
     path.write_text("stages: [{recipe: s1.yaml, tokens: 5}, {recipe: s1.yaml, tokens: 5}]", encoding="utf-8")
-    assert problems(path) == ["stages have the same name 's1'; give one of them another with `name`"]
+    assert problems(path) == ["stages have the same name 's1'. Give one of them another `name`"]
     path.write_text("stages: [{recipe: s1.yaml, tokens: 5}, {recipe: s1.yaml, name: b, tokens: 5}]", encoding="utf-8")
     assert [stage.name for stage in load_recipe(path).stages] == ["s1", "b"]
 
@@ -317,19 +322,19 @@ def test_curriculum_never_repeats_records_and_keeps_shares_within_the_bound(sour
 def test_written_curriculum_is_recounted_by_stage(curriculum_file, tmp_path):
     path = curriculum_file(lanes=2, holdout={"fraction": 0.2, "tokens": 800})
     all_stats = write(path, tmp_path / "whole", max_shard_size=6000).stats
-    given_ = all_stats["train"].total.emitted
-    assert given_ == len(list(open_mix(path).stream()))
+    emitted = all_stats["train"].total.emitted
+    assert emitted == len(list(open_mix(path).stream()))
     report = verify(tmp_path / "whole")
     assert report.problems == ()
     saved = json.loads((tmp_path / "whole" / "stats.json").read_text())
     assert [stage["name"] for stage in saved["stages"]] == ["s1", "s2", "s3"]
-    assert sum(stage["records"]["train-00000"] + stage["records"]["train-00001"] for stage in saved["stages"]) == given_
+    records = [stage["records"] for stage in saved["stages"]]
+    assert sum(each["train-00000"] + each["train-00001"] for each in records) == emitted
     saved["stages"][0]["records"]["train-00000"] += 3
     saved["stages"][1]["records"]["train-00000"] -= 3
     (tmp_path / "whole" / "stats.json").write_text(json.dumps(saved))
-    assert any(
-        "stage 's1' goes on after the 1,000 tokens" in problem for problem in verify(tmp_path / "whole").problems
-    )
+    found = verify(tmp_path / "whole").problems
+    assert any("stage 's1' continues after its 1,000 tokens" in problem for problem in found)
 
 
 def test_verify_accepts_validation_without_a_stage_that_holds_nothing_out(curriculum_file, tmp_path):

@@ -38,7 +38,7 @@ def curriculum(
             given = {"name": str(folder / source), "id": source, "tokens_per_byte": 1.0, **keys}
             datasets.append(given)
         made.append({"name": str(number), "tokens": tokens, "recipe": {**plain, **top_of_stage, "datasets": datasets}})
-    found = recipe_from_dict({"file": "course", "stages": made})
+    found = recipe_from_dict({"file": "curriculum", "stages": made})
     assert isinstance(found, Curriculum)
     return found
 

@@ -43,7 +43,7 @@ def test_check_options_suggests_other_arguments_and_lists_all_names():
         TypeError, match=r"^load\(\) got an unexpected keyword argument 'streeming'. Did you mean 'stre"
     ):
         check_options("load", ["streeming"], also=["streaming"])
-    with pytest.raises(TypeError, match=r"'zzz'. Its keyword arguments are split, seed, lanes, .*, token."):
+    with pytest.raises(TypeError, match=r"'zzz'. Its keyword arguments are seed, lanes, .*, token, split."):
         check_options("load", ["zzz"])
 
 
