@@ -1,13 +1,15 @@
-"""Packed tokens a second: ours beside `interleave_datasets`, map(tokenize) and the same packing.
+"""Packed tokens per second: `open_packed` and `interleave_datasets` with a batched map and the same packing.
 
     python bench/packing.py CORPUS TOKENIZER [--windows 1800] [--after 600] [--repeats 3]
 
-CORPUS holds the folders of SOURCES of bench/throughput.py, TOKENIZER is a file that `tokenizers` reads. One process,
-one thread of the tokenizer, in turns; processor time, medians. All ways give windows of 4,096 + 1 tokens of the same
-weights. Ours cleans and drops exact duplicates besides; `plain` does neither; `tokenizers alone` does not use tiktoken.
-The clock of tokens a second runs from the window `--after` on, when every way has filled its buffers, which it then
-keeps filled; what a way needs to get there is in its column `start`, in seconds to the first window. `encode` is the
-tokenizer alone, on the first texts of the corpus in one array: no way that encodes with it can be faster.
+CORPUS contains the folders of SOURCES of bench/throughput.py. TOKENIZER is a file that `tokenizers` reads. Each method
+runs in one process with one tokenizer thread. Times are processor time, medians. All methods make windows of 4,096 + 1
+tokens with the same weights. `packed` also cleans and drops exact duplicates. `plain` does neither. `tokenizers alone`
+does not use tiktoken.
+
+The clock starts at window `--after`, when every method has filled its buffers. The column `start` is the seconds to the
+first window. `encode` is the tokenizer alone, on the first texts of the corpus in one array. It is the upper bound of
+all methods that encode with this tokenizer.
 """
 
 import argparse
@@ -29,7 +31,6 @@ from throughput import SEED, SOURCES
 from tokenizers import Tokenizer
 
 import smollm3_mix
-import smollm3_mix.packing.packed_mix
 import smollm3_mix.tokenizer.encoder
 import smollm3_mix.tokenizer.recipe_tokenizer
 import smollm3_mix.tokenizer.tiktoken_backend
@@ -43,7 +44,7 @@ LENGTH = 4096
 
 
 def ours(corpus: Path, tokenizer: Path, *, plain: bool) -> Iterator[Any]:
-    """Windows of `packed`."""
+    """Return the windows of `open_packed`."""
     sources = tuple(
         Source(
             id=origin.folder,
@@ -60,7 +61,7 @@ def ours(corpus: Path, tokenizer: Path, *, plain: bool) -> Iterator[Any]:
 
 
 def peer(corpus: Path, tokenizer: Path) -> Iterator[Any]:
-    """Windows of `interleave_datasets`, a batched map and the same arithmetic of packing."""
+    """Yield the windows of `interleave_datasets`, a batched map and the same packing."""
     encoder = Tokenizer.from_file(str(tokenizer))
     end = next(id_ for token in ("<|end_of_text|>", "<|endoftext|>", "</s>") if (id_ := encoder.token_to_id(token)))
 
@@ -75,19 +76,19 @@ def peer(corpus: Path, tokenizer: Path) -> Iterator[Any]:
     ]
     total = sum(origin.weight for origin in SOURCES)
     mixed = datasets.interleave_datasets(streams, [origin.weight / total for origin in SOURCES], seed=SEED)
-    line, starts = np.empty(0, np.int32), np.empty(0, np.int64)
+    stream, starts = np.empty(0, np.int32), np.empty(0, np.int64)
     for batch in mixed.map(encode, batched=True, remove_columns=["text"]).iter(256):
         edges = np.cumsum([0, *map(len, batch["ids"])])
-        starts = np.concatenate([starts, edges[:-1] + len(line)])
-        line = np.concatenate([line, *(np.array(ids, np.int32) for ids in batch["ids"])])
-        cut, places = token_windows.windows(line, starts, LENGTH)
+        starts = np.concatenate([starts, edges[:-1] + len(stream)])
+        stream = np.concatenate([stream, *(np.array(ids, np.int32) for ids in batch["ids"])])
+        cut, positions = token_windows.windows(stream, starts, LENGTH)
         used = len(cut) * LENGTH
-        line, starts = line[used:], starts[starts >= used] - used
-        yield from zip(cut, places, strict=True)
+        stream, starts = stream[used:], starts[starts >= used] - used
+        yield from zip(cut, positions, strict=True)
 
 
-def bare(corpus: Path, tokenizer: Path, size: int = 16 << 20) -> float:
-    """Tokens a second of encoding alone, texts of all sources by weight."""
+def encode(corpus: Path, tokenizer: Path, size: int = 16 << 20) -> float:
+    """Return the tokens per second of encoding texts of all sources, by weight."""
     texts: list[str] = []
     total = sum(origin.weight for origin in SOURCES)
     for origin in SOURCES:
@@ -98,60 +99,60 @@ def bare(corpus: Path, tokenizer: Path, size: int = 16 << 20) -> float:
                     texts.append(text)
                     left -= len(text.encode())
     encoder, array = smollm3_mix.tokenizer.encoder.Tokenizer(str(tokenizer)), pa.array(texts)
-    encoder.encode(array[:1])  # the start is not timed
-    begun = time.process_time()
+    encoder.encode(array[:1])  # the first call also loads
+    started = time.process_time()
     encoded = encoder.encode(array)
-    return len(encoded.values) / (time.process_time() - begun)
+    return len(encoded.values) / (time.process_time() - started)
 
 
-def without_twin(work: Callable[[], Any]) -> Any:
-    """What `work` gives where no tokenizer has a twin, as without tiktoken."""
-    had = smollm3_mix.tokenizer.tiktoken_backend.load_backend
+def without_tiktoken(measure: Callable[[], Any]) -> Any:
+    """Return the result of `measure` without the tiktoken backend."""
+    original = smollm3_mix.tokenizer.tiktoken_backend.load_backend
     smollm3_mix.tokenizer.tiktoken_backend.load_backend = lambda _path, _encoder: None
     smollm3_mix.tokenizer.recipe_tokenizer._loaded.cache_clear()
     try:
-        return work()
+        return measure()
     finally:
-        smollm3_mix.tokenizer.tiktoken_backend.load_backend = had
+        smollm3_mix.tokenizer.tiktoken_backend.load_backend = original
         smollm3_mix.tokenizer.recipe_tokenizer._loaded.cache_clear()
 
 
 def timed(start: Callable[[], Iterator[Any]], windows: int, after: int) -> tuple[float, float]:
-    """Seconds to the first window, and tokens a second of those after the first `after`."""
-    begun = time.process_time()
+    """Return the seconds to the first window, and the tokens per second after the first `after` windows."""
+    started = time.process_time()
     found = start()
     next(found)
-    first = time.process_time() - begun
+    first = time.process_time() - started
     for _ in islice(found, after - 1):
         pass
-    begun = time.process_time()
+    started = time.process_time()
     count = sum(1 for _ in islice(found, windows))
-    return first, count * LENGTH / (time.process_time() - begun)
+    return first, count * LENGTH / (time.process_time() - started)
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("corpus", type=Path)
-    options.add_argument("tokenizer", type=Path)
-    options.add_argument("--windows", type=int, default=1800, help="windows that are timed")
-    options.add_argument("--after", type=int, default=600, help="windows before them")
-    options.add_argument("--repeats", type=int, default=3)
-    asked = options.parse_args()
-    given = asked.corpus, asked.tokenizer
-    count = asked.windows, asked.after
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("corpus", type=Path)
+    parser.add_argument("tokenizer", type=Path)
+    parser.add_argument("--windows", type=int, default=1800, help="number of timed windows")
+    parser.add_argument("--after", type=int, default=600, help="number of windows before the timed ones")
+    parser.add_argument("--repeats", type=int, default=3)
+    options = parser.parse_args()
+    files = options.corpus, options.tokenizer
+    count = options.windows, options.after
     last = "interleave + map + packing"
-    ways: dict[str, Callable[[], tuple[float, float]]] = {
-        "packed": lambda: timed(lambda: ours(*given, plain=False), *count),
-        "packed, plain": lambda: timed(lambda: ours(*given, plain=True), *count),
-        "packed, tokenizers alone": lambda: without_twin(lambda: timed(lambda: ours(*given, plain=False), *count)),
-        last: lambda: timed(lambda: peer(*given), *count),
-        "encode": lambda: (0.0, bare(*given)),
-        "encode, tokenizers alone": lambda: (0.0, without_twin(lambda: bare(*given))),
+    methods: dict[str, Callable[[], tuple[float, float]]] = {
+        "packed": lambda: timed(lambda: ours(*files, plain=False), *count),
+        "packed, plain": lambda: timed(lambda: ours(*files, plain=True), *count),
+        "packed, tokenizers alone": lambda: without_tiktoken(lambda: timed(lambda: ours(*files, plain=False), *count)),
+        last: lambda: timed(lambda: peer(*files), *count),
+        "encode": lambda: (0.0, encode(*files)),
+        "encode, tokenizers alone": lambda: (0.0, without_tiktoken(lambda: encode(*files))),
     }
-    seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
-    for _ in range(asked.repeats):
-        for name, way in ways.items():
-            seconds[name].append(way())
+    seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in methods}
+    for _ in range(options.repeats):
+        for name, method in methods.items():
+            seconds[name].append(method())
     base = statistics.median(speed for _, speed in seconds[last])
     for name, found in seconds.items():
         first, speed = (statistics.median(each) for each in zip(*found, strict=True))
