@@ -4,6 +4,7 @@ import ast
 import dataclasses
 import multiprocessing
 import pickle
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,9 @@ from smollm3_mix.builder.mix_config import SmolLM3MixConfig, refuse_functions
 from smollm3_mix.compat import hf_builder
 from smollm3_mix.errors import RecipeError
 from smollm3_mix.mix.open_mix import open_mix
+from smollm3_mix.recipe.curriculum import Curriculum, Stage
 from smollm3_mix.recipe.read_recipe import load_recipe
+from smollm3_mix.recipe.recipe import Recipe
 from smollm3_mix.recipe.shipped import list_recipes
 from smollm3_mix.schema import RECORD_SCHEMA
 
@@ -176,6 +179,22 @@ def test_unknown_names_are_refused(recipe: Path, tmp_path: Path) -> None:
         load("stage9", cache_dir=str(tmp_path))
     with pytest.raises(TypeError, match=r"unexpected keyword argument 'sede'\. Did you mean 'seed'\?"):
         load(recipe, sede=1, cache_dir=str(tmp_path))
+
+
+@pytest.mark.parametrize("build", [SmolLM3MixConfig, SmolLM3Mix, partial(load_dataset_builder, "smollm3_mix")])
+def test_config_refuses_unknown_fields_with_the_nearest_name(build: Any) -> None:
+    with pytest.raises(TypeError) as error:
+        build(max_token=5)
+    assert str(error.value) == "SmolLM3MixConfig got an unexpected field 'max_token'. Did you mean 'max_tokens'?"
+
+
+def test_load_takes_a_curriculum_object(recipe: Path, tmp_path: Path) -> None:
+    one = load_recipe(recipe)
+    assert isinstance(one, Recipe)
+    curriculum = Curriculum(
+        (Stage("first", 500, one), Stage("second", 500, one.replace(description="Again."))), "two.yaml"
+    )
+    assert ids(load(curriculum, cache_dir=str(tmp_path))) == ids(open_mix(curriculum).stream())
 
 
 @pytest.mark.parametrize("value", [{"datasets": []}, None])

@@ -61,16 +61,12 @@ class MixExamples(ExamplesBase):
                 state.emitted += 1
                 yield record["id"], record
 
-    def _arrow_tables(self) -> Iterator[tuple[str, pa.Table]]:
+    def arrow_tables(self) -> Iterator[tuple[str, pa.Table]]:
+        """Yield keys and tables."""
         with self._stream() as (stream, state):
             for number, table in enumerate(_tables(stream, self.table_rows)):
                 state.emitted += table.num_rows
                 yield str(number), table
-
-    @property
-    def iter_arrow(self) -> Any:
-        """Method that yields (key, table) pairs. `datasets` reads the property, then calls the method."""
-        return self._arrow_tables
 
     @property
     def is_typed(self) -> bool:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import datasets
 
 from smollm3_mix.builder.examples_iterable import FEATURES, MixExamples
-from smollm3_mix.builder.mix_config import SmolLM3MixConfig
+from smollm3_mix.builder.mix_config import SmolLM3MixConfig, check_fields
 from smollm3_mix.builder.prepared_cache import link_prepared, newest_prepared, plain_cache_id
 from smollm3_mix.compat.hf_builder import BuilderBase
 from smollm3_mix.mix.mix import Mix
@@ -79,6 +79,7 @@ class SmolLM3Mix(BuilderBase):
         self, config_name: str | None, custom_features: Any, **kwargs: Any
     ) -> tuple[SmolLM3MixConfig, str]:
         """Return the config with these options, and its id in the cache."""
+        check_fields(kwargs.keys() - {"config_id"})
         self.BUILDER_CONFIGS = list(self.builder_configs.values())  # type: ignore[misc]  # this instance's only
         if config_name is None and not kwargs.keys() & {"recipe", "data_files"}:
             # without other arguments, `datasets` takes the default config, or asks for a name and lists them all

@@ -3,8 +3,8 @@
 import logging
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -13,9 +13,10 @@ import datasets
 from smollm3_mix.compat import hf_datasets
 from smollm3_mix.compat.register import EXTENSION
 from smollm3_mix.errors import RecipeError
+from smollm3_mix.messages import listed, nearest
 from smollm3_mix.mix.limits import Limits
 from smollm3_mix.mix.options import requested_recipe
-from smollm3_mix.recipe.curriculum import AnyRecipe
+from smollm3_mix.recipe.curriculum import AnyRecipe, Curriculum, RecipeLike
 from smollm3_mix.recipe.display_names import EMBEDDED
 from smollm3_mix.recipe.index_scope import index_scope_digest
 from smollm3_mix.recipe.model import Source
@@ -52,7 +53,7 @@ class SmolLM3MixConfig(datasets.BuilderConfig):  # type: ignore[misc]  # dataset
 
     name: str = "default"
     version: datasets.Version | str | None = datasets.Version(__version__)  # noqa: RUF009 - as in datasets
-    recipe: str | os.PathLike[str] | Recipe | None = None
+    recipe: RecipeLike | None = None
     seed: int | None = None
     lanes: int | None = None
     max_samples: Count | None = None
@@ -64,6 +65,11 @@ class SmolLM3MixConfig(datasets.BuilderConfig):  # type: ignore[misc]  # dataset
     skip_unreadable: bool = False
     accept_terms: str | Sequence[str] | None = None
     trust_remote_code: bool = False
+
+    def __new__(cls, *_: Any, **options: Any) -> "SmolLM3MixConfig":
+        """Refuse unknown fields."""
+        check_fields(options)
+        return super().__new__(cls)
 
     def __post_init__(self) -> None:
         if self.name == "default" and self.recipe is not None:
@@ -93,7 +99,7 @@ class SmolLM3MixConfig(datasets.BuilderConfig):  # type: ignore[misc]  # dataset
         Raises:
             RecipeError: If the recipe is missing or invalid.
         """
-        if isinstance(self.recipe, Recipe):
+        if isinstance(self.recipe, Recipe | Curriculum):
             return requested_recipe(self.recipe, self.seed, self.lanes, self.total_tokens)
         location = self._location()
         folder = location.rpartition("/")[0] if location.startswith("hf://") else None
@@ -131,6 +137,16 @@ class SmolLM3MixConfig(datasets.BuilderConfig):  # type: ignore[misc]  # dataset
         return files.get(self.name) or next(iter(files.values()), self.name)
 
 
+def check_fields(options: Iterable[str]) -> None:
+    """Raise TypeError if one of the names is not a field of SmolLM3MixConfig. The message has the nearest name."""
+    known = [field.name for field in fields(SmolLM3MixConfig)]
+    for name in options:
+        if name not in known:
+            near = nearest(name, known)
+            hint = f"Did you mean {near!r}?" if near else f"Its fields are {listed(known)}."
+            raise TypeError(f"SmolLM3MixConfig got an unexpected field {name!r}. {hint}")
+
+
 def refuse_functions(location: str, recipe: AnyRecipe) -> None:
     """Raise RecipeError if the recipe names Python code."""
     named = [f"source {s.id!r} would run {s.filters.python!r}" for s in recipe.active if s.filters.python is not None]
@@ -139,9 +155,9 @@ def refuse_functions(location: str, recipe: AnyRecipe) -> None:
         raise RecipeError(location, [f"{each}. {remedy}" for each in named])
 
 
-def recipe_name(recipe: str | os.PathLike[str] | Recipe) -> str:
-    """Return the name of a recipe file without folders and endings: `stage1` for `stage1.smollm3_mix.yaml`."""
-    if isinstance(recipe, Recipe):
+def recipe_name(recipe: RecipeLike) -> str:
+    """Return the name of a recipe or of its file: `stage1` for `stage1.smollm3_mix.yaml`."""
+    if isinstance(recipe, Recipe | Curriculum):
         name = recipe.name
     else:
         file = PurePosixPath(Path(recipe).as_posix()).name

@@ -76,13 +76,25 @@ class BuilderBase(datasets.GeneratorBasedBuilder):  # type: ignore[misc]  # data
 
 
 class ExamplesBase(_ExamplesIterable):  # type: ignore[misc]  # datasets carries no types
-    """Examples of an `IterableDataset` that keep their own state. Subclasses define `new_state` and `iter_arrow`."""
+    """Examples of an `IterableDataset` that keep their own state. Subclasses define `new_state` and `arrow_tables`."""
 
     _sleep_on_threads_shutdown = False  # read by datasets ≥ 5 when it interleaves
 
     def new_state(self) -> Any:
         """Return the state at the start."""
         raise NotImplementedError
+
+    def arrow_tables(self) -> Iterator[tuple[str, Any]]:
+        """Yield keys and Arrow tables."""
+        raise NotImplementedError
+
+    @property
+    def iter_arrow(self) -> Any:
+        """Method that yields keys and tables. `datasets` reads the property, then calls the method."""
+        return self._iter_arrow
+
+    def _iter_arrow(self) -> Iterator[tuple[str, Any]]:
+        return self.arrow_tables()
 
     @property
     def current_state(self) -> Any:
