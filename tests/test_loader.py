@@ -330,6 +330,8 @@ def test_loader_rejects_invalid_arguments(eight: Mix) -> None:
     assert message(eight, num_workers="2") == "num_workers must be a whole number of at least 0, got '2'."
     assert message(eight, prefetch_factor=0) == "prefetch_factor must be a whole number of at least 1, got 0."
     assert message(eight, format="tensor") == "format must be one of records, arrow, numpy, torch, got 'tensor'."
+    assert message(eight, pin_memory=True) == "pin_memory=True needs format=\"torch\", got format='records'."
+    assert message(eight, timeout=-1) == "timeout must not be negative, got -1. Pass 0 to wait forever."
     assert message(eight, 24, 2, 2) == "rank must be from 0 to world_size - 1, got rank=2, world_size=2."
     assert message(eight, 24, 0, None) == "rank and world_size must be given together, got rank=0, world_size=None."
     assert message(eight, 24, 3, 9) == (

@@ -17,10 +17,12 @@ def formatter(format_name: str, *, pin_memory: bool) -> Callable[[RecordChunk], 
 
     Raises:
         MissingExtraError: If the format is `"torch"` and torch is not installed.
-        ValueError: If the format is unknown.
+        ValueError: If the format is unknown, or `pin_memory` is set for a format other than `"torch"`.
     """
     if format_name not in FORMATS:
         raise ValueError(f"format must be one of {', '.join(FORMATS)}, got {format_name!r}.")
+    if pin_memory and format_name != "torch":
+        raise ValueError(f'pin_memory=True needs format="torch", got format={format_name!r}.')
     if format_name == "records":
         return RecordChunk.records
     if format_name == "arrow":

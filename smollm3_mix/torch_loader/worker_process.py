@@ -34,6 +34,9 @@ class WorkerOptions:
         context: Context of `multiprocessing`, or the name of a start method. Defaults to that of the platform.
         timeout: Seconds to wait for a block. 0 waits forever.
         init_fn: Called in each worker with its number before it reads.
+
+    Raises:
+        ValueError: If the timeout is negative.
     """
 
     prefetch_factor: int = 5
@@ -41,6 +44,10 @@ class WorkerOptions:
     context: Context = None
     timeout: float = 0.0
     init_fn: Callable[[int], None] | None = None
+
+    def __post_init__(self) -> None:
+        if self.timeout < 0:
+            raise ValueError(f"timeout must not be negative, got {self.timeout!r}. Pass 0 to wait forever.")
 
 
 @dataclass(frozen=True)
