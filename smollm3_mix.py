@@ -4,7 +4,7 @@
 
 It needs the package of the same name (`pip install smollm3_mix`, or a clone on the path) and only names its builder:
 `import smollm3_mix` always means the package. `datasets` ≥ 4 runs no scripts ("Dataset scripts are no longer
-supported"); there, `import smollm3_mix` first and then load a recipe folder, or call `smollm3_mix.load("stage2")`.
+supported"). There, call `smollm3_mix.load("stage2")`, or import smollm3_mix and then load a recipe folder.
 """
 
 from smollm3_mix.builder.mix_builder import SmolLM3Mix

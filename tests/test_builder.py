@@ -167,6 +167,13 @@ def test_limit_applies_to_the_whole_mix(recipe: Path) -> None:
     assert len(list(stream(recipe, max_samples=10))) == 10
 
 
+@pytest.mark.parametrize("limit", [{"max_bytes": 2000}, {"max_bytes": "2kB"}, {"max_tokens": "1k"}])
+def test_load_takes_the_limits_of_open_mix(recipe: Path, limit: dict[str, Any]) -> None:
+    found = ids(stream(recipe, **limit))
+    assert found == ids(open_mix(recipe, **limit).stream())
+    assert 0 < len(found) < 300
+
+
 def test_load_takes_a_recipe_object(recipe: Path, tmp_path: Path) -> None:
     changed = load_recipe(recipe).replace(seed=3)
     assert ids(load(changed, cache_dir=str(tmp_path)).take(9)) == ids(stream(recipe, seed=3).take(9))

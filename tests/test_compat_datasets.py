@@ -53,6 +53,8 @@ def test_builder_keeps_its_cache_folder_in_the_attributes_that_are_set(tmp_path:
 
 def test_dataset_copies_and_loads_the_state_that_an_iterable_creates() -> None:
     class Examples(hf_builder.ExamplesBase):
+        iter_arrow = None
+
         def new_state(self) -> dict[str, Any]:
             return {"smollm3_mix": None}
 

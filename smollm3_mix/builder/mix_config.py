@@ -44,7 +44,7 @@ class SmolLM3MixConfig(datasets.BuilderConfig):  # type: ignore[misc]  # dataset
         max_tokens: Maximum number of tokens in the whole mix, such as `"10M"`. No limit by default.
         max_bytes: Maximum number of UTF-8 bytes of text in the whole mix, such as `"64MiB"`. No limit by default.
         total_tokens: Total number of tokens of a curriculum. Defaults to the curriculum's own number.
-        continue_from: State of another recipe to continue from; see `open_mix`.
+        continue_from: State of another recipe to continue from, as in `open_mix`.
         dedup_state_dir: Folder for the dedup state. By default, every state contains the dedup state.
         skip_unreadable: Skip sources that cannot be read, and log them.
         accept_terms: Names of the terms of use to accept, for example `"softwareheritage"`.
