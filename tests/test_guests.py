@@ -203,7 +203,7 @@ def test_rate_limit_applies_per_process_without_a_writable_folder(
     before = time.monotonic()
     limiter.wait("https://host", 6)
     assert time.monotonic() - before >= 0.05
-    assert "requests are spaced in each process by itself" in caplog.text
+    assert "each process limits its requests on its own" in caplog.text
 
 
 def test_permanent_errors_are_not_retried() -> None:

@@ -1,4 +1,4 @@
-"""Request budgets that all processes of a machine share."""
+"""Rate limits of requests, shared by all processes of a machine."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ log = logging.getLogger("smollm3_mix")
 
 
 class RateLimiter:
-    """Requests a second to a host that all processes of this user on this machine spend together, with jitter.
+    """Limit of requests per second to a host, shared by all processes of one user on one machine, with jitter.
 
-    A small SQLite file in the machine's temporary folder holds the time of the next free slot. Every worker finds it,
-    however it was started and on every platform, and a worker that died does not block the others. If no file can be
-    written there, each process has a budget of its own and the log says so.
+    A SQLite file in the machine's temporary folder contains the time of the next free slot. Every process finds it on
+    every platform, and a process that exits does not block the others. If the file cannot be written, each process has
+    a limit of its own and logs a warning.
 
     Args:
-        name: of what is asked for.
-        rate: slots a second.
-        burst: slots that may be used at once after a rest.
+        name: Name of the requests.
+        rate: Slots per second.
+        burst: Number of slots that can be used at once after a pause.
     """
 
     def __init__(self, name: str, rate: float, burst: int) -> None:
@@ -40,7 +40,7 @@ class RateLimiter:
         self._process = 0
 
     def wait(self, url: str, requests: int = 1) -> None:
-        """Returns when so many requests may be sent to the host of a URL."""
+        """Wait until the requests may be sent to the host of a URL."""
         host = urlsplit(url).netloc
         for _ in range(requests):
             with self._lock:
@@ -54,9 +54,9 @@ class RateLimiter:
                 time.sleep(late + random.uniform(0, min(1 / self.rate, 1.0)))  # noqa: S311 - no secret
 
     def _reserve(self, host: str, slots: int) -> list[float]:
-        """The times of the next free slots, which are free no more."""
+        """Reserve the next free slots and return their times, in seconds since the epoch."""
         if self._database is None:
-            raise AssertionError("a budget was asked before it was opened")
+            raise AssertionError("The rate limiter has no database. Call wait() first.")
         with _transaction(self._database) as database:
             now, key = time.time(), f"{self.name} {host}"
             database.execute("DELETE FROM budget WHERE free < ?", (now - 3600,))
@@ -85,14 +85,14 @@ def _open() -> sqlite3.Connection:
         folder.mkdir(mode=0o700, exist_ok=True)
         return _prepared(str(folder / "budget.sqlite"))
     except (OSError, sqlite3.Error) as error:
-        log.warning("%s cannot be used (%s): requests are spaced in each process by itself", folder, error)
+        log.warning("%s cannot be used (%s): each process limits its requests on its own", folder, error)
         return _prepared(":memory:")
 
 
-def _prepared(place: str) -> sqlite3.Connection:
-    database = sqlite3.connect(place, timeout=60, isolation_level=None, check_same_thread=False)
+def _prepared(location: str) -> sqlite3.Connection:
+    database = sqlite3.connect(location, timeout=60, isolation_level=None, check_same_thread=False)
     atexit.register(database.close)
-    database.execute("PRAGMA synchronous = OFF")  # nothing is lost with it
+    database.execute("PRAGMA synchronous = OFF")  # losing the last slots in a crash is harmless
     database.execute("CREATE TABLE IF NOT EXISTS budget (name TEXT PRIMARY KEY, free REAL)")
     return database
 
@@ -101,6 +101,6 @@ LISTING_REQUESTS = RateLimiter("hub listings", 500 / 600, 250)
 
 
 FILE_REQUESTS = RateLimiter("hub files", 3000 / 600, 1500)
-"""Requests to the Hub for listings and for files: in 5 minutes never more than it grants those without an account, 500
-and 3,000 (https://huggingface.co/docs/hub/rate-limits); half of that at once, half spread out. Storage, where the Hub
-sends readers, is not counted."""
+"""Rate limits of the Hub for listings and files. In 5 minutes they stay below the limits without an account, 500 and
+3,000 (https://huggingface.co/docs/hub/rate-limits). Half of them can be used at once, and half are spread out. Requests
+to storage, to which the Hub redirects readers, do not count."""

@@ -14,7 +14,7 @@ Left out: file, folder, description, ignored. Of a source: kind (except what `cl
 it), license, gated, deviation and the reason of `unavailable`. Comments, the order of keys and the spelling of a number
 (1e-5 or 0.00001, 1MiB or 1048576) do not count.
 
-Not covered: the data. An unpinned revision, an unpinned list on the Hub and a local path stand for whatever they
+Not covered: the data. An unpinned revision, an unpinned list on the Hub and a local path mean whatever they
 contain. The fingerprint of a pinned recipe is exact.
 """
 

@@ -22,15 +22,15 @@ def index_scope(recipe: AnyRecipe) -> dict[str, Any]:
     Included are the active sources in order, with revision, columns, cleaning and filters. So are exclusion,
     decontamination and the definition of a duplicate. Weights, seed, lanes, limits, holdout and stages are left out.
     """
-    whole = deciding(plain(overview(recipe)))
+    values = deciding(plain(overview(recipe)))
     read = {source.id for source in recipe.active}
     sources = [
         {key: value for key, value in source.items() if key not in _NOT_OF_SOURCE}
-        for source in whole["sources"]
+        for source in values["sources"]
         if source["id"] in read
     ]
-    chosen = {key: value for key, value in whole.items() if key not in _NOT_OF_RECIPE}
-    what = {key: value for key, value in whole["dedup"].items() if key in ("exact", "near")}
+    chosen = {key: value for key, value in values.items() if key not in _NOT_OF_RECIPE}
+    what = {key: value for key, value in values["dedup"].items() if key in ("exact", "near")}
     return chosen | {"dedup": what, "sources": sources}
 
 
@@ -47,9 +47,9 @@ def disagreements(recipe: AnyRecipe) -> list[str]:
         read = [(name, each) for name, sources in stages for each in sources if each["id"] == source.id]
         for (one, before), (other, after) in itertools.pairwise(read):
             if differ := compare_deciding({"sources": [before]}, {"sources": [after]}):
-                said = "; ".join(line.removeprefix(f"sources.{source.id}.") for line in differ)
+                details = "; ".join(line.removeprefix(f"sources.{source.id}.") for line in differ)
                 lines.append(
-                    f"dedup.index: stages {one!r} and {other!r} read source {source.id!r} differently ({said}), so "
+                    f"dedup.index: stages {one!r} and {other!r} read source {source.id!r} differently ({details}), so "
                     "it has not the same documents in both; make it so, or give one of them another id"
                 )
     return lines
@@ -65,8 +65,8 @@ def index_scope_digest(value: Any) -> str:
     return hashlib.sha256(canonical(value).encode()).hexdigest()
 
 
-def of_rows(whole: Mapping[str, Any], source: str) -> list[Any]:
+def of_rows(scope: Mapping[str, Any], source: str) -> list[Any]:
     """Return the part of a scope that decides how rows of one source are processed, in any of its files."""
-    mine = next(each for each in whole["sources"] if each["id"] == source)
-    common = {key: value for key, value in whole.items() if key != "sources"}
+    mine = next(each for each in scope["sources"] if each["id"] == source)
+    common = {key: value for key, value in scope.items() if key != "sources"}
     return [common, {key: value for key, value in mine.items() if key not in _NOT_OF_ROWS}]

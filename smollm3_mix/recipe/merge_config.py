@@ -14,16 +14,16 @@ _LENGTHS = {"min_length": "min_chars", "max_length": "max_chars"}
 _UNREAD = ("keep_keywords", "exclude_keywords", "junk_patterns", "language_confidence_threshold")
 
 
-def merge_settings(given: Mapping[str, Any], problems: list[str]) -> tuple[dict[str, Any], tuple[str, ...]]:
+def merge_settings(content: Mapping[str, Any], problems: list[str]) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Return the top level of a config in recipe keys, and a sentence on each setting that is not used.
 
     `filtering.min_length` and `max_length` become `filters: {min_chars, max_chars}`; `filtering.deduplication.enabled`
     becomes `dedup: {exact}`. Keyword lists, patterns and the similarity threshold have no counterpart.
     """
-    top, warnings = dict(given), list[str]()
-    if given.get("output") is not None:
+    top, warnings = dict(content), list[str]()
+    if content.get("output") is not None:
         warnings.append("`output` is not used. Set the output on the command line, for example with --output-dir")
-    filtering = given.get("filtering")
+    filtering = content.get("filtering")
     if filtering is None:
         return top, tuple(warnings)
     if not isinstance(filtering, Mapping):
@@ -37,7 +37,7 @@ def merge_settings(given: Mapping[str, Any], problems: list[str]) -> tuple[dict[
         for old, new in _LENGTHS.items()
         if old in filtering
     }
-    if lengths and given.get("filters") is not None:
+    if lengths and content.get("filters") is not None:
         problems.append(
             "has both `filters` and `filtering`. Write min_length and max_length as min_chars and max_chars of "
             "`filters`"
@@ -53,18 +53,20 @@ def merge_settings(given: Mapping[str, Any], problems: list[str]) -> tuple[dict[
     return top, tuple(warnings)
 
 
-def _deduplication(given: Any, top: dict[str, Any], warnings: list[str], problems: list[str]) -> None:
-    if given is None:
+def _deduplication(content: Any, top: dict[str, Any], warnings: list[str], problems: list[str]) -> None:
+    if content is None:
         return
-    if not isinstance(given, Mapping):
-        problems.append(f"filtering.deduplication: expected a mapping, got {show(given)}")
+    if not isinstance(content, Mapping):
+        problems.append(f"filtering.deduplication: expected a mapping, got {show(content)}")
         return
     known = ("enabled", "similarity_threshold")
-    problems += [f"filtering.deduplication: {unknown(key, known)}" for key in given if key not in known]
-    enabled = read_value(bool, given.get("enabled", True), FieldPath(keys="filtering.deduplication.enabled"), problems)
+    problems += [f"filtering.deduplication: {unknown(key, known)}" for key in content if key not in known]
+    enabled = read_value(
+        bool, content.get("enabled", True), FieldPath(keys="filtering.deduplication.enabled"), problems
+    )
     if top.get("dedup") is None:
         top["dedup"] = {"exact": enabled is not False}
-    if given.get("similarity_threshold") is not None:
+    if content.get("similarity_threshold") is not None:
         warnings.append(
             "`filtering.deduplication.similarity_threshold` is not read; `dedup: {near: true}` drops near duplicates"
         )

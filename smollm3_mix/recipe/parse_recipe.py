@@ -46,32 +46,32 @@ _SYNONYMS = {
 }
 
 
-def parse_recipe(cls: type[R], given: Any, file: str, folder: str) -> R:
+def parse_recipe(cls: type[R], content: Any, file: str, folder: str) -> R:
     """Return the recipe of the class `cls` that plain values describe.
 
     Args:
         cls: Class of the result.
-        given: Content of a recipe file.
+        content: Content of a recipe file.
         file: Name of the file, for messages.
         folder: Folder in which relative paths are tried first.
 
     Raises:
         RecipeError: If the values are invalid. The error lists every problem.
     """
-    if given is None:
+    if content is None:
         raise RecipeError(file, ["is empty; a recipe needs `datasets:` with at least one source"])
-    if not isinstance(given, Mapping):
-        raise RecipeError(file, [f"expected a mapping with the key `datasets`, got {show(given)}"])
+    if not isinstance(content, Mapping):
+        raise RecipeError(file, [f"expected a mapping with the key `datasets`, got {show(content)}"])
     problems = [
         unknown(key, TOP_KEYS, (*MERGE_KEYS, *DESCRIPTIVE_TOP), _SYNONYMS)
-        for key in given
+        for key in content
         if key not in (*TOP_KEYS, *MERGE_KEYS, *DESCRIPTIVE_TOP)
     ]
-    top, ignored = merge_settings(given, problems)
-    lists = [key for key in LISTS if key in given]
-    if lists and "datasets" in given:
+    top, ignored = merge_settings(content, problems)
+    lists = [key for key in LISTS if key in content]
+    if lists and "datasets" in content:
         problems.append(f"has both `datasets` and `{lists[0]}`; put every source under `datasets`, with a weight")
-    elif not lists and "datasets" not in given:
+    elif not lists and "datasets" not in content:
         problems.append("missing key 'datasets' (a list of sources)")
     weighted = read_value(bool, top.get("weighted", not lists), FieldPath(keys="weighted"), problems) is not False
     if lists and weighted:
@@ -82,11 +82,11 @@ def parse_recipe(cls: type[R], given: Any, file: str, folder: str) -> R:
     sources: list[Source] = []
     for key in lists or ["datasets"]:
         common = _Common(weighted, clean, filters or FilterOptions(), LISTS.get(key))
-        entries = given.get(key)
+        entries = content.get(key)
         if entries is not None and not isinstance(entries, list | tuple):
             problems.append(f"{key}: expected a list of sources, got {show(entries)}")
             entries = None
-        elif entries is None and key == "datasets" and key in given:
+        elif entries is None and key == "datasets" and key in content:
             problems.append(f"{key}: expected a list of sources, got nothing")
         for index, entry in enumerate(entries or ()):
             sources.append(_source(entry, f"{key}[{index}]", common, of_sources))
@@ -100,13 +100,13 @@ def parse_recipe(cls: type[R], given: Any, file: str, folder: str) -> R:
     return recipe
 
 
-def parse_saved_recipe(cls: type[R], given: Mapping[str, Any]) -> R:
+def parse_saved_recipe(cls: type[R], content: Mapping[str, Any]) -> R:
     """Return the recipe that `to_dict` was called on, with its file, folder and ignored settings.
 
     Raises:
         RecipeError: If the values are not a result of `to_dict`.
     """
-    rest, problems = dict(given), list[str]()
+    rest, problems = dict(content), list[str]()
     file = read_value(str, rest.pop("file", "a dict"), FieldPath(keys="file"), problems)
     folder = read_value(str, rest.pop("folder", ""), FieldPath(keys="folder"), problems)
     ignored = read_value(tuple[str, ...], rest.pop("ignored", ()), FieldPath(keys="ignored"), problems)
@@ -119,11 +119,11 @@ def parse_saved_recipe(cls: type[R], given: Mapping[str, Any]) -> R:
 def change_recipe(recipe: R, changes: Mapping[str, Any]) -> R:
     """Return a copy with other values of top-level keys; see `Recipe.replace`."""
     hints, problems, values = get_type_hints(RecipeDescription), list[str](), dict[str, Any]()
-    for key, given in changes.items():
+    for key, value in changes.items():
         if key not in (*KEYS, "sources"):
             problems.append(unknown(key, KEYS, synonyms=_SYNONYMS))
-        elif given is not None:
-            values[key] = read_value(hints[key], given, FieldPath(keys=key), problems)
+        elif value is not None:
+            values[key] = read_value(hints[key], value, FieldPath(keys=key), problems)
     kept = {key: value for key, value in values.items() if value is not BAD}
     new = recipe
     try:
@@ -144,13 +144,13 @@ def change_source(recipe: R, source_id: str, changes: Mapping[str, Any]) -> R:
     """
     if all(source.id != source_id for source in recipe.sources):
         raise KeyError(f"{recipe.file} has no source {source_id!r}. Sources: {', '.join(s.id for s in recipe.sources)}")
-    place, problems, sources = FieldPath(f"source {source_id!r}"), list[str](), list[Source]()
+    position, problems, sources = FieldPath(f"source {source_id!r}"), list[str](), list[Source]()
     for source in recipe.sources:
         if source.id != source_id:
             sources.append(source)
             continue
         values = {field.name: getattr(source, field.name) for field in dataclasses.fields(Source)}
-        changed = read_dataclass(Source, values | dict(changes), place, problems, synonyms=_SYNONYMS)
+        changed = read_dataclass(Source, values | dict(changes), position, problems, synonyms=_SYNONYMS)
         sources.append(source if changed is BAD else changed)
     new = recipe
     try:
@@ -195,17 +195,17 @@ class _Common(NamedTuple):
     language: str | None
 
 
-def _source(given: Any, place: str, common: _Common, problems: list[str]) -> Source:
-    if not isinstance(given, Mapping):
-        problems.append(f"{place}: expected a mapping such as {{name: …, weight: …}}, got {show(given)}")
-        return _placeholder(place)
+def _source(content: Any, position: str, common: _Common, problems: list[str]) -> Source:
+    if not isinstance(content, Mapping):
+        problems.append(f"{position}: expected a mapping such as {{name: …, weight: …}}, got {show(content)}")
+        return _placeholder(position)
     before = len(problems)
-    entry = {key: value for key, value in given.items() if value is not None or key not in _NONE_IS_DEFAULT}
+    entry = {key: value for key, value in content.items() if value is not None or key not in _NONE_IS_DEFAULT}
     source_id = _id(entry)
-    where = FieldPath(f"source {source_id!r}" if source_id else place)
+    where = FieldPath(f"source {source_id!r}" if source_id else position)
     if source_id is None and "name" not in entry and entry.get("unavailable") is not None:
         problems.append(where.problem("missing key 'id' (a source without a name needs one)"))
-    entry.setdefault("id", source_id or place)
+    entry.setdefault("id", source_id or position)
     if "subset" in entry:  # the name of a config on the Hub's pages
         subset = entry.pop("subset")
         if entry.setdefault("config", subset) != subset:
@@ -221,7 +221,7 @@ def _source(given: Any, place: str, common: _Common, problems: list[str]) -> Sou
     entry.setdefault("filters", common.filters)
     source = read_dataclass(Source, entry, where, problems, also=DESCRIPTIVE, synonyms=_SYNONYMS)
     if len(problems) > before:
-        return _placeholder(source_id if source_id and source_id.isprintable() else place)
+        return _placeholder(source_id if source_id and source_id.isprintable() else position)
     if common.language and source.kind.language is None:
         source = dataclasses.replace(source, kind=Kind(source.kind.type, common.language))
     if "clean" not in entry:

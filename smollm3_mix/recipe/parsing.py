@@ -54,31 +54,31 @@ class FieldPath(NamedTuple):
         return ": ".join(part for part in (self.head, keys, sentence) if part)
 
 
-def show(given: Any) -> str:
+def show(value: Any) -> str:
     """Return a value as written in YAML, shortened to about a hundred characters."""
-    if given is None:
+    if value is None:
         return "nothing"
-    if isinstance(given, bool):
-        return "true" if given else "false"
-    if isinstance(given, Mapping):
-        return f"the mapping {_SHORT.repr(dict(given))}"
-    if isinstance(given, list | tuple):
-        return f"the list {_SHORT.repr(list(given))}"
-    return _SHORT.repr(given)
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, Mapping):
+        return f"the mapping {_SHORT.repr(dict(value))}"
+    if isinstance(value, list | tuple):
+        return f"the list {_SHORT.repr(list(value))}"
+    return _SHORT.repr(value)
 
 
-def choice(key: str, given: str, choices: Collection[str]) -> Iterable[str]:
+def choice(key: str, value: str, choices: Collection[str]) -> Iterable[str]:
     """Yield a problem if the value is not one of the choices."""
-    if given not in choices:
-        near = difflib.get_close_matches(given, choices, n=1) if given.isidentifier() else []
+    if value not in choices:
+        near = difflib.get_close_matches(value, choices, n=1) if value.isidentifier() else []
         hint = f" (did you mean {near[0]!r}?)" if near else ""
-        yield f"{key}: expected {' or '.join(choices)}, got {show(given)}{hint}"
+        yield f"{key}: expected {' or '.join(choices)}, got {show(value)}{hint}"
 
 
-def at_least(key: str, given: float, least: float) -> Iterable[str]:
+def at_least(key: str, value: float, least: float) -> Iterable[str]:
     """Yield a problem if the number is below the minimum."""
-    if not given >= least:
-        yield f"{key}: expected {least} or more, got {given}"
+    if not value >= least:
+        yield f"{key}: expected {least} or more, got {value}"
 
 
 def unknown(key: Any, known: Iterable[str], also: Iterable[str] = (), synonyms: Mapping[str, str] | None = None) -> str:
@@ -91,7 +91,7 @@ def unknown(key: Any, known: Iterable[str], also: Iterable[str] = (), synonyms: 
     return f"unknown key {show(key)} " + (f"(did you mean {near[0]!r}?)" if near else f"(keys: {', '.join(known)})")
 
 
-def read_value(hint: Any, given: Any, place: FieldPath, problems: list[str]) -> Any:
+def read_value(hint: Any, value: Any, position: FieldPath, problems: list[str]) -> Any:
     """Return the value with the type of the hint, or BAD after its problems are added to `problems`.
 
     Raises:
@@ -99,18 +99,18 @@ def read_value(hint: Any, given: Any, place: FieldPath, problems: list[str]) -> 
     """
     origin, args = get_origin(hint), get_args(hint)
     if origin is Annotated:
-        return read_value(args[0], given, place, problems)
+        return read_value(args[0], value, position, problems)
     if origin in _READERS:
-        return _READERS[origin](args, given, place, problems)
+        return _READERS[origin](args, value, position, problems)
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
-        return read_dataclass(hint, given, place, problems)
-    return _scalar(hint, given, place, problems)
+        return read_dataclass(hint, value, position, problems)
+    return _scalar(hint, value, position, problems)
 
 
 def read_dataclass(
     cls: type[Any],
-    given: Any,
-    place: FieldPath,
+    value: Any,
+    position: FieldPath,
     problems: list[str],
     *,
     also: Collection[str] = (),
@@ -122,41 +122,41 @@ def read_dataclass(
     or of `profile`. An instance is returned unchanged.
 
     Args:
-        cls: Dataclass. A `ValueError` of its `__post_init__` is reported at `place`.
-        given: Mapping, `true`, string or instance.
-        place: Position of the value in the file.
+        cls: Dataclass. A `ValueError` of its `__post_init__` is reported at `position`.
+        value: Mapping, `true`, string or instance.
+        position: Position of the value in the file.
         problems: List to which problems are added.
         also: Keys that are accepted and not used.
         synonyms: Other name of a key → the key, for the hint in a message.
     """
-    if isinstance(given, cls):
-        return given
+    if isinstance(value, cls):
+        return value
     fields = {field.name: field for field in dataclasses.fields(cls) if field.init}
     short = getattr(cls, "SHORTHAND", "profile")
-    if given is True:
-        given = {}
-    elif isinstance(given, str) and short in fields:
-        given = {short: given}
-    if not isinstance(given, Mapping):
-        problems.append(place.problem(f"expected {_name(cls)}, got {show(given)}"))
+    if value is True:
+        value = {}
+    elif isinstance(value, str) and short in fields:
+        value = {short: value}
+    if not isinstance(value, Mapping):
+        problems.append(position.problem(f"expected {_name(cls)}, got {show(value)}"))
         return BAD
     before, hints, values = len(problems), get_type_hints(cls, include_extras=True), dict[str, Any]()
-    for key, item in given.items():
+    for key, item in value.items():
         if key in fields:
-            values[key] = read_value(hints[key], item, place.key(key), problems)
+            values[key] = read_value(hints[key], item, position.key(key), problems)
             if values[key] is BAD and item is None and default_of(fields[key]) is not BAD:
                 problems[-1] += " (leave the key out for its default)"
         elif key not in also:
-            problems.append(place.problem(unknown(key, fields, also, synonyms or getattr(cls, "SYNONYMS", None))))
+            problems.append(position.problem(unknown(key, fields, also, synonyms or getattr(cls, "SYNONYMS", None))))
     for name, field in fields.items():
         if name not in values and default_of(field) is BAD:
-            problems.append(place.problem(f"missing key {name!r} ({_name(hints[name])})"))
+            problems.append(position.problem(f"missing key {name!r} ({_name(hints[name])})"))
             values[name] = BAD
-    built = _built(cls, values, place, problems)
+    built = _built(cls, values, position, problems)
     return built if len(problems) == before else BAD
 
 
-def _built(cls: type[Any], values: dict[str, Any], place: FieldPath, problems: list[str]) -> Any:
+def _built(cls: type[Any], values: dict[str, Any], position: FieldPath, problems: list[str]) -> Any:
     """Return an instance, or BAD after the problems that the class finds are added to `problems`.
 
     Placeholders replace BAD values so that the class can check the others. Such an instance is never returned.
@@ -173,10 +173,10 @@ def _built(cls: type[Any], values: dict[str, Any], place: FieldPath, problems: l
         return cls(**values)
     except Problems as error:
         reported = tuple(start for key in broken for start in (f"{key}:", f"missing key {key!r}"))
-        problems.extend(_placed(place, each, fields) for each in error.args if not each.startswith(reported))
+        problems.extend(_placed(position, each, fields) for each in error.args if not each.startswith(reported))
     except ValueError as error:
         if not broken:  # otherwise it may concern a placeholder
-            problems.append(_placed(place, str(error), fields))
+            problems.append(_placed(position, str(error), fields))
     return BAD
 
 
@@ -207,105 +207,105 @@ def default_of(field: "dataclasses.Field[Any]") -> Any:
     return BAD if field.default_factory is dataclasses.MISSING else field.default_factory()
 
 
-def _placed(place: FieldPath, sentence: str, fields: Collection[str]) -> str:
+def _placed(position: FieldPath, sentence: str, fields: Collection[str]) -> str:
     """Return the message of an object with its path. `near` and `bands: …` become `near.bands: …`."""
     key = re.match(r"(\w+)[\w.\[\]]*: ", sentence)
-    return place.problem(f"{place.keys}.{sentence}" if place.keys and key and key[1] in fields else sentence)
+    return position.problem(f"{position.keys}.{sentence}" if position.keys and key and key[1] in fields else sentence)
 
 
-def _union(args: tuple[Any, ...], given: Any, place: FieldPath, problems: list[str]) -> Any:
+def _union(args: tuple[Any, ...], value: Any, position: FieldPath, problems: list[str]) -> Any:
     options = [arg for arg in args if arg is not types.NoneType]
     optional = len(options) < len(args)
     nested = [option for option in options if dataclasses.is_dataclass(option)]
-    if optional and (given is None or (given is False and nested and bool not in options)):
+    if optional and (value is None or (value is False and nested and bool not in options)):
         return None
     tried: list[tuple[Any, list[str]]] = []
     for option in options:
         own: list[str] = []
-        value = read_value(option, given, place, own)
+        found = read_value(option, value, position, own)
         if not own:
-            return value
+            return found
         tried.append((option, own))
-    if isinstance(given, Mapping):
+    if isinstance(value, Mapping):
         tried = [(option, own) for option, own in tried if option in nested] or tried
-    elif isinstance(given, list | tuple):
+    elif isinstance(value, list | tuple):
         tried = [(option, own) for option, own in tried if get_origin(option) is tuple] or tried
     if len(tried) == 1:
         problems.extend(tried[0][1])
     else:
-        problems.append(place.problem(f"expected {' or '.join(map(_name, options))}, got {show(given)}"))
+        problems.append(position.problem(f"expected {' or '.join(map(_name, options))}, got {show(value)}"))
     return BAD
 
 
-def _literal(args: tuple[Any, ...], given: Any, place: FieldPath, problems: list[str]) -> Any:
-    if any(given == arg and type(given) is type(arg) for arg in args):
-        return given
-    problems.append(place.problem(f"expected {' or '.join(map(show, args))}, got {show(given)}"))
+def _literal(args: tuple[Any, ...], value: Any, position: FieldPath, problems: list[str]) -> Any:
+    if any(value == arg and type(value) is type(arg) for arg in args):
+        return value
+    problems.append(position.problem(f"expected {' or '.join(map(show, args))}, got {show(value)}"))
     return BAD
 
 
-def _tuple(args: tuple[Any, ...], given: Any, place: FieldPath, problems: list[str]) -> Any:
+def _tuple(args: tuple[Any, ...], value: Any, position: FieldPath, problems: list[str]) -> Any:
     many = args[-1] is Ellipsis
-    if many and args[0] is str and isinstance(given, str):
-        given = [given]
-    if not isinstance(given, list | tuple) or not (many or len(given) == len(args)):
-        problems.append(place.problem(f"expected {_name_of_tuple(args)}, got {show(given)}"))
+    if many and args[0] is str and isinstance(value, str):
+        value = [value]
+    if not isinstance(value, list | tuple) or not (many or len(value) == len(args)):
+        problems.append(position.problem(f"expected {_name_of_tuple(args)}, got {show(value)}"))
         return BAD
-    hints = [args[0]] * len(given) if many else args
-    pairs = enumerate(zip(hints, given, strict=True))
-    values = tuple(read_value(hint, item, place.item(index), problems) for index, (hint, item) in pairs)
+    hints = [args[0]] * len(value) if many else args
+    pairs = enumerate(zip(hints, value, strict=True))
+    values = tuple(read_value(hint, item, position.item(index), problems) for index, (hint, item) in pairs)
     return BAD if BAD in values else values
 
 
-def _dict(args: tuple[Any, ...], given: Any, place: FieldPath, problems: list[str]) -> Any:
-    if not isinstance(given, Mapping):
-        problems.append(place.problem(f"expected a mapping, got {show(given)}"))
+def _dict(args: tuple[Any, ...], value: Any, position: FieldPath, problems: list[str]) -> Any:
+    if not isinstance(value, Mapping):
+        problems.append(position.problem(f"expected a mapping, got {show(value)}"))
         return BAD
-    values = {str(key): read_value(args[1], item, place.key(key), problems) for key, item in given.items()}
+    values = {str(key): read_value(args[1], item, position.key(key), problems) for key, item in value.items()}
     return BAD if BAD in values.values() else values
 
 
 _READERS = {Union: _union, types.UnionType: _union, Literal: _literal, tuple: _tuple, dict: _dict}
 
 
-def _scalar(hint: Any, given: Any, place: FieldPath, problems: list[str]) -> Any:
+def _scalar(hint: Any, value: Any, position: FieldPath, problems: list[str]) -> Any:
     if hint is Any:
-        return _anything(given, place, problems)
+        return _anything(value, position, problems)
     if hint not in _PLACEHOLDERS:
-        raise TypeError(f"{place.problem('')}: no reading of the type {hint!r} is known")
-    value = _exact(hint, given)
-    if value is BAD:
+        raise TypeError(f"{position.problem('')}: no reading of the type {hint!r} is known")
+    found = _exact(hint, value)
+    if found is BAD:
         remedy = ""
-        if hint is str and isinstance(given, bool | int | float):
+        if hint is str and isinstance(value, bool | int | float):
             remedy = " (write it in quotes)"
-        elif hint in (int, float) and isinstance(given, str) and _LOOKS_A_NUMBER.fullmatch(given):
+        elif hint in (int, float) and isinstance(value, str) and _LOOKS_A_NUMBER.fullmatch(value):
             remedy = " (write it without quotes and leading zeros)"
-        problems.append(place.problem(f"expected {_name(hint)}, got {show(given)}{remedy}"))
-    return value
+        problems.append(position.problem(f"expected {_name(hint)}, got {show(value)}{remedy}"))
+    return found
 
 
-def _exact(hint: type[Any], given: Any) -> Any:
+def _exact(hint: type[Any], value: Any) -> Any:
     """Return the value if it has the type, also as another spelling of a number, else BAD."""
     if hint in (bool, str):
-        return given if isinstance(given, hint) else BAD
-    if isinstance(given, int | float) and not isinstance(given, bool) and math.isfinite(given):
+        return value if isinstance(value, hint) else BAD
+    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
         if hint is float:
-            return float(given)
-        return int(given) if given == int(given) else BAD
-    if hint is int and isinstance(given, str):
-        number = parse_number(given)
+            return float(value)
+        return int(value) if value == int(value) else BAD
+    if hint is int and isinstance(value, str):
+        number = parse_number(value)
         return BAD if number is None else number
     return BAD
 
 
-def _anything(given: Any, place: FieldPath, problems: list[str]) -> Any:
-    if given is None or isinstance(given, bool | int | str) or (isinstance(given, float) and math.isfinite(given)):
-        return given
-    if isinstance(given, list | tuple) and not any(isinstance(item, list | tuple | Mapping) for item in given):
-        values = tuple(_anything(item, place.item(index), problems) for index, item in enumerate(given))
+def _anything(value: Any, position: FieldPath, problems: list[str]) -> Any:
+    if value is None or isinstance(value, bool | int | str) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    if isinstance(value, list | tuple) and not any(isinstance(item, list | tuple | Mapping) for item in value):
+        values = tuple(_anything(item, position.item(index), problems) for index, item in enumerate(value))
         return BAD if BAD in values else values
     expected = "a string, a finite number, true, false, nothing or a list of them"
-    problems.append(place.problem(f"expected {expected}, got {show(given)}"))
+    problems.append(position.problem(f"expected {expected}, got {show(value)}"))
     return BAD
 
 

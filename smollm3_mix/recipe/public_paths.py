@@ -91,8 +91,8 @@ def _counting(tokens: str | TokenCounting) -> str | TokenCounting:
     )
 
 
-def _decontaminate(given: Decontaminate | None) -> Decontaminate | None:
-    return given and dataclasses.replace(given, texts=tuple(_texts(texts) for texts in given.sets))
+def _decontaminate(options: Decontaminate | None) -> Decontaminate | None:
+    return options and dataclasses.replace(options, texts=tuple(_texts(texts) for texts in options.sets))
 
 
 def _texts(texts: Texts) -> Texts:

@@ -26,7 +26,7 @@ class Replaceable(Protocol):
 
 
 def read_stages(
-    given: Mapping[str, Any],
+    content: Mapping[str, Any],
     file: str,
     folder: str,
     *,
@@ -36,7 +36,7 @@ def read_stages(
     """Return name, tokens and recipe of each stage of a mapping with `stages`, and the description.
 
     Args:
-        given: Content of the file.
+        content: Content of the file.
         file: Name of the file, for messages.
         folder: Folder of the recipes that the file contains.
         named: Returns the recipe or curriculum of a name.
@@ -45,10 +45,10 @@ def read_stages(
     Raises:
         RecipeError: If the file or a recipe that it names is invalid. The error lists every problem.
     """
-    problems = [_unknown(key) for key in given if key not in (*TOP_KEYS, *DESCRIPTIVE_TOP)]
-    description = read_value(str, given.get("description", ""), FieldPath(keys="description"), problems)
-    common = {key: given[key] for key in KEYS if key in given and key != "description"}
-    entries = given["stages"]
+    problems = [_unknown(key) for key in content if key not in (*TOP_KEYS, *DESCRIPTIVE_TOP)]
+    description = read_value(str, content.get("description", ""), FieldPath(keys="description"), problems)
+    common = {key: content[key] for key in KEYS if key in content and key != "description"}
+    entries = content["stages"]
     if not isinstance(entries, list | tuple):
         raise RecipeError(file, [*problems, f"stages: expected a list of stages, got {show(entries)}"])
     stages = []
@@ -81,24 +81,32 @@ def _unknown(key: Any) -> str:
     return unknown(key, TOP_KEYS, DESCRIPTIVE_TOP)
 
 
-def _stage(entry: Any, place: FieldPath, problems: list[str]) -> tuple[str | Mapping[str, Any], int, str | None] | None:
+def _stage(
+    entry: Any, position: FieldPath, problems: list[str]
+) -> tuple[str | Mapping[str, Any], int, str | None] | None:
     """Return recipe or recipe name, tokens and name of one entry. None after its problems are added."""
     if not isinstance(entry, Mapping):
-        problems.append(place.problem(f"expected a mapping such as {{recipe: stage1, tokens: 8T}}, got {show(entry)}"))
+        problems.append(
+            position.problem(f"expected a mapping such as {{recipe: stage1, tokens: 8T}}, got {show(entry)}")
+        )
         return None
     before = len(problems)
-    problems += [place.problem(unknown(key, STAGE_KEYS, synonyms=_SYNONYMS)) for key in entry if key not in STAGE_KEYS]
+    problems += [
+        position.problem(unknown(key, STAGE_KEYS, synonyms=_SYNONYMS)) for key in entry if key not in STAGE_KEYS
+    ]
     recipe = entry.get("recipe")
     if "recipe" not in entry:
-        problems.append(place.problem("missing key 'recipe' (a recipe file, the name of a shipped one, or a recipe)"))
+        problems.append(
+            position.problem("missing key 'recipe' (a recipe file, the name of a shipped one, or a recipe)")
+        )
     elif not isinstance(recipe, str | Mapping):
-        problems.append(place.key("recipe").problem(f"expected a name or a mapping, got {show(recipe)}"))
+        problems.append(position.key("recipe").problem(f"expected a name or a mapping, got {show(recipe)}"))
     tokens: Any = BAD
     if "tokens" not in entry:
-        problems.append(place.problem("missing key 'tokens' (of the whole mix, such as 8.1T or 500M)"))
+        problems.append(position.problem("missing key 'tokens' (of the whole mix, such as 8.1T or 500M)"))
     else:
-        tokens = read_value(int, entry["tokens"], place.key("tokens"), problems)
+        tokens = read_value(int, entry["tokens"], position.key("tokens"), problems)
         if tokens is not BAD:
-            problems += [place.problem(each) for each in at_least("tokens", tokens, 1)]
-    name = read_value(str | None, entry.get("name"), place.key("name"), problems)
+            problems += [position.problem(each) for each in at_least("tokens", tokens, 1)]
+    name = read_value(str | None, entry.get("name"), position.key("name"), problems)
     return None if len(problems) > before or recipe is None else (recipe, tokens, name)

@@ -81,21 +81,21 @@ def check_recipe(recipe: str | os.PathLike[str] | Mapping[str, Any]) -> list[str
 
 def stage_files(path: str | os.PathLike[str]) -> list[str]:
     """Return the names of the recipe files that a curriculum file refers to. Empty for other recipes."""
-    given = load(Path(path).read_bytes(), []) if Path(path).is_file() else None
-    entries = given.get("stages") if isinstance(given, Mapping) else None
+    content = load(Path(path).read_bytes(), []) if Path(path).is_file() else None
+    entries = content.get("stages") if isinstance(content, Mapping) else None
     named = [entry.get("recipe") for entry in entries or () if isinstance(entry, Mapping)]
     return [name for name in named if isinstance(name, str) and name not in list_recipes()]
 
 
-def recipe_from_dict(given: Mapping[str, Any]) -> AnyRecipe:
+def recipe_from_dict(content: Mapping[str, Any]) -> AnyRecipe:
     """Return the recipe or curriculum that `to_dict` was called on.
 
     Raises:
         RecipeError: If the values are not a result of `to_dict`.
     """
-    if "stages" not in given:
-        return Recipe.from_dict(given)
-    rest, problems = dict(given), list[str]()
+    if "stages" not in content:
+        return Recipe.from_dict(content)
+    rest, problems = dict(content), list[str]()
     file = read_value(str, rest.pop("file", "a dict"), FieldPath(keys="file"), problems)
     folder = read_value(str, rest.pop("folder", ""), FieldPath(keys="folder"), problems)
     if problems:
@@ -103,20 +103,20 @@ def recipe_from_dict(given: Mapping[str, Any]) -> AnyRecipe:
     return _recipe(rest, file, folder)
 
 
-def _recipe(given: Any, file: str, folder: str, beside: Path | None = None) -> AnyRecipe:
+def _recipe(content: Any, file: str, folder: str, beside: Path | None = None) -> AnyRecipe:
     """Return the recipe or curriculum that plain values describe. Recipes of stages are also tried in `beside`."""
-    if isinstance(given, Mapping) and "stages" in given:
+    if isinstance(content, Mapping) and "stages" in content:
         stages, description = read_stages(
-            given, file, folder, named=lambda name: _stage_recipe(name, beside, folder), inline=recipe_from_dict
+            content, file, folder, named=lambda name: _stage_recipe(name, beside, folder), inline=recipe_from_dict
         )
         return Curriculum(tuple(Stage(*stage) for stage in stages), file, description)
-    return parse_recipe(Recipe, given, file, folder)
+    return parse_recipe(Recipe, content, file, folder)
 
 
 def _stage_recipe(name: str, beside: Path | None, folder: str) -> AnyRecipe:
     """Return the recipe of a stage: a file in the folder of the curriculum, or the result of `load_recipe`."""
     near = None if beside is None else beside / Path(name).expanduser()
-    for place in () if near is None else (near, near.with_name(near.name + ENDING)):
-        if place.is_file():
-            return load_recipe(place, folder=folder if place.parent == beside else None)
+    for path in () if near is None else (near, near.with_name(near.name + ENDING)):
+        if path.is_file():
+            return load_recipe(path, folder=folder if path.parent == beside else None)
     return load_recipe(name)

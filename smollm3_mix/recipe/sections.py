@@ -91,7 +91,7 @@ class Decontaminate:
         if not ids:
             problems.append("texts: expected at least one set, got an empty list")
         if twice:
-            problems.append(f"texts: {twice[0]!r} stands there twice; list the columns of both in one `text_field`")
+            problems.append(f"texts: {twice[0]!r} is listed twice; list the columns of both in one `text_field`")
         if problems:
             raise Problems(*problems)
 

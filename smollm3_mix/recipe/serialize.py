@@ -18,12 +18,12 @@ _TOP_WHERE_USED = ("exclude", "decontaminate")
 
 def recipe_to_dict(recipe: RecipeDescription) -> dict[str, Any]:
     """Return the recipe in JSON's types; see `Recipe.to_dict`."""
-    whole: dict[str, Any] = plain(recipe)
-    sources = whole.pop("sources")
+    values: dict[str, Any] = plain(recipe)
+    sources = values.pop("sources")
     if not recipe.weighted:
         for source in sources:
             del source["weight"]
-    return whole | {"datasets": sources}
+    return values | {"datasets": sources}
 
 
 def recipe_to_yaml(recipe: RecipeDescription) -> str:

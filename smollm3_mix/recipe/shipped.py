@@ -31,9 +31,9 @@ def shipped_folder() -> Path:
         RecipeError: If the installation has no recipe files.
     """
     package = Path(__file__).resolve().parents[1]
-    for place in (package / "configs", package.parent / "configs"):
-        if any(place.glob(f"*{ENDING}")):
-            return place
+    for folder in (package / "configs", package.parent / "configs"):
+        if any(folder.glob(f"*{ENDING}")):
+            return folder
     raise RecipeError(str(package / "configs"), ["no shipped recipes are here; install the package again"])
 
 
