@@ -47,12 +47,16 @@ def prepare_repository(
     repository.user()
     is_private = repository.private()
     if is_private is False and private:
-        raise OutputError(f"{repository.name} is public, but --private was given. Push to another repository.")
+        raise OutputError(
+            f"{repository.name} is public, but --private was given. Push to another repository.",
+            path=repository.url,
+        )
     if is_private is False and reasons:
         raise OutputError(
             f"{repository.name} is public, but the license does not allow sharing the text of {_listed(reasons)}. Push "
             f"to another repository, make this one private, or allow it: --allow-public {next(iter(reasons))}"
-            f"{' …' if len(reasons) > 1 else ''}"
+            f"{' …' if len(reasons) > 1 else ''}",
+            path=repository.url,
         )
     if is_private is None and reasons and not private:
         log.warning(
@@ -67,7 +71,8 @@ def prepare_repository(
     if script in repository.files():
         raise OutputError(
             f"{repository.name} contains {script}, and datasets 4 and later reject a repository with a script of its "
-            "own name. Remove the script, or push to a repository with another name."
+            "own name. Remove the script, or push to a repository with another name.",
+            path=repository.url,
         )
 
 

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from smollm3_mix.errors import OutputError
+from smollm3_mix.errors import HubError, OutputError
 from smollm3_mix.hub.repo_card import merge_card, remove_config
 from smollm3_mix.hub.repository import ConflictError, RemoteFile, Repository, batches
 from smollm3_mix.output import output_layout
@@ -64,7 +64,8 @@ class ConfigFolder:
         if recipes:
             raise OutputError(
                 f"{self.repository.name} contains recipes ({recipes[0]}), but datasets uses one builder per "
-                "repository. Push the mix to another repository."
+                "repository. Push the mix to another repository.",
+                path=self.repository.url,
             )
 
     def claim(self, recipe: bytes, request: Mapping[str, Any], *, replace: bool) -> None:
@@ -79,7 +80,8 @@ class ConfigFolder:
         if other is not None and not replace:
             raise OutputError(
                 f"{self.repository.name} already has a config {self.config!r}: {other}. Add --replace to replace it, "
-                "or choose another --config-name."
+                "or choose another --config-name.",
+                path=self.repository.url,
             )
         if other is not None:
             self._empty()
@@ -136,7 +138,8 @@ class ConfigFolder:
             other_files: Files other than data and recipe, by name.
 
         Raises:
-            OutputError: If data files are missing, or other commits keep coming.
+            HubError: If other commits keep coming.
+            OutputError: If data files are missing.
         """
         for _ in range(ATTEMPTS):
             head = self.repository.head()
@@ -145,7 +148,8 @@ class ConfigFolder:
             if missing:
                 raise OutputError(
                     f"{self.repository.name} lacks {self.data}{missing[0]}, which was removed during the push. "
-                    "Repeat the same command."
+                    "Repeat the same command.",
+                    path=self.repository.url,
                 )
             content: dict[str, Path | bytes] = {f"{self.config}/{name}": each for name, each in other_files.items()}
             extra = sorted(set(existing) - set(content) - {self.data + name for name in summary["files"]})
@@ -157,7 +161,10 @@ class ConfigFolder:
             except ConflictError:
                 continue
             return
-        raise OutputError(f"Other commits to {self.repository.name} keep coming. Repeat the same command later.")
+        raise HubError(
+            f"Other commits to {self.repository.name} keep coming. Repeat the same command later.",
+            repo_id=self.repository.name,
+        )
 
     def _commit(self, action: str, files: Mapping[str, Path | bytes], **options: Any) -> None:
         """Make a commit whose title is the commit message, if there is one, and the action."""

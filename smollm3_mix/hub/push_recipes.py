@@ -178,7 +178,8 @@ def _commit(
     if data is not None:
         raise OutputError(
             f"{target.name} contains {data}, but datasets uses one builder per repository. "
-            "Push the recipes to another repository."
+            "Push the recipes to another repository.",
+            path=target.url,
         )
     stale = [path for path in existing if path.startswith(FOLDER) and path.endswith(ENDING) and path not in content]
     if stale:
