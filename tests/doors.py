@@ -1,4 +1,4 @@
-"""A small mix for the tests of the doors: local sources and a recipe, made on the fly."""
+"""A small mix for the tests of entry points: local sources and a recipe."""
 
 import functools
 import json
@@ -33,7 +33,7 @@ sys.meta_path.insert(0, Missing())
 
 
 def write_sources(folder: Path, rows: int = 600) -> None:
-    """Three sources of one or two files, all of one word each, so that a record tells where it is from."""
+    """Write three sources of one or two files. Each text names its source, file and row."""
     for source, files in (("alpha", 1), ("beta", 2), ("gamma", 1)):
         for number in range(files):
             path = folder / source / f"{number}.parquet"
@@ -43,7 +43,7 @@ def write_sources(folder: Path, rows: int = 600) -> None:
 
 
 def write_recipe(path: Path, sources: Path, **changes: Any) -> Path:
-    """A recipe over `write_sources`; it ends when the first source does."""
+    """Write a recipe over the sources of `write_sources`. The mix ends with the first source."""
     recipe = {
         "description": "Three local sources.",
         "seed": 7,
@@ -62,20 +62,20 @@ def write_recipe(path: Path, sources: Path, **changes: Any) -> Path:
 
 
 def write_lanes(folder: Path, rows: int, **changes: Any) -> Path:
-    """8.yaml and 12.yaml, of so many lanes, over sources with repeated texts, so that dedup and passes matter."""
+    """Write 8.yaml and 12.yaml with 8 and 12 lanes. The sources have duplicates and several passes."""
     write_sources(folder / "sources", rows=rows)
     for lanes in (8, 12):
         sources = [
             {"id": name, "name": str(folder / "sources" / name), "weight": weight, "max_passes": passes}
             for name, weight, passes in (("alpha", 0.5, 1), ("beta", 0.3, 2), ("gamma", 0.2, 3))
         ]
-        whole = {"lanes": lanes, "datasets": sources, "dedup": {"exact": True}}
-        write_recipe(folder / f"{lanes}.yaml", folder / "sources", **whole, **changes)
+        fields = {"lanes": lanes, "datasets": sources, "dedup": {"exact": True}}
+        write_recipe(folder / f"{lanes}.yaml", folder / "sources", **fields, **changes)
     return folder
 
 
 def stream(recipe: Path, **fields: Any) -> Any:
-    """`load(recipe, **fields)`, found once and then copied, which takes a twentieth of the time."""
+    """Return `load(recipe, **fields)`. Opens the recipe once and copies the result, which is 20 times faster."""
     return pickle.loads(_opened(recipe, tuple(fields.items())))
 
 
@@ -85,9 +85,13 @@ def _opened(recipe: Path, fields: tuple[tuple[str, Any], ...]) -> bytes:
 
 
 def run(code: str, home: Path, endpoint: str | None = None, **arguments: Any) -> Any:
-    """What `code` prints as JSON on its last line, run by a fresh interpreter whose caches are under `home`.
+    """Run `code` in a new interpreter and return the JSON on the last line of its output.
 
-    `endpoint` is its Hub; it has none by default. `arguments` are the variables it starts with.
+    Args:
+        code: Python code.
+        home: Folder of its caches.
+        endpoint: URL of its Hub. No Hub by default.
+        **arguments: Variables that the code starts with.
     """
     package = str(Path(smollm3_mix.__file__).parents[1])
     hub = {"HF_ENDPOINT": endpoint, "HF_HUB_OFFLINE": "0"} if endpoint else {"HF_HUB_OFFLINE": "1"}
