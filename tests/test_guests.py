@@ -108,7 +108,7 @@ def test_permanent_errors_name_source_and_file(repositories: dict[str, Path], tm
     )
     assert second.startswith("  'org/r1' (33.3 %): the Hub cannot be reached (")
     assert "503" in second
-    assert second.endswith("); check the network, HF_ENDPOINT and HF_HUB_OFFLINE")
+    assert second.endswith("). Check the network, HF_ENDPOINT and HF_HUB_OFFLINE")
     assert rest.startswith("Fix these sources, or skip them with --skip-unreadable")
 
 

@@ -87,8 +87,8 @@ def test_offline_error_names_the_mode_without_a_cache(recipe, tmp_path):
     streamed, prepared = run(LOADED + "print(json.dumps([loaded(True), loaded(False)]))", tmp_path, recipe=recipe)
     assert streamed == prepared
     assert streamed.splitlines()[1:] == [
-        f"  'data/{name}' ({share} %): HF_HUB_OFFLINE is set, and its texts are on the Hub; unset it, or write the mix "
-        "while you are online (`smollm3-mix write`) and load that"
+        f"  'data/{name}' ({share} %): HF_HUB_OFFLINE is set, but its texts are on the Hub. Unset it, or write the mix "
+        "while you are online (`smollm3-mix write`) and load the written mix"
         for name, share in (("one", 60), ("two", 40))
     ] + ["Fix these sources. The recipe has no other source to read."]
 

@@ -92,7 +92,7 @@ def test_dataset_warns_when_nodes_do_not_divide_the_lanes(folder: Path, caplog: 
             "Set `lanes` to a multiple of 7."
         ),
         (
-            "13 nodes read 12 lanes: each of the 13 reads and cleans the whole mix and keeps one record in 13. "
+            "13 nodes read 12 lanes: each node reads and cleans the whole mix and keeps one record in 13. "
             "Set `lanes` to a multiple of 13."
         ),
     ]

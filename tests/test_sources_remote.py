@@ -25,15 +25,15 @@ DATA = "".join(f'{{"text": "document {n}"}}\n' for n in range(200_000)).encode()
 
 
 class Server(ThreadingHTTPServer):
-    """Serves ranges of DATA or redirects. `plan` has the responses to the next requests."""
+    """Serves ranges of DATA or redirects. `replies` has the responses to the next requests."""
 
     def __init__(self, storage: str | None = None) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
-        self.storage, self.requested, self.resolved, self.data = storage, [], [], DATA
+        self.storage, self.requested, self.replies, self.data = storage, [], [], DATA
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
 
     requested: list[tuple[str, str | None]]
-    plan: list[int | str]
+    replies: list[int | str]
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -42,15 +42,15 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         requested = self.headers["range"]
         self.server.requested.append((requested, self.headers["authorization"]))
-        told = self.server.plan.pop(0) if self.server.plan else 206
-        if isinstance(told, int) and told >= 400:
-            self._answer(told, b"", {})
+        reply = self.server.replies.pop(0) if self.server.replies else 206
+        if isinstance(reply, int) and reply >= 400:
+            self._answer(reply, b"", {})
         elif self.server.storage:
             self._answer(302, b"", {"location": f"{self.server.storage}/signed?n={len(self.server.requested)}"})
         else:
             start, stop = (int(number) for number in requested.removeprefix("bytes=").split("-"))
-            body = self.server.data if told == 200 else self.server.data[start : stop + 1]
-            self._answer(200 if told == 200 else 206, body, {}, cut=told == "short")
+            body = self.server.data if reply == 200 else self.server.data[start : stop + 1]
+            self._answer(200 if reply == 200 else 206, body, {}, cut=reply == "short")
 
     def _answer(self, status: int, body: bytes, headers: dict[str, str], *, cut: bool = False) -> None:
         self.send_response(status)
@@ -108,7 +108,7 @@ def test_ranges_after_the_first_go_to_storage(hub: tuple[Server, Server]) -> Non
 
 def test_expired_signature_is_requested_again(hub: tuple[Server, Server]) -> None:
     front, storage = hub
-    storage.plan = [206, 403, 206]
+    storage.replies = [206, 403, 206]
     (block,) = blocks(opened(listed()))
     assert len(block.rows) == 200_000
     assert len(front.requested) == 2
@@ -116,7 +116,7 @@ def test_expired_signature_is_requested_again(hub: tuple[Server, Server]) -> Non
 
 @pytest.mark.parametrize("plan", [["short"], [503, 503], [429], [206, "short", 500, 206, "short"], [200]])
 def test_transient_errors_are_retried(hub: tuple[Server, Server], plan: list[int | str]) -> None:
-    hub[1].plan = plan
+    hub[1].replies = plan
     (block,) = blocks(opened(listed()))
     assert block.texts[199_999].as_py() == "document 199999"
 
@@ -143,7 +143,7 @@ def test_transient_errors_are_retried(hub: tuple[Server, Server], plan: list[int
     ],
 )
 def test_refusal_raises_without_retries(hub: tuple[Server, Server], status: int, expected: str) -> None:
-    hub[0].plan = [status] * 9
+    hub[0].replies = [status] * 9
     with pytest.raises(SourceError) as error:
         opened(listed()).read()
     assert re.fullmatch(f"source 's': org/web@c0ffee/a.jsonl {expected}", str(error.value))
@@ -151,16 +151,16 @@ def test_refusal_raises_without_retries(hub: tuple[Server, Server], status: int,
 
 
 def test_token_error_needs_a_401_response(hub: tuple[Server, Server]) -> None:
-    hub[0].plan = [401]
+    hub[0].replies = [401]
     with pytest.raises(SourceError) as error:
         opened(listed()).read()
-    assert unreachable_message(error.value).startswith("the Hub refuses the token (401 Unauthorized); log in again")
+    assert unreachable_message(error.value).startswith("the Hub refuses the token (401 Unauthorized). Log in again")
     message = unreachable_message(ConnectionError("no answer from 127.0.0.1:40139"))
     assert message.startswith("the Hub cannot be reached (no answer from 127.0.0.1:40139); check the network")
 
 
 def test_reader_raises_when_responses_stay_short(hub: tuple[Server, Server]) -> None:
-    hub[1].plan = ["short"] * 9
+    hub[1].replies = ["short"] * 9
     with pytest.raises(SourceError, match=r"got 262,141 bytes, expected bytes 0 to 262144"):
         opened(listed()).read()
 

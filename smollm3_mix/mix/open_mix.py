@@ -13,7 +13,7 @@ from smollm3_mix.mix.recipe_mix import RecipeMix
 from smollm3_mix.mix.state import continuation
 from smollm3_mix.mix.state.merge_states import find_stream_state
 from smollm3_mix.network.urls import Token
-from smollm3_mix.recipe.curriculum import Curriculum, RecipeLike
+from smollm3_mix.recipe.curriculum import AnyRecipe, Curriculum, RecipeLike
 from smollm3_mix.recipe.read_recipe import recipe_from_dict
 from smollm3_mix.sizes import ByteSize, Count
 from smollm3_mix.sources.resolve import resolve
@@ -78,11 +78,15 @@ def open_mix(
         opened = continuation.pin_recipe(opened, start)
     opened = recipe_tokenizer.pin_tokenizer(opened, token)
     resolved = resolve(opened, skip_unreadable=skip_unreadable, token=token, accept_terms=accept_terms)
-    for warning in resolved.recipe.warnings:
-        log.warning("%s: %s", opened.name, warning)
+    _log_warnings(resolved.recipe)
     mix_class = CurriculumMix if isinstance(resolved.recipe, Curriculum) else RecipeMix
     state_dir = None if dedup_state_dir is None else os.fspath(dedup_state_dir)
     return mix_class(resolved, split, limits, state_dir, start=start)
+
+
+def _log_warnings(recipe: AnyRecipe) -> None:
+    for warning in recipe.warnings:
+        log.warning("%s: %s", recipe.name, warning)
 
 
 def _complete_state(

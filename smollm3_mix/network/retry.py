@@ -1,4 +1,4 @@
-"""Trying again where a fault may pass, and the budget of requests that all workers of a machine share."""
+"""Retries of network requests with exponential backoff, and the classification of their errors."""
 
 from __future__ import annotations
 
@@ -12,63 +12,66 @@ from typing import TypeVar
 T = TypeVar("T")
 
 RETRIED_STATUSES = (408, 429, 500, 502, 503, 504)
-"""Statuses that may pass."""
+"""HTTP statuses of transient errors."""
 
 MAX_TRIES = 6
-"""Times that something is asked for before a fault counts as lasting."""
+"""Number of attempts before an error counts as permanent."""
 
 FIRST_PAUSE, MAX_PAUSE = 0.5, 8.0
-"""Seconds before the second try at most, which double, and the longest; a time is drawn from 0 to that (full jitter,
-Exponential Backoff And Jitter, AWS Architecture Blog, 2015)."""
+"""Maximum pause before the second attempt in seconds, which doubles with each attempt, and the maximum of all pauses.
+
+The pause is drawn between 0 and that maximum (full jitter: Exponential Backoff And Jitter, AWS Architecture Blog,
+2015).
+"""
 
 MAX_RETRY_AFTER = 120.0
-"""Longest Retry-After that is waited for, in seconds."""
+"""Maximum Retry-After that is respected, in seconds."""
 
 log = logging.getLogger("smollm3_mix")
 
 
 def network_errors() -> tuple[type[Exception], ...]:
-    """What network reads raise: OSError, and the errors of the HTTP client that `huggingface_hub` happens to use."""
+    """Return the errors of network reads: OSError, and those of the HTTP client that `huggingface_hub` uses."""
     clients = (sys.modules.get(name) for name in ("httpx", "httpx2"))
     return (OSError, *(client.HTTPError for client in clients if client is not None))
 
 
 def with_retries(
-    ask: Callable[[], T], passes: Callable[[BaseException], bool] | None = None, tries: int = MAX_TRIES
+    request: Callable[[], T], may_retry: Callable[[BaseException], bool] | None = None, attempts: int = MAX_TRIES
 ) -> T:
-    """What `ask` gives, asked again, after growing pauses with jitter, while a fault may pass.
+    """Call `request` and retry transient errors with exponential backoff and jitter.
 
     Args:
-        ask: what is called.
-        passes: which faults may; default: `passing`.
-        tries: calls in all.
+        request: Function to call.
+        may_retry: Returns True for an error that is retried. Defaults to `is_transient`.
+        attempts: Maximum number of calls.
 
     Raises:
-        The last error of `ask`; at once where it cannot pass.
+        Exception: The last error of `request`, or the first that is not retried.
     """
-    for again in range(1, tries):
+    for attempt in range(1, attempts):
         try:
-            return ask()
-        except Exception as error:  # noqa: PERF203 - it is asked over a network
-            if not (passes or is_transient)(error):
+            return request()
+        except Exception as error:  # noqa: PERF203 - the request takes much longer
+            if not (may_retry or is_transient)(error):
                 raise
-            time.sleep(_pause(error, again))
-    return ask()
+            time.sleep(_pause(error, attempt))
+    return request()
 
 
 def is_transient(error: BaseException) -> bool:
-    """Whether an error, or one it came of, is a fault of the network or of a server that may pass."""
+    """Return True if an error or one of its causes is a transient error of the network or a server."""
     found = http_statuses(error)
     return any(status in RETRIED_STATUSES for status in found) if found else is_connection_lost(error)
 
 
 def http_statuses(error: BaseException) -> list[int]:
-    """HTTP statuses of the answers behind an error, its own first; none where no answer came."""
+    """Return the HTTP statuses of an error and its causes, its own first. Empty without a response."""
     return [status for one in _chain(error) if (status := _status(one)) is not None]
 
 
 def is_connection_lost(error: BaseException) -> bool:
-    """Whether an error, or one it came of, means that no whole answer came."""
+    """Return True if an error or one of its causes means that no complete response arrived."""
     kinds = _lost()
     if http_statuses(error) or is_offline_mode(error):
         return False
@@ -76,14 +79,14 @@ def is_connection_lost(error: BaseException) -> bool:
 
 
 def is_offline_mode(error: BaseException) -> bool:
-    """Whether an error, or one it came of, says that HF_HUB_OFFLINE is set."""
+    """Return True if an error or one of its causes says that HF_HUB_OFFLINE is set."""
     from huggingface_hub.errors import OfflineModeIsEnabled
 
     return any(isinstance(one, OfflineModeIsEnabled) for one in _chain(error))
 
 
 def _lost() -> tuple[type[BaseException], ...]:
-    """What is raised where no whole answer came; in `requests` it is under OSError, in httpx beside it."""
+    """Return the errors without a complete response. Those of `requests` are OSErrors, those of httpx are not."""
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     found = [sys.modules[name].TransportError for name in ("httpx", "httpx2") if name in sys.modules]
@@ -106,11 +109,11 @@ def _status(error: BaseException) -> int | None:
     return status if isinstance(status, int) else None
 
 
-def _pause(error: BaseException, again: int) -> float:
-    """Seconds to wait before the next try: what the server asks for, else drawn."""
-    drawn = random.uniform(0, min(FIRST_PAUSE * 2 ** (again - 1), MAX_PAUSE))  # noqa: S311 - no secret
+def _pause(error: BaseException, attempt: int) -> float:
+    """Return the seconds to wait before the next attempt: Retry-After of the response, if any, plus jitter."""
+    drawn = random.uniform(0, min(FIRST_PAUSE * 2 ** (attempt - 1), MAX_PAUSE))  # noqa: S311 - no secret
     for one in _chain(error):
-        asked = getattr(getattr(one, "response", None), "headers", {}).get("retry-after", "")
-        if asked.isdigit():
-            return min(float(asked), MAX_RETRY_AFTER) + drawn
+        requested = getattr(getattr(one, "response", None), "headers", {}).get("retry-after", "")
+        if requested.isdigit():
+            return min(float(requested), MAX_RETRY_AFTER) + drawn
     return drawn
