@@ -7,13 +7,12 @@
 
 Each mutant is applied to a copy of the checkout, never to the checkout. Its tests run there. A mutant is killed when a
 test fails or crashes. Exit code 1 if one survives, if the text that it replaces is not there exactly once, or if its
-tests fail without it. Mutants whose names begin with torch- are skipped where torch is not installed.
+tests fail without it.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import itertools
 import os
 import shutil
@@ -35,8 +34,6 @@ COPIED = (
 )
 SECONDS = 300
 """Limit of one mutant's tests. A mutant that runs into it counts as killed."""
-TORCH = "torch-"
-"""Prefix of the names of mutants whose tests import torch."""
 
 
 @dataclass(frozen=True)
@@ -179,11 +176,7 @@ def main() -> int:
     if arguments.check or wrong:
         print("\n".join([*wrong, f"{len(chosen)} mutants, {len(wrong)} misfits"]))
         return int(bool(wrong))
-    lacking = importlib.util.find_spec("torch") is None
-    skipped = [mutant for mutant in chosen if lacking and not mutant.equivalent and mutant.name.startswith(TORCH)]
-    for mutant in skipped:
-        print(f"skipped {mutant.name}: needs torch")
-    run = [mutant for mutant in chosen if not mutant.equivalent and mutant not in skipped]
+    run = [mutant for mutant in chosen if not mutant.equivalent]
     tests = sorted({test for mutant in run for test in mutant.tests})
     with tempfile.TemporaryDirectory() as temporary:
         folder = copy_checkout(Path(temporary))
@@ -197,8 +190,7 @@ def main() -> int:
     for mutant in chosen:
         if mutant.equivalent:
             print(f"equivalent {mutant.name}: {mutant.equivalent}")
-    equivalent = len(chosen) - len(run) - len(skipped)
-    print(f"{killed} of {len(run)} mutants killed, {equivalent} equivalent, {len(skipped)} skipped")
+    print(f"{killed} of {len(run)} mutants killed, {len(chosen) - len(run)} equivalent")
     return int(killed < len(run))
 
 
