@@ -230,7 +230,7 @@ stages:
         "stages[1]: missing key 'tokens' (of the whole mix, such as 8.1T or 500M)",
         "stages[2]: missing key 'recipe' (a recipe file, the name of a shipped one, or a recipe)",
         "stages[3]: expected a mapping such as {recipe: stage1, tokens: 8T}, got 's3'",
-        f"stages[4]: s4.yaml: no such file, and no shipped recipe of that name; shipped are {names}",
+        f"stages[4]: s4.yaml: no such file, and no shipped recipe of that name. Shipped recipes: {names}",
         "stages[5]: 'more.yaml' is a curriculum. List its stages here",
         "stages[6].recipe: expected a name or a mapping, got 3",
         "stages[6].tokens: expected a whole number, got 'ten'",

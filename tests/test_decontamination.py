@@ -289,7 +289,7 @@ def test_texts_without_an_ngram_are_reported(
         ("{texts: a, action: keep}", "decontaminate.action: expected drop or mark, got 'keep'"),
         (
             "{texts: [a, a]}",
-            "decontaminate.texts: 'a' is listed twice; list the columns of both in one `text_field`",
+            "decontaminate.texts: 'a' is listed twice. List the columns of both in one `text_field`",
         ),
         ("{ngram: 13}", "decontaminate: missing key 'texts' (a mapping"),
     ],

@@ -153,7 +153,7 @@ def test_recipes_read_back_from_dict_and_yaml(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        (None, "exclude: no file 'gone.txt' beside the recipe or here; create it or correct the path"),
+        (None, "exclude: no file 'gone.txt' beside the recipe or here. Create it or correct the path"),
         (
             b"",
             (

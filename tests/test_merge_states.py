@@ -13,8 +13,8 @@ from datasets.distributed import split_dataset_by_node
 from doors import stream, write_lanes
 
 from smollm3_mix.errors import StateError
-from smollm3_mix.mix.open_mix import open_mix
 from smollm3_mix.mix.mix import Mix
+from smollm3_mix.mix.open_mix import open_mix
 from smollm3_mix.mix.state.merge_states import merge_states, next_lane_position
 from smollm3_mix.mix.stream import Stream
 

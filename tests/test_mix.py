@@ -331,7 +331,7 @@ def test_open_mix_and_stream_reject_invalid_arguments(recipe_file):
         open_mix(path, max_samples=0)
     with pytest.raises(ValueError, match="split must be 'train' or 'validation', got 'test'"):
         open_mix(path, split="test")
-    with pytest.raises(ValueError, match="holds nothing out, so it has no validation split"):
+    with pytest.raises(ValueError, match="has no validation split, because it holds nothing out"):
         open_mix(path, split="validation")
     with pytest.raises(ValueError, match="There is no lane 2"):
         open_mix(path).stream([2])

@@ -209,7 +209,7 @@ def test_pin_sets_revisions(recipe_text):
     assert recipe.diff(pinned) == [f"sources.fineweb-edu.revision: none → '{'0' * 40}'"]
     with pytest.raises(KeyError) as error:
         recipe.pin({"x": "1"})
-    assert error.value.args == ("mine.yaml has no source 'x'; it has fineweb-edu, org/code, pull-requests",)
+    assert error.value.args == ("mine.yaml has no source 'x'. Sources: fineweb-edu, org/code, pull-requests",)
 
 
 def test_mark_unavailable_requires_a_readable_source(recipe_text):
@@ -221,7 +221,7 @@ def test_mark_unavailable_requires_a_readable_source(recipe_text):
     )
     with pytest.raises(RecipeError) as error:
         recipe.mark_unavailable({"fineweb-edu": "Neither can this."})
-    assert str(error.value) == "mine.yaml: every source with a weight above 0 is unavailable; nothing is left to read"
+    assert str(error.value) == "mine.yaml: every source with a weight above 0 is unavailable. Nothing is left to read"
 
 
 def test_recipe_survives_pickle_and_json(recipe_text):

@@ -56,9 +56,8 @@ def test_find_recipe_rejects_an_unknown_name(tmp_path, monkeypatch):
     }.items():
         with pytest.raises(RecipeError) as error:
             load_recipe(name)
-        assert (
-            str(error.value) == f"{name}: no such file, and no shipped recipe of that name{hint}; shipped are {names}"
-        )
+        problem = f"no such file, and no shipped recipe of that name{hint}. Shipped recipes: {names}"
+        assert str(error.value) == f"{name}: {problem}"
 
 
 def test_find_recipe_suggests_a_file_with_an_ending(tmp_path, monkeypatch):
@@ -71,7 +70,7 @@ def test_find_recipe_suggests_a_file_with_an_ending(tmp_path, monkeypatch):
     }.items():
         with pytest.raises(RecipeError) as error:
             load_recipe(name)
-        hint = f"(did you mean {meant!r}?); shipped are curriculum"
+        hint = f"(did you mean {meant!r}?). Shipped recipes: curriculum"
         assert str(error.value).startswith(f"{name}: no such file, and no shipped recipe of that name {hint}")
 
 
@@ -88,12 +87,12 @@ def test_find_recipe_explains_recipes_of_a_repository(name):
 def test_find_recipe_rejects_a_folder(tmp_path):
     with pytest.raises(RecipeError) as error:
         load_recipe(tmp_path)
-    assert str(error.value) == f"{tmp_path}: is a folder; name a recipe file; it holds none"
+    assert str(error.value) == f"{tmp_path}: is a folder. Name a recipe file. The folder has none"
     (tmp_path / "b.yaml").touch()
     (tmp_path / "a.yml").touch()
     with pytest.raises(RecipeError) as error:
         load_recipe(tmp_path)
-    assert str(error.value) == f"{tmp_path}: is a folder; name the one you mean, of: a.yml, b.yaml"
+    assert str(error.value) == f"{tmp_path}: is a folder. Name the one you mean, of: a.yml, b.yaml"
 
 
 def test_local_path_is_tried_in_the_recipe_folder_first(tmp_path, monkeypatch):
@@ -129,8 +128,8 @@ def test_language_lists_of_merge_datasets_are_read(recipe_text):
     assert recipe.dedup == Dedup(exact=False)
     assert recipe.warnings == (
         "`output` is not used. Set the output on the command line, for example with --output-dir",
-        "`filtering.deduplication.similarity_threshold` is not read; `dedup: {near: true}` drops near duplicates",
-        "`filtering.keep_keywords` is not read; `filters` decides which texts are kept",
+        "`filtering.deduplication.similarity_threshold` is not used. `dedup: {near: true}` drops near duplicates",
+        "`filtering.keep_keywords` is not used. `filters` decides which texts are kept",
     )
 
 
@@ -149,13 +148,13 @@ def test_use_weights_may_be_false_for_a_weighted_recipe(recipe_text):
 
 def test_problems_of_language_lists_are_reported():
     assert faults_of("english_datasets: [{name: a, weight: 1}]") == [
-        "source 'a': weight: this recipe has no weights; leave it out, or list all under `datasets:`"
+        "source 'a': weight: this recipe has no weights. Leave it out, or list all under `datasets:`"
     ]
     assert faults_of("english_datasets: [{name: a}]\ndatasets: []\n") == [
-        "has both `datasets` and `english_datasets`; put every source under `datasets`, with a weight"
+        "has both `datasets` and `english_datasets`. Put every source under `datasets`, with a weight"
     ]
     assert faults_of("english_datasets: [{name: a}]\nweighted: true\n") == [
-        "weighted: english_datasets has no weights; list its sources under `datasets:` with a `weight` each"
+        "weighted: english_datasets has no weights. List its sources under `datasets:` with a `weight` each"
     ]
     assert faults_of("english_datasets:\nvietnamese_datasets: []\n") == [
         "datasets: expected at least one source, got an empty list"
@@ -201,7 +200,7 @@ def test_recipes_are_found_in_a_wheel_and_in_a_checkout(tmp_path, monkeypatch):
     with pytest.raises(RecipeError) as error:
         list_recipes()
     place = package.resolve() / "configs"
-    assert str(error.value) == f"{place}: no shipped recipes are here; install the package again"
+    assert str(error.value) == f"{place}: there are no shipped recipes here. Install the package again"
     for folder, name in ((tmp_path / "configs", "checkout"), (package / "configs", "wheel")):
         folder.mkdir(parents=True)
         (folder / f"{name}.smollm3_mix.yaml").write_text(SMALL)

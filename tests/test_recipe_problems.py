@@ -57,8 +57,8 @@ datasets:
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
-        ("", "is empty; a recipe needs `datasets:` with at least one source"),
-        ("# nothing\n", "is empty; a recipe needs `datasets:` with at least one source"),
+        ("", "is empty. A recipe needs `datasets:` with at least one source"),
+        ("# nothing\n", "is empty. A recipe needs `datasets:` with at least one source"),
         ("- a\n", "expected a mapping with the key `datasets`, got the list ['a']"),
         ("stage1", "expected a mapping with the key `datasets`, got 'stage1'"),
         ("seed: 1\n", "missing key 'datasets' (a list of sources)"),
@@ -70,7 +70,7 @@ datasets:
         ("a: 1\n\tb: 2\n", "not valid YAML at line 2, column 1: found character '\\t' that cannot start any token"),
         ("a: 1\n---\nb: 2\n", "not valid YAML at line 2, column 1: but found another document"),
         ("a: !!python/name:os.system\n", None),
-        ("seed: 1\nseed: 2\n" + SMALL, "line 2: key 'seed' again; it stands at line 1 already"),
+        ("seed: 1\nseed: 2\n" + SMALL, "line 2: key 'seed' is repeated. It is already in line 1"),
         ("a: &a {b: 1}\nc: {<<: [*a, *a]}\n", "line 2: << takes one alias, not a list"),
         ("[" * 500, "not a recipe: nested too deeply"),
         ("[a]: b\n", "not valid YAML at line 1, column 1: found unhashable key"),
@@ -86,7 +86,7 @@ def test_load_recipe_rejects_other_files(text, fault):
 
 def test_repeated_key_of_a_source_is_reported_with_both_lines():
     text = "datasets:\n  - name: a\n    weight: 1\n    weight: 2\n"
-    assert faults_of(text) == ["line 4: key 'weight' again; it stands at line 3 already"]
+    assert faults_of(text) == ["line 4: key 'weight' is repeated. It is already in line 3"]
 
 
 def test_load_recipe_rejects_other_encodings(tmp_path):
@@ -94,7 +94,7 @@ def test_load_recipe_rejects_other_encodings(tmp_path):
     file.write_bytes(b"description: caf\xe9\n")
     with pytest.raises(RecipeError) as error:
         load_recipe(file)
-    assert error.value.problems == ["not UTF-8 at byte 16: invalid continuation byte; save it as UTF-8"]
+    assert error.value.problems == ["not UTF-8 at byte 16: invalid continuation byte. Save it as UTF-8"]
 
 
 @pytest.mark.parametrize(
@@ -182,7 +182,7 @@ def test_problem_of_a_source_has_a_complete_message(keys, fault):
 
 def test_config_and_subset_must_be_equal():
     assert faults_of(fault_of_source("weight: 1, subset: x, config: y")) == [
-        "source 'c/d/y': subset: means the same as `config`, which is 'y'; leave it out"
+        "source 'c/d/y': subset: means the same as `config`, which is 'y'. Leave it out"
     ]
 
 
@@ -197,7 +197,7 @@ def test_unknown_key_without_a_near_match_lists_all_keys():
 
 def test_source_requires_a_name():
     assert faults_of("datasets: [{weight: 1}]") == [
-        "datasets[0]: missing key 'name' (Hub repository or local path; or say why it is `unavailable`)"
+        "datasets[0]: missing key 'name' (Hub repository or local path, or give the reason in `unavailable`)"
     ]
     assert faults_of("datasets: [{weight: 1, unavailable: Gone.}]") == [
         "datasets[0]: missing key 'id' (a source without a name needs one)"
@@ -213,19 +213,19 @@ def test_id_rejects_control_characters():
 def test_repeated_id_is_rejected():
     twin = "  - {name: a, config: x, weight: 1}\n"
     assert faults_of(f"datasets:\n{twin}  - {{name: b, weight: 1}}\n{twin}") == [
-        "sources 1 and 3 have the same id 'a/x'; give one of them another, such as `id: a/x-2`",
+        "sources 1 and 3 have the same id 'a/x'. Give one of them another, such as `id: a/x-2`",
     ]
 
 
 def test_weights_too_far_apart_are_rejected():
     two = "datasets:\n  - {{name: a, weight: {}}}\n  - {{name: b, weight: {}}}\n"
-    assert faults_of(two.format(0, 0.0)) == ["all 2 weights are 0; give at least one source a weight above 0"]
+    assert faults_of(two.format(0, 0.0)) == ["all 2 weights are 0. Give at least one source a weight above 0"]
     assert faults_of(two.format(5e-324, 1e300)) == [
-        "weights from 4.94066e-324 to 1e+300 cannot be shared out; bring them nearer to each other"
+        "weights from 4.94066e-324 to 1e+300 are too far apart. Bring them closer together"
     ]
     assert faults_of(two.format("1.7e+308", "1.7e+308")) == [
-        "weights from 1.7e+308 to 1.7e+308 cannot be shared out; bring them nearer to each other"
+        "weights from 1.7e+308 to 1.7e+308 are too far apart. Bring them closer together"
     ]
     assert faults_of("datasets: [{id: a, weight: 1, unavailable: Gone.}, {name: b, weight: 0}]") == [
-        "every source with a weight above 0 is unavailable; nothing is left to read"
+        "every source with a weight above 0 is unavailable. Nothing is left to read"
     ]

@@ -198,7 +198,7 @@ def test_empty_or_negative_count_is_rejected(tmp_path):
 
 
 def test_column_of_counts_requires_a_field_in_every_source(recipe_file):
-    with pytest.raises(ValueError, match=r"column needs a `tokens_field` of every source; none has 'a', 'b'"):
+    with pytest.raises(ValueError, match=r"column needs a `tokens_field` in every source. It is missing in 'a', 'b'"):
         load_recipe(recipe_file(tokens="column"))
 
 

@@ -47,7 +47,7 @@ class Mix(ABC):
         if self.split not in SPLITS:
             raise ValueError(f"split must be {' or '.join(map(repr, SPLITS))}, got {self.split!r}.")
         if self.split == "validation" and not self.resolved.recipe.holdout.fraction:
-            problem = "holds nothing out, so it has no validation split; add `holdout: {fraction: 0.001}`"
+            problem = "has no validation split, because it holds nothing out. Add `holdout: {fraction: 0.001}`"
             raise RecipeError(self.resolved.recipe.file, [problem])
         if self.start is not None:
             continuation.check_continuation(self.resolved.recipe, self.split, self.num_lanes, self.start)

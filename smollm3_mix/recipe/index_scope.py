@@ -50,7 +50,7 @@ def disagreements(recipe: AnyRecipe) -> list[str]:
                 details = "; ".join(line.removeprefix(f"sources.{source.id}.") for line in differ)
                 lines.append(
                     f"dedup.index: stages {one!r} and {other!r} read source {source.id!r} differently ({details}), so "
-                    "it has not the same documents in both; make it so, or give one of them another id"
+                    "its documents differ. Make the rules equal, or give one of them another id"
                 )
     return lines
 

@@ -46,7 +46,7 @@ def merge_settings(content: Mapping[str, Any], problems: list[str]) -> tuple[dic
         top["filters"] = lengths
     _deduplication(filtering.get("deduplication"), top, warnings, problems)
     warnings += [
-        f"`filtering.{key}` is not read; `filters` decides which texts are kept"
+        f"`filtering.{key}` is not used. `filters` decides which texts are kept"
         for key in _UNREAD
         if filtering.get(key)
     ]
@@ -68,5 +68,5 @@ def _deduplication(content: Any, top: dict[str, Any], warnings: list[str], probl
         top["dedup"] = {"exact": enabled is not False}
     if content.get("similarity_threshold") is not None:
         warnings.append(
-            "`filtering.deduplication.similarity_threshold` is not read; `dedup: {near: true}` drops near duplicates"
+            "`filtering.deduplication.similarity_threshold` is not used. `dedup: {near: true}` drops near duplicates"
         )

@@ -144,7 +144,7 @@ class Source:
         if not (math.isfinite(self.tokens_per_byte) and self.tokens_per_byte > 0):
             problems.append(f"tokens_per_byte: expected a number above 0, got {self.tokens_per_byte}")
         if self.name is None and self.unavailable is None:
-            problems.append("missing key 'name' (Hub repository or local path; or say why it is `unavailable`)")
+            problems.append("missing key 'name' (Hub repository or local path, or give the reason in `unavailable`)")
         problems += [
             f"{key}: expected at least one character, got {getattr(self, key)!r}"
             for key in ("name", "config", "data_dir", "revision", "split", "id_field", "tokens_field", "unavailable")
@@ -300,7 +300,9 @@ class RecipeDescription:
     def _with_sources(self: R, values: Mapping[str, str], key: str) -> R:
         missing = sorted(set(values) - {source.id for source in self.sources})
         if missing:
-            raise KeyError(f"{self.file} has no source {missing[0]!r}; it has {', '.join(s.id for s in self.sources)}")
+            raise KeyError(
+                f"{self.file} has no source {missing[0]!r}. Sources: {', '.join(s.id for s in self.sources)}"
+            )
         changes: dict[str, dict[str, Any]] = {source: {key: value} for source, value in values.items()}
         try:
             changed = (dataclasses.replace(source, **changes.get(source.id, {})) for source in self.sources)
@@ -314,7 +316,7 @@ def _duplicate_sources(sources: tuple[Source, ...]) -> Iterable[str]:
     for number, source in enumerate(sources, 1):
         if source.id in first:
             where = f"sources {first[source.id]} and {number} have the same id {source.id!r}"
-            yield f"{where}; give one of them another, such as `id: {source.id}-2`"
+            yield f"{where}. Give one of them another, such as `id: {source.id}-2`"
         first.setdefault(source.id, number)
 
 
@@ -327,7 +329,7 @@ def _counted(tokens: str | TokenCounting, sources: tuple[Source, ...]) -> Iterab
         read = [source for source in sources if source.unavailable is None and source.weight > 0]
         without = [repr(source.id) for source in read if source.tokens_field is None]
         if without:
-            yield f"tokens: column needs a `tokens_field` of every source; none has {', '.join(without)}"
+            yield f"tokens: column needs a `tokens_field` in every source. It is missing in {', '.join(without)}"
 
 
 def _weights(sources: tuple[Source, ...]) -> Iterable[str]:
@@ -336,16 +338,16 @@ def _weights(sources: tuple[Source, ...]) -> Iterable[str]:
         return
     read = [source.weight for source in sources if source.unavailable is None and source.weight > 0]
     if not any(source.weight for source in sources):
-        yield f"all {len(sources)} weights are 0; give at least one source a weight above 0"
+        yield f"all {len(sources)} weights are 0. Give at least one source a weight above 0"
     elif not read:
-        yield "every source with a weight above 0 is unavailable; nothing is left to read"
+        yield "every source with a weight above 0 is unavailable. Nothing is left to read"
     else:
         try:
             total = math.fsum(source.weight for source in sources)
         except OverflowError:
             total = math.inf
         if not math.isfinite(total) or min(read) / total == 0:
-            yield f"weights from {min(read):g} to {max(read):g} cannot be shared out; bring them nearer to each other"
+            yield f"weights from {min(read):g} to {max(read):g} are too far apart. Bring them closer together"
 
 
 KEYS = tuple(

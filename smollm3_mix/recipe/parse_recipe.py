@@ -59,7 +59,7 @@ def parse_recipe(cls: type[R], content: Any, file: str, folder: str) -> R:
         RecipeError: If the values are invalid. The error lists every problem.
     """
     if content is None:
-        raise RecipeError(file, ["is empty; a recipe needs `datasets:` with at least one source"])
+        raise RecipeError(file, ["is empty. A recipe needs `datasets:` with at least one source"])
     if not isinstance(content, Mapping):
         raise RecipeError(file, [f"expected a mapping with the key `datasets`, got {show(content)}"])
     problems = [
@@ -70,12 +70,12 @@ def parse_recipe(cls: type[R], content: Any, file: str, folder: str) -> R:
     top, ignored = merge_settings(content, problems)
     lists = [key for key in LISTS if key in content]
     if lists and "datasets" in content:
-        problems.append(f"has both `datasets` and `{lists[0]}`; put every source under `datasets`, with a weight")
+        problems.append(f"has both `datasets` and `{lists[0]}`. Put every source under `datasets`, with a weight")
     elif not lists and "datasets" not in content:
         problems.append("missing key 'datasets' (a list of sources)")
     weighted = read_value(bool, top.get("weighted", not lists), FieldPath(keys="weighted"), problems) is not False
     if lists and weighted:
-        problems.append(f"weighted: {lists[0]} has no weights; list its sources under `datasets:` with a `weight` each")
+        problems.append(f"weighted: {lists[0]} has no weights. List its sources under `datasets:` with a `weight` each")
         weighted = False
     clean, filters = _default(Cleaning, "clean", top, problems), _default(FilterOptions, "filters", top, problems)
     of_sources: list[str] = []
@@ -210,12 +210,12 @@ def _source(content: Any, position: str, common: _Common, problems: list[str]) -
         subset = entry.pop("subset")
         if entry.setdefault("config", subset) != subset:
             problems.append(
-                where.problem(f"subset: means the same as `config`, which is {show(entry['config'])}; leave it out")
+                where.problem(f"subset: means the same as `config`, which is {show(entry['config'])}. Leave it out")
             )
     if not common.weighted:
         if "weight" in entry:
             problems.append(
-                where.problem("weight: this recipe has no weights; leave it out, or list all under `datasets:`")
+                where.problem("weight: this recipe has no weights. Leave it out, or list all under `datasets:`")
             )
         entry["weight"] = 1.0
     entry.setdefault("filters", common.filters)

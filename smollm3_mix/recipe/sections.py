@@ -91,7 +91,7 @@ class Decontaminate:
         if not ids:
             problems.append("texts: expected at least one set, got an empty list")
         if twice:
-            problems.append(f"texts: {twice[0]!r} is listed twice; list the columns of both in one `text_field`")
+            problems.append(f"texts: {twice[0]!r} is listed twice. List the columns of both in one `text_field`")
         if problems:
             raise Problems(*problems)
 
@@ -122,15 +122,15 @@ def read_exclusion_file(exclude: Exclude, path: str) -> list[str]:
     try:
         found = read_exclusions(Path(path).read_bytes())
     except FileNotFoundError:
-        raise Problems(f"exclude: no file {file} beside the recipe or here; create it or correct the path") from None
+        raise Problems(f"exclude: no file {file} beside the recipe or here. Create it or correct the path") from None
     except OSError as error:
-        raise Problems(f"exclude: {file} cannot be read: {error.strerror}; name a file that can") from None
+        raise Problems(f"exclude: {file} cannot be read: {error.strerror}. Name a readable file") from None
     except ValueError as error:
         raise Problems(f"exclude: {file} {error}") from None
     if exclude.sha256 not in {None, exclusions_digest(found)}:
         raise Problems(
             f"exclude: {file} is not the list of sha256 {str(exclude.sha256)[:12]}… that the recipe is pinned to, but "
-            f"of {exclusions_digest(found)[:12]}…; put the old list back, or take `sha256` out"
+            f"of {exclusions_digest(found)[:12]}…. Restore the old list, or remove `sha256`"
         )
     return found
 

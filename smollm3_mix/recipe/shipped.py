@@ -34,7 +34,7 @@ def shipped_folder() -> Path:
     for folder in (package / "configs", package.parent / "configs"):
         if any(folder.glob(f"*{ENDING}")):
             return folder
-    raise RecipeError(str(package / "configs"), ["no shipped recipes are here; install the package again"])
+    raise RecipeError(str(package / "configs"), ["there are no shipped recipes here. Install the package again"])
 
 
 def list_recipes() -> list[str]:
@@ -57,15 +57,15 @@ def find_recipe(name: str | os.PathLike[str]) -> Path:
     names = list_recipes()
     if path.is_dir() and text not in names:  # a folder `demo` with a written mix does not hide the recipe
         inside = sorted(entry.name for entry in path.iterdir() if entry.name.endswith((".yaml", ".yml")))
-        there = f"the one you mean, of: {', '.join(inside)}" if inside else "a recipe file; it holds none"
-        raise RecipeError(text, [f"is a folder; name {there}"])
+        there = f"the one you mean, of: {', '.join(inside)}" if inside else "a recipe file. The folder has none"
+        raise RecipeError(text, [f"is a folder. Name {there}"])
     # Names of `merge_datasets` may have a folder. Shipped names may not, because they would hide a wrong path.
     wanted = MERGE_CONFIG_NAMES.get(path.name, text.removesuffix(ENDING))
     if wanted in names:
         return shipped_folder() / f"{wanted}{ENDING}"
     near = _beside(path) or difflib.get_close_matches(path.name.split(".")[0], names, n=1)
     hint = f" (did you mean {near[0]!r}?)" if near else ""
-    shown = f"no such file, and no shipped recipe of that name{hint}; shipped are {', '.join(names)}"
+    shown = f"no such file, and no shipped recipe of that name{hint}. Shipped recipes: {', '.join(names)}"
     if text.startswith("hf://") or (not near and _REPOSITORY.fullmatch(text)):
         shown += (
             '. Recipes of a repository are streamed by load_dataset("OWNER/NAME", RECIPE, streaming=True), or '

@@ -100,7 +100,7 @@ def _twice(root: yaml.Node) -> list[str]:
                     problems.append(f"line {line}: << takes one alias, not a list")
                 if key.value in lines:
                     problems.append(
-                        f"line {line}: key {key.value!r} again; it stands at line {lines[key.value]} already"
+                        f"line {line}: key {key.value!r} is repeated. It is already in line {lines[key.value]}"
                     )
                 lines.setdefault(key.value, line)
         elif isinstance(node, yaml.SequenceNode):
@@ -113,7 +113,7 @@ def _twice(root: yaml.Node) -> list[str]:
 
 def _sentence(error: yaml.YAMLError) -> str:
     if isinstance(error, yaml.reader.ReaderError) and error.encoding == "utf-8":
-        return f"not UTF-8 at byte {error.position}: {error.reason}; save it as UTF-8"
+        return f"not UTF-8 at byte {error.position}: {error.reason}. Save it as UTF-8"
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     problem = getattr(error, "problem", None) or getattr(error, "context", None) or getattr(error, "reason", None)
     where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
