@@ -190,8 +190,8 @@ def test_list_that_differs_from_the_pinned_one_is_rejected(tmp_path: Path) -> No
         open_mix(pinned)
     old, new = exclusions_digest(["own-1"])[:12], exclusions_digest(["own-2"])[:12]
     assert str(error.value) == (
-        f"{path}: exclude: 'list.txt' is not the list of sha256 {old}… that the recipe is pinned to, but of {new}…; "
-        "put the old list back, or take `sha256` out"
+        f"{path}: exclude: 'list.txt' is not the list of sha256 {old}… that the recipe is pinned to, but of {new}…. "
+        "Restore the old list, or remove `sha256`"
     )
 
 
