@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Any
 
 from smollm3_mix.errors import OutputError
 from smollm3_mix.hub.hub_target import HubTarget
@@ -52,18 +53,8 @@ def push_to_hub(
         HubError: If the Hub refuses or is unreachable.
     """
     folder = Path(mix)
-    if problem := output_layout.unfinished_reason(folder):
-        raise OutputError(problem, path=str(folder))
+    summary = _pushable_summary(folder, repo_id)
     recipe = load_recipe(folder / output_layout.RECIPE)
-    summary = json.loads((folder / output_layout.STATS).read_bytes())
-    format_name = output_layout.written_format(summary)
-    if format_name != "parquet":
-        raise OutputError(
-            f"{folder} has format {format_name!r}, but push needs Parquet, which load_dataset opens. "
-            f"Upload the files: hf upload {repo_id} {folder} --repo-type dataset",
-            path=str(folder),
-        )
-    _check_files(folder, summary["files"])
     target = HubTarget(
         repo_id,
         config_name=config_name or summary["name"],
@@ -80,6 +71,22 @@ def push_to_hub(
     target.send({name: folder / output_layout.DATA / name for name in summary["files"]})
     target.finish(recipe, summary, output_layout.other_files(folder))
     return target.url
+
+
+def _pushable_summary(folder: Path, repo_id: str) -> dict[str, Any]:
+    """Return the content of stats.json. Raise OutputError unless the folder has a finished mix in Parquet."""
+    if problem := output_layout.unfinished_reason(folder):
+        raise OutputError(problem, path=str(folder))
+    summary: dict[str, Any] = json.loads((folder / output_layout.STATS).read_bytes())
+    format_name = output_layout.written_format(summary)
+    if format_name != "parquet":
+        raise OutputError(
+            f"{folder} has format {format_name!r}, but push needs Parquet, which load_dataset opens. "
+            f"Upload the files: hf upload {repo_id} {folder} --repo-type dataset",
+            path=str(folder),
+        )
+    _check_files(folder, summary["files"])
+    return summary
 
 
 def _check_files(folder: Path, files: Mapping[str, int]) -> None:

@@ -102,17 +102,7 @@ def push_recipes_to_hub(
     """
     if not recipes:
         raise ValueError("recipes must not be empty. Pass list_recipes() for all shipped recipes.")
-    loaded: dict[str, AnyRecipe] = {}
-    content: dict[str, bytes] = {}
-    for each in recipes:
-        path = None if isinstance(each, AnyRecipe) else find_recipe(each)
-        recipe = requested_recipe(each)
-        name = recipe.name if path is None else path.name.split(".")[0]
-        if name in loaded:
-            raise OutputError(f"two recipes are named {name!r}. Give them different names.")
-        loaded[name] = recipe
-        content[f"{FOLDER}{name}{ENDING}"] = recipe.to_yaml().encode() if path is None else path.read_bytes()
-        _check_portable(name, recipe)
+    loaded, content = _load_recipes(recipes)
     api = HfApi(token=token)
     target = Repository(repo_id, api=api)
     if loading_script and "." in repo_id.split("/")[1]:
@@ -131,6 +121,22 @@ def push_recipes_to_hub(
         script = {f"{repo_id.split('/')[1]}.py": _SCRIPT.encode()}
         _commit(branch, content | script, loaded, message, loading_script=True)
     return target.url
+
+
+def _load_recipes(recipes: Sequence[RecipeLike]) -> tuple[dict[str, AnyRecipe], dict[str, bytes]]:
+    """Return recipes by name, and their files by path in the repository."""
+    loaded: dict[str, AnyRecipe] = {}
+    content: dict[str, bytes] = {}
+    for each in recipes:
+        path = None if isinstance(each, AnyRecipe) else find_recipe(each)
+        recipe = requested_recipe(each)
+        name = recipe.name if path is None else path.name.split(".")[0]
+        if name in loaded:
+            raise OutputError(f"two recipes are named {name!r}. Give them different names.")
+        loaded[name] = recipe
+        content[f"{FOLDER}{name}{ENDING}"] = recipe.to_yaml().encode() if path is None else path.read_bytes()
+        _check_portable(name, recipe)
+    return loaded, content
 
 
 def _check_portable(name: str, recipe: AnyRecipe) -> None:
