@@ -73,6 +73,14 @@ def test_stages_are_in_sequence_and_share_sources(curriculum_file, lanes):
     assert sum(mix.stage_ends(lane)[-1] for lane in range(lanes)) == 4500
 
 
+def test_mix_of_a_curriculum_is_a_mix_and_its_recipe_is_not_a_recipe(curriculum_file):
+    mix = open_mix(curriculum_file())
+    assert isinstance(mix, smollm3_mix.Mix)
+    assert isinstance(mix.recipe, smollm3_mix.Curriculum)
+    assert not isinstance(mix.recipe, smollm3_mix.Recipe)
+    assert isinstance(mix.stage(0).recipe, smollm3_mix.Recipe)
+
+
 def test_shares_hold_in_each_stage_from_its_first_record(curriculum_file):
     mix = open_mix(curriculum_file(lanes=1))
     lane = mix.lane(0)

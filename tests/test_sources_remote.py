@@ -156,7 +156,7 @@ def test_token_error_needs_a_401_response(hub: tuple[Server, Server]) -> None:
         opened(listed()).read()
     assert unreachable_message(error.value).startswith("the Hub refuses the token (401 Unauthorized). Log in again")
     message = unreachable_message(ConnectionError("no answer from 127.0.0.1:40139"))
-    assert message.startswith("the Hub cannot be reached (no answer from 127.0.0.1:40139); check the network")
+    assert message.startswith("the Hub cannot be reached (no answer from 127.0.0.1:40139). Check the network")
 
 
 def test_reader_raises_when_responses_stay_short(hub: tuple[Server, Server]) -> None:
