@@ -67,17 +67,17 @@ def test_cache_of_another_commit_is_not_used(hub, recipe, tmp_path):
     def prepared(endpoint=hub.endpoint):
         return run(PREPARE, tmp_path, endpoint, recipe=recipe, streaming=False)
 
-    first, place, _ = prepared()
-    asked = len(hub.asked)
-    assert prepared()[:2] == [first, place]
-    assert sorted(each for each in hub.asked[asked:] if "/datasets/" in each) == [
+    first, folder, _ = prepared()
+    before = len(hub.requested)
+    assert prepared()[:2] == [first, folder]
+    assert sorted(each for each in hub.requested[before:] if "/datasets/" in each) == [
         "GET /api/datasets/data/one?expand=sha&expand=gated",
         "GET /api/datasets/data/two/revision/main?expand=sha&expand=gated",
     ]
     hub.repos["data/two"].add("main", data("two", 1000))
     second, other, _ = prepared()
     assert second != first
-    assert other != place
+    assert other != folder
     offline = prepared(None)
     assert offline[:2] == [second, other]
     assert offline[2] == [f"The Hub is unreachable. Using the cached dataset at {other.split('/')[-3]}."]
@@ -145,15 +145,15 @@ def test_gated_repository_error_names_page_and_share(hub, recipe, tmp_path):
 @pytest.fixture
 def proxy(hub, monkeypatch):
     """Run a proxy that forwards http://hub.example to the Hub, and return the list of its requests."""
-    asked = []
+    proxied = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
-            asked.append(f"{self.command} {self.path}")
-            there = self.path.replace("http://hub.example", hub.endpoint)
+            proxied.append(f"{self.command} {self.path}")
+            url = self.path.replace("http://hub.example", hub.endpoint)
             kept = {k: v for k, v in self.headers.items() if k.lower() not in ("host", "accept-encoding", "connection")}
             sent = self.rfile.read(int(self.headers.get("Content-Length", 0))) or None
-            request = urllib.request.Request(there, sent, kept, method=self.command)
+            request = urllib.request.Request(url, sent, kept, method=self.command)
             opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
             try:
                 answer = opener.open(request)
@@ -171,7 +171,7 @@ def proxy(hub, monkeypatch):
         do_HEAD = do_POST = do_GET
 
         def do_CONNECT(self):
-            asked.append(f"{self.command} {self.path}")
+            proxied.append(f"{self.command} {self.path}")
             self.send_error(502)
 
         def log_message(self, *_):
@@ -183,7 +183,7 @@ def proxy(hub, monkeypatch):
         monkeypatch.delenv(name, raising=False)
     for name in ("HTTP_PROXY", "HTTPS_PROXY"):
         monkeypatch.setenv(name, f"http://127.0.0.1:{server.server_port}")
-    yield asked
+    yield proxied
     server.shutdown()
     server.server_close()
 

@@ -27,7 +27,7 @@ from datasets import load_dataset
 more = {"lanes": 2, "accept_terms": "softwareheritage"}
 if scripts:
     more |= {"revision": "script", "trust_remote_code": True}
-if scripts and own:  # the script has the recipes of the package; others are named by their place
+if scripts and own:  # the script has the recipes of the package; others are named by their URL
     more["recipe"] = f"hf://datasets/{repository}/configs/{name}.smollm3_mix.yaml"
 stream = load_dataset(repository, *([] if "recipe" in more else [name]), split="train", streaming=True, **more)
 print(json.dumps(list(stream.take(count))))
@@ -55,8 +55,8 @@ def live(hub: Any, api: Any, recipe: Path | str, home: Path, monkeypatch: pytest
     push_recipes_to_hub([recipe], "org/smollm3_mix", loading_script=SCRIPTS, token="hf_writer")
     with heritage(blobs) as server:
         monkeypatch.setenv(contents.ENDPOINT, server.endpoint)
-        asked = {"name": described.name, "own": isinstance(recipe, Path), "count": count}
-        return run(LIVE, home, hub.endpoint, repository="org/smollm3_mix", scripts=SCRIPTS, **asked)
+        options = {"name": described.name, "own": isinstance(recipe, Path), "count": count}
+        return run(LIVE, home, hub.endpoint, repository="org/smollm3_mix", scripts=SCRIPTS, **options)
 
 
 def test_shipped_stage_2_streams_live(hub, api, tmp_path, monkeypatch):
@@ -70,11 +70,11 @@ def test_shipped_stage_2_streams_live(hub, api, tmp_path, monkeypatch):
 def test_every_kind_of_source_of_the_stages_streams_live(hub, api, tmp_path, monkeypatch):
     recipe = every_source(tmp_path)
     records = live(hub, api, recipe, tmp_path, monkeypatch, 1000)
-    given: dict[str, set[str]] = {}
+    emitted: dict[str, set[str]] = {}
     for record in records:
-        given.setdefault(record["source"], set()).add(record["text"])
+        emitted.setdefault(record["source"], set()).add(record["text"])
     for source in load_recipe(recipe).active:
-        assert given[source.id] <= set(texts(source)), source.id
+        assert emitted[source.id] <= set(texts(source)), source.id
     endings = {record["file"].rpartition("/")[2].partition(".")[2] for record in records}
     assert endings == {"parquet", "json.gz", "jsonl", "jsonl.zst"}
     metas = {record["source"]: json.loads(record["meta"]) for record in records}

@@ -47,12 +47,12 @@ class Hub:
     Attributes:
         repos: by `owner/name`.
         blobs: large files by SHA-256.
-        sent: SHA-256 and bytes of each upload that arrived, whole or cut.
+        sent: SHA-256 and bytes of each upload that arrived, complete or cut.
         commits: number of files in each commit.
         faults: statuses to answer the next commits with.
         slow: bytes a second of an upload, or None.
         requests: how many came.
-        asked: method and path of each.
+        requested: method and path of each request.
         received: bytes of their bodies.
         cuts: uploads that are under way when it changes are lost, as where a machine has lost its power: of a process
             that was killed, the machine still sends what it has in its buffers.
@@ -66,7 +66,7 @@ class Hub:
         self.problems: list[int] = []
         self.slow: float | None = None
         self.requests = 0
-        self.asked: list[str] = []
+        self.requested: list[str] = []
         self.received = 0
         self.cuts = 0
         self.endpoint = ""
@@ -114,7 +114,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.query = {key: values[0] for key, values in parse_qs(url.query).items()}
         self.read = False
         self.hub.requests += 1
-        self.hub.asked.append(f"{self.command} {self.path}")
+        self.hub.requested.append(f"{self.command} {self.path}")
         try:
             token = (self.headers.get("Authorization") or "").removeprefix("Bearer ").strip()
             if token and token not in TOKENS:
@@ -166,13 +166,13 @@ class _Handler(BaseHTTPRequestHandler):
             raise _Refused(403, message="You must use a write token to upload to a repository.")
         return repo
 
-    def _create(self, asked: dict[str, Any]) -> None:
-        name = f"{asked.get('organization') or self.user}/{asked['name']}"
+    def _create(self, options: dict[str, Any]) -> None:
+        name = f"{options.get('organization') or self.user}/{options['name']}"
         if not self.writes or name.split("/", maxsplit=1)[0] not in (self.user, "org"):
             raise _Refused(403, message="You don't have the rights to create a dataset under this namespace")
         if name in self.hub.repos:
             raise _Refused(409, message="You already created this dataset repo")
-        self.hub.create(name, asked.get("visibility") == "private" or bool(asked.get("private")))
+        self.hub.create(name, options.get("visibility") == "private" or bool(options.get("private")))
         self._json({"url": f"{self.hub.endpoint}/datasets/{name}", "name": name, "id": "0"})
 
     def _api(self, name: str, rest: list[str]) -> None:
@@ -277,18 +277,18 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _file(self, name: str, revision: str, path: str) -> None:
         repo = self._repo(name)
-        if repo.gated and not self.writes:  # nobody else has asked for access
+        if repo.gated and not self.writes:  # no other token has access
             raise _Refused(403 if self.user else 401, "GatedRepo", f"Access to dataset {name} is restricted.")
         try:
             body = repo.tree(revision)[path]
         except (KeyError, StopIteration):
             raise _Refused(404, "EntryNotFound", "Entry not found") from None
         headers = {"ETag": f'"{_blob_id(body)}"', "X-Repo-Commit": repo.head(revision), "Accept-Ranges": "bytes"}
-        asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range") or "")
-        if asked is None:
+        wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range") or "")
+        if wanted is None:
             self._reply(200, body, **headers)
             return
-        start, end = int(asked[1]), min(int(asked[2] or len(body) - 1), len(body) - 1)
+        start, end = int(wanted[1]), min(int(wanted[2] or len(body) - 1), len(body) - 1)
         self._reply(206, body[start : end + 1], **headers, **{"Content-Range": f"bytes {start}-{end}/{len(body)}"})
 
     def _tree(self, tree: dict[str, bytes], folder: str, recursive: bool) -> None:
