@@ -164,8 +164,9 @@ def test_the_readme_shows_the_demo_s_columns_sources_and_shares() -> None:
 # ---- Python and recipes
 
 
-@pages
+@pytest.mark.parametrize("page", [page for page in PAGES if page.name != "api.md"], ids=lambda page: page.name)
 def test_python_compiles_and_names_what_exists(page: Path) -> None:
+    """The API reference has signatures without bodies. test_api compares it with the code."""
     for block in blocks(page, "python"):
         tree = ast.parse(block)
         for node in ast.walk(tree):
@@ -173,10 +174,10 @@ def test_python_compiles_and_names_what_exists(page: Path) -> None:
                 assert node.attr in smollm3_mix.__all__
             if isinstance(node, ast.ImportFrom) and str(node.module).startswith("smollm3_mix"):
                 try:
-                    room = importlib.import_module(str(node.module))
+                    module = importlib.import_module(str(node.module))
                 except MissingExtraError:  # its names are looked for where CI has every extra
                     continue
-                assert all(hasattr(room, alias.name) for alias in node.names)
+                assert all(hasattr(module, alias.name) for alias in node.names)
 
 
 @pages
@@ -270,7 +271,7 @@ def test_every_threshold_stands_in_its_group_with_its_value() -> None:
 
 def test_other_lists_of_words_are_the_code_s() -> None:
     text = SAMPLING.read_text(encoding="utf-8")
-    accepted = re.search(r"Accepted and not read, .*?: (.*?)\n\n", text, re.DOTALL)
+    accepted = re.search(r"Accepted and ignored, .*?: (.*?)\n\n", text, re.DOTALL)
     assert accepted
     assert set(re.findall(r"`(\w+)`", accepted[1])) == set(DESCRIPTIVE)
     policies = [row[0].strip("`") for row in rows(section(SAMPLING, "## When a source runs out"))]
@@ -278,7 +279,7 @@ def test_other_lists_of_words_are_the_code_s() -> None:
 
 
 def test_the_documents_that_memory_holds_are_counted_right() -> None:
-    said = re.findall(r"[0-9,]{9,}", section(SAMPLING, "## Cleaning, judging, dedup"))
+    said = re.findall(r"[0-9,]{9,}", section(SAMPLING, "## Cleaning, filters, dedup"))
     counted = [DedupStore(dedup, dedup.memory).capacity for dedup in (Dedup(), Dedup(near=Near()))]
     assert said == [f"{count:,}" for count in counted]
 
