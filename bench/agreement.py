@@ -1,11 +1,11 @@
-"""How often our verdicts are those of datatrove's own filters, on the same English texts, and why where they are not.
+"""Compare the decisions of this package with those of datatrove's own filters on the same English texts.
 
     pip install -e ".[bench]"
     python bench/agreement.py CORPUS [--without FOLDER …] [--documents N]
 
-CORPUS is a folder of Parquet files with a column `text`, at any depth. Both sides get the same thresholds and the words
-that `str.split` finds; sentences are spaCy's on datatrove's side. Left out are folders of the names given, such as
-those of other languages, and documents with Chinese or Japanese. What was last found stands in agreement.md.
+CORPUS is a folder of Parquet files with a column `text`, at any depth. Both sides use the same thresholds and the words
+that `str.split` finds. datatrove splits sentences with spaCy. Skipped are the named folders, such as those of other
+languages, and documents with Chinese or Japanese. agreement.md has the latest results and the reasons for differences.
 """
 
 import argparse
@@ -59,8 +59,8 @@ def main() -> None:
     """Print both tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("corpus", type=Path)
-    parser.add_argument("--without", nargs="+", default=[], metavar="FOLDER", help="names of folders to leave out")
-    parser.add_argument("--documents", type=int, default=None, help="look at so many only")
+    parser.add_argument("--without", nargs="+", default=[], metavar="FOLDER", help="names of folders to skip")
+    parser.add_argument("--documents", type=int, default=None, help="maximum number of documents")
     given = parser.parse_args()
     for module in (gopher_quality_filter, gopher_repetition_filter, fineweb_quality_filter):
         module.split_into_words = lambda text, language: text.split()  # noqa: ARG005
@@ -86,7 +86,7 @@ def main() -> None:
 
 
 def load(folder: Path, without: list[str], most: int | None) -> tuple[list[str], list[str]]:
-    """Folders at the top, and texts, none of folders of those names, and no Chinese and Japanese ones."""
+    """Return the top folders and their texts, without folders of these names and without Chinese and Japanese texts."""
     found: list[tuple[str, str]] = []
     for path in sorted(folder.rglob("*.parquet")):
         parts = path.relative_to(folder).parts
@@ -98,13 +98,13 @@ def load(folder: Path, without: list[str], most: int | None) -> tuple[list[str],
 
 
 def their_reason(judging: Any, text: str) -> str | None:
-    """Why datatrove drops a document, None if it keeps it."""
+    """Return the reason for which datatrove drops a document, or None if it keeps it."""
     answer = judging.filter(Document(text=text, id=""))
     return answer[1] if isinstance(answer, tuple) else None
 
 
 def dropped(reasons: list[str | None]) -> int:
-    """How many are dropped."""
+    """Return the number of dropped documents."""
     return sum(reason is not None for reason in reasons)
 
 

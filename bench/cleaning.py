@@ -1,11 +1,12 @@
-"""What cleaning costs, in nanoseconds of processor time per byte of text, by source.
+"""Measure the cost of cleaning in nanoseconds of processor time per byte of text, by source.
 
     python bench/cleaning.py CORPUS [--repeats 5] [--mojibake]
 
-CORPUS holds, in folders named as on the Hub, Parquet files with a column `text`. Every folder of files is a source:
-those below `stack-edu` are cleaned as code, those below `finemath` as mathematics, all others as prose. Text is cleaned
-in blocks of up to 1,024 rows or 1 MiB, as a mix reads it. Shown are medians over the repeats, the text's size in MB of
-10^6 bytes, and the share of documents that cleaning changes. The line `all` counts every source by its bytes.
+CORPUS contains Parquet files with a column `text`, in folders named as on the Hub. Every folder of files is a source.
+Those below `stack-edu` are cleaned as code, those below `finemath` as mathematics, and all others as prose. Text is
+cleaned in blocks of up to 1,024 rows or 1 MiB, as a mix reads it. The table has medians over the repeats, the size of
+the text in MB of 10^6 bytes, and the share of documents that cleaning changes. The line `all` counts every source by
+its bytes.
 """
 
 import argparse
@@ -26,7 +27,7 @@ ROWS, BYTES = 1024, 2**20
 
 
 def sources(corpus: Path) -> dict[str, list[Path]]:
-    """Parquet files of each source, by its folder below the corpus."""
+    """Return the Parquet files of each source, by its folder below the corpus."""
     found: dict[str, list[Path]] = defaultdict(list)
     for path in sorted(corpus.rglob("*.parquet")):
         found[str(path.parent.relative_to(corpus))].append(path)
@@ -36,7 +37,7 @@ def sources(corpus: Path) -> dict[str, list[Path]]:
 
 
 def blocks(path: Path) -> list[pa.StringArray]:
-    """The texts of a file as a mix reads them: a block ends with the row that reaches its limit of rows or bytes."""
+    """Yield the texts of a file as a mix reads them. A block ends with the row that reaches its limit."""
     texts = pq.read_table(path, columns=["text"], use_threads=False)["text"].combine_chunks()
     if isinstance(texts, pa.ChunkedArray):
         texts = pa.concat_arrays(texts.chunks)
@@ -52,7 +53,7 @@ def blocks(path: Path) -> list[pa.StringArray]:
 
 
 def measured(some: list[pa.StringArray], cleaning: Cleaning) -> float:
-    """Seconds of processor time that it takes to clean these blocks once."""
+    """Return the seconds of processor time for cleaning these blocks once."""
     begun = time.process_time()
     for block in some:
         clean_texts(block, cleaning)
@@ -60,7 +61,7 @@ def measured(some: list[pa.StringArray], cleaning: Cleaning) -> float:
 
 
 def changed(some: list[pa.StringArray], cleaning: Cleaning) -> float:
-    """Share of documents that cleaning changes."""
+    """Return the share of documents that cleaning changes."""
     different = sum(
         old != new
         for block in some
@@ -72,8 +73,10 @@ def changed(some: list[pa.StringArray], cleaning: Cleaning) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("corpus", type=Path)
-    parser.add_argument("--repeats", type=int, default=5, help="times each source is cleaned (default %(default)s)")
-    parser.add_argument("--mojibake", action="store_true", help="repair mojibake too")
+    parser.add_argument(
+        "--repeats", type=int, default=5, help="number of times that each source is cleaned (default %(default)s)"
+    )
+    parser.add_argument("--mojibake", action="store_true", help="also repair mojibake")
     given = parser.parse_args()
     clean_texts(pa.array(["warm"]), Cleaning("prose", mojibake=given.mojibake))
     seconds_of_all, bytes_of_all = 0.0, 0

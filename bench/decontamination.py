@@ -1,8 +1,8 @@
-"""What looking for evaluation texts costs: nanoseconds of processor time for a byte of text, of made-up words.
+"""Measure the cost of decontamination in nanoseconds of processor time per byte of made-up text.
 
     python bench/decontamination.py
 
-Prints a row for each kind of text, held against 5,000 evaluation texts of 40 words.
+Prints a row for each kind of text, compared with 5,000 evaluation texts of 40 words.
 """
 
 import random
@@ -17,7 +17,7 @@ ROUNDS = 7
 
 
 def best(work: object) -> float:
-    """Least processor time of several rounds, in seconds."""
+    """Return the smallest processor time of several rounds, in seconds."""
     took = []
     for _ in range(ROUNDS):
         started = time.process_time()

@@ -1,21 +1,21 @@
-"""What the shipped recipes drop of real text by their rules, and how much of it rightly, as read and labelled by hand.
+"""List what the shipped recipes drop of real text, and how much of it is right according to labels made by hand.
 
     python bench/drops.py CORPUS [--sources GLOB] [--published] [--seed 0] [--per-source 100]
         [--show CHARS] [--labels bench/drops.tsv] [--check]
 
-CORPUS holds Parquet files in folders named as on the Hub (see `origins`), with a column `text`. Every source is cleaned
-and judged as in the recipe stage3; a language that it has not, as its other languages are. Copies of a text count once.
-`--published` judges by the published rules in place of the recipe's: FineWeb-2's of the language for prose, Gopher's
-repetition rules for mathematics, The Stack's for code.
+CORPUS contains Parquet files with a column `text`, in folders named as on the Hub (see `origins`). Every source is
+cleaned and filtered as in the recipe stage3. A language that stage3 does not have is treated as its other languages.
+Copies of a text count once. `--published` uses the published rules instead: FineWeb-2's of the language for prose,
+Gopher's repetition rules for mathematics, and The Stack's for code.
 
-A line is printed for each source: documents, how many of them are dropped and why, how many of the sampled drops are
-labelled, and how many of these are labelled right. A drop is right if a person who trains a language model would not
-miss the document. The sample of a source is the `--per-source` drops with the least hash of seed and text, so it
-depends on nothing else: with other rules a document stays in it unless it is kept, or pushed out by other drops.
+Prints a line per source: documents, dropped documents and their reasons, labeled drops of the sample, and the share of
+these that are right. A drop is right if a person who trains a language model would not miss the document. The sample of
+a source is the `--per-source` drops with the smallest hash of seed and text, so it depends on nothing else. With other
+rules, a document stays in the sample unless it is kept or other drops replace it.
 
-`--show` also prints the sample to be read: id, reason, so many characters of beginning, middle and end. An id is the
-first 16 hex digits of the SHA-256 of the text as it comes. `--check` ends with exit code 1 unless every sampled drop
-has a label and at least nine in ten of each source's are right.
+`--show` also prints the sample: id, reason, and CHARS characters of beginning, middle and end. An id is the first 16
+hex digits of the SHA-256 of the text before cleaning. `--check` exits with 1 unless every sampled drop has a label and
+at least nine in ten of each source are right.
 """
 
 import argparse
@@ -55,7 +55,7 @@ PUBLISHED = {
 
 
 class Drop(NamedTuple):
-    """A dropped document; `text` is cleaned, `id` is of the text as it came."""
+    """A dropped document. `text` is cleaned, `id` comes from the text before cleaning."""
 
     id: str
     reason: str
@@ -63,7 +63,7 @@ class Drop(NamedTuple):
 
 
 def origins() -> Iterator[tuple[str, str, Source]]:
-    """Name, folder below CORPUS and rules of every source."""
+    """Return name, folder below CORPUS and rules of every source."""
     sources = {source.id: source for source in load_recipe("stage3").sources}
     for name in CODE:
         yield name, f"stack-edu/{name}", sources[f"stack-edu-real-shuffled-{name}"]
@@ -80,7 +80,7 @@ def origins() -> Iterator[tuple[str, str, Source]]:
 
 
 def documents(corpus: Path, folder: str) -> Iterator[pa.StringArray]:
-    """Texts of a source, without nulls, some at a time."""
+    """Yield batches of texts of a source, without nulls."""
     paths = sorted(path for found in corpus.glob(folder) for path in found.rglob("*.parquet"))
     if not paths:
         raise SystemExit(f"{corpus} has no Parquet files in {folder}; name the folder that holds it")
@@ -90,7 +90,7 @@ def documents(corpus: Path, folder: str) -> Iterator[pa.StringArray]:
 
 
 def dropped(corpus: Path, folder: str, source: Source) -> tuple[int, list[Drop]]:
-    """How many different texts a source has, and those that are dropped."""
+    """Return the number of distinct texts of a source, and the dropped documents."""
     seen: set[str] = set()
     drops = []
     for texts in documents(corpus, folder):
@@ -105,12 +105,12 @@ def dropped(corpus: Path, folder: str, source: Source) -> tuple[int, list[Drop]]
 
 
 def sample(drops: list[Drop], seed: int, size: int) -> list[Drop]:
-    """At most so many of the drops, chosen by seed and text."""
+    """Return a sample of the drops, chosen by seed and text."""
     return sorted(drops, key=lambda drop: hashlib.sha256(f"{seed} {drop.id}".encode()).digest())[:size]
 
 
 def excerpt(text: str, size: int) -> str:
-    """So many characters of a text: of its beginning, middle and end."""
+    """Return characters from the beginning, middle and end of a text."""
     if len(text) <= size:
         return text
     third, middle = size // 3, len(text) // 2
@@ -118,17 +118,17 @@ def excerpt(text: str, size: int) -> str:
 
 
 def read_labels(table: Path, rules: str) -> dict[tuple[str, str], str]:
-    """Verdicts (right or wrong) on what these rules drop, by source and id."""
+    """Return the labels (right or wrong) of the drops of these rules, by source and id."""
     with table.open(encoding="utf-8", newline="") as lines:
         rows = [row for row in csv.DictReader(lines, delimiter="\t") if row["rules"] == rules]
     return {(row["source"], row["id"]): row["verdict"] for row in rows}
 
 
 def main() -> int:
-    """Print the table; 1 if `--check` finds a drop without a label, or too many wrong ones."""
+    """Print the table. Return 1 if `--check` finds a drop without a label, or too many wrong drops."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("corpus", type=Path)
-    parser.add_argument("--sources", default="*", help="only these, such as 'J*'")
+    parser.add_argument("--sources", default="*", help="only sources that match this pattern, such as 'J*'")
     parser.add_argument("--published", action="store_true")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--per-source", type=int, default=100)
@@ -138,12 +138,12 @@ def main() -> int:
     given = parser.parse_args()
     labels = read_labels(given.labels, "published" if given.published else "shipped")
     problems = []
-    print("| source | kind | documents | dropped | share | labelled | right | why |\n|---|---|--:|--:|--:|--:|--:|---|")
+    print("| source | kind | documents | dropped | share | labeled | right | why |\n|---|---|--:|--:|--:|--:|--:|---|")
     for name, folder, source in origins():
         if not fnmatch.fnmatchcase(name, given.sources):
             continue
-        judged = replace(source, filters=PUBLISHED[source.kind.type]) if given.published else source
-        total, drops = dropped(given.corpus, folder, judged)
+        filtered = replace(source, filters=PUBLISHED[source.kind.type]) if given.published else source
+        total, drops = dropped(given.corpus, folder, filtered)
         chosen = sample(drops, given.seed, given.per_source)
         found = Counter(labels.get((name, drop.id)) for drop in chosen)
         read_by_hand = len(chosen) - found[None]

@@ -1,4 +1,4 @@
-"""How fast blobs come from a server that takes its time, at once and one after another, and whether they are the same.
+"""Compare the speed of concurrent and sequential downloads of blobs from a slow server, and check that they are equal.
 
 python bench/heritage.py [--blobs 5000] [--latency 0.05]
 """
@@ -17,8 +17,8 @@ import pyarrow.parquet as pq
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
-SLOW, LAG = 20, 0.5  # every 20th blob (5 %) takes half a second more
-MISSING = 33  # every 33rd (3 %) is not there
+SLOW, LAG = 20, 0.5  # every 20th blob (5 %) takes half a second longer
+MISSING = 33  # every 33rd blob (3 %) is missing
 
 
 def texts(count: int) -> list[bytes]:

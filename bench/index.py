@@ -1,8 +1,8 @@
-"""The dedup index: size, cost of looking up, and what it finds of planted duplicates beside one lane that remembers.
+"""Measure the dedup index: its size, the cost of lookups, and its recall of planted duplicates compared with one lane.
 
     python bench/index.py CORPUS [--documents 20000] [--repeats 5]
 
-CORPUS holds Parquet files with a column `text`, in any depth. Times are processor time of this process.
+CORPUS contains Parquet files with a column `text`, at any depth. Times are processor time of this process.
 """
 
 import argparse
@@ -32,7 +32,7 @@ LANES = (1, 4, 16)
 
 
 def documents(corpus: Path, count: int) -> list[str]:
-    """Texts of 50 to 3,000 words, none twice, from all files alike."""
+    """Return distinct texts of 50 to 3,000 words, in equal numbers from all files."""
     files = sorted(corpus.rglob("*.parquet"))
     found: dict[str, None] = {}
     for path in files:
@@ -54,7 +54,7 @@ def edited(text: str, share: float, rng: random.Random, vocabulary: list[str]) -
 
 
 def planted(texts: list[str], folder: Path) -> dict[float, list[tuple[str, str]]]:
-    """Pairs of original and copy by part edited; every other text has one copy, in the same or another source."""
+    """Return pairs of original and copy, by edited share. Half of the texts have one copy, in any source."""
     rng = random.Random(1)
     vocabulary = " ".join(texts[:200]).split()
     pairs: dict[float, list[tuple[str, str]]] = {share: [] for share in EDITS}
@@ -90,7 +90,7 @@ def given(what: Recipe) -> Counter[str]:
 
 
 def cost(what: Recipe) -> float:
-    """Seconds of processor time to read a mix to its end."""
+    """Return the seconds of processor time for reading a mix to its end."""
     stream, started = open_mix(what).stream(), time.process_time()
     while len(stream.read(1024)):
         pass
@@ -98,7 +98,7 @@ def cost(what: Recipe) -> float:
 
 
 def finds(folder: Path, pairs: dict[float, list[tuple[str, str]]]) -> None:
-    """What an index and one lane that remembers find of the planted copies."""
+    """Print the planted copies that an index finds, and those that one lane with dedup finds."""
     near = {"exact": True, "near": True}
     live = given(recipe(folder, 1, near, {}))
     each = [given(recipe(folder, lanes, {**near, "index": str(folder / f"idx{lanes}")}, {})) for lanes in LANES]
@@ -117,7 +117,7 @@ def finds(folder: Path, pairs: dict[float, list[tuple[str, str]]]) -> None:
 
 
 def digest(index: Path) -> str:
-    """SHA-256 over the manifest and every drop set of an index."""
+    """Return the SHA-256 over the manifest and every drop set of an index."""
     whole = hashlib.sha256((index / "index.json").read_bytes())
     for path in sorted((index / "drops").rglob("*.rows")):
         whole.update(path.relative_to(index).as_posix().encode() + path.read_bytes())
@@ -129,7 +129,7 @@ def shown(numbers: tuple[int, ...]) -> str:
 
 
 def look_ups() -> None:
-    """Nanoseconds for each document of blocks of 1,024 rows, a tenth of them dropped."""
+    """Print nanoseconds per document for blocks of 1,024 rows, a tenth of them dropped."""
     rng = np.random.default_rng(0)
     listed = np.sort(rng.choice(1_000_000, 100_000, replace=False)).astype(np.uint32)
     dropset = DuplicateRows(listed[::2].copy(), listed[1::2].copy())
@@ -142,7 +142,7 @@ def look_ups() -> None:
 
 
 def slow_down(texts: list[str], repeats: int) -> None:
-    """Time of a stream with an index and without dedup, over texts whose only duplicates are in the last row group."""
+    """Compare streams with an index and without dedup, over texts whose only duplicates are in the last row group."""
     bare = {"exact": False}
     with tempfile.TemporaryDirectory() as place:
         plain = Path(place)

@@ -1,17 +1,17 @@
-"""MB and documents a second with every document judged, and near dedup: ours beside the naive pipeline, which does
-neither, and datatrove, which does both; then near-duplicate signatures alone.
+"""Measure MB and documents per second with all filters and near dedup, next to datatrove and the naive pipeline.
 
     pip install -e ".[bench]"
     python bench/judged.py CORPUS [--megabytes 48] [--slice 1] [--repeats 3] [--processor-time]
 
-CORPUS is what throughput.py takes. The first documents of each of its sources, as much as its weight asks for, are put
-into one file a source; every way reads all of them once, on one core, in one process. Gopher's quality and repetition
-rules are held against every document, whatever its kind; signatures are 14 bands of 8 over word 5-grams. datatrove has
-its own reader, filters and signatures, with its default tokenizer, round the cleaning and the set of hashes of the
-naive pipeline; it gets every n-th document, `--slice` megabytes in all, and looks up no signature.
+The naive pipeline has neither filters nor near dedup, and datatrove has both. Near-duplicate signatures are measured
+alone at the end. CORPUS is that of throughput.py. The first documents of each source, in proportion to its weight, are
+written to one file per source. Every method reads all of them once, on one core, in one process. Gopher's quality and
+repetition rules apply to every document of any kind. Signatures have 14 bands of 8 over word 5-grams. datatrove uses
+its own reader, filters and signatures with its default tokenizer, with the cleaning and the hash set of the naive
+pipeline. It reads every n-th document, `--slice` megabytes in total, and looks up no signature.
 
-MB are 10^6 bytes of UTF-8 of text *read*, over the whole run, from the first file opened to the last record given;
-`given` is the share of it that is left. Speeds are medians of the turns.
+MB are 10^6 bytes of UTF-8 of text *read*, over the complete run, from the first open file to the last record. `emitted`
+is the share of the text that is kept. Speeds are medians of the runs.
 """
 
 import argparse
@@ -80,12 +80,12 @@ class Way:
 
     @property
     def speed(self) -> float:
-        """MB of text read a second."""
+        """MB of text read per second."""
         return self.read.bytes / statistics.median(self.seconds) / 1e6
 
 
 def cut(corpus: Path, whole: Path, part: Path, sizes: tuple[float, float]) -> tuple[Count, Count]:
-    """Files of `sizes` bytes of text in all, one a source, in `whole` and, of every n-th document, in `part`."""
+    """Write `sizes` bytes of text, one file per source: all documents to `whole`, every n-th document to `part`."""
     weights = np.array([origin.weight / origin.ratio for origin in SOURCES])
     step = max(round(sizes[0] / sizes[1]), 1)
     read = [Count(0, 0), Count(0, 0)]
@@ -94,7 +94,7 @@ def cut(corpus: Path, whole: Path, part: Path, sizes: tuple[float, float]) -> tu
         texts = pa.chunked_array([c.cast(pa.string()) for p in paths for c in pq.read_table(p)["text"].chunks])
         ends = np.cumsum(pc.fill_null(pc.binary_length(texts), 0).to_numpy())
         if not len(ends) or ends[-1] < size:
-            raise SystemExit(f"{corpus / origin.folder} holds less than {size / 1e6:.1f} MB; ask for fewer --megabytes")
+            raise SystemExit(f"{corpus / origin.folder} has less than {size / 1e6:.1f} MB. Use a smaller --megabytes.")
         first = texts[: int(np.searchsorted(ends, size)) + 1]
         for number, (folder, rows) in enumerate(((whole, first), (part, first.take(np.arange(0, len(first), step))))):
             (folder / origin.folder).mkdir(parents=True)
@@ -105,7 +105,7 @@ def cut(corpus: Path, whole: Path, part: Path, sizes: tuple[float, float]) -> tu
 
 
 def datatrove(folder: Path, work: Path) -> Iterator[None]:
-    """Nothing; a run of datatrove over the folder, whose signatures are put into a new folder in `work`."""
+    """Run datatrove over the folder. Its signatures go to a new folder in `work`."""
     read = ParquetReader(str(folder), recursive=True, glob_pattern="**/*.parquet").run()
     texts = throughput.naive({"text": document.text} for document in read)
     kept = (Document(text=text, id=str(number)) for number, text in enumerate(texts))
@@ -117,16 +117,16 @@ def datatrove(folder: Path, work: Path) -> Iterator[None]:
 
 
 def ways(whole: Path, part: Path, work: Path, read: tuple[Count, Count]) -> list[Way]:
-    """What is compared; the naive pipeline is the first."""
+    """Return the methods to compare. The naive pipeline is the first."""
     found = throughput.files(whole)
     ours = smollm3_mix.open_mix(throughput.recipe(whole, GOPHER, near_dedup.NEAR, on_exhausted="renormalize"))
     plain = smollm3_mix.open_mix(throughput.recipe(whole, FilterOptions(), None, on_exhausted="renormalize"))
     once = "all_exhausted_without_replacement"
     records, counts = throughput.of_records, throughput.of_counts
     return [
-        Way("naive: no judge, no near dedup", read[0],
+        Way("naive: no filters, no near dedup", read[0],
             lambda: throughput.naive(throughput.interleaved(found, once)), throughput.of_texts),
-        Way("ours: no judge, no near dedup, records", read[0], lambda: iter(plain.stream()), records),
+        Way("ours: no filters, no near dedup, records", read[0], lambda: iter(plain.stream()), records),
         Way("ours: Gopher and near dedup, records", read[0], lambda: iter(ours.stream()), records),
         Way("ours: the same, Arrow", read[0], lambda: throughput.batches(ours.stream()), counts),
         Way("datatrove: Gopher and signatures", read[1], partial(datatrove, part, work), counts),
@@ -134,7 +134,7 @@ def ways(whole: Path, part: Path, work: Path, read: tuple[Count, Count]) -> list
 
 
 def show(compared: list[Way]) -> None:
-    """One line a way; ratios to the naive pipeline and to datatrove."""
+    """Print one line per method, with ratios to the naive pipeline and to datatrove."""
     first, last = compared[0].speed, compared[-1].speed
     print("| one core, one run | MB/s | documents/s | × naive | × datatrove | MB read | given |")
     print("|---|--:|--:|--:|--:|--:|--:|")
@@ -149,11 +149,13 @@ def show(compared: list[Way]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("corpus", type=Path)
-    parser.add_argument("--megabytes", type=float, default=48, help="text read by each way (default %(default)s)")
+    parser.add_argument(
+        "--megabytes", type=float, default=48, help="megabytes of text that each method reads (default %(default)s)"
+    )
     parser.add_argument("--slice", type=float, default=1, help="megabytes for datatrove (default %(default)s)")
-    parser.add_argument("--repeats", type=int, default=3, help="turns (default %(default)s)")
-    parser.add_argument("--processor-time", action="store_true", help="count processor time, for a machine in use")
-    parser.add_argument("--seconds", type=float, default=60, help="for the signatures (default %(default)s)")
+    parser.add_argument("--repeats", type=int, default=3, help="number of runs of each method (default %(default)s)")
+    parser.add_argument("--processor-time", action="store_true", help="measure processor time, for a busy machine")
+    parser.add_argument("--seconds", type=float, default=60, help="seconds for the signatures (default %(default)s)")
     given = parser.parse_args()
     logger.remove()
     logger.add(sys.stderr, level="WARNING")

@@ -38,7 +38,7 @@ SECONDS = 300
 
 @dataclass(frozen=True)
 class Mutant:
-    """One change of one place.
+    """A change of one place in one file.
 
     Attributes:
         name: unique, lower-case with hyphens.
@@ -114,8 +114,8 @@ def compile_kernels(folder: Path) -> None:
     subprocess.run(command, check=True, capture_output=True)
 
 
-def filters(mutant: Mutant, folder: Path) -> tuple[str, str]:
-    """Apply a mutant to a copy, run its tests and undo it. Return the verdict and the output."""
+def run_mutant(mutant: Mutant, folder: Path) -> tuple[str, str]:
+    """Apply a mutant to a copy, run its tests and undo it. Return the result and the output."""
     path = folder / mutant.file
     text = path.read_text(encoding="utf-8")
     compiled = path.suffix in {".c", ".h"}
@@ -134,8 +134,8 @@ def filters(mutant: Mutant, folder: Path) -> tuple[str, str]:
 
 
 def run_all(chosen: Sequence[Mutant], jobs: int) -> dict[str, str]:
-    """Run mutants in `jobs` copies at a time, print each verdict, and return them by name."""
-    decisions: dict[str, str] = {}
+    """Run mutants in `jobs` copies at a time, print each result, and return the results by name."""
+    results: dict[str, str] = {}
     with tempfile.TemporaryDirectory() as temporary, ThreadPoolExecutor(jobs) as pool:
         copies = [copy_checkout(Path(temporary, str(number))) for number in range(jobs)]
         free = list(copies)
@@ -143,16 +143,16 @@ def run_all(chosen: Sequence[Mutant], jobs: int) -> dict[str, str]:
         def one(mutant: Mutant) -> tuple[str, str, float]:
             folder, begun = free.pop(), time.monotonic()
             try:
-                return *filters(mutant, folder), time.monotonic() - begun
+                return *run_mutant(mutant, folder), time.monotonic() - begun
             finally:
                 free.append(folder)
 
-        for mutant, (verdict, output, seconds) in zip(chosen, pool.map(one, chosen), strict=True):
-            decisions[mutant.name] = verdict
-            print(f"{verdict:<9} {mutant.name} ({mutant.file}, {seconds:.0f} s)", flush=True)
-            if verdict == "INVALID":
+        for mutant, (result, output, seconds) in zip(chosen, pool.map(one, chosen), strict=True):
+            results[mutant.name] = result
+            print(f"{result:<9} {mutant.name} ({mutant.file}, {seconds:.0f} s)", flush=True)
+            if result == "INVALID":
                 print(output)
-    return decisions
+    return results
 
 
 def main() -> int:
@@ -185,8 +185,8 @@ def main() -> int:
             if code != 0:
                 print(f"{file} does not pass without a mutant:\n{output}")
                 return 1
-    decisions = run_all(run, arguments.jobs)
-    killed = sum(verdict == "killed" for verdict in decisions.values())
+    results = run_all(run, arguments.jobs)
+    killed = sum(result == "killed" for result in results.values())
     for mutant in chosen:
         if mutant.equivalent:
             print(f"equivalent {mutant.name}: {mutant.equivalent}")

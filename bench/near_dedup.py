@@ -1,9 +1,10 @@
-"""Near-duplicate signatures beside datasketch's and rensa's: what they find of planted near duplicates, and how fast.
+"""Compare near-duplicate signatures with those of datasketch and rensa: recall of planted near duplicates, and speed.
 
     pip install -e ".[bench]"
     python bench/near_dedup.py FOLDER [--documents 2000] [--rounds 12] [--seconds 60]
 
-FOLDER holds Parquet files with a column `text`, in any depth. One core; times are processor time of this thread.
+FOLDER contains Parquet files with a column `text`, at any depth. One core is used. Times are processor time of this
+thread.
 """
 
 import argparse
@@ -158,7 +159,7 @@ def accuracy(texts: list[str], near: Near, rounds: int) -> None:
 
 
 class Round(NamedTuple):
-    """What one round found.
+    """Results of one round.
 
     Attributes:
         documents: planted.
@@ -174,7 +175,7 @@ class Round(NamedTuple):
 
 
 def line(rounds: list[Round]) -> list[str]:
-    """The cells of one row."""
+    """Return the cells of one row."""
     counts = np.array([one.counts for one in rounds])  # [rounds, 2, 4]
     documents = np.array([one.documents for one in rounds], dtype=np.float64)[:, None]
     recall = shares(counts[:, :, 0], np.repeat(documents, 2, axis=1))
@@ -185,7 +186,7 @@ def line(rounds: list[Round]) -> list[str]:
 
 
 def shares(part: Any, whole: Any) -> list[str]:
-    """Two shares, and how far they are apart, by all rounds; float[rounds, 2] each."""
+    """Return two shares and their difference over all rounds. `part` and `whole` are float[rounds, 2]."""
     if not whole.sum(axis=0).all():
         return [
             "none" if not n else f"{p / n:.3f}" for p, n in zip(part.sum(axis=0), whole.sum(axis=0), strict=True)
@@ -206,7 +207,7 @@ def rensa_sketches(block: pa.StringArray) -> None:
 
 
 def datatrove_signatures() -> Callable[[pa.StringArray], None]:
-    """What makes datatrove's signatures of a block, with its default tokenizer of English words."""
+    """Return a function that computes datatrove's signatures of a block with its default English tokenizer."""
     config = MinhashConfig(n_grams=NEAR.ngram, num_buckets=NEAR.bands, hashes_per_bucket=NEAR.rows)
     step = MinhashDedupSignature("memory://signatures", config)
 
@@ -220,7 +221,7 @@ def datatrove_signatures() -> Callable[[pa.StringArray], None]:
 
 
 def speeds(texts: list[str], seconds: float) -> None:
-    """MB/s of each, all over the same blocks in turn, so that a busy machine slows all of them."""
+    """Print MB/s of each method. Methods alternate over the same blocks, so that a busy machine slows all of them."""
     warm = np.empty(31 << 20, dtype=np.uint8)  # glibc then keeps what is freed, and later blocks have no page faults
     del warm
     everyone = np.ones(len(texts), dtype=np.bool_)
@@ -228,7 +229,7 @@ def speeds(texts: list[str], seconds: float) -> None:
     trove = datatrove_signatures()
     works: dict[str, Callable[[pa.StringArray, Words], object]] = {
         "signatures of text": lambda block, _: minhash_signatures(block, NEAR),
-        "signatures of words hashed before": lambda block, found: minhash_signatures(block, NEAR, found),
+        "signatures of hashed words": lambda block, found: minhash_signatures(block, NEAR, found),
         "rensa RMinHash": lambda block, _: rensa_sketches(block),
         "datasketch MinHash": lambda block, _: [sketch(text) for text in block.to_pylist()],
         "datatrove MinhashDedupSignature": lambda block, _: trove(block),

@@ -1,11 +1,11 @@
-"""Records a second of one lane with blocks read ahead and without, from local files and from a slow Hub.
+"""Measure records per second of one lane with and without prefetch, from local files and from a slow Hub.
 
     python bench/prefetch.py CORPUS [--hub hubserver.py] [--latency 0.05]
 
-CORPUS holds folders of Parquet files with a column `text`. Each makes a source of `--megabytes` of text, in files with
-row groups of 1,000; texts come again with a number where there are too few. `--hub` is a script that serves folders as
-a Hub on loopback; it is asked to add `--latency` seconds to each request. Figures are medians over rounds in which both
-ways are taken in turn, each in a fresh process with Arrow held to one thread.
+CORPUS contains folders of Parquet files with a column `text`. Each folder becomes a source of `--megabytes` of text, in
+files with row groups of 1,000. Texts are repeated with a number if there are too few. `--hub` is a script that serves
+folders as a Hub on loopback. It adds `--latency` seconds to each request. Figures are medians over rounds. Each round
+runs both methods, each in a new process with one Arrow thread.
 """
 
 import argparse
@@ -27,12 +27,12 @@ from slow_hub import served
 import smollm3_mix
 import smollm3_mix.mix.open_mix
 
-WAYS = {"read ahead": None, "not": "0"}
-"""What the environment variable of reading ahead says."""
+WAYS = {"prefetch": None, "no prefetch": "0"}
+"""Value of SMOLLM3_MIX_PREFETCH by method."""
 
 
 def make(corpus: Path, to: Path, size: int) -> dict[str, Path]:
-    """A folder of Parquet files with `size` bytes of text for each folder of the corpus, by name."""
+    """Write Parquet files with `size` bytes of text for each folder of the corpus. Return the new folders by name."""
     made = {}
     for folder in sorted(each for each in corpus.iterdir() if any(each.rglob("*.parquet"))):
         texts = [pq.read_table(path, columns=["text"])["text"] for path in sorted(folder.rglob("*.parquet"))]
@@ -47,7 +47,7 @@ def make(corpus: Path, to: Path, size: int) -> dict[str, Path]:
 
 
 def recipe(sources: dict[str, str], to: Path) -> Path:
-    """One lane over the sources, with what the stages do: clean, judge, exact dedup."""
+    """Return a recipe of one lane over the sources that cleans, filters and dedups like the stages."""
     each = [{"id": id_, "name": name, "weight": 1} for id_, name in sources.items()]
     to.write_text(yaml.safe_dump({"lanes": 1, "on_exhausted": "stop", "dedup": {"exact": True}, "datasets": each}))
     return to
@@ -64,23 +64,23 @@ def run(path: str, records: int) -> None:
 
 
 def compare(path: Path, records: int, rounds: int, environment: dict[str, str]) -> None:
-    """Print records a second of both ways."""
+    """Print records per second of both methods."""
     found: dict[str, list[tuple[float, float]]] = {way: [] for way in WAYS}
     for _ in range(rounds):
-        for way, said in WAYS.items():
+        for way, value in WAYS.items():
             env = os.environ | environment | {"OMP_NUM_THREADS": "1", "OMP_THREAD_LIMIT": "1"}
-            env |= {} if said is None else {"SMOLLM3_MIX_PREFETCH": said}
+            env |= {} if value is None else {"SMOLLM3_MIX_PREFETCH": value}
             command = [sys.executable, __file__, str(path), "--records", str(records), "--run"]
             done = subprocess.run(command, env=env, check=True, stdout=subprocess.PIPE, text=True)
             given, clock, processor = json.loads(done.stdout.splitlines()[-1])
             found[way].append((given / clock, given / processor))
     for way, rates in found.items():
         by_clock, by_processor = (statistics.median(each) for each in zip(*rates, strict=True))
-        print(f"  {way}: {by_clock:,.0f} records/s, {by_processor:,.0f} a second of the processor")
+        print(f"  {way}: {by_clock:,.0f} records/s, {by_processor:,.0f} per second of processor time")
     for number, what in enumerate(("by the clock", "by the processor")):
         ratios = [one[number] / other[number] for one, other in zip(*found.values(), strict=True)]
         each = ", ".join(f"{ratio:.2f}" for ratio in ratios)
-        print(f"  read ahead / not, {what}: {statistics.median(ratios):.2f} (rounds: {each})")
+        print(f"  prefetch / no prefetch, {what}: {statistics.median(ratios):.2f} (rounds: {each})")
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """Compare the speed of a write on one and on two Ray workers, in one run.
 
-    python bench/ray_workers.py CORPUS [--lanes 12] [--tokens 24M] [--workers 1 2] [--repeat 2]
+    python bench/ray_workers.py CORPUS [--lanes 12] [--max-tokens 24M] [--workers 1 2] [--repeat 2]
 
 CORPUS has the folders that bench/throughput.py names. Ray runs on this machine with one processor per worker
 (`num_cpus=1`) and one thread of OpenMP and of Arrow. Every worker writes a lane before anything is timed. The time is
@@ -55,14 +55,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("corpus", type=Path)
     parser.add_argument("--lanes", type=int, default=12, help="of each write (default %(default)s)")
-    parser.add_argument("--tokens", default="24M", help="of each write (default %(default)s)")
+    parser.add_argument("--max-tokens", default="24M", help="of each write (default %(default)s)")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
     parser.add_argument(
         "--repeat", type=int, default=2, help="number of runs, of which the best counts (default %(default)s)"
     )
     arguments = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"  # for the workers, which Ray starts from here, and for the threads of Arrow
-    tokens = int(read_value(int, arguments.tokens, FieldPath(), []))
+    tokens = int(read_value(int, arguments.max_tokens, FieldPath(), []))
     best: dict[int, float] = {}
     with tempfile.TemporaryDirectory() as folder, TimedExecutor(max_tasks=max(arguments.workers)):
         work = Path(folder)

@@ -1,10 +1,10 @@
-"""Recounts a written mix with none of the package's code: shares, and all debts after every record of every lane.
+"""Recount the shares and discrepancies of a written mix without any code of the package.
 
     python bench/recount.py DIR
 
-Reads DIR/recipe.yaml as plain YAML and the train files below DIR/data in order; prints one line a source; exits 1
-where a debt exceeds longest + share × sum of all longest. The longest documents are taken from DIR/stats.json, since
-one that waits at the end of a lane is in no file and yet lies on its source's line.
+Reads DIR/recipe.yaml as plain YAML and the train files below DIR/data in order. Prints one line per source. Exits with
+1 if a discrepancy exceeds longest + share × sum of all longest, after any record of any lane. The longest documents
+come from DIR/stats.json, because a document that is pending at the end of a lane is in no file and still counts.
 """
 
 import json
@@ -49,11 +49,11 @@ def main(folder: Path) -> int:
             bound = longest[each] + share * sum(longest.values())
             ratio_to_bound[each] = max(ratio_to_bound[each], largest[each] / bound)
             if largest[each] > bound:
-                over.append(f"lane {lane}: {each}: debt {largest[each]:,.0f} over its bound {bound:,.0f}")
+                over.append(f"lane {lane}: {each}: discrepancy {largest[each]:,.0f} exceeds the bound {bound:,.0f}")
             given[each] += mine[each]
     everything = sum(given.values())
     print(
-        f"{'source':40} {'asked':>10} {'given':>10} {'off by (pp)':>12} {'records':>9} {'max discrepancy / bound':>19}"
+        f"{'source':40} {'target':>10} {'actual':>10} {'diff (pp)':>12} {'records':>9} {'max discrepancy / bound':>19}"
     )
     for each, share in shares.items():
         got = given[each] / everything
@@ -61,9 +61,9 @@ def main(folder: Path) -> int:
         print(f"{each:40} {shown} {ratio_to_bound[each]:19.2f}")
     off = max(abs(given[s] / everything - shares[s]) for s in shares)
     print(
-        f"{everything:,} tokens in {sum(records.values()):,} records; no share is off by more than {100 * off:.4f} pp"
+        f"{everything:,} tokens in {sum(records.values()):,} records; largest difference of a share: {100 * off:.4f} pp"
     )
-    print("\n".join(over) or "Every debt is within its bound at every prefix of every lane.")
+    print("\n".join(over) or "Every discrepancy is within its bound at every prefix of every lane.")
     return bool(over)
 
 

@@ -1,10 +1,10 @@
-"""What a resume at record 1,000,000 of one long lane reads: bytes of each source, and seconds.
+"""Measure what a resume at record 1,000,000 of one long lane reads: bytes of each source, and seconds.
 
     python bench/resume.py [--records 1000000]
 
-Makes a Parquet source, a zstd and a gzip source of JSON lines, each of several files, reads the lane up to the place,
-saves its state, and goes on from it in a fresh process, whose bytes are counted where files are opened. What dedup
-remembers is counted apart. A stock stream that replays would read everything before the place.
+Makes a Parquet source, and a zstd and a gzip source of JSON lines, each with several files. Reads the lane up to the
+record, saves its state, and resumes in a new process that counts the bytes of every open file. The dedup state is
+counted separately. A stream that resumes by replay would read everything before the record.
 """
 
 import argparse
@@ -30,7 +30,7 @@ FILES = 8
 
 
 def make(folder: Path, rows: int) -> Path:
-    """Three sources of `rows` short texts each, and a recipe of one lane over them."""
+    """Write three sources of `rows` short texts each, and a recipe of one lane over them."""
     rng = np.random.default_rng(0)
     words = np.array(["".join(rng.choice(list("etaoinshrdlu"), 6)) for _ in range(4000)])
     for name in ("parquet", "zstd", "gzip"):
@@ -80,7 +80,7 @@ def count_reads() -> dict[str, int]:
 
 
 def resume(recipe: Path, state: Path, seen: Path) -> None:
-    """Go on from a state in this fresh process, and print what that took as JSON."""
+    """Resume from a state in this new process, and print the cost as JSON."""
     counts = count_reads()
     mix = smollm3_mix.open_mix(recipe, dedup_state_dir=seen)
     listed = dict(counts)

@@ -1,13 +1,13 @@
-"""What stage 1 costs on 1, 16 and 256 machines, computed from what this machine is measured to do.
+"""Estimate the cost of stage 1 on 1, 16 and 256 machines from measurements on this machine.
 
     python bench/scaling.py CORPUS [--machines 1 16 256] [--cores 64] [--gigabits 10] [--disk 15]
 
-CORPUS holds the folders that bench/throughput.py names. Measured here, in a process of its own held to one thread: the
-dedup index of the corpus by stage 1's rules, and the mix over it written as Parquet, per byte of text read; how well
-text is compressed, in the sources and as written; bytes a document. Taken from other benches, whose commands stand
-beside the constants below: memory of a process, bytes of a lane's state, seconds to open a lane. Assumed: what the
-options say, and that a source is gone through as often as its `max_passes` says, less the quarter more that the recipe
-leaves. Nothing is read over a network.
+CORPUS contains the folders of bench/throughput.py. A process with one thread measures, per byte of text read, the dedup
+index of the corpus by the rules of stage 1 and the mix over it, written as Parquet. It also measures how well text is
+compressed, in the sources and as written, and bytes per document. Other benchmarks provide the memory of a process, the
+bytes of a lane's state and the seconds to open a lane. Their commands are next to the constants below. The options are
+assumptions. Each source is assumed to be read as often as its `max_passes` allows, without the extra quarter. Nothing
+is read over a network.
 """
 
 import argparse
@@ -62,13 +62,13 @@ PAGE = 1000
 
 @dataclass
 class Measured:
-    """What this machine does, on one core.
+    """Measurements on one core of this machine.
 
     Attributes:
         indexing: seconds a byte of text read, both passes; exact dedup.
         near: the same with near dedup too.
         opening: seconds to look for a range of keys in the file of one unit.
-        mixing: seconds a byte of text read: cleaned, judged, looked up, mixed, written.
+        mixing: seconds a byte of text read: clean, filter, look up, mix and write.
         kept: bytes of text given for a byte read.
         document, blob: bytes of text of a document of any kind, and of code, as read.
         stored: bytes of a source's column of text on disk, for a byte of text.
@@ -87,7 +87,7 @@ class Measured:
 
 
 def entries(corpus: Path) -> list[dict[str, Any]]:
-    """A recipe's `datasets` over the corpus."""
+    """Return the `datasets` of a recipe over the corpus."""
     return [
         {
             "id": origin.folder.replace("/", "-"),
@@ -144,7 +144,7 @@ def measure(corpus: Path) -> Measured:
 
 
 def _stored(path: Path) -> int:
-    """Bytes on disk of a Parquet file's column `text`."""
+    """Return the bytes on disk of the column `text` of a Parquet file."""
     meta = pq.read_metadata(path)
     column = meta.schema.names.index("text")
     return sum(meta.row_group(n).column(column).total_compressed_size for n in range(meta.num_row_groups))
@@ -152,16 +152,16 @@ def _stored(path: Path) -> int:
 
 @dataclass
 class Stage:
-    """Stage 1 as it is on paper.
+    """Stage 1 as estimated.
 
     Attributes:
-        given, text: bytes of text given out, and read for it.
-        once: bytes of text that there are, each read once.
-        documents: that there are.
-        blobs: of them, those whose text is fetched one by one.
-        sources: that are read.
-        files: of them.
-        least: documents that the source with the least share gives.
+        emitted, text: bytes of text emitted, and read for it.
+        once: bytes of text available, each read once.
+        documents: number of documents available.
+        blobs: number of documents whose text is fetched one by one.
+        sources: number of sources.
+        files: number of their files.
+        least: number of documents emitted by the source with the smallest share.
     """
 
     emitted: float
@@ -175,7 +175,7 @@ class Stage:
 
 
 def stage(of: Measured, file_bytes: float) -> Stage:
-    """What the recipe's shares and tokens per byte say, with what of a byte read comes out here."""
+    """Estimate stage 1 from the recipe's shares and tokens per byte, and the measured share of text that is kept."""
     recipe = load_recipe("stage1")
     each = {s.id: recipe.shares[s.id] * TOKENS / s.tokens_per_byte for s in recipe.active}
     given = sum(each.values())
@@ -190,7 +190,7 @@ def stage(of: Measured, file_bytes: float) -> Stage:
 
 
 def units(value: float) -> str:
-    """A number of bytes in the unit that suits it."""
+    """Return a number of bytes in a suitable unit."""
     for name, size in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
         if value >= size:
             return f"{value / size:,.1f} {name}"
@@ -198,7 +198,7 @@ def units(value: float) -> str:
 
 
 def rows(asked: argparse.Namespace, of: Measured, on: Stage, machines: int) -> dict[str, str]:
-    """The paper's column for so many machines."""
+    """Return the column of the table for this number of machines."""
     processes = machines * asked.cores
     lanes = processes * asked.lanes
     hubs = on.files + lanes * on.sources  # a lane's end cuts a file of each source, and each part is asked for
@@ -243,7 +243,7 @@ def paper(asked: argparse.Namespace, of: Measured) -> None:
     print("measured here, on one core:\n")
     print(f"| index, exact dedup | {1e-6 / of.indexing:,.1f} MB/s of text read |\n|---|--:|")
     print(f"| index, near dedup too | {1e-6 / of.near:,.1f} MB/s |")
-    print(f"| clean, judge, look up, mix, write | {1e-6 / of.mixing:,.1f} MB/s |")
+    print(f"| clean, filter, look up, mix, write | {1e-6 / of.mixing:,.1f} MB/s |")
     print(f"| text given for text read | {of.kept:.0%} |")
     print(f"| a document; of code | {of.document:,.0f}; {of.blob:,.0f} bytes |")
     print(f"| text on disk, in the sources | {of.stored:.0%} |\n| written, of text given | {of.written:.0%} |")
@@ -274,13 +274,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("corpus", type=Path)
     parser.add_argument("--machines", type=int, nargs="+", default=[1, 16, 256])
-    parser.add_argument("--cores", type=int, default=64, help="of a machine, and processes on it (default %(default)s)")
-    parser.add_argument("--gigabits", type=float, default=10, help="a second, of a machine (default %(default)s)")
-    parser.add_argument("--disk", type=float, default=15, help="TB of a machine (default %(default)s)")
-    parser.add_argument("--range", type=float, default=1, help="GB of keys compared at once by a process")
-    parser.add_argument("--lanes", type=int, default=4, help="for each process (default %(default)s)")
-    parser.add_argument("--file-bytes", type=float, default=300e6, help="of a source's file (default %(default)s)")
-    parser.add_argument("--duplicates", type=float, default=0.17, help="rows that are (default %(default)s)")
+    parser.add_argument(
+        "--cores", type=int, default=64, help="cores of a machine, and processes on it (default %(default)s)"
+    )
+    parser.add_argument(
+        "--gigabits", type=float, default=10, help="gigabits per second of a machine (default %(default)s)"
+    )
+    parser.add_argument("--disk", type=float, default=15, help="TB of disk space of a machine (default %(default)s)")
+    parser.add_argument("--range", type=float, default=1, help="GB of keys that a process compares at once")
+    parser.add_argument("--lanes", type=int, default=4, help="lanes per process (default %(default)s)")
+    parser.add_argument(
+        "--file-bytes", type=float, default=300e6, help="bytes of a file of a source (default %(default)s)"
+    )
+    parser.add_argument(
+        "--duplicates", type=float, default=0.17, help="share of rows that are duplicates (default %(default)s)"
+    )
     parser.add_argument("--measure", action="store_true", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.measure:

@@ -1,9 +1,10 @@
-"""Memory that near dedup takes, measured beside what is stated: documents with synthetic signatures, none a duplicate.
+"""Measure the memory of near dedup and compare it with the documented size, for synthetic distinct documents.
 
     python bench/seen_memory.py [--documents 10000000]
 
-`stated` is 13 bytes for each of the 15 keys of a document (exact, and 14 bands), what `dedup.memory` must be for so
-many; `measured` is by how much the peak memory of the process has grown. Rates are of documents called duplicates.
+`stated` is 13 bytes for each of the 15 keys of a document (exact dedup, and 14 bands), which is the `dedup.memory` for
+this number of documents. `measured` is the growth of the peak memory of the process. Rates are of documents that are
+wrongly reported as duplicates.
 """
 
 import argparse
@@ -20,13 +21,13 @@ BLOCK = 1024
 
 
 def peak() -> int:
-    """Peak resident bytes of this process."""
+    """Return the peak resident bytes of this process."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--documents", type=int, default=10_000_000, help="how many (default %(default)s)")
+    parser.add_argument("--documents", type=int, default=10_000_000, help="number of documents (default %(default)s)")
     count = parser.parse_args().documents
     dedup = Dedup(near=Near())
     stated = BYTES_PER_KEY * dedup.keys_per_document * count

@@ -1,13 +1,12 @@
-"""The bookkeeping of very many lanes over synthetic sources: nothing of it may grow faster than it must.
+"""Measure the bookkeeping of many lanes over synthetic sources, and check that no cost per lane grows.
 
     python bench/simulate.py [--lanes 1000 10000 100000] [--files 110000]
 
-The recipe is stage 3's, its sources made of so many files that nobody opens. For each number of lanes, in a process of
-its own, it is measured: dealing the files, opening a lane without reading, the limits of all lanes, the states of as
-many readers merged and taken by one that goes on, the tallies of all lanes read from what writers leave, and summed.
-What is said is for each lane, in microseconds of processor time and in bytes; a step whose cost a lane grows to more
-than twice of what it was ends with exit code 1. What is said of opening is of up to 200 lanes spread over all; all
-else is done for every lane.
+The recipe is that of stage 3. Its sources have many files, none of which is opened. For each number of lanes, a new
+process partitions the files, opens lanes without reading, computes the limits of all lanes, merges the states of all
+readers, resumes one reader, and reads and adds the statistics that writers leave. Results are per lane, in microseconds
+of processor time and in bytes. The exit code is 1 if the cost of a step per lane more than doubles. Opening is measured
+on up to 200 lanes spread over all lanes. All other steps are done for every lane.
 """
 
 import argparse
@@ -42,22 +41,22 @@ from smollm3_mix.sources.source_files import ResolvedSource, SourceFile
 from smollm3_mix.storage.atomic_files import replace_json
 
 TOKENS = 8_100_000_000_000
-"""Of SmolLM3's first stage."""
+"""Tokens of SmolLM3's first stage."""
 
 OPENED = 200
 REASONS = ("duplicate", "near_duplicate", "too_few_words", "too_short", "lines_end_alike", "holdout")
 GROWTH = 2.0
-"""Most that a step's cost a lane may grow, with a hundred times the lanes; noise of a shared machine included."""
+"""Maximum growth of the cost of a step per lane, with a hundred times the lanes, including noise."""
 
 
 @dataclass
 class Watch:
-    """Microseconds of processor time and bytes a lane, by step.
+    """Microseconds of processor time and bytes per lane, by step.
 
     Attributes:
-        lanes: how many.
-        time: by step.
-        size: by what takes it.
+        lanes: Number of lanes.
+        time: Microseconds by step.
+        size: Bytes by kind of data.
     """
 
     lanes: int
@@ -65,7 +64,7 @@ class Watch:
     size: dict[str, float] = field(default_factory=dict)
 
     def of(self, step: str, work: Callable[[], Any], lanes: int | None = None) -> Any:
-        """What `work` gives; its time counts for so many lanes, all by default."""
+        """Return the result of `work`. Its time is divided by `lanes`, by default all lanes."""
         started = time.process_time()
         found = work()
         self.time[step] = (time.process_time() - started) / (lanes or self.lanes) * 1e6
@@ -73,7 +72,7 @@ class Watch:
 
 
 def planned(lanes: int, files: int) -> Mix:
-    """A mix of stage 3 whose sources have so many files together."""
+    """Return a mix of stage 3 whose sources have this number of files in total."""
     recipe = Recipe.from_dict({**load_recipe("stage3").to_dict(), "lanes": lanes, "dedup": {"exact": False}})
     rng = np.random.default_rng(0)
     resolved = {}
@@ -89,7 +88,7 @@ def planned(lanes: int, files: int) -> Mix:
 
 
 def all_stats(recipe: Recipe, tokens: int) -> Iterator[MixStats]:
-    """Tallies of lanes that have given so many tokens each."""
+    """Yield statistics of lanes that have each emitted this number of tokens."""
     rng = np.random.default_rng(1)
     while True:
         counts = {}
@@ -106,7 +105,7 @@ def all_stats(recipe: Recipe, tokens: int) -> Iterator[MixStats]:
 
 
 def state(mix: Mix, lane: int, position: str, kept_rows: str, records: int) -> dict[str, Any]:
-    """State of a reader of one lane; strings of its own, as if it had come over the network."""
+    """Return the state of a reader of one lane, with strings of its own, as if it had come over the network."""
     texts = {"position": position[:1] + position[1:], "kept_rows": kept_rows[:1] + kept_rows[1:]}
     saved = {"lane": lane, **texts, "row_decisions": {}, "dedup_state": ""}
     return {
@@ -127,7 +126,7 @@ HEADER: dict[str, Any] = {}
 
 
 def states(mix: Mix, watch: Watch) -> None:
-    """Merge the states of readers of one lane each, and let one reader go on from all of them."""
+    """Merge the states of readers of one lane each, and resume one reader from the merged state."""
     empty = mix.stream([])
     HEADER.update(empty.state_dict())
     saved = mix.blank_lane(0).state_dict()
@@ -143,12 +142,12 @@ def states(mix: Mix, watch: Watch) -> None:
     merged = watch.of("merge states", lambda: merge_states(each))
     watch.size["states, in memory"] = (_memory() - before) / mix.num_lanes
     watch.size["states, as JSON"] = len(json.dumps(merged["lanes"][0]))
-    empty.load_state_dict(merged)  # refuses what is no state of this mix
+    empty.load_state_dict(merged)  # rejects states of other mixes
     watch.of("find a reader's lane in it", lambda: check_lanes(merged, [mix.num_lanes // 2]))
 
 
 def finish(mix: Mix, watch: Watch) -> None:
-    """Read what the writers of all lanes leave, and sum it as the end of a write does."""
+    """Read the files that the writers of all lanes leave, and add them as the end of a write does."""
     with tempfile.TemporaryDirectory() as place:
         made = all_stats(mix.recipe, TOKENS // mix.num_lanes)
         some = [next(made).to_dict() for _ in range(20)]
@@ -167,7 +166,7 @@ def finish(mix: Mix, watch: Watch) -> None:
 
 
 def measured(lanes: int, files: int) -> Watch:
-    """All steps for one number of lanes."""
+    """Run all steps for one number of lanes."""
     watch = Watch(lanes)
     before = _memory()
     mix = planned(lanes, files)
@@ -178,7 +177,7 @@ def measured(lanes: int, files: int) -> Watch:
     watch.size["all jobs, sent to a process"] = len(sent) / lanes
     watch.size["the plan among them"] = len(pickle.dumps(mix))
     spread = range(0, lanes, max(1, lanes // OPENED))
-    mix.blank_lane(0)  # which lays the files of all sources on their lines, once a process
+    mix.blank_lane(0)  # computes the positions of the files of all sources, once per process
     watch.of("open a lane", lambda: [mix.blank_lane(lane) for lane in spread], len(spread))
     limits = watch.of("limits", lambda: sum(lane_limit(TOKENS, lane, lanes) or 0 for lane in range(lanes)))
     if limits != TOKENS:
@@ -189,12 +188,12 @@ def measured(lanes: int, files: int) -> Watch:
 
 
 def _memory() -> int:
-    """Bytes that the process holds now."""
+    """Return the resident bytes of this process."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
 def table(found: list[dict[str, Any]], what: str) -> None:
-    """One row a step, one column a number of lanes."""
+    """Return a table with one row per step and one column per number of lanes."""
     print(f"| | {' | '.join(format(each['lanes'], ',') + ' lanes' for each in found)} |")
     print(f"|---|{'--:|' * len(found)}")
     for step in found[0][what]:
@@ -204,7 +203,9 @@ def table(found: list[dict[str, Any]], what: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--lanes", type=int, nargs="+", default=[1000, 10_000, 100_000])
-    parser.add_argument("--files", type=int, default=110_000, help="of all sources together (default %(default)s)")
+    parser.add_argument(
+        "--files", type=int, default=110_000, help="number of files of all sources together (default %(default)s)"
+    )
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.one:

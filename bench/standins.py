@@ -1,14 +1,15 @@
-"""What `smollm3-mix take stage3` costs, on local stand-ins for all 56 sources: memory, open files, seconds to a record.
+"""Measure memory, open files and startup time of `smollm3-mix take stage3`, on local stand-ins for all 56 sources.
 
     python bench/standins.py CORPUS [--hub hubserver.py] [--megabytes 17] [--keep DIR]
 
-CORPUS holds Parquet files with a column `text`, in folders named as on the Hub. Their text is written in the shapes of
-stage 3's own repositories (Parquet with all its columns, json.gz, jsonl.zst, columns to be joined, nested answers),
-`--megabytes` of it for each source: with 16 lanes each lane then has two full blocks of every source. Unavailable
-sources get one too, and code has its text inline. The official ids, weights and all else of the recipe stay.
+CORPUS contains Parquet files with a column `text`, in folders named as on the Hub. Their text is written in the layouts
+of stage 3's own repositories (Parquet with all columns, json.gz, jsonl.zst, columns to be joined, nested answers), with
+`--megabytes` of it for each source. With 16 lanes, each lane then has two full blocks of every source. Unavailable
+sources get a stand-in too, and code has its text inline. The official ids, weights and everything else stay.
 
-`take --max-samples 100` then runs as a child process, with one lane and with 16, from the folders; and with `--hub`, a
-script that serves such folders as a Hub on loopback, over HTTP with 50 ms added to every request and an empty cache.
+`take --max-samples 100` then runs as a child process, with one lane and with 16, on the folders. With `--hub`, a script
+that serves such folders as a Hub on loopback, it also runs over HTTP with 50 ms added to every request and an empty
+cache.
 """
 
 import argparse
@@ -74,7 +75,7 @@ ORIGINS = {
     "stack-edu-real-shuffled-Swift": ["stack-edu/TypeScript"],
     "stack-edu-real-shuffled-SQL": ["stack-edu/SQL", "stack-edu/Shell"],
 }
-"""Folders below CORPUS whose text stands in for a source; for the rest, the language of Stack-Edu, or by kind."""
+"""Folders below CORPUS whose text replaces a source. The default is the language of Stack-Edu, or the kind."""
 
 BY_KIND = {"prose": ["fineweb-edu"], "math": ["finemath"], "code": ["stack-edu/Python"]}
 HOMELESS = "stand-ins"
@@ -82,14 +83,14 @@ HOMELESS = "stand-ins"
 
 
 class Shape(NamedTuple):
-    """How a source's rows lie in its repository: `write` takes rows and a path without ending."""
+    """Layout of a source's rows in its repository. `write` takes rows and a path without ending."""
 
     write: Callable[[pa.Table, Path], None]
     ending: str
 
 
 def origins(source: dict[str, Any]) -> list[str]:
-    """The folders whose text stands in for a source."""
+    """Return the folders whose text replaces a source."""
     own = source["id"].removeprefix("stack-edu-real-shuffled-")
     if own != source["id"] and source["id"] not in ORIGINS:
         return [f"stack-edu/{own}"]
@@ -97,7 +98,7 @@ def origins(source: dict[str, Any]) -> list[str]:
 
 
 def rows(corpus: Path, source: dict[str, Any], size: int) -> pa.Table:
-    """Whole rows of the corpus until they hold `size` bytes of text, again from the beginning where it has less.
+    """Return complete rows of the corpus with `size` bytes of text, repeated from the beginning if it has less.
 
     Each text ends with the source's id and the number of the round, so that none is the duplicate of another.
     """
@@ -135,7 +136,7 @@ def with_embeddings(table: pa.Table, path: Path) -> None:
 
 
 def two_columns(first: str, second: str) -> Callable[[pa.Table, Path], None]:
-    """Each text cut in two halves, to be joined again."""
+    """Return each text as two halves, to be joined again."""
 
     def write(table: pa.Table, path: Path) -> None:
         texts = table["text"].to_pylist()
@@ -177,7 +178,7 @@ def nested(table: pa.Table, path: Path) -> None:
 
 
 def shape(source: dict[str, Any]) -> Shape:
-    """In what form the source's own repository holds its rows."""
+    """Return the layout of the source's own repository."""
     repo, fields = source.get("name"), source.get("text_field")
     if repo == "allenai/dolmino-mix-1124":
         return Shape(as_zstd, ".jsonl.zst") if "data_dir" in source else Shape(as_gzip, ".json.gz")
@@ -189,12 +190,12 @@ def shape(source: dict[str, Any]) -> Shape:
 
 
 def repository(source: dict[str, Any]) -> str:
-    """The source's repository on the Hub, or one made up."""
+    """Return the source's repository on the Hub, or a made-up one."""
     return source.get("name") or f"{HOMELESS}/{source['id']}"
 
 
 def make(corpus: Path, root: Path, size: int) -> list[dict[str, Any]]:
-    """All stand-ins below `root/<owner>/<name>`; gives stage 3's sources, with what they need to find them there."""
+    """Write all stand-ins below `root/<owner>/<name>`. Return the sources of stage 3, with their new locations."""
     sources = yaml.safe_load(RECIPE.read_text(encoding="utf-8"))["datasets"]
     configs: dict[str, list[dict[str, Any]]] = {}
     for source in sources:
@@ -221,7 +222,7 @@ def make(corpus: Path, root: Path, size: int) -> list[dict[str, Any]]:
 
 
 def write_recipe(sources: list[dict[str, Any]], path: Path, root: Path | None) -> Path:
-    """Stage 3 with these sources; in the folders below `root`, or in repositories."""
+    """Write stage 3 with these sources, in the folders below `root` or in repositories."""
     recipe = yaml.safe_load(RECIPE.read_text(encoding="utf-8"))
     named = [{**source, "name": str(root / source["name"]) if root else source["name"]} for source in sources]
     path.write_text(yaml.safe_dump({**recipe, "datasets": named}, sort_keys=False), encoding="utf-8")
@@ -229,7 +230,7 @@ def write_recipe(sources: list[dict[str, Any]], path: Path, root: Path | None) -
 
 
 def take(recipe: Path, lanes: int, environment: dict[str, str]) -> str:
-    """What `take` says of itself, and what was seen of it from outside."""
+    """Run `take` and return its own report and what was measured from outside."""
     command = [
         sys.executable,
         "-m",
@@ -249,10 +250,10 @@ def take(recipe: Path, lanes: int, environment: dict[str, str]) -> str:
     out, errors = child.communicate()
     watcher.join()
     seconds = time.perf_counter() - started
-    said = errors.decode()
+    report = errors.decode()
     if child.returncode:
-        raise SystemExit(f"take failed with {child.returncode}:\n{said[-4000:]}")
-    own = next(line for line in said.splitlines() if line.startswith("First record after"))
+        raise SystemExit(f"take failed with {child.returncode}:\n{report[-4000:]}")
+    own = next(line for line in report.splitlines() if line.startswith("First record after"))
     given = [json.loads(line)["source"] for line in out.splitlines()]
     return (
         f"{len(given)} records of {len(set(given))} sources in {seconds:.1f} s. {own}\n"
@@ -261,7 +262,7 @@ def take(recipe: Path, lanes: int, environment: dict[str, str]) -> str:
 
 
 def _watch(pid: int, seen: dict[str, int]) -> None:
-    """The most files and threads of a process until it ends, where /proc tells."""
+    """Record the most files and threads of a process until it ends. Needs /proc."""
     process = Path(f"/proc/{pid}")
     with contextlib.suppress(OSError):
         while True:
@@ -271,20 +272,20 @@ def _watch(pid: int, seen: dict[str, int]) -> None:
 
 
 def remotely(script: Path, root: Path, work: Path, recipe: Path, lanes: int) -> str:
-    """`take` with an empty cache, over a Hub on loopback that is slow to answer."""
+    """Run `take` with an empty cache, from a slow Hub on loopback."""
     work.mkdir()
     repositories = {f"{path.parent.name}/{path.name}": path for path in sorted(root.glob("*/*"))}
     log = work / "requests.jsonl"
     with served(script, repositories, LATENCY, work, "--log", str(log)) as there:
-        said = take(recipe, lanes, there)
+        report = take(recipe, lanes, there)
     asked = [json.loads(line) for line in log.read_text().splitlines()]
     kinds = Counter(_kind(request) for request in asked if "__admin__" not in request["path"])
     listed = "\n".join(f"  {number:5} {kind}" for kind, number in kinds.most_common())
-    return f"{said}\n  {sum(kinds.values())} requests:\n{listed}"
+    return f"{report}\n  {sum(kinds.values())} requests:\n{listed}"
 
 
 def _kind(request: dict[str, Any]) -> str:
-    """What a request asks for, without names, revisions and ranges."""
+    """Return the kind of a request, without names, revisions and ranges."""
     path = request["path"].partition("?")[0]
     what = next((known for known in ("tree", "paths-info", "revision", "resolve") if f"/{known}/" in path), "info")
     if "/resolve-cache/" in path:
@@ -301,8 +302,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("corpus", type=Path)
     parser.add_argument("--hub", type=Path, help="script that serves folders as a Hub on loopback")
-    parser.add_argument("--megabytes", type=float, default=34, help="text of each source (default %(default)s)")
-    parser.add_argument("--keep", type=Path, help="folder for the stand-ins; made where missing, used again where not")
+    parser.add_argument(
+        "--megabytes", type=float, default=34, help="megabytes of text per source (default %(default)s)"
+    )
+    parser.add_argument("--keep", type=Path, help="folder for the stand-ins; created if missing, reused otherwise")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         work = Path(temporary)
@@ -314,14 +317,14 @@ def main() -> None:
         sources = json.loads(known.read_text(encoding="utf-8"))
         local = write_recipe(sources, work / "local.yaml", root)
         for lanes in (1, 16):
-            said = take(local, lanes, {"HF_HOME": str(work / "none")})
-            print(f"{lanes} lane{'s' * (lanes > 1)}, local files:\n  {said}")
+            report = take(local, lanes, {"HF_HOME": str(work / "none")})
+            print(f"{lanes} lane{'s' * (lanes > 1)}, local files:\n  {report}")
         if given.hub:
             remote = write_recipe(sources, work / "remote.yaml", None)
             for lanes in (1, 16):
                 slow = f"over a Hub with {1000 * LATENCY:.0f} ms added to each request"
-                said = remotely(given.hub.resolve(), root, work / f"remote-{lanes}", remote, lanes)
-                print(f"{lanes} lane{'s' * (lanes > 1)}, {slow}:\n  {said}")
+                report = remotely(given.hub.resolve(), root, work / f"remote-{lanes}", remote, lanes)
+                print(f"{lanes} lane{'s' * (lanes > 1)}, {slow}:\n  {report}")
 
 
 if __name__ == "__main__":

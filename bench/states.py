@@ -1,9 +1,9 @@
-"""Bytes of a state of 64 lanes over 56 sources that looks up in a dedup index, and what it takes to take and load it.
+"""Measure the size of a state of 64 lanes over 56 sources with a dedup index, and the time to save and load it.
 
     python bench/states.py CORPUS [--lanes 64] [--records 4000] [--copied 0.2]
 
-CORPUS holds Parquet files with a column `text`, in any depth. Their lines make the sources of stage 3, with its
-weights: a block of the most rows that there are, 1,024, for each lane, of which some stand in other sources.
+CORPUS contains Parquet files with a column `text`, at any depth. Their lines make the sources of stage 3, with its
+weights. Each lane has a block of the maximum number of rows, 1,024, some of which are also in other sources.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from smollm3_mix.recipe.recipe import Recipe
 
 
 def made(corpus: Path, folder: Path, lanes: int, copied: float) -> list[str]:
-    """One Parquet file with a block for each lane, for each source; ids of the sources."""
+    """Write one Parquet file per source with a block for each lane. Return the ids of the sources."""
     whole = "\n".join(documents(corpus, 3000))
     lines = [line[:120] for line in whole.split("\n") if len(line) > 40]
     names = [source.id for source in load_recipe("stage3").sources]
@@ -82,7 +82,11 @@ def main() -> None:
         started = time.process_time()
         again.load_state_dict(json.loads(written))
         print(f"loaded in {time.process_time() - started:.1f} s; ", end="")
-        print("goes on alike" if again.read(1024)["id"].to_pylist()[:50] == expected[:50] else "GOES ON OTHERWISE")
+        print(
+            "continues with the same records"
+            if again.read(1024)["id"].to_pylist()[:50] == expected[:50]
+            else "CONTINUES WITH OTHER RECORDS"
+        )
 
 
 if __name__ == "__main__":

@@ -1,14 +1,13 @@
-"""MB of text and documents a second: ours beside decoding alone, `interleave_datasets` alone, and the naive pipeline.
+"""Measure MB and documents per second: ours, decoding alone, `interleave_datasets` alone, and the naive pipeline.
 
     python bench/throughput.py CORPUS [--megabytes 64] [--repeats 5]
 
-CORPUS holds, in folders named as on the Hub, the Parquet files of SOURCES below, with a column `text`. Everything runs
-on one core in one process, in turns (all ways once, then again), over the same sources with the same weights, until the
-same amount of text has been given out. Medians are shown; `x (c)` is the median of the ratios within a turn. What is
-counted is text given, not what was dropped. The clock runs from an eighth of the text on, so that opening files and
-filling buffers is in nobody's speed; `first` has the seconds to the first record instead. MB = 10^6 bytes of UTF-8.
-`busy` is processor time over wall time: well below 100 %, something else used the core; repeat the run when it is
-quiet, or take --processor-time, which counts the processor's seconds in place of the clock's and is nearly as good.
+CORPUS contains the Parquet files of SOURCES below, with a column `text`, in folders named as on the Hub. All code runs
+on one core in one process. The methods alternate over the same sources with the same weights, until each has emitted
+the same amount of text. Results are medians. `x (c)` is the median of the ratios within a round. Emitted text counts,
+dropped text does not. The clock starts after an eighth of the text, so opening files and filling buffers affects no
+speed. `first` has the seconds to the first record. MB are 10^6 bytes of UTF-8. `busy` is processor time divided by wall
+time. If it is well below 100 %, something else used the core. Repeat the run then, or use --processor-time.
 """
 
 import argparse
@@ -41,7 +40,7 @@ from smollm3_mix.text.filters.filter_options import FilterOptions
 
 SEED = 42
 WARM = 8
-"""One part in so many is given out before the clock runs."""
+"""Reciprocal of the share of text that is emitted before the clock starts."""
 
 
 class Origin(NamedTuple):
@@ -70,7 +69,7 @@ RULES = {
     "math": FilterOptions(gopher_repetition=True),
     "code": FilterOptions(code=True),
 }
-"""What (e) judges by: the published rules of Gopher, FineWeb and The Stack."""
+"""Filters of (e): the published rules of Gopher, FineWeb and The Stack."""
 
 CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 SPACES = re.compile("[ \t]+")
@@ -78,7 +77,7 @@ BLANK_LINES = re.compile("\n{3,}")
 
 
 class Count(NamedTuple):
-    """Documents, and bytes of their text."""
+    """Number of documents, and bytes of their text."""
 
     documents: int
     bytes: int
@@ -107,7 +106,7 @@ class Way:
     emitted: Count = field(default_factory=lambda: Count(0, 0))
 
     def turn(self, warm: int, *, processor_time: bool) -> None:
-        """Run once; the first `warm` bytes before the clock."""
+        """Run once. The clock starts after the first `warm` bytes."""
         items = self.start()
         gc.collect()
         begun = time.perf_counter()
@@ -126,7 +125,7 @@ class Way:
 
     @property
     def speeds(self) -> list[float]:
-        """MB/s of each turn."""
+        """MB/s of each run."""
         return [self.emitted.bytes / seconds / 1e6 for seconds in self.seconds]
 
 
@@ -142,7 +141,7 @@ def one_core() -> str:
 
 
 def files(corpus: Path) -> dict[str, list[str]]:
-    """The Parquet files of each source, by its folder; read once, so that every way finds them in the page cache."""
+    """Return the Parquet files of each source, by its folder. Reads them once to fill the page cache."""
     found = {origin.folder: sorted(map(str, (corpus / origin.folder).rglob("*.parquet"))) for origin in SOURCES}
     missing = [folder for folder, paths in found.items() if not paths]
     if missing:
@@ -154,7 +153,7 @@ def files(corpus: Path) -> dict[str, list[str]]:
 
 
 def decoded(found: dict[str, list[str]]) -> Iterator[Count]:
-    """The text column of every file, 1,000 rows at a time, each batch counted and dropped."""
+    """Decode the text column of every file, 1,000 rows at a time, and yield the count of each batch."""
     for paths in found.values():
         for path in paths:
             for batch in pq.ParquetFile(path).iter_batches(1000, columns=["text"], use_threads=False):
@@ -162,14 +161,12 @@ def decoded(found: dict[str, list[str]]) -> Iterator[Count]:
 
 
 def interleaved(found: dict[str, list[str]], until: str = "all_exhausted") -> datasets.IterableDataset:
-    """What the naive pipeline iterates over: streams, drawn from document by document, `until` as datasets has it."""
+    """Return the input of the naive pipeline: streams drawn document by document. `until` is the stopping strategy."""
     streams = []
     for paths in found.values():
         stream = datasets.load_dataset("parquet", data_files=paths, split="train", streaming=True)
         stream = stream.select_columns(["text"])
-        if stream.features["text"] != datasets.Value(
-            "string"
-        ):  # interleave_datasets refuses to mix it with large_string
+        if stream.features["text"] != datasets.Value("string"):  # interleave_datasets rejects string with large_string
             stream = stream.cast_column("text", datasets.Value("string"))
         streams.append(stream)
     weights = [origin.weight for origin in SOURCES]
@@ -177,13 +174,13 @@ def interleaved(found: dict[str, list[str]], until: str = "all_exhausted") -> da
 
 
 def plain(records: Iterable[dict[str, Any]]) -> Iterator[str]:
-    """The texts as they are."""
+    """Yield the texts unchanged."""
     for record in records:
         yield record["text"]
 
 
 def naive(records: Iterable[dict[str, Any]]) -> Iterator[str]:
-    """The texts that are left after cleaning by regular expressions and dedup by a set of hashes."""
+    """Yield the texts that remain after cleaning by regular expressions and dedup by a set of hashes."""
     seen: set[int] = set()
     for record in records:
         text = unicodedata.normalize("NFC", record["text"])
@@ -197,7 +194,7 @@ def naive(records: Iterable[dict[str, Any]]) -> Iterator[str]:
 
 
 def enough(texts: Iterator[str], size: int) -> int:
-    """How many of the texts hold `size` bytes; found before anything is timed."""
+    """Return the number of texts with `size` bytes in total. Runs before anything is timed."""
     for number, text in enumerate(texts, 1):
         size -= len(text.encode())
         if size <= 0:
@@ -208,7 +205,7 @@ def enough(texts: Iterator[str], size: int) -> int:
 def recipe(
     corpus: Path, rules: FilterOptions | dict[str, FilterOptions], near: Near | None, on_exhausted: str = "stop"
 ) -> Recipe:
-    """The same sources and weights for us, in one lane, judged by `rules`, or those of the source's kind."""
+    """Return a recipe of one lane with the same sources and weights, filtered by `rules` or by kind."""
     sources = tuple(
         Source(
             id=origin.folder,
@@ -234,7 +231,7 @@ def recipe(
 
 
 def batches(stream: smollm3_mix.Stream) -> Iterator[Count]:
-    """Everything of a stream, in Arrow; each batch is counted and dropped, as a writer drops what it has written."""
+    """Read a stream in Arrow and yield the count of each batch, which is then released."""
     while len(batch := stream.read(1000)):
         yield Count(len(batch), pc.sum(pc.binary_length(batch["text"])).as_py())
 
@@ -252,12 +249,12 @@ def of_counts(counts: list[Count]) -> Count:
 
 
 def ways(corpus: Path, size: int) -> list[Way]:
-    """What is compared; (c) is what the others are measured by."""
+    """Return the methods to compare. (c) is the reference."""
     found = files(corpus)
     datasets.config.SLEEP_TIME_ON_THREADS_SHUTDOWN = 0  # else the naive pipeline waits 5 s at its end
     unchanged, cleaned = enough(plain(interleaved(found)), size), enough(naive(interleaved(found)), size)
     ours = smollm3_mix.open_mix(recipe(corpus, FilterOptions(), None), max_bytes=size)
-    judged = smollm3_mix.open_mix(recipe(corpus, RULES, Near()), max_bytes=size)
+    filtered = smollm3_mix.open_mix(recipe(corpus, RULES, Near()), max_bytes=size)
     stock = {"b": lambda: plain(interleaved(found)), "c": lambda: naive(interleaved(found))}
     return [
         Way("(a) Parquet decode of the text column, Arrow", lambda: decoded(found), of_counts),
@@ -265,13 +262,13 @@ def ways(corpus: Path, size: int) -> list[Way]:
         Way("(c) naive: (b), regex clean, set dedup, list", lambda: islice(stock["c"](), cleaned), of_texts),
         Way("(d) ours: clean, dedup, token shares, records", lambda: iter(ours.stream()), of_records),
         Way("(d) the same, Arrow", lambda: batches(ours.stream()), of_counts),
-        Way("(e) ours, with judge and near dedup, records", lambda: iter(judged.stream()), of_records),
-        Way("(e) the same, Arrow", lambda: batches(judged.stream()), of_counts),
+        Way("(e) ours, with filters and near dedup, records", lambda: iter(filtered.stream()), of_records),
+        Way("(e) the same, Arrow", lambda: batches(filtered.stream()), of_counts),
     ]
 
 
 def show(compared: list[Way]) -> None:
-    """One line a way."""
+    """Print one line per method."""
     middle = statistics.median
     measure = next(way for way in compared if way.name.startswith("(c)"))
     print(f"{'':46} {'MB/s':>7} {'docs/s':>9} {'x (c)':>7} {'first':>7} {'MB':>6} {'docs':>8} {'busy':>5}")
@@ -287,9 +284,11 @@ def show(compared: list[Way]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("corpus", type=Path)
-    parser.add_argument("--megabytes", type=float, default=64, help="text given out by each way (default %(default)s)")
-    parser.add_argument("--repeats", type=int, default=5, help="turns (default %(default)s)")
-    parser.add_argument("--processor-time", action="store_true", help="count processor time, for a machine in use")
+    parser.add_argument(
+        "--megabytes", type=float, default=64, help="megabytes of text that each method emits (default %(default)s)"
+    )
+    parser.add_argument("--repeats", type=int, default=5, help="number of runs of each method (default %(default)s)")
+    parser.add_argument("--processor-time", action="store_true", help="measure processor time, for a busy machine")
     given = parser.parse_args()
     where, size = one_core(), int(given.megabytes * 1e6)
     compared = ways(given.corpus.resolve(), size)
