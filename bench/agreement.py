@@ -32,17 +32,12 @@ FILTERS: dict[str, tuple[Callable[[], Any], FilterOptions]] = {
     "FineWeb": (lambda: filters.FineWebQualityFilter(char_duplicates_ratio=0.1), FilterOptions(fineweb=True)),
 }
 
-WORDS = (
-    "words of signs: to us those without a letter, mark or number, to datatrove those of characters in its list of "
-    "punctuation"
-)
-EMPTY = "datatrove counts empty lines among the lines; we do not"
-OUTER = "we compare lines and paragraphs by their words; datatrove also by white space inside and at the ends"
-GRAMS = "datatrove forgets the n-grams that begin inside a duplicate one, and so misses later copies of them"
-SENTENCES = (
-    "sentences: ours end at a word with . ! or ?, spaCy's follow its rules for abbreviations, brackets and numbers"
-)
-ENDS = "we look for the last character of a line before its trailing white space, datatrove at the white space"
+WORDS = "words without a letter, mark or number do not count here. datatrove uses a list of punctuation instead"
+EMPTY = "datatrove counts empty lines, smollm3_mix does not"
+OUTER = "smollm3_mix compares lines and paragraphs by their words. datatrove also compares white space"
+GRAMS = "datatrove skips n-grams that begin inside a duplicate n-gram, and misses later copies of them"
+SENTENCES = "sentences end at a word with . ! or ? here. spaCy has rules for abbreviations, brackets and numbers"
+ENDS = "smollm3_mix checks the last character before trailing white space, datatrove checks the white space"
 WHY = (
     (r"gopher_(short|long)_doc|gopher_(above|below)_avg_threshold|too_(few|many)_words|words_too_(short|long)", WORDS),
     ("too_many_bullet_lines|too_many_ellipsis_lines", EMPTY),
@@ -66,19 +61,21 @@ def main() -> None:
         module.split_into_words = lambda text, language: text.split()  # noqa: ARG005
     places, texts = load(given.corpus, given.without, given.documents)
     folders = {place: np.array([each == place for each in places]) for place in dict.fromkeys(places)}
-    print(f"{len(texts)} documents\n\n| filter | agreement | dropped by datatrove | by us | {' | '.join(folders)} |")
+    print(
+        f"{len(texts)} documents\n\n| filter | agreement | dropped by datatrove | dropped here | {' | '.join(folders)} |"
+    )
     print(f"|---|{'--:|' * (3 + len(folders))}")
     kinds: list[tuple[str, str, str, int]] = []
     for name, (make, rules) in FILTERS.items():
-        judging = make()
-        theirs = [their_reason(judging, text) for text in texts]
+        their_filter = make()
+        theirs = [their_reason(their_filter, text) for text in texts]
         ours = drop_reasons(pa.array(texts, pa.string()), rules).to_pylist()
         same = np.array([(their is None) == (our is None) for their, our in zip(theirs, ours, strict=True)])
         apart = Counter(pair for pair, alike in zip(zip(theirs, ours, strict=True), same, strict=True) if not alike)
         shares = " | ".join(f"{same[chosen].mean():.2%}" for chosen in folders.values())
         print(f"| {name} | {same.mean():.2%} | {dropped(theirs)} | {dropped(ours)} | {shares} |", flush=True)
         kinds += [(name, their or "kept", our or "kept", count) for (their, our), count in apart.most_common()]
-    print("\n| filter | datatrove | we | documents | why |\n|---|---|---|--:|---|")
+    print("\n| filter | datatrove | smollm3_mix | documents | reason |\n|---|---|---|--:|---|")
     for name, their, our, count in kinds:
         reason = our if their == "kept" else their
         why = next((text for pattern, text in WHY if re.fullmatch(pattern, reason)), "?")

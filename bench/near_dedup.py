@@ -143,13 +143,13 @@ def accuracy(texts: list[str], near: Near, rounds: int) -> None:
                 counts.append([own, right, len(pairs), float(np.mean((estimate - true) ** 2))])
             found[share].append(Round(len(texts), float(true.mean()), expected, np.array(counts)))
     print(
-        f"\n{len(texts):,} documents, each also with some of its words replaced, {rounds} times with other words and "
-        f"edits; {near.bands} bands × {near.rows}, {near.ngram}-grams of words.\nRight: planted, or Jaccard ≥ "
-        f"{RELATED}. Apart: ours less datasketch's, in points, ± two standard errors, by the rounds\n"
+        f"\n{len(texts):,} documents and their edited copies, {rounds} rounds, {near.bands} bands × {near.rows}, word "
+        f"{near.ngram}-grams. A hit is right if it is planted or has Jaccard ≥ {RELATED}. `diff` is\nours minus "
+        "datasketch, in percentage points, ± two standard errors over the rounds.\n"
     )
     print(
-        "| words edited | Jaccard | expected recall | recall: ours | datasketch | apart | hits: ours | datasketch "
-        "| precision: ours | datasketch | apart | RMSE of Jaccard: ours | datasketch |\n"
+        "| words edited | Jaccard | expected recall | recall: ours | datasketch | diff | hits: ours | datasketch "
+        "| precision: ours | datasketch | diff | RMSE of Jaccard: ours | datasketch |\n"
         f"|---|{'--:|' * 12}"
     )
     for share, each in found.items():
