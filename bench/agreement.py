@@ -62,7 +62,8 @@ def main() -> None:
     places, texts = load(given.corpus, given.without, given.documents)
     folders = {place: np.array([each == place for each in places]) for place in dict.fromkeys(places)}
     print(
-        f"{len(texts)} documents\n\n| filter | agreement | dropped by datatrove | dropped here | {' | '.join(folders)} |"
+        f"{len(texts)} documents\n\n| filter | agreement | dropped by datatrove | dropped here | "
+        f"{' | '.join(folders)} |"
     )
     print(f"|---|{'--:|' * (3 + len(folders))}")
     kinds: list[tuple[str, str, str, int]] = []
@@ -94,9 +95,9 @@ def load(folder: Path, without: list[str], most: int | None) -> tuple[list[str],
     return list(places), list(kept)
 
 
-def their_reason(judging: Any, text: str) -> str | None:
+def their_reason(their_filter: Any, text: str) -> str | None:
     """Return the reason for which datatrove drops a document, or None if it keeps it."""
-    answer = judging.filter(Document(text=text, id=""))
+    answer = their_filter.filter(Document(text=text, id=""))
     return answer[1] if isinstance(answer, tuple) else None
 
 
