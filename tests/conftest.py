@@ -204,7 +204,7 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 def resumes_everywhere(mix: Any, few: int) -> int:
-    """Records of a mix whose stream goes on from every position: to the end at every twentieth, else a few records."""
+    """Records of a mix whose stream is resumed at every position: to the end at every twentieth, else a few records."""
     stream, whole = mix.stream(), list(mix.stream())
     records = iter(stream)
     for position in range(len(whole) + 1):

@@ -55,7 +55,7 @@ def text(source: str, number: int) -> str:
 
 
 def texts(source: Source) -> list[str]:
-    """What a mix gives of a source, row by row."""
+    """Return the texts that a mix emits for a source, row by row."""
     parts = source.text_field if isinstance(source.text_field, tuple) else ("text",)
     return [
         "\n\n".join(text(f"{source.id} {part}", number) for part in parts)

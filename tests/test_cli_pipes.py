@@ -30,7 +30,7 @@ def test_a_command_leaves_broken_connections_to_be_errors(recipe_file, capsys) -
 
 
 @pytest.mark.parametrize(
-    "command, said",
+    "command, message",
     [
         (["take", "demo"], "Interrupted.\n"),
         (
@@ -39,24 +39,24 @@ def test_a_command_leaves_broken_connections_to_be_errors(recipe_file, capsys) -
         ),
     ],
 )
-def test_an_interrupt_says_whether_the_same_command_goes_on(tmp_path, monkeypatch, capsys, command, said) -> None:
+def test_interrupt_tells_whether_the_command_can_be_resumed(tmp_path, monkeypatch, capsys, command, message) -> None:
     def interrupted(*_, **__) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("smollm3_mix.cli.commands_mix.load_recipe", interrupted)
+    monkeypatch.setattr("smollm3_mix.mix.options.load_recipe", interrupted)
     assert main(command) == 130
-    assert capsys.readouterr().err == said
+    assert capsys.readouterr().err == message
 
 
 SAID = """
 from smollm3_mix.cli.main import main
 main(["plan", "demo", "--offline"])
 from huggingface_hub.utils.logging import get_logger
-get_logger("huggingface_hub.file_download").warning("said by the client of the Hub")
+get_logger("huggingface_hub.file_download").warning("a message of the client of the Hub")
 """
 
 
 def test_what_the_client_of_the_hub_says_is_printed_once() -> None:
     done = subprocess.run([sys.executable, "-c", SAID], capture_output=True, text=True, check=True)
-    assert done.stderr.count("said by the client of the Hub") == 1
+    assert done.stderr.count("a message of the client of the Hub") == 1

@@ -1,7 +1,7 @@
 """The custom recipe of the project's brief, over folders in the shape of the repositories that it names.
 
 As written it cannot work: stack-edu spells its configs otherwise and holds no text, and finemath has several configs.
-One error says all of it; mended as the error says, the recipe gives its shares.
+One error lists all of it; fixed as the error says, the recipe gives its shares.
 """
 
 import logging
@@ -75,17 +75,17 @@ def repository(folder: Path, configs: list[str], rows: list[dict[str, Any]]) -> 
     (folder / "README.md").write_text("\n".join([*card, "---", ""]), encoding="utf-8")
 
 
-def mended(recipe: Path, **changes: dict[str, Any]) -> Path:
+def fixed(recipe: Path, **changes: dict[str, Any]) -> Path:
     """The recipe with keys of some sources changed, by the last part of their names."""
     given = yaml.safe_load(recipe.read_text(encoding="utf-8"))
     for source in given["datasets"]:
         source.update(changes.get(source["name"].rpartition("/")[2].replace("-", "_"), {}))
-    path = recipe.with_name("mended.yaml")
+    path = recipe.with_name("fixed.yaml")
     path.write_text(yaml.safe_dump({"lanes": 1, **given}, sort_keys=False), encoding="utf-8")
     return path
 
 
-def said(recipe: Path) -> str:
+def shown(recipe: Path) -> str:
     with pytest.raises(UnreadableSourcesError) as error:
         open_mix(recipe)
     return str(error.value)
@@ -97,7 +97,7 @@ def test_custom_recipe_is_valid() -> None:
 
 
 def test_one_error_lists_every_unreadable_source(recipe: Path) -> None:
-    assert said(recipe).splitlines() == [
+    assert shown(recipe).splitlines() == [
         f"{recipe}: 2 of 3 sources (50 % of the weight) cannot be read",
         f"  'HuggingFaceTB/stack-edu/python' (30 %): {NO_PYTHON}. With `config: Python`: {NO_TEXT}",
         f"  'HuggingFaceTB/finemath' (20 %): {WHICH}",
@@ -106,15 +106,15 @@ def test_one_error_lists_every_unreadable_source(recipe: Path) -> None:
 
 
 def test_command_line_prints_the_error_and_exits_with_1(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    expected = said(recipe)
+    expected = shown(recipe)
     assert main(["write", str(recipe), "--max-tokens", "1k", "--output-dir", str(recipe.with_name("out"))]) == 1
     assert capsys.readouterr().err.endswith(f"error: {expected}\n")
     assert not recipe.with_name("out").exists()
 
 
 def test_fixed_source_is_not_reported(recipe: Path) -> None:
-    assert said(mended(recipe, stack_edu={"config": "Python"}, finemath={"config": "finemath-4plus"})).splitlines() == [
-        f"{recipe.with_name('mended.yaml')}: 1 of 3 sources (30 % of the weight) cannot be read",
+    assert shown(fixed(recipe, stack_edu={"config": "Python"}, finemath={"config": "finemath-4plus"})).splitlines() == [
+        f"{recipe.with_name('fixed.yaml')}: 1 of 3 sources (30 % of the weight) cannot be read",
         f"  'HuggingFaceTB/stack-edu/Python' (30 %): {NO_TEXT}",
         FIX,
     ]
@@ -125,7 +125,7 @@ def test_recipe_fixed_as_suggested_has_its_shares(recipe: Path) -> None:
     repository(recipe.parent / "org/inline-code", ["Python"], rows)
     inline = {"name": "org/inline-code", "config": "Python", "text_field": "content", "kind": "code"}
     stream = open_mix(
-        mended(recipe, stack_edu=inline, finemath={"config": "finemath-4plus"}), max_tokens=20_000
+        fixed(recipe, stack_edu=inline, finemath={"config": "finemath-4plus"}), max_tokens=20_000
     ).stream()
     for _ in stream:
         pass
@@ -134,7 +134,7 @@ def test_recipe_fixed_as_suggested_has_its_shares(recipe: Path) -> None:
 
 
 def test_unavailable_source_is_skipped_and_named(recipe: Path) -> None:
-    path = mended(recipe, stack_edu={"unavailable": "Blob ids, no text."}, finemath={"config": "finemath-4plus"})
+    path = fixed(recipe, stack_edu={"unavailable": "Blob ids, no text."}, finemath={"config": "finemath-4plus"})
     plan = open_mix(path).resolved
     assert plan.skipped == {"HuggingFaceTB/stack-edu/python": "Blob ids, no text."}
     assert list(plan.recipe.shares.values()) == pytest.approx([5 / 7, 2 / 7])
@@ -144,6 +144,6 @@ def test_skip_unreadable_logs_every_skipped_source(recipe: Path, caplog: pytest.
     with caplog.at_level(logging.WARNING, "smollm3_mix"):
         mix = open_mix(recipe, skip_unreadable=True)
     assert mix.resolved.recipe.shares == {"HuggingFaceFW/fineweb-edu": 1.0}
-    for source, fault in mix.resolved.skipped.items():
-        assert any(source in message and fault in message for message in caplog.messages)
+    for source, problem in mix.resolved.skipped.items():
+        assert any(source in message and problem in message for message in caplog.messages)
     assert len(mix.resolved.skipped) == 2

@@ -9,8 +9,8 @@ import pytest
 from doors import stream, write_recipe, write_sources
 
 from smollm3_mix.errors import StateError
-from smollm3_mix.mix.open_mix import open_mix
 from smollm3_mix.mix.mix import Mix
+from smollm3_mix.mix.open_mix import open_mix
 from smollm3_mix.mix.state.merge_states import merge_states
 
 

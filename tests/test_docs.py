@@ -98,7 +98,7 @@ def test_commands_can_be_typed(page: Path, capsys: pytest.CaptureFixture[str]) -
 
 
 def refusal(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str | None:
-    """What the command line says against these arguments, None where they can be meant."""
+    """Return the error of the command line for these arguments, or None."""
     try:
         build_parser().parse_args(arguments)
     except SystemExit as stop:
@@ -123,7 +123,7 @@ def test_verbs_named_in_running_text_exist(page: Path) -> None:
 
 
 def outputs(page: Path) -> dict[str, str]:
-    """What the page says that a command prints."""
+    """Return the output that the page shows for each command."""
     return dict(re.findall(r"<!-- output of: (.*?) -->\n```text\n(.*?)```", page.read_text("utf-8"), re.DOTALL))
 
 
@@ -158,7 +158,9 @@ def test_the_readme_shows_the_demo_s_columns_sources_and_shares() -> None:
     assert head == empty[0]
     assert [row[:2] for row in body[: len(demo.shares)]] == [row[:2] for row in empty[1:-1]]
     assert body[len(demo.shares)][0] == "total"
-    assert re.search(r"^Wrote [0-9,]+ records \([0-9,]+ tokens\) and [0-9,]+ validation records to ", shown, re.MULTILINE)
+    assert re.search(
+        r"^Wrote [0-9,]+ records \([0-9,]+ tokens\) and [0-9,]+ validation records to ", shown, re.MULTILINE
+    )
 
 
 # ---- Python and recipes
@@ -182,7 +184,7 @@ def test_python_compiles_and_names_what_exists(page: Path) -> None:
 
 @pages
 def test_recipes_can_be_read(page: Path, tmp_path: Path) -> None:
-    (tmp_path / "takedowns.txt").write_text("somebody's id")  # what recipes of these pages name
+    (tmp_path / "takedowns.txt").write_text("an id")  # what recipes of these pages name
     for number, block in enumerate(blocks(page, "yaml")):
         file = tmp_path / f"{number}.yaml"
         file.write_text(block, encoding="utf-8")
@@ -225,15 +227,15 @@ def fields(of: dict[str, type]) -> dict[str, tuple[Any, Any]]:
 @pytest.mark.parametrize("heading", TABLES)
 def test_every_key_stands_in_its_table_with_its_default(heading: str) -> None:
     table = rows(section(SAMPLING, heading))
-    said = {row[0].strip("`"): row[1].strip("`") for row in table if len(row) == 3}
+    written = {row[0].strip("`"): row[1].strip("`") for row in table if len(row) == 3}
     expected = fields(TABLES[heading])
     extra = {"datasets", "clean", "filters"} if heading == "### The top of a file" else set[str]()
-    assert set(said) == set(expected) | extra
-    words = {"by kind", "name[/config]", ""}  # defaults that no YAML value stands for
+    assert set(written) == set(expected) | extra
+    words = {"by kind", "name[/config]", ""}  # defaults that no YAML value expresses
     for key, (hint, default) in expected.items():
-        if said[key] not in words:
+        if written[key] not in words:
             problems: list[str] = []
-            assert read_value(hint, yaml.safe_load(said[key]), FieldPath(keys=key), problems) == default, (
+            assert read_value(hint, yaml.safe_load(written[key]), FieldPath(keys=key), problems) == default, (
                 key,
                 problems,
             )
@@ -259,12 +261,12 @@ def thresholds_by_group() -> dict[str, type]:
 
 def test_every_threshold_stands_in_its_group_with_its_value() -> None:
     groups = thresholds_by_group()
-    said = {row[0].strip("`"): row[1] for row in rows(section(SAMPLING, "### `filters`")) if len(row) == 2}
-    assert set(said) == set(groups)
+    written = {row[0].strip("`"): row[1] for row in rows(section(SAMPLING, "### `filters`")) if len(row) == 2}
+    assert set(written) == set(groups)
     for name, cls in groups.items():
         values = {
             key: yaml.safe_load(value)
-            for key, value in (pair.split(": ") for pair in re.findall(r"`([^`]+)`", said[name]))
+            for key, value in (pair.split(": ") for pair in re.findall(r"`([^`]+)`", written[name]))
         }
         assert values == {field.name: field.default for field in dataclasses.fields(cls)}
 
@@ -279,9 +281,9 @@ def test_other_lists_of_words_are_the_code_s() -> None:
 
 
 def test_the_documents_that_memory_holds_are_counted_right() -> None:
-    said = re.findall(r"[0-9,]{9,}", section(SAMPLING, "## Cleaning, filters, dedup"))
+    written = re.findall(r"[0-9,]{9,}", section(SAMPLING, "## Cleaning, filters, dedup"))
     counted = [DedupStore(dedup, dedup.memory).capacity for dedup in (Dedup(), Dedup(near=Near()))]
-    assert said == [f"{count:,}" for count in counted]
+    assert written == [f"{count:,}" for count in counted]
 
 
 # ---- messages
@@ -314,13 +316,13 @@ def masked(message: str) -> str:
 
 def test_quoted_messages_are_what_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    said = {name: masked(str(message)) for name, message in provoked(tmp_path)}
+    written = {name: masked(str(message)) for name, message in provoked(tmp_path)}
     quoted = messages(SAMPLING)
-    assert {name: message for name, message in said.items() if message not in quoted} == {}
+    assert {name: message for name, message in written.items() if message not in quoted} == {}
     known = templates()
-    assert not any(pattern.search("a sentence that nobody has ever written into the code") for pattern in known)
+    assert not any(pattern.search("a sentence that is nowhere in the code") for pattern in known)
     for message in quoted:
-        if message not in said.values():  # the Hub's, or of two processes: only the code's words can be held against it
+        if message not in written.values():  # from the Hub or from two processes: compare only with strings of the code
             for line in message.splitlines():
                 assert any(pattern.search(line) for pattern in known), line
 

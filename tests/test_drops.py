@@ -13,7 +13,7 @@ from smollm3_mix.text.filters.reasons import REASONS
 
 BENCH = Path(__file__).parent.parent / "bench"
 sys.path.insert(0, str(BENCH))
-import drops  # noqa: E402 - it lies outside the package
+import drops  # noqa: E402 - it is outside the package
 
 HEAD = "rules\tsource\tid\treason\tverdict\tnote\n"
 GOOD = [f"Theorem {n}. Every square of an even number is even, and so are {n} of them." for n in range(9)]
@@ -30,7 +30,7 @@ def corpus(tmp_path: Path) -> Path:
 
 
 def run(corpus: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *more: str) -> list[str]:
-    """What the command prints about the one source, and its exit code."""
+    """Return what the command prints about the one source, and its exit code."""
     labels = ["--labels", str(corpus / "labels.tsv")]
     monkeypatch.setattr(sys, "argv", ["drops.py", str(corpus), "--sources", "finemath", *labels, *more])
     code = drops.main()
@@ -43,17 +43,17 @@ def test_the_labels_are_whole_and_nine_in_ten_are_right() -> None:
     assert head == HEAD
     assert {len(row) for row in rows} == {6}
     origins = {each for each, _, _ in drops.origins()}
-    for rules, source, name, reason, verdict, note in rows:
+    for rules, source, name, reason, label, note in rows:
         assert rules in ("shipped", "published")
         assert source in origins
         assert re.fullmatch("[0-9a-f]{16}", name)
         assert reason in REASONS
-        assert verdict in ("right", "wrong")
+        assert label in ("right", "wrong")
         assert 1 <= len(note.split()) <= 5
     assert max(Counter(tuple(row[:3]) for row in rows).values()) == 1
     shipped = [(row[1], row[4]) for row in rows if row[0] == "shipped"]
     for source in {source for source, _ in shipped}:
-        decisions = [verdict for each, verdict in shipped if each == source]
+        decisions = [label for each, label in shipped if each == source]
         assert decisions.count("right") >= drops.RIGHT * len(decisions), source
 
 
@@ -70,25 +70,25 @@ def test_copies_count_once_and_the_sample_is_fixed_by_seed_and_text(corpus, monk
 
 
 @pytest.mark.parametrize(
-    ("labelled", "wrong", "said"),
+    ("labelled", "wrong", "printed"),
     [
         (9, 0, ["Every sampled drop has a label; of each source at least 90% are right.", "0"]),
         (8, 0, ["finemath: of 9 drops, 1 have no label and 0 are wrong", "1"]),
         (9, 1, ["finemath: of 9 drops, 0 have no label and 1 are wrong", "1"]),
     ],
 )
-def test_check_wants_a_label_for_each_and_nine_in_ten_right(corpus, monkeypatch, capsys, labelled, wrong, said):
+def test_check_wants_a_label_for_each_and_nine_in_ten_right(corpus, monkeypatch, capsys, labelled, wrong, printed):
     shown = "\n".join(run(corpus, monkeypatch, capsys, "--show", "20"))
     ids = re.findall("=== finemath ([0-9a-f]{16})", shown)[:labelled]
     decisions = ["wrong"] * wrong + ["right"] * (labelled - wrong)
     rows = [f"shipped\tfinemath\t{name}\ttop_2gram\t{v}\tzeros\n" for name, v in zip(ids, decisions, strict=True)]
     (corpus / "labels.tsv").write_text(HEAD + "".join(rows), encoding="utf-8")
-    assert run(corpus, monkeypatch, capsys, "--check")[1:] == said
+    assert run(corpus, monkeypatch, capsys, "--check")[1:] == printed
 
 
 def test_a_folder_that_is_no_corpus_is_named(tmp_path, monkeypatch, capsys):
     (tmp_path / "labels.tsv").write_text(HEAD, encoding="utf-8")
     with pytest.raises(SystemExit) as caught:
         run(tmp_path, monkeypatch, capsys)
-    said = f"{tmp_path} has no Parquet files in finemath/finemath-3plus; name the folder that holds it"
-    assert str(caught.value) == said
+    shown = f"{tmp_path} has no Parquet files in finemath/finemath-3plus; name the folder that holds it"
+    assert str(caught.value) == shown

@@ -38,7 +38,7 @@ def by_lane(folder: Path, lanes: int) -> dict[int, list[tuple[str, str]]]:
 
 @functools.cache
 def everything(folder: Path) -> list[tuple[str, str]]:
-    """What a dataset of 8 lanes gives, sorted."""
+    """Return the sorted records of a dataset with 8 lanes."""
     return sorted(keys(stream(folder / "8.yaml")))
 
 

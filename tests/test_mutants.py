@@ -12,8 +12,8 @@ ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
-def runner() -> ModuleType:
-    """The runner, bench/mutants.py."""
+def mutants() -> ModuleType:
+    """Return the module bench/mutants.py."""
     spec = importlib.util.spec_from_file_location("mutants", ROOT / "bench" / "mutants.py")
     assert spec is not None
     assert spec.loader is not None
@@ -23,16 +23,16 @@ def runner() -> ModuleType:
     return module
 
 
-def test_every_mutant_fits_its_file_and_its_tests(runner: ModuleType) -> None:
-    every = runner.mutants()
-    assert runner.misfits(every) == []
+def test_every_mutant_fits_its_file_and_its_tests(mutants: ModuleType) -> None:
+    every = mutants.mutants()
+    assert mutants.misfits(every) == []
     assert len(every) > 60
 
 
-def test_a_mutant_that_fits_no_more_is_named(runner: ModuleType) -> None:
-    first = runner.mutants()[0]
+def test_a_mutant_that_fits_no_more_is_named(mutants: ModuleType) -> None:
+    first = mutants.mutants()[0]
     lost = dataclasses.replace(first, old="no such text", tests=("tests/test_mutants.py::test_gone",))
-    wrong = runner.misfits([lost])
+    wrong = mutants.misfits([lost])
     assert wrong == [
         f"{first.name}: {first.file} has its old text 0 times, once was expected",
         f"{first.name}: there is no test tests/test_mutants.py::test_gone",

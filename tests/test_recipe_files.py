@@ -1,4 +1,4 @@
-"""Recipe files: where they are found, and those of the old tool."""
+"""Recipe files: where they are found, and those of merge_datasets.py."""
 
 import json
 from pathlib import Path
@@ -63,14 +63,14 @@ def test_find_recipe_rejects_an_unknown_name(tmp_path, monkeypatch):
 def test_find_recipe_suggests_a_file_with_an_ending(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.yaml").write_text("datasets: []")
-    for name, meant in {
+    for name, expected in {
         "mine": "mine.yaml",
         "mine.yml": "mine.yaml",
         f"{tmp_path}/mien.yaml": f"{tmp_path}/mine.yaml",
     }.items():
         with pytest.raises(RecipeError) as error:
             load_recipe(name)
-        hint = f"(did you mean {meant!r}?). Shipped recipes: curriculum"
+        hint = f"(did you mean {expected!r}?). Shipped recipes: curriculum"
         assert str(error.value).startswith(f"{name}: no such file, and no shipped recipe of that name {hint}")
 
 
@@ -111,7 +111,7 @@ def test_local_path_is_tried_in_the_recipe_folder_first(tmp_path, monkeypatch):
         tmp_path / "far",
         None,
     ]
-    assert recipe.sources[4].id == "far"  # its last folder: where it lies is nobody's business
+    assert recipe.sources[4].id == "far"  # only its last folder, the others are private
     assert [source.name for source in recipe.sources][:3] == ["beside", "here", "both"]
 
 

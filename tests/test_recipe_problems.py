@@ -1,4 +1,4 @@
-"""Every fault of a recipe file, each message whole."""
+"""Every problem of a recipe file, each message whole."""
 
 import pytest
 from recipes import SMALL, faults_of
@@ -55,7 +55,7 @@ datasets:
 
 
 @pytest.mark.parametrize(
-    ("text", "fault"),
+    ("text", "problem"),
     [
         ("", "is empty. A recipe needs `datasets:` with at least one source"),
         ("# nothing\n", "is empty. A recipe needs `datasets:` with at least one source"),
@@ -78,10 +78,10 @@ datasets:
         ("a: \x00\n", "not valid YAML: special characters are not allowed"),
     ],
 )
-def test_load_recipe_rejects_other_files(text, fault):
+def test_load_recipe_rejects_other_files(text, problem):
     tag = "tag:yaml.org,2002:python/name:os.system"
     refused = f"not valid YAML at line 1, column 4: could not determine a constructor for the tag '{tag}'"
-    assert faults_of(text) == [fault or refused]
+    assert faults_of(text) == [problem or refused]
 
 
 def test_repeated_key_of_a_source_is_reported_with_both_lines():
@@ -98,7 +98,7 @@ def test_load_recipe_rejects_other_encodings(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("top", "fault"),
+    ("top", "problem"),
     [
         ("seed: -1", "seed: expected 0 or more and less than 2**63, got -1"),
         ("seed: true", "seed: expected a whole number, got true"),
@@ -128,15 +128,15 @@ def test_load_recipe_rejects_other_encodings(tmp_path):
         ("description: [a]", "description: expected a string, got the list ['a']"),
     ],
 )
-def test_problem_of_a_top_level_key_has_a_complete_message(top, fault):
+def test_problem_of_a_top_level_key_has_a_complete_message(top, problem):
     keys = "datasets, description, seed, lanes, weigh_by, order, block, shuffle, tokens, exclude, decontaminate"
     assert faults_of(f"{top}\n{SMALL}") == [
-        fault or f"unknown key {read_key(top)} (keys: {keys}, dedup, holdout, on_exhausted, weighted, clean, filters)"
+        problem or f"unknown key {read_key(top)} (keys: {keys}, dedup, holdout, on_exhausted, weighted, clean, filters)"
     ]
 
 
 @pytest.mark.parametrize(
-    ("keys", "fault"),
+    ("keys", "problem"),
     [
         ("weight: .nan", "weight: expected a finite number, got nan"),
         ("weight: .inf", "weight: expected a finite number, got inf"),
@@ -176,8 +176,8 @@ def test_problem_of_a_top_level_key_has_a_complete_message(top, fault):
         ("weight: 1, unavailable: true", "unavailable: expected a string, got true (write it in quotes)"),
     ],
 )
-def test_problem_of_a_source_has_a_complete_message(keys, fault):
-    assert faults_of(fault_of_source(keys)) == [f"source 'c/d': {fault}"]
+def test_problem_of_a_source_has_a_complete_message(keys, problem):
+    assert faults_of(fault_of_source(keys)) == [f"source 'c/d': {problem}"]
 
 
 def test_config_and_subset_must_be_equal():
@@ -211,8 +211,8 @@ def test_id_rejects_control_characters():
 
 
 def test_repeated_id_is_rejected():
-    twin = "  - {name: a, config: x, weight: 1}\n"
-    assert faults_of(f"datasets:\n{twin}  - {{name: b, weight: 1}}\n{twin}") == [
+    copy = "  - {name: a, config: x, weight: 1}\n"
+    assert faults_of(f"datasets:\n{copy}  - {{name: b, weight: 1}}\n{copy}") == [
         "sources 1 and 3 have the same id 'a/x'. Give one of them another, such as `id: a/x-2`",
     ]
 

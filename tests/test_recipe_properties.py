@@ -294,7 +294,7 @@ def test_any_values_are_a_recipe_or_raise_recipe_error(given_values):
     else:
         problems = []
         assert Recipe.from_dict(recipe.to_dict()) == recipe
-    assert all(isinstance(fault, str) and fault for fault in problems)
+    assert all(isinstance(problem, str) and problem for problem in problems)
 
 
 def test_fingerprint_covers_content_and_end_tokens_of_a_pinned_tokenizer():

@@ -101,7 +101,7 @@ def test_problem_names_its_field_path(given, problems):
     if problems is None:
         problems = [".always: expected a mapping (keys: share, words), got nothing (leave the key out for its default)"]
     found = outcome(given)
-    assert found == [f"source 'x': rules{'' if fault.startswith('.') else ': '}{fault}" for fault in problems]
+    assert found == [f"source 'x': rules{'' if problem.startswith('.') else ': '}{problem}" for problem in problems]
 
 
 def test_problem_with_a_field_path_gets_no_second_one():

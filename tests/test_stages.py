@@ -28,7 +28,7 @@ PARTS = {
     "@long": """@web mwiki cosmopedia2 stackexchange @fw2-long {infiwebmath,finemath}-3plus @math-4
         stack-edu-real-{Python,Java,JavaScript,C,Cpp,C-Sharp,PHP,TypeScript,Swift,SQL,Ruby,Markdown,HTML,Rust,Go,Shell}""",
 }
-NAMES = {  # in the official order; @ stands for a part above, a{b,c} for ab ac
+NAMES = {  # in the official order; @ is a part above, a{b,c} for ab ac
     "stage1": """@web stackexchange @fw2 infiwebmath finemath
         stack-v2-{Python,Java,JavaScript,C,Cpp,C-Sharp,PHP,TypeScript,Swift,SQL,Ruby,Markdown,HTML,Rust,Go,Shell}
         @other""",

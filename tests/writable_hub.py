@@ -42,7 +42,7 @@ class Repo:
 
 
 class Hub:
-    """What a Hub holds, and what was done to it.
+    """Contents of a Hub, and the requests that changed it.
 
     Attributes:
         repos: by `owner/name`.
@@ -107,7 +107,7 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def log_message(self, *_: Any) -> None:
-        """Nothing: requests are no news."""
+        """Do not log requests."""
 
     def _answer(self) -> None:
         url = urlsplit(self.path)

@@ -27,7 +27,7 @@ log = logging.getLogger("smollm3_mix")
 LANGUAGES = {"en": "english", "eng": "english", "vi": "vietnamese", "vie": "vietnamese"}
 """First part of a language tag → group of sources."""
 
-Listener = Callable[[str, int, int | None], None]
+OnProgress = Callable[[str, int, int | None], None]
 """Called with a label, the rows processed so far, and the limit in rows."""
 
 
@@ -62,7 +62,7 @@ class DatasetMerger:
         skip_unreadable: bool = False,
         accept_terms: str | Sequence[str] | None = None,
         token: Token = None,
-        on_progress: Listener | None = None,
+        on_progress: OnProgress | None = None,
     ) -> None:
         log.info("Loading configuration from %s", config_path)
         self.recipe = overview(load_recipe(config_path, use_weights=use_weights))

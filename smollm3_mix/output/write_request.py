@@ -19,7 +19,7 @@ from smollm3_mix.version import __version__
 
 @dataclass(frozen=True)
 class WriteRequest:
-    """What decides the bytes of a written mix. Calls with equal requests may continue the same folder.
+    """Values that determine the bytes of a written mix. Calls with equal requests may continue the same folder.
 
     Attributes:
         fingerprint: Fingerprint of the recipe before its sources are pinned.
