@@ -25,8 +25,8 @@ def with_first(**changes: object) -> Recipe:
 
 @pytest.mark.parametrize("total, tokens", [(4499, [2000, 999, 1500]), (9000, [4000, 2000, 3000]), (3, [1, 1, 1])])
 def test_scale_rounds_the_end_of_a_stage_to_the_nearest_token(total: int, tokens: list[int]) -> None:
-    stretched = curriculum((2000, ONE), (1000, ONE), (1500, ONE)).scale(total)
-    assert [stage.tokens for stage in stretched.stages] == tokens
+    changed = curriculum((2000, ONE), (1000, ONE), (1500, ONE)).scale(total)
+    assert [stage.tokens for stage in changed.stages] == tokens
 
 
 def test_scale_rejects_stages_without_a_token() -> None:
