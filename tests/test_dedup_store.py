@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from smollm3_mix.errors import MixError, StateError
 from smollm3_mix.text.dedup.dedup_options import BYTES_PER_KEY, Dedup, Near
 from smollm3_mix.text.dedup.dedup_store import EXACT, FIRST, NEAR, DedupStore
+from smollm3_mix.text.dedup.key_table import KeyTable
 
 ROWS = st.lists(
     st.tuples(
@@ -216,6 +217,22 @@ def test_dedup_store_and_its_work_stay_within_memory():
         tracemalloc.stop()
     assert len(store) == store.capacity
     assert max(taken) <= memory
+
+
+@pytest.mark.parametrize("rows", [100, 1600, 5000])
+@pytest.mark.parametrize("capacity", [9_000, 12_901, 16_300])
+def test_keys_and_a_copy_stay_within_memory_when_they_grow(capacity, rows):
+    """The allocator decides whether `resize` copies, and the version of NumPy whether tracemalloc counts the copy."""
+    memory = capacity * 2 * BYTES_PER_KEY
+    table, keys, growths = KeyTable(2, memory), np.ones((rows, 2), dtype=np.uint64), 0
+    while len(table) < table.capacity:
+        before = table._keys.nbytes
+        table.add(keys[: table.capacity - len(table)])
+        if table._keys.nbytes > before:
+            growths += 1
+            assert before + table._keys.nbytes <= memory
+    assert growths > 1
+    assert table._keys.nbytes == capacity * 2 * 8
 
 
 def test_jaccard_of_one_requires_equal_signatures():

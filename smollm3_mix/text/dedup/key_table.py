@@ -15,6 +15,9 @@ Codes = npt.NDArray[np.uint8]
 # 12.88 of the 13 documented bytes. The rest is for the work on a block.
 _MAX_LOAD = 0.82
 _MIN_CAPACITY = 256  # documents
+# Share of the capacity up to which the allocation doubles. Above it, the whole capacity is allocated at once. The keys may
+# be copied when they grow: the old and the new ones then take 8 · (0.6 + 1) = 12.8 of the 13 bytes.
+_MAX_DOUBLING = 0.6
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio, odd
 _HALF = np.uint64(32)
 
@@ -23,7 +26,8 @@ class KeyTable:
     """Keys of documents in order of arrival, with a lookup of the first document that has a key in a column.
 
     A key of 0 is stored, but never found. The table has document numbers only, and compares the keys of these
-    documents. Capacity doubles as documents arrive. The old table is freed before the new one is allocated.
+    documents. The allocation doubles as documents arrive, and at last grows to
+    the whole capacity. The old table is freed before the new one is allocated.
 
     Args:
         columns: Keys per document.
@@ -91,9 +95,11 @@ class KeyTable:
         """Allocate space for this number of documents, up to the capacity."""
         if min(documents, self.capacity) <= len(self._keys):
             return
-        allocated = min(max(documents, 2 * len(self._keys), _MIN_CAPACITY), self.capacity)
+        allocated = max(documents, 2 * len(self._keys), _MIN_CAPACITY)
+        if allocated > _MAX_DOUBLING * self.capacity:
+            allocated = self.capacity
         self._table = np.zeros(0, dtype=np.uint32)
-        self._keys.resize((allocated, self.columns), refcheck=False)  # in place, without a second copy of the keys
+        self._keys.resize((allocated, self.columns), refcheck=False)
         keys = allocated * self.columns
         slots = max(int(keys / _MAX_LOAD), keys + 1)  # without a free slot, a search for a missing key would not end
         self._rebuild(np.zeros(slots, dtype=np.uint32))
