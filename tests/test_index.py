@@ -19,10 +19,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import yaml
-from conftest import WORDS, jsonl, parquet
+from conftest import WORDS, jsonl, parquet, use_hub
 from hub import COMMIT, hub
 from hypothesis import given
 from hypothesis import strategies as st
+from network_faults import Faults
 
 from smollm3_mix.cli.main import main
 from smollm3_mix.dedup_index import build_index as index_builder
@@ -419,13 +420,15 @@ def test_open_mix_pins_index_on_hub_to_commit(corpus, monkeypatch):
     local = texts_of(open_mix(indexed()))
     shutil.copytree("idx", "repo/stage1", ignore=shutil.ignore_patterns("keys"))
     with hub("org/index", Path("repo").resolve()) as endpoint:
-        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", endpoint)
-        template = endpoint + "/{repo_id}/resolve/{revision}/{filename}"
-        monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
+        use_hub(monkeypatch, endpoint)
         mix = open_mix(indexed(path="hf://datasets/org/index/stage1"))
         assert mix.resolved.dedup_index.location == f"hf://datasets/org/index@{COMMIT}/stage1"
         assert texts_of(mix) == local
         with pytest.raises(RecipeError, match=r"no index found at hf://datasets/org/index/stage9\. Build it"):
+            open_mix(indexed(path="hf://datasets/org/index/stage9"))
+    with hub("org/index", Path("repo").resolve(), problems=Faults(lasting=("/resolve/",))) as endpoint:
+        use_hub(monkeypatch, endpoint)
+        with pytest.raises(RecipeError, match=r"hf://datasets/org/index/stage9: the Hub cannot be reached \("):
             open_mix(indexed(path="hf://datasets/org/index/stage9"))
 
 

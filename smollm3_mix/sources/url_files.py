@@ -40,10 +40,17 @@ def read_bytes(location: str, token: Token) -> bytes:
     if "://" not in location:
         return Path(location).read_bytes()
     if HUB_FILE_URL.fullmatch(location):
-        from huggingface_hub.errors import EntryNotFoundError, RepositoryNotFoundError, RevisionNotFoundError
+        from huggingface_hub.errors import (
+            EntryNotFoundError,
+            LocalEntryNotFoundError,
+            RepositoryNotFoundError,
+            RevisionNotFoundError,
+        )
 
         try:
             return Path(local_copy(location, token)).read_bytes()
+        except LocalEntryNotFoundError as error:  # a FileNotFoundError, raised if the Hub does not respond
+            raise ConnectionError(str(error)) from error
         except (EntryNotFoundError, RepositoryNotFoundError, RevisionNotFoundError) as error:
             raise FileNotFoundError(location) from error
     fs, path = file_system(location, token)
