@@ -59,11 +59,10 @@ def test_find_words_supports_slices_and_large_strings(texts, start, length):
 
 @given(st.lists(st.binary(min_size=1, max_size=40).map(lambda b: b.hex()[:-1]), min_size=1))
 def test_word_hashes_are_equal_only_for_equal_words(tokens):
-    hashes = find_words(pa.array([" ".join(tokens)])).hashes
-    assert len(set(hashes.tolist())) == len(set(tokens))
-    assert {token: int(h) for token, h in zip(tokens, hashes, strict=True)} == {
-        token: int(find_words(pa.array(["x", token])).hashes[1]) for token in tokens
-    }
+    hashes = find_words(pa.array([" ".join(tokens)])).hashes.tolist()
+    assert len(set(hashes)) == len(set(tokens))
+    rows = pa.array([text for token in tokens for text in ("x", token)])
+    assert find_words(rows).hashes[1::2].tolist() == hashes
 
 
 def test_word_hash_changes_with_any_byte_at_every_length():
