@@ -170,6 +170,14 @@ def test_restore_rejects_keys_of_other_options():
         store.restore([np.ones((5, 1), dtype=np.uint64)])
 
 
+def test_restored_keys_must_fit_into_memory_together():
+    keys = np.arange(1, 61, dtype=np.uint64)[:, None]
+    store = DedupStore(Dedup(memory=100_000), 100 * BYTES_PER_KEY)
+    with pytest.raises(MixError, match="60 are stored, and 60 more must be"):
+        store.restore([keys, keys + np.uint64(60)])
+    assert len(store) == 60
+
+
 def test_restore_requires_empty_dedup_store():
     store = DedupStore(Dedup(), 2**16)
     store.restore([np.ones((1, 1), dtype=np.uint64)])

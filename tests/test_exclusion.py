@@ -286,6 +286,13 @@ def test_normal_forms(url: str, form: str) -> None:
     assert normal_forms(pa.array([form])).to_pylist() == [form]
 
 
+def test_digest_of_a_list_has_one_entry_per_line() -> None:
+    two = "b4c620724d95022be9765d6f660a36f90835acab2437b5e8cd71812940b29346"
+    assert exclusions_digest(["a", "bc"]) == two
+    assert exclusions_digest(["abc"]) != two
+    assert exclusions_digest(["ab", "c"]) != two
+
+
 def test_null_is_never_excluded() -> None:
     found = build_exclusion_list(["https://www."])  # its normal form is empty, like the bytes of a null in Arrow
     urls = pa.array(["a.org", None, "http://"])

@@ -10,6 +10,7 @@ from conftest import document, parquet
 
 from smollm3_mix.mix.block_pipeline import other_split_reasons
 from smollm3_mix.mix.open_mix import open_mix
+from smollm3_mix.output.write_mix import write
 from smollm3_mix.recipe.recipe import Recipe
 from smollm3_mix.text.dedup.text_hashes import hash_texts
 
@@ -61,6 +62,17 @@ def test_validation_ends_at_the_smaller_of_its_tokens_and_max_tokens(tmp_path: P
     for limit, end in ((None, 300), (1000, 300), (100, 100)):
         given = [record["tokens"] for record in open_mix(made, split="validation", max_tokens=limit).stream()]
         assert given == whole[: int(np.searchsorted(reached, end)) + 1]
+
+
+@pytest.mark.parametrize(("limit", "validation"), [(2, 1), (10, 2), (13, 3)])
+def test_written_validation_has_its_fraction_of_the_limit_and_at_least_one_record(
+    tmp_path: Path, limit: int, validation: int
+) -> None:
+    stats = write(recipe(tmp_path), tmp_path / "out", max_samples=limit).stats
+    assert {split: counts.total.emitted for split, counts in stats.items()} == {
+        "train": limit,
+        "validation": validation,
+    }
 
 
 @pytest.mark.parametrize("split", ["train", "validation"])

@@ -15,8 +15,8 @@ Codes = npt.NDArray[np.uint8]
 # 12.88 of the 13 documented bytes. The rest is for the work on a block.
 _MAX_LOAD = 0.82
 _MIN_CAPACITY = 256  # documents
-# Share of the capacity up to which the allocation doubles. Above it, the whole capacity is allocated at once. The keys may
-# be copied when they grow: the old and the new ones then take 8 · (0.6 + 1) = 12.8 of the 13 bytes.
+# Share of the capacity up to which the allocation doubles. Above it, the whole capacity is allocated at once. The keys
+# may be copied when they grow: the old and the new ones then take 8 · (0.6 + 1) = 12.8 of the 13 bytes.
 _MAX_DOUBLING = 0.6
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio, odd
 _HALF = np.uint64(32)
