@@ -99,8 +99,8 @@ def test_build_index_raises_when_stages_filter_a_source_differently(sources):
     with pytest.raises(RecipeError) as error:
         build_index(curriculum(second={"filters": {"min_chars": 40}}), "idx")
     problem = (
-        "dedup.index: stages 'one' and 'two' read source 'b' differently (filters.min_chars: 10 → 40), so it has not "
-        "the same documents in both; make it so, or give one of them another id"
+        "dedup.index: stages 'one' and 'two' read source 'b' differently (filters.min_chars: 10 → 40), so its "
+        "documents differ. Make the rules equal, or give one of them another id"
     )
     assert str(error.value) == f"curriculum.yaml: {problem}"
     build_index(curriculum(), "idx")
