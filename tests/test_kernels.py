@@ -195,6 +195,15 @@ def test_kernel_rejects_elements_out_of_bounds(declared):
             assert_rejected(declared, arguments, ValueError, message)
 
 
+@pytest.mark.filterwarnings("ignore:the matrix subclass:PendingDeprecationWarning")
+def test_error_names_the_element_of_a_matrix():
+    counts, data, starts = np.zeros(2, np.int64), np.zeros(4, np.uint8), np.asmatrix(np.zeros(2, np.int64))
+    with pytest.raises(ValueError, match=r"^count_code_points\(\): ends\[1\] must be from 0 to 4, got 5$"):
+        native.count_code_points(data, starts, np.array([0, 5]), 2, counts)
+    with pytest.raises(ValueError, match=r"^count_code_points\(\): starts\[1\] must be from 0 to 4, got 5$"):
+        native.count_code_points(data, np.asmatrix([0, 5]), np.array([0, 4]), 2, counts)
+
+
 def test_ascending_detects_overflowing_differences():
     values = np.array([0, 2**63 - 1, -2, 3], np.int64)
     assert native.ascending(values, 4, 0, 5) == 0

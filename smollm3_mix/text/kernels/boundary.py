@@ -177,10 +177,11 @@ def _element_errors(
     where: str, parameter: Parameter, array: Any, lower: tuple[str, Any], limits: tuple[int, int]
 ) -> Iterator[ValueError]:
     """Yield an error for the first element out of bounds of each array, starting with the array of lower bounds."""
-    values, least = array.reshape(-1), np.array(limits[:1])
+    # A matrix keeps two dimensions however it is reshaped.
+    values, lows, least = np.asarray(array).reshape(-1), np.asarray(lower[1]).reshape(-1), np.array(limits[:1])
     checked = [(parameter.name, values, least)]
     if lower[0] != parameter.name:
-        checked = [(lower[0], lower[1].reshape(-1), least), (parameter.name, values, lower[1].reshape(-1))]
+        checked = [(lower[0], lows, least), (parameter.name, values, lows)]
     elif parameter.ascending:
         checked = [(parameter.name, values, np.concatenate([least, np.maximum(values[:-1], least)]))]
     for name, each, low in checked:
