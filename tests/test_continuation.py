@@ -64,6 +64,16 @@ def test_continuation_repeats_and_loses_no_record(shared_recipe_file, begun, cha
     assert set(map(name, emitted + rest)) == everything
 
 
+def test_dedup_may_be_turned_off_and_on(shared_recipe_file, begun):
+    everything, emitted, state = begun(150)
+    off = open_mix(shared_recipe_file("two", **ONCE, dedup={"exact": False}), continue_from=state)
+    more, state = stopped(off, 10)
+    rest = list(open_mix(shared_recipe_file("three", **ONCE), continue_from=state).stream())
+    counts = Counter(map(key, emitted + more + rest))
+    assert max(counts.values()) == 1
+    assert set(map(name, emitted + more + rest)) == everything
+
+
 def test_continuation_stops_removed_sources_and_starts_new_ones(recipe_file):
     one = recipe_file("one", sources={"c": {"weight": 0}}, **ONCE)
     two = recipe_file("two", sources={"b": {"weight": 0}}, **ONCE)

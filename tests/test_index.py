@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections import Counter
+from collections import Counter, OrderedDict
 from dataclasses import asdict
 from pathlib import Path
 
@@ -34,6 +34,7 @@ from smollm3_mix.mix.open_mix import open_mix
 from smollm3_mix.output.write_mix import write
 from smollm3_mix.recipe.read_recipe import load_recipe
 from smollm3_mix.sources import dedup_lookup
+from smollm3_mix.sources.dedup_lookup import DedupIndex, IndexEntry
 from smollm3_mix.text.dedup import duplicate_rows
 from smollm3_mix.text.dedup.dedup_options import Near
 from smollm3_mix.text.dedup.duplicate_rows import DuplicateRows
@@ -279,6 +280,25 @@ def test_open_mix_prints_build_command_when_index_is_missing(corpus):
     )
     build_index("indexed.yaml", "idx")  # the same recipe can build the index
     assert texts_of(open_mix("indexed.yaml"))
+
+
+def test_last_used_duplicate_rows_stay_in_the_cache(tmp_path, monkeypatch):
+    entries = {}
+    for number in range(3):
+        content = DuplicateRows(np.arange(number, 10, dtype=np.uint32), np.zeros(0, np.uint32)).to_bytes()
+        (tmp_path / f"{number}.rows").write_bytes(content)
+        entries[str(number)] = IndexEntry(f"{number}.rows", 10 - number, 0, hashlib.sha256(content).hexdigest())
+    index = DedupIndex(str(tmp_path), {}, {"one": entries}, {})
+    monkeypatch.setattr(dedup_lookup, "_cached", OrderedDict())
+    monkeypatch.setattr(dedup_lookup, "CACHE_BYTES", 80)
+    first, second = index.of("one", "0"), index.of("one", "1")
+    assert index.of("one", "0") is first
+    third = index.of("one", "2")
+    assert list(dedup_lookup._cached.values()) == [first, third]
+    assert index.of("one", "0") is first
+    again = index.of("one", "1")
+    assert again is not second
+    assert again.duplicates.tolist() == second.duplicates.tolist()
 
 
 def test_open_mix_reports_truncated_or_damaged_index(corpus):
