@@ -14,6 +14,7 @@ from conftest import use_hub
 from hub import hub
 from hypothesis import given
 from hypothesis import strategies as st
+from network_faults import Faults
 from recipes import faults_of
 from sources_fixtures import write as write_source
 
@@ -251,6 +252,12 @@ def test_exclusion_list_on_the_hub_is_found_beside_the_recipe(tmp_path: Path, mo
         "exclude: hf://datasets/org/recipes/gone.txt is not on the Hub or is private. Fix the URL, or log in "
         "with `hf auth login`."
     )
+    with hub("org/recipes", root, problems=Faults(lasting=("/resolve/",))) as endpoint:
+        use_hub(monkeypatch, endpoint)
+        with pytest.raises(
+            RecipeError, match=r"exclude: hf://datasets/org/recipes/gone\.txt: the Hub cannot be reached \("
+        ):
+            open_mix(recipe.replace(exclude="gone.txt"))
 
 
 @given(st.lists(st.text(min_size=1), min_size=1), st.lists(st.text()), st.integers(0, 5))

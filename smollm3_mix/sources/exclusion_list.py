@@ -21,12 +21,7 @@ def read_entries(recipe: AnyRecipe, token: Token = None) -> list[str]:
     Raises:
         RecipeError: If the list is unreachable, empty, or differs from the pinned one.
     """
-    from huggingface_hub.errors import (
-        EntryNotFoundError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
+    from huggingface_hub.errors import EntryNotFoundError, RepositoryNotFoundError, RevisionNotFoundError
 
     exclude = recipe.exclude
     if exclude is None:
@@ -36,8 +31,6 @@ def read_entries(recipe: AnyRecipe, token: Token = None) -> list[str]:
         return read_exclusion_file(exclude, local_copy(location, token))
     except Problems as problems:
         raise RecipeError(recipe.file, list(problems.args)) from None
-    except LocalEntryNotFoundError as error:  # an EntryNotFoundError, raised if the Hub does not respond
-        raise RecipeError(recipe.file, [f"exclude: {location}: {unreachable_message(error)}"]) from error
     except (EntryNotFoundError, RepositoryNotFoundError, RevisionNotFoundError) as error:
         problem = f"exclude: {location} is not on the Hub or is private. Fix the URL, or log in with `hf auth login`."
         raise RecipeError(recipe.file, [problem]) from error

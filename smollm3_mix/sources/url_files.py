@@ -16,18 +16,23 @@ def local_copy(location: str, token: Token) -> str:
 
     Raises:
         RecipeError: If `location` is a URL of another kind.
-        OSError: If the Hub refuses or cannot be reached, or another of `network_errors()`.
+        ConnectionError: If the Hub does not respond and the file is not in its cache.
+        OSError: If the Hub refuses, or another of `network_errors()`.
     """
     if "://" not in location:
         return location
     from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
 
     found = HUB_FILE_URL.fullmatch(location)
     if found is None:
         raise RecipeError(location, ["expected hf://datasets/<owner>/<name>[@<revision>]/<path>, a path, or a name"])
     repository, revision, file = found["repository"], found["revision"], found["file"]
     revision = revision and unquote(revision)
-    return hf_hub_download(repository, file, repo_type="dataset", revision=revision, token=token)
+    try:
+        return hf_hub_download(repository, file, repo_type="dataset", revision=revision, token=token)
+    except LocalEntryNotFoundError as error:  # a FileNotFoundError, which would read as a missing file
+        raise ConnectionError(str(error)) from error
 
 
 def read_bytes(location: str, token: Token) -> bytes:
@@ -40,17 +45,10 @@ def read_bytes(location: str, token: Token) -> bytes:
     if "://" not in location:
         return Path(location).read_bytes()
     if HUB_FILE_URL.fullmatch(location):
-        from huggingface_hub.errors import (
-            EntryNotFoundError,
-            LocalEntryNotFoundError,
-            RepositoryNotFoundError,
-            RevisionNotFoundError,
-        )
+        from huggingface_hub.errors import EntryNotFoundError, RepositoryNotFoundError, RevisionNotFoundError
 
         try:
             return Path(local_copy(location, token)).read_bytes()
-        except LocalEntryNotFoundError as error:  # a FileNotFoundError, raised if the Hub does not respond
-            raise ConnectionError(str(error)) from error
         except (EntryNotFoundError, RepositoryNotFoundError, RevisionNotFoundError) as error:
             raise FileNotFoundError(location) from error
     fs, path = file_system(location, token)
